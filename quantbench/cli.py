@@ -1,0 +1,178 @@
+"""`quantbench`: the verbs of the suite from the shell. Heavy imports wait in the command that needs them."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from quantbench.errors import QuantbenchError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+Configs = Annotated[Path, typer.Option(help="Folder of workload files.")]
+Golden = Annotated[Path, typer.Option(help="Folder of goldens and baselines.")]
+Engine = Annotated[str | None, typer.Option(help="Quantized engine; default: x86 on x86-64, qnnpack on Arm.")]
+RealData = Annotated[bool, typer.Option("--real-data", help="Let a missing data set be downloaded.")]
+
+CONFIGS = Path("configs")
+GOLDEN = Path("golden")
+
+
+class Kind(StrEnum):
+    """What `list` can list."""
+
+    MODELS = "models"
+    RECIPES = "recipes"
+    DATA = "data"
+    BACKENDS = "backends"
+    EXPERIMENTS = "experiments"
+
+
+@app.command("list")
+def list_(
+    kind: Annotated[Kind | None, typer.Argument(help="One kind, or all of them.")] = None, configs: Configs = CONFIGS
+) -> None:
+    """List what is registered and which experiments are configured."""
+    from quantbench.config import load_experiments
+    from quantbench.registry import BACKENDS, DATA, MODELS, RECIPES
+
+    registries = {Kind.MODELS: MODELS, Kind.RECIPES: RECIPES, Kind.DATA: DATA, Kind.BACKENDS: BACKENDS}
+    for each in [kind] if kind else list(Kind):
+        names = registries[each].names() if each in registries else [e.id for e in load_experiments(configs)]
+        indent = "" if kind else "  "
+        print("\n".join(([] if kind else [f"{each}:"]) + [f"{indent}{name}" for name in names]))
+
+
+@app.command()
+def train(
+    workload: Annotated[str, typer.Argument(help="A workload file or the name of one.")],
+    configs: Configs = CONFIGS,
+    golden: Golden = GOLDEN,
+    real_data: RealData = False,
+) -> None:
+    """Train a workload's fp32 baseline and write its weights and card; a killed run continues."""
+    from quantbench.config import find_workload
+    from quantbench.workloads import OpenWorkload
+
+    _allow_download(real_data)
+    opened = OpenWorkload(find_workload(workload, configs), golden)
+    card = opened.train_baseline()
+    low, high = (100 * limit for limit in card.accuracy_interval)
+    print(f"{opened.weights_path}: accuracy {100 * card.accuracy:.2f} % [{low:.2f}, {high:.2f}] (n={card.n_test:,})")
+
+
+@app.command()
+def quantize(
+    workload: Annotated[str, typer.Argument(help="A workload file or the name of one.")],
+    config: Annotated[str, typer.Option(help="The recipe.")],
+    calibration_n: Annotated[int | None, typer.Option(help="Calibration samples; default: the recipe's.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Checkpoint file; default: <workload>-<recipe>.pt.")] = None,
+    configs: Configs = CONFIGS,
+    golden: Golden = GOLDEN,
+    engine: Engine = None,
+    real_data: RealData = False,
+) -> None:
+    """Quantize a workload's baseline and write the int8 checkpoint, a state dict for torch.load(weights_only=True)."""
+    from quantbench.config import find_workload, with_recipe
+    from quantbench.files import replacing
+    from quantbench.runner import Session, Settings
+
+    _allow_download(real_data)
+    params = {} if calibration_n is None else {"calibration_n": calibration_n}
+    experiment = with_recipe(find_workload(workload, configs), config, params)
+    run = Session(Settings(golden, engine)).run(experiment)
+    path = out or Path(f"{experiment.workload.name}-{config}.pt")
+    with replacing(path) as temporary:
+        temporary.write_bytes(run.artefact.path.read_bytes())
+    size = run.size
+    print(f"{path}: {size.quantized_bytes:,} bytes, {size.ratio:.2f}× smaller than fp32 ({size.fp32_bytes:,} bytes)")
+
+
+@app.command()
+def run(
+    experiment: Annotated[str, typer.Argument(help="An experiment's id, or a glob such as 'cifar_cnn_*/ptq_*'.")],
+    json: Annotated[Path | None, typer.Option(help="Write the records to this file.")] = None,
+    configs: Configs = CONFIGS,
+    golden: Golden = GOLDEN,
+    engine: Engine = None,
+    real_data: RealData = False,
+    strict_verdicts: Annotated[bool, typer.Option("--strict-verdicts", help="INCONCLUSIVE fails.")] = False,
+) -> None:
+    """Measure experiments, judge all their gates and print the table; exit status 1 if a gate failed."""
+    from quantbench.config import load_experiments, select
+    from quantbench.files import write_text
+    from quantbench.judging import explain, measure_and_judge
+    from quantbench.records import RecordFile
+    from quantbench.report.tables import terminal_table
+    from quantbench.runner import Session, Settings
+    from quantbench.stats.verdicts import Outcome
+
+    _allow_download(real_data)
+    session = Session(Settings(golden, engine))
+    command = shlex.join(["quantbench", *sys.argv[1:]])
+    records, failed = [], False
+    for chosen in select(load_experiments(configs), experiment):
+        measured = session.run(chosen)
+        for verdict in measure_and_judge(measured):
+            bad = verdict.outcome is Outcome.FAIL or (strict_verdicts and verdict.outcome is Outcome.INCONCLUSIVE)
+            failed |= bad
+            if verdict.outcome is not Outcome.PASS:
+                print(explain(chosen, verdict), file=sys.stderr)
+        records.append(measured.record(command))
+    print(terminal_table(records, [], _width(), sys.stdout.isatty()), end="")
+    if json:
+        write_text(json, RecordFile(records=records).model_dump_json(indent=1) + "\n")
+    raise typer.Exit(1 if failed else 0)
+
+
+@app.command()
+def report(
+    records: Annotated[list[Path], typer.Argument(help="Files written by --json.")],
+    out: Annotated[Path, typer.Option(help="Folder for pareto.md, pareto.png and pareto.svg.")] = Path("out"),
+    into: Annotated[Path | None, typer.Option(help="Also replace the marked tables of this Markdown file.")] = None,
+) -> None:
+    """Write the Pareto table and plot of recorded runs: accuracy against size and latency, the front marked."""
+    from quantbench.files import write_text
+    from quantbench.report.documents import pareto_document, read_records, replace_tables
+    from quantbench.report.pareto import pareto_plot
+
+    found = read_records(records)
+    write_text(out / "pareto.md", pareto_document(found))
+    pareto_plot(found, [out / "pareto.png", out / "pareto.svg"])
+    print(f"{out / 'pareto.md'}, {out / 'pareto.png'}, {out / 'pareto.svg'}")
+    if into:
+        replace_tables(into, found)
+        print(into)
+
+
+@app.callback()
+def _root() -> None:
+    """Test-driven benchmark and regression suite for neural-network quantization."""
+
+
+def _allow_download(allowed: bool) -> None:
+    if allowed:
+        from quantbench.data.cifar10 import DOWNLOAD_VARIABLE
+
+        os.environ[DOWNLOAD_VARIABLE] = "1"
+
+
+def _width() -> int:
+    import shutil
+
+    return shutil.get_terminal_size((160, 24)).columns
+
+
+def main() -> None:
+    """Runs the command line; a mistake of the user's ends with its line and exit status 2."""
+    try:
+        app()
+    except QuantbenchError as error:
+        print(f"quantbench: {error}", file=sys.stderr)
+        sys.exit(2)

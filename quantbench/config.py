@@ -1,0 +1,293 @@
+"""`configs/<workload>.yaml` → checked workloads and experiments; every mistake is one line with its place."""
+
+from __future__ import annotations
+
+import fnmatch
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from quantbench.errors import ConfigError
+from quantbench.registry import BACKENDS, DATA, MODELS, RECIPES, unknown_name, validation_lines
+
+# A workload file is a page of text; anything larger is a mistake or an attack on the parser.
+MAX_CONFIG_BYTES = 1 << 20
+# Names become file names of goldens and parts of pytest ids.
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+PositiveInt = Annotated[int, Field(gt=0)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Component(BaseModel):
+    """A registered name with the parameters that its factory takes: `{name: cifar_cnn, width: 0.5}`."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    name: str
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """Everything beside the name."""
+        return dict(self.model_extra or {})
+
+
+class DataConfig(Component):
+    """A data set and how many of its training samples are set aside, unseen by training.
+
+    Attributes:
+        calibration_pool: samples that calibration draws from; beyond about 1,024 there is little to gain.
+        search_pool: samples on which choices (bit widths, early stopping) are made.
+    """
+
+    calibration_pool: PositiveInt = 1024
+    search_pool: Annotated[int, Field(ge=0)] = 0
+
+
+class TrainingConfig(_Strict):
+    """How the fp32 baseline is trained.
+
+    Attributes:
+        lr: peak learning rate, reached after `warmup_epochs` and annealed by a cosine to `min_lr`.
+        precision: of the forward and backward computations; bf16 is `torch.autocast`, with fp32 weights.
+        augment: applied to training samples only.
+    """
+
+    epochs: PositiveInt
+    optimizer: Literal["sgd"] = "sgd"
+    lr: Annotated[float, Field(gt=0)] = 0.1
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+    schedule: Literal["warmup_cosine"] = "warmup_cosine"
+    warmup_epochs: Annotated[float, Field(ge=0)] = 1.0
+    min_lr: Annotated[float, Field(ge=0)] = 0.0
+    batch_size: PositiveInt = 128
+    precision: Literal["fp32", "bf16"] = "fp32"
+    augment: tuple[Literal["pad_crop", "horizontal_flip"], ...] = ("pad_crop", "horizontal_flip")
+    seed: int = 0
+
+
+class LatencyConfig(_Strict):
+    """How forward time is measured.
+
+    Attributes:
+        batch_size: samples in one timed forward.
+        threads: intra-operator threads, pinned for the measurement.
+        rounds: interleaved fp32/int8 pairs.
+    """
+
+    batch_size: PositiveInt = 32
+    threads: PositiveInt = 1
+    rounds: Annotated[int, Field(ge=10, le=10_000)] = 60
+
+
+class WorkloadConfig(_Strict):
+    """A model, its data, its baseline and how that was trained.
+
+    Attributes:
+        baseline: name of the committed weights under `golden/baselines/`.
+        data_note: what a reader of the card should know of the data, such as its encoding.
+    """
+
+    model: Component
+    data: DataConfig
+    baseline: Name
+    data_note: str = ""
+    training: TrainingConfig
+    latency: LatencyConfig = LatencyConfig()
+
+
+class Gates(_Strict):
+    """Bounds on measured quantities; a quantity without a bound is shown and not judged.
+
+    Attributes:
+        accuracy_drop_pp: largest accepted drop against the baseline, percentage points on the same samples.
+        size_ratio: smallest accepted fp32 bytes / int8 bytes of the saved files.
+        speedup: smallest accepted median of fp32 time / int8 time over interleaved pairs.
+        int8_share: smallest accepted share of multiply-accumulates that ran as int8 kernels.
+        card_drift_pp: for the baseline: largest accepted distance of its accuracy from its card's, percentage points.
+    """
+
+    accuracy_drop_pp: Annotated[float, Field(ge=-100, le=100)] | None = None
+    size_ratio: Annotated[float, Field(gt=0)] | None = None
+    speedup: Annotated[float, Field(gt=0)] | None = None
+    int8_share: Annotated[float, Field(ge=0, le=1)] | None = None
+    card_drift_pp: Annotated[float, Field(ge=0)] | None = None
+
+
+class ExperimentConfig(_Strict):
+    """One recipe through one backend, with its gates."""
+
+    recipe: Component
+    backend: str = "eager"
+    gates: Gates = Gates()
+
+
+class _File(_Strict):
+    workload: WorkloadConfig
+    experiments: Annotated[dict[Name, ExperimentConfig], Field(min_length=1)]
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A workload file that was read and checked."""
+
+    name: str
+    path: Path
+    config: WorkloadConfig
+
+    def where(self, key: str) -> str:
+        """The place of a key for messages: `configs/a.yaml: workload.model`."""
+        return f"{self.path}: workload.{key}"
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One experiment of a workload; `id` is the pytest parameter, the golden's path and the record's key."""
+
+    workload: Workload
+    name: str
+    config: ExperimentConfig
+
+    @property
+    def id(self) -> str:
+        """`<workload>/<experiment>`."""
+        return f"{self.workload.name}/{self.name}"
+
+    def where(self, key: str) -> str:
+        """The place of a key for messages."""
+        return f"{self.workload.path}: experiments.{self.name}.{key}"
+
+    def recipe(self) -> Any:
+        """The recipe, its parameters checked."""
+        return RECIPES.create(self.config.recipe.name, self.where("recipe"), self.config.recipe.params)
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """Safe YAML that refuses a key given twice, which PyYAML would silently resolve to the last one."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key '{key}' is given twice", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def load_workload(path: Path) -> list[Experiment]:
+    """Reads one workload file.
+
+    Raises:
+        ConfigError: naming the file, the key, what is allowed; all mistakes of the file at once.
+    """
+    parsed = _parse(path)
+    try:
+        file = _File.model_validate(parsed)
+    except ValidationError as error:
+        raise ConfigError(
+            "\n".join(_explain_unknown_keys(line) for line in validation_lines(error, str(path)))
+        ) from None
+    workload = Workload(path.stem, path, file.workload)
+    experiments = [Experiment(workload, name, config) for name, config in file.experiments.items()]
+    MODELS.check(file.workload.model.name, workload.where("model.name"))
+    DATA.create(file.workload.data.name, workload.where("data"), file.workload.data.params)
+    for experiment in experiments:
+        BACKENDS.check(experiment.config.backend, experiment.where("backend"))
+        experiment.recipe()
+    return experiments
+
+
+def load_experiments(folder: Path) -> list[Experiment]:
+    """Every experiment of every `*.yaml` in a folder, in file order.
+
+    Raises:
+        ConfigError: if the folder holds no workload file, or any of them is wrong.
+    """
+    files = sorted(folder.glob("*.yaml"))
+    if not files:
+        raise ConfigError(f"{folder}: no workload file (*.yaml) here; name the folder with --configs")
+    return [experiment for file in files for experiment in load_workload(file)]
+
+
+def select(experiments: list[Experiment], pattern: str) -> list[Experiment]:
+    """The experiments whose id matches an exact id or a glob.
+
+    Raises:
+        ConfigError: if none matches.
+    """
+    chosen = [experiment for experiment in experiments if fnmatch.fnmatchcase(experiment.id, pattern)]
+    if not chosen:
+        raise ConfigError(unknown_name("experiment", pattern, [experiment.id for experiment in experiments]))
+    return chosen
+
+
+def find_workload(name_or_path: str, folder: Path) -> Workload:
+    """The workload named by a file path or by the name of a file in the folder.
+
+    Raises:
+        ConfigError: if there is no such workload.
+    """
+    path = Path(name_or_path)
+    if path.suffix != ".yaml":
+        path = folder / f"{name_or_path}.yaml"
+        if not path.is_file():
+            known = sorted(file.stem for file in folder.glob("*.yaml"))
+            raise ConfigError(f"{folder}: {unknown_name('workload', name_or_path, known)}")
+    return load_workload(path)[0].workload
+
+
+def with_recipe(workload: Workload, recipe: str, params: dict[str, Any]) -> Experiment:
+    """The workload's own experiment of that recipe with these parameters, or one made up for it without gates.
+
+    Raises:
+        ConfigError: if there is no such recipe or parameter.
+    """
+    made_up = ExperimentConfig(recipe=Component(name=recipe, **params))
+    wanted = Experiment(workload, recipe, made_up)
+    RECIPES.check(recipe, "--config")
+    spec = RECIPES.create(recipe, f"--config {recipe}", params)
+    for experiment in load_workload(workload.path):
+        if experiment.config.recipe.name == recipe and experiment.recipe() == spec:
+            return experiment
+    return wanted
+
+
+def _parse(path: Path) -> Any:
+    try:
+        if path.stat().st_size > MAX_CONFIG_BYTES:
+            raise ConfigError(f"{path}: larger than {MAX_CONFIG_BYTES} bytes; a workload file is a page of text")
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)  # noqa: S506 — a SafeLoader
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"line {mark.line + 1}: " if mark else ""
+        raise ConfigError(f"{path}: {place}not valid YAML: {getattr(error, 'problem', error)}") from None
+
+
+_KEYS: dict[str, type[BaseModel]] = {
+    "workload": WorkloadConfig,
+    "workload.training": TrainingConfig,
+    "workload.latency": LatencyConfig,
+    "gates": Gates,
+}
+
+
+def _explain_unknown_keys(line: str) -> str:
+    """Turns pydantic's 'Extra inputs are not permitted' into our words, with the nearest key that exists."""
+    if "Extra inputs are not permitted" not in line:
+        return line
+    file, place, _ = line.split(": ", 2)
+    parent, _, key = place.rpartition(".")
+    model = _KEYS.get(parent) or _KEYS.get(parent.rpartition(".")[2])
+    if model is None:
+        model = ExperimentConfig if parent.startswith("experiments.") else _File
+    return f"{file}: {parent + ': ' if parent else ''}{unknown_name('key', key, sorted(model.model_fields))}"

@@ -1,0 +1,45 @@
+"""Errors that end with one line a user can act on: what, where, what is allowed, what to do."""
+
+
+class QuantbenchError(Exception):
+    """Base of every error that quantbench raises on purpose; its text is shown without a traceback."""
+
+
+class ConfigError(QuantbenchError):
+    """A workload file, an option or a registered name is wrong."""
+
+
+class DataError(QuantbenchError):
+    """A data set is absent, empty, damaged or not what the workload says it is."""
+
+
+class DataMissingError(DataError):
+    """The data is simply not on this machine; the text says how to get it."""
+
+
+class BaselineError(QuantbenchError):
+    """A baseline checkpoint or its card is missing, damaged or belongs to something else."""
+
+
+class CheckpointError(QuantbenchError):
+    """A checkpoint file cannot be read safely or does not fit the model."""
+
+
+class QuantizationError(QuantbenchError):
+    """A model cannot be prepared, calibrated or converted as the recipe asks."""
+
+
+class TrainingError(QuantbenchError):
+    """A training diverged or cannot be continued."""
+
+
+class EvaluationError(QuantbenchError):
+    """A model's outputs cannot be judged, for example because they are not finite."""
+
+
+class MeasurementError(QuantbenchError):
+    """A quantity could not be measured on this machine."""
+
+
+class StatisticsError(QuantbenchError, ValueError):
+    """A statistic was asked for data that it is not defined on."""

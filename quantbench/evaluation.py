@@ -1,0 +1,72 @@
+"""One evaluation loop: a forward function over a split, keeping what became of every sample."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn.functional import cross_entropy
+
+from quantbench.data.splits import Split
+from quantbench.errors import EvaluationError
+
+Forward = Callable[[torch.Tensor], torch.Tensor]
+EVALUATION_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a model did on a split.
+
+    Attributes:
+        correct: `[n]` bool, whether each sample's largest logit was its label.
+        loss: mean cross entropy, nats.
+    """
+
+    correct: NDArray[np.bool_]
+    loss: float
+
+    @property
+    def accuracy(self) -> float:
+        """Share of correct samples, 0..1."""
+        return float(self.correct.mean())
+
+
+@torch.inference_mode()
+def evaluate(forward: Forward, split: Split, batch_size: int = EVALUATION_BATCH) -> Evaluation:
+    """Runs a model over a split.
+
+    Args:
+        forward: normalized `[n, channels, …]` float32 → logits `[n, classes]`.
+        split: the samples.
+        batch_size: samples per forward.
+
+    Raises:
+        EvaluationError: if a logit is NaN or infinite, or the output is not `[n, classes]`.
+    """
+    labels = torch.from_numpy(np.array(split.labels))
+    correct = torch.empty(len(split), dtype=torch.bool)
+    loss = 0.0
+    start = 0
+    for inputs in split.batches(batch_size):
+        stop = start + len(inputs)
+        logits = forward(inputs)
+        if logits.dim() != 2 or len(logits) != len(inputs):
+            raise EvaluationError(
+                f"the model gave {tuple(logits.shape)} for {len(inputs)} samples; expected [n, classes]"
+            )
+        target = labels[start:stop]
+        batch_loss = float(cross_entropy(logits, target, reduction="sum"))
+        # A NaN or infinity in any logit reaches the loss, except an isolated −inf, which the sum shows.
+        if not (np.isfinite(batch_loss) and bool(torch.isfinite(logits.sum()))):
+            raise EvaluationError(
+                f"the model's logits are not finite for samples {start}..{stop - 1} of '{split.name}'; "
+                "look at its weights, scales and inputs before trusting any figure of it"
+            )
+        correct[start:stop] = logits.argmax(1) == target
+        loss += batch_loss
+        start = stop
+    return Evaluation(correct.numpy(), loss / max(len(split), 1))

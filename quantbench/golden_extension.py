@@ -1,0 +1,35 @@
+"""syrupy's JSON snapshots under a golden folder of our own, found by the experiment's id, not the test's place."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from syrupy.data import SnapshotCollections
+from syrupy.extensions.json import JSONSnapshotExtension
+
+
+@cache
+def golden_extension(folder: Path) -> type[JSONSnapshotExtension]:
+    """An extension that keeps the snapshot named `<id>` in `<folder>/<id>.json`."""
+
+    class GoldenExtension(JSONSnapshotExtension):
+        @classmethod
+        def get_location(cls, *, test_location: Any, index: Any) -> str:  # noqa: ARG003
+            return str(folder / f"{index}.json")
+
+        @classmethod
+        def get_snapshot_name(cls, *, test_location: Any, index: Any = 0) -> str:  # noqa: ARG003
+            return str(index)
+
+        @classmethod
+        def dirname(cls, *, test_location: Any) -> str:  # noqa: ARG003
+            return str(folder)
+
+        def discover_snapshots(self, **_: Any) -> SnapshotCollections:
+            # syrupy calls goldens unused, and deletes them on update, whenever -k or -m left their test out; the
+            # plugin audits orphans against the configuration instead.
+            return SnapshotCollections()
+
+    return GoldenExtension

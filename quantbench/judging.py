@@ -1,0 +1,145 @@
+"""A run's measurements against its gates, and the words in which a verdict is told."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+
+from quantbench.baselines import load_card
+from quantbench.config import Experiment
+from quantbench.goldens import differences, read_golden, shortened
+from quantbench.measure.latency import quiet_process, time_rounds
+from quantbench.runner import LATENCY_LEVEL, Run
+from quantbench.stats.intervals import Interval
+from quantbench.stats.verdicts import Outcome, Verdict, at_least, at_most, no_evidence
+
+
+def judge_accuracy(run: Run, bound: float) -> Verdict:
+    """The drop against the baseline on the same samples, by Tango's interval."""
+    a = run.accuracy
+    low, high = a.drop_interval_pp
+    measured = (
+        f"{a.drop_pp:.2f} pp [{low:.2f}, {high:.2f}] ({100 * a.fp32:.2f} % → {100 * a.quantized:.2f} %, n={a.n:,}: "
+        f"{a.lost} lost, {a.gained} gained)"
+    )
+    return at_most("accuracy_drop_pp", a.drop_pp, Interval(low, high, a.level), bound, a.n, measured, " pp")
+
+
+def judge_size(run: Run, bound: float) -> Verdict:
+    """fp32 bytes over quantized bytes."""
+    s = run.size
+    measured = f"{s.ratio:.3f}× ({s.fp32_bytes:,} → {s.quantized_bytes:,} bytes)"
+    return at_least("size_ratio", s.ratio, None, bound, 1, measured, "×")
+
+
+def judge_coverage(run: Run, bound: float) -> Verdict:
+    """The share of multiply-accumulates that ran as int8, with the layers that did not."""
+    c = run.coverage
+    measured = f"{c.int8_share:.4f} ({c.int8_macs:,} of {c.int8_macs + c.float_macs:,} multiply-accumulates)"
+    if c.float_layers:
+        worst = sorted(c.float_layers.items(), key=lambda item: -item[1])[:5]
+        measured += "; in floating point: " + ", ".join(f"{name} ({macs:,})" for name, macs in worst)
+    return at_least("int8_share", c.int8_share, None, bound, 1, measured, "")
+
+
+def judge_latency(run: Run, bound: float) -> Verdict:
+    """The median of paired ratios, by its bootstrap interval."""
+    latency = run.latency
+    if latency is None:
+        return no_evidence("speedup", bound, "nothing was timed")
+    low, high = latency.speedup_interval
+    fused_low, fused_high = latency.speedup_over_fused_interval
+    measured = (
+        f"{latency.speedup:.3f}× [{low:.3f}, {high:.3f}] at {100 * LATENCY_LEVEL:.0f} % over {latency.rounds} rounds, "
+        f"batch {latency.batch_size}, {latency.threads} thread(s); over fused fp32 {latency.speedup_over_fused:.3f}× "
+        f"[{fused_low:.3f}, {fused_high:.3f}]"
+    )
+    interval = Interval(low, high, latency.level)
+    return at_least("speedup", latency.speedup, interval, bound, latency.rounds, measured, "×")
+
+
+def judge_card(run: Run, bound: float) -> Verdict:
+    """The distance between the accuracy measured here and the one on the baseline's card, on the same samples."""
+    card = load_card(run.opened.weights_path, run.opened.train_command)
+    here, n = run.accuracy.quantized, run.accuracy.n
+    drift = 100 * abs(here - card.accuracy)
+    measured = f"{drift:.2f} pp (card {100 * card.accuracy:.2f} %, here {100 * here:.2f} %, n={n:,})"
+    return at_most("card_drift_pp", drift, None, bound, n, measured, " pp")
+
+
+# One function for each field of `Gates`.
+JUDGES: dict[str, Callable[[Run, float], Verdict]] = {
+    "accuracy_drop_pp": judge_accuracy,
+    "size_ratio": judge_size,
+    "int8_share": judge_coverage,
+    "speedup": judge_latency,
+    "card_drift_pp": judge_card,
+}
+
+
+def judge_gate(run: Run, gate: str) -> Verdict:
+    """Measures what the gate is about and judges it; the verdict is kept with the run.
+
+    Args:
+        run: the experiment.
+        gate: a field of `Gates` that the experiment's configuration sets.
+    """
+    bound = getattr(run.experiment.config.gates, gate)
+    run.verdicts[gate] = JUDGES[gate](run, bound)
+    return run.verdicts[gate]
+
+
+def measure_and_judge(run: Run) -> list[Verdict]:
+    """Every claim about an experiment: the saved file, and each gate that its configuration sets."""
+    config = run.experiment.workload.config.latency
+    gates = [gate for gate in JUDGES if getattr(run.experiment.config.gates, gate) is not None]
+    if "speedup" in gates:
+        forwards = run.forwards()
+        with quiet_process(config.threads):
+            run.timings = time_rounds(forwards, config.rounds)
+    for verdict in (judge_reload(run), judge_golden(run)):
+        run.verdicts[verdict.quantity] = verdict
+    for gate in gates:
+        judge_gate(run, gate)
+    return list(run.verdicts.values())
+
+
+def judge_reload(run: Run) -> Verdict:
+    """Bit-identical logits after loading in a fresh process."""
+    c = run.checkpoint
+    same = c.reload_identical
+    measured = "bit-identical" if same else f"logits differ by up to {c.largest_difference:g}"
+    outcome = Outcome.PASS if same else Outcome.FAIL
+    return Verdict("reload", outcome, None, None, None, 1, measured, "bit-identical logits in a fresh process")
+
+
+def judge_golden(run: Run) -> Verdict:
+    """The checkpoint's keys, dtypes, shapes, schemes and observers against what was accepted."""
+    accepted = read_golden(run.settings.golden, run.golden_name)
+    if accepted is None:
+        outcome, measured = Outcome.FAIL, f"no golden {run.golden_name}.json was ever accepted"
+    elif changed := differences(accepted, run.golden_document()):
+        outcome, measured = Outcome.FAIL, f"{len(changed)} difference(s), old → new:\n{shortened(changed)}"
+    else:
+        outcome, measured = Outcome.PASS, "as accepted"
+    return Verdict("checkpoint", outcome, None, None, None, 1, measured, "the accepted checkpoint golden")
+
+
+def explain(experiment: Experiment, verdict: Verdict) -> str:
+    """What a user reads of a verdict: experiment, quantity, measured, bound, and the commands that lead on."""
+    quoted = shlex.quote(experiment.id)
+    if verdict.quantity == "checkpoint":
+        accept = f"accept:       pytest bench --experiment {quoted} --update-golden"
+    elif verdict.bound is None:
+        accept = "accept:       not possible: a checkpoint that changes when it is loaded is broken"
+    else:
+        accept = (
+            f"accept:       change experiments.{experiment.name}.gates.{verdict.quantity} in {experiment.workload.path}"
+        )
+    return (
+        f"{experiment.id}: {verdict.quantity}: {verdict.outcome}\n"
+        f"  measured:     {verdict.measured}\n"
+        f"  required:     {verdict.requirement}\n"
+        f"  look further: quantbench run {quoted} --json record.json\n"
+        f"  {accept}"
+    )

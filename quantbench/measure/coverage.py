@@ -1,0 +1,107 @@
+"""What share of a model's multiply-accumulates really ran as int8: read off the operators that were executed.
+
+Counting module types would believe a model's own claim. This listens to the dispatcher during one forward and takes
+each operator's work from its operands, so that a layer that silently fell back to fp32 shows as what it was.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.module_tracker import ModuleTracker
+
+from quantbench.errors import MeasurementError
+
+# Operators that multiply a quantized activation with a packed int8 weight.
+INT8_NAMESPACE = "quantized"
+INT8_OPERATORS = ("conv1d", "conv2d", "conv3d", "linear")
+FLOAT_CONVOLUTIONS = ("convolution", "_convolution", "mkldnn_convolution", "cudnn_convolution")
+FLOAT_PRODUCTS = ("mm", "addmm", "bmm", "baddbmm")
+FLOAT_LINEAR = ("linear",)
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Multiply-accumulates of one sample's forward.
+
+    Attributes:
+        int8_macs: done by int8 kernels.
+        float_macs: done by floating-point kernels.
+        float_layers: multiply-accumulates of each layer that computed in floating point.
+    """
+
+    int8_macs: int
+    float_macs: int
+    float_layers: dict[str, int]
+
+    @property
+    def int8_share(self) -> float:
+        """Share of multiply-accumulates that ran as int8, 0..1."""
+        return self.int8_macs / (self.int8_macs + self.float_macs)
+
+
+@torch.inference_mode()
+def measure_coverage(model: nn.Module, sample: torch.Tensor) -> Coverage:
+    """Listens to one forward.
+
+    Args:
+        model: in eval mode.
+        sample: `[1, channels, …]` float32.
+
+    Raises:
+        MeasurementError: if no multiplying operator was seen at all.
+    """
+    tracker = ModuleTracker()
+    listener = _Listener(tracker)
+    with tracker, listener:
+        model(sample)
+    int8, floating = sum(listener.int8.values()), sum(listener.floating.values())
+    if int8 + floating == 0:
+        raise MeasurementError(f"{type(model).__name__}: no convolution or matrix product was seen in its forward")
+    return Coverage(int8, floating, dict(listener.floating))
+
+
+class _Listener(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    def __init__(self, tracker: ModuleTracker) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.tracker = tracker
+        self.int8: Counter[str] = Counter()
+        self.floating: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        namespace, _, name = func.name().partition("::")
+        name = name.partition(".")[0]
+        if namespace == INT8_NAMESPACE and name.startswith(INT8_OPERATORS):
+            self.int8[self._layer()] += _packed_macs(args, result)
+        elif namespace == "aten":
+            self.floating.update({self._layer(): macs} if (macs := _float_macs(name, args, result)) else {})
+        return result
+
+    def _layer(self) -> str:
+        """The innermost module being executed, without the name of the model's class."""
+        innermost = max(self.tracker.parents, key=lambda name: name.count("."), default="")
+        return innermost.partition(".")[2] or innermost
+
+
+def _packed_macs(args: tuple[Any, ...], result: torch.Tensor) -> int:
+    """Every output element takes one product per weight of its output channel."""
+    packed = next(arg for arg in args if isinstance(arg, torch.ScriptObject))
+    weight = packed.unpack()[0]  # type: ignore[attr-defined]
+    return int(result.numel() * weight[0].numel())
+
+
+def _float_macs(name: str, args: tuple[Any, ...], result: Any) -> int:
+    if name in FLOAT_CONVOLUTIONS:
+        return int(result.numel() * args[1][0].numel())
+    if name in FLOAT_LINEAR:
+        return int(result.numel() * args[0].shape[-1])
+    if name in FLOAT_PRODUCTS:
+        # The summed-over dimension is the last of the second-to-last matrix: mm(a, b), addmm(bias, a, b).
+        return int(result.numel() * args[-2].shape[-1])
+    return 0

@@ -1,0 +1,108 @@
+"""The checkpoint as its users will meet it: opened in a fresh process that never saw the model that made it."""
+
+from __future__ import annotations
+
+import functools
+import multiprocessing
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from quantbench.errors import CheckpointError
+from quantbench.measure.checkpoint import Schema, read_checkpoint, schema_of
+from quantbench.recipes.spec import Recipe
+from quantbench.registry import BACKENDS, MODELS
+from quantbench.upstream import silenced
+
+
+@dataclass(frozen=True)
+class ReloadJob:
+    """All that a fresh process needs; nothing of the model that was saved.
+
+    Attributes:
+        model: registered name.
+        params: of the model's factory.
+        where: place of the model in the configuration, for messages.
+        backend: registered name.
+        engine: quantized engine.
+        recipe: decides the structure that the state dict must fit.
+        checkpoint: the file.
+        inputs: `[n, channels, …]` float32 probe.
+        threads: intra-operator threads, the same as in the parent, since sums may depend on them.
+    """
+
+    model: str
+    params: dict[str, Any]
+    where: str
+    backend: str
+    engine: str | None
+    recipe: Recipe
+    checkpoint: Path
+    inputs: NDArray[np.float32]
+    threads: int
+
+
+@dataclass(frozen=True)
+class Reloaded:
+    """What the fresh process found: the file's schema and the logits `[n, classes]` of the probe."""
+
+    schema: Schema
+    logits: NDArray[np.float32]
+
+
+def load_quantized(job: ReloadJob) -> tuple[torch.nn.Module, dict[str, Any]]:
+    """Builds the model's structure from the recipe and fills it from the file, in eval mode.
+
+    Raises:
+        CheckpointError: if the file is damaged, unsafe, or has other keys than the structure.
+    """
+    backend = BACKENDS.create(job.backend, job.where, {"engine": job.engine})
+    state = read_checkpoint(job.checkpoint)
+    model: torch.nn.Module = backend.skeleton(MODELS.create(job.model, job.where, job.params).eval(), job.recipe)
+    try:
+        with silenced():
+            model.load_state_dict(state)
+    except (RuntimeError, KeyError, AttributeError, TypeError) as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise CheckpointError(
+            f"{job.checkpoint}: does not fit the recipe's model: {' '.join(lines[:3])[:400]}"
+        ) from None
+    return model.eval(), state
+
+
+def run(job: ReloadJob) -> Reloaded:
+    """The fresh process's work."""
+    torch.set_num_threads(job.threads)
+    model, state = load_quantized(job)
+    with torch.inference_mode():
+        return Reloaded(schema_of(state), model(torch.from_numpy(job.inputs)).numpy())
+
+
+def reload_in_fresh_process(job: ReloadJob) -> Reloaded:
+    """Runs the job in a process of its own.
+
+    Raises:
+        CheckpointError: the error of the fresh process, or its death.
+    """
+    with ProcessPoolExecutor(max_workers=1, mp_context=_context()) as pool:
+        try:
+            return pool.submit(run, job).result()
+        except BrokenProcessPool:
+            raise CheckpointError(f"{job.checkpoint}: the fresh process that loaded it died without a word") from None
+
+
+@functools.cache
+def _context() -> multiprocessing.context.BaseContext:
+    """A server that has imported torch and nothing else, forked once per job: fresh, without seconds of import each."""
+    if sys.platform == "win32":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["quantbench.measure.reload", "quantbench.backends.eager"])
+    return context

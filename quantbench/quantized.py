@@ -1,0 +1,228 @@
+"""The quantized checkpoint of an experiment: made once, kept on disk by the content of all that decides it."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock
+from numpy.typing import NDArray
+from torch import nn
+
+import quantbench
+from quantbench import baselines
+from quantbench.backends.interface import Backend, Observers, Quantized
+from quantbench.config import Experiment
+from quantbench.errors import BaselineError, QuantizationError
+from quantbench.evaluation import evaluate
+from quantbench.files import cache_dir, replacing, sha256_of_file, sha256_of_json, write_json
+from quantbench.measure.checkpoint import write_checkpoint
+from quantbench.measure.environment import environment
+from quantbench.measure.reload import ReloadJob
+from quantbench.progress import progress
+from quantbench.recipes.spec import QatInt8, StaticInt8, describe
+from quantbench.records import BaselineCard
+from quantbench.registry import BACKENDS
+from quantbench.training import train
+from quantbench.workloads import OpenWorkload, check_data, load_state, make_card
+
+# Test samples whose logits are compared bit by bit after the checkpoint was loaded again.
+PROBE_N = 64
+CALIBRATION_BATCH = 64
+# Source folders whose code decides what a checkpoint contains.
+DECIDING_SOURCES = ("backends", "models", "recipes", "data")
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """A quantized checkpoint on disk.
+
+    Attributes:
+        path: the `torch.save` file.
+        observers: what chose its scales.
+        probe_logits: `[PROBE_N, classes]` of the model that was saved, before it was saved.
+    """
+
+    path: Path
+    observers: Observers
+    probe_logits: NDArray[np.float32]
+
+
+def probe_inputs(opened: OpenWorkload) -> torch.Tensor:
+    """The first test samples, normalized: `[≤ PROBE_N, channels, …]`."""
+    return next(opened.splits.test.batches(PROBE_N))
+
+
+def quantized_artefact(
+    opened: OpenWorkload, experiment: Experiment, baseline: nn.Module, engine: str | None, retrain: bool
+) -> Artefact:
+    """The experiment's checkpoint, from the cache or made now.
+
+    Raises:
+        QuantizationError: if the recipe does not fit the model or the data.
+        BaselineError: if the recipe needs committed trained weights that are missing or damaged.
+    """
+    if retrain and isinstance(experiment.recipe(), QatInt8):
+        train_qat(opened, experiment, baseline, engine)
+    content = _content(opened, experiment, engine)
+    folder = cache_dir() / "quantized" / f"{experiment.id.replace('/', '-')}-{sha256_of_json(content)[:16]}"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_suffix(".lock")):
+        if folder.exists() and (artefact := _read(folder)) is not None:
+            return artefact
+        quantized = _quantize(opened, experiment, baseline, engine)
+        with torch.inference_mode():
+            logits = quantized.model(probe_inputs(opened)).numpy()
+        write_checkpoint(folder / "checkpoint.pt", quantized.model.state_dict())
+        with replacing(folder / "probe.npy") as temporary, temporary.open("wb") as file:
+            np.save(file, logits)
+        sha256 = {name: sha256_of_file(folder / name) for name in ("checkpoint.pt", "probe.npy")}
+        # Written last: without it the folder counts as unfinished.
+        write_json(folder / "meta.json", {"content": content, "observers": quantized.observers, "sha256": sha256})
+        return Artefact(folder / "checkpoint.pt", quantized.observers, logits)
+
+
+def reload_job(opened: OpenWorkload, experiment: Experiment, checkpoint: Path, engine: str | None) -> ReloadJob:
+    """What a fresh process needs to load the checkpoint and run the probe."""
+    config = opened.workload.config.model
+    return ReloadJob(
+        model=config.name,
+        params=opened.model_params(),
+        where=opened.workload.where("model"),
+        backend=experiment.config.backend,
+        engine=engine,
+        recipe=experiment.recipe(),
+        checkpoint=checkpoint,
+        inputs=probe_inputs(opened).numpy(),
+        threads=torch.get_num_threads(),
+    )
+
+
+def make_backend(experiment: Experiment, engine: str | None) -> Backend:
+    """The experiment's backend on that quantized engine."""
+    backend: Backend = BACKENDS.create(experiment.config.backend, experiment.where("backend"), {"engine": engine})
+    return backend
+
+
+def train_qat(opened: OpenWorkload, experiment: Experiment, baseline: nn.Module, engine: str | None) -> BaselineCard:
+    """Fine-tunes with fake quantization and writes weights and card; a killed run continues."""
+    recipe = experiment.recipe()
+    backend = make_backend(experiment, engine)
+    prepared = backend.prepare_training(baseline, recipe)
+    overrides = {"epochs": recipe.epochs, "lr": recipe.lr, "warmup_epochs": 0.0, "precision": "fp32"}
+    config = opened.workload.config.training.model_copy(update=overrides)
+    parent = sha256_of_file(opened.weights_path)
+    key = sha256_of_json({"parent": parent, "recipe": describe(recipe), "training": config.model_dump(mode="json")})
+    state_file = cache_dir() / "training" / f"{experiment.id.replace('/', '-')}-{key[:16]}.pt"
+
+    def freeze_at_the_end(model: nn.Module, epoch: int) -> None:
+        if epoch >= recipe.epochs - recipe.frozen_epochs:
+            backend.freeze(model)
+
+    started = time.monotonic()
+    with progress(f"training {experiment.id}") as show:
+        history = train(prepared, opened.splits.train, config, state_file, show, freeze_at_the_end)
+    duration_s = round(time.monotonic() - started, 1)
+    evaluation = evaluate(backend.convert_trained(prepared).model, opened.splits.test)
+    path = trained_path(opened, experiment)
+    sha256 = baselines.save_weights(path, prepared.state_dict())
+    card = make_card(opened, experiment.config.recipe.name, config.model_dump(mode="json"), history, evaluation, sha256)
+    update = {"duration_s": duration_s, "command": retrain_command(experiment), "parent_sha256": parent}
+    card = card.model_copy(update=update)
+    baselines.save_card(path, card)
+    state_file.unlink(missing_ok=True)
+    return card
+
+
+def trained_path(opened: OpenWorkload, experiment: Experiment) -> Path:
+    """Where the fine-tuned weights of a QAT experiment are committed."""
+    return baselines.weights_path(opened.golden, f"{opened.workload.config.baseline}.{experiment.name}")
+
+
+def retrain_command(experiment: Experiment) -> str:
+    """The command that trains a QAT experiment for real."""
+    return f"pytest bench --experiment {shlex.quote(experiment.id)} --retrain"
+
+
+def _quantize(opened: OpenWorkload, experiment: Experiment, baseline: nn.Module, engine: str | None) -> Quantized:
+    backend, recipe = make_backend(experiment, engine), experiment.recipe()
+    if isinstance(recipe, QatInt8):
+        return backend.convert_trained(_trained(opened, experiment, backend, recipe, baseline))
+    if isinstance(recipe, StaticInt8) and recipe.calibration_n > len(opened.splits.calibration):
+        raise QuantizationError(
+            f"{experiment.where('recipe.calibration_n')}: {recipe.calibration_n:,} samples asked for, but "
+            f"the calibration pool has {len(opened.splits.calibration):,}; lower it, or raise "
+            "workload.data.calibration_pool"
+        )
+    return backend.quantize(
+        baseline,
+        recipe,
+        lambda: opened.splits.calibration.batches(CALIBRATION_BATCH, limit=recipe.calibration_n),
+    )
+
+
+def _trained(
+    opened: OpenWorkload, experiment: Experiment, backend: Backend, recipe: QatInt8, baseline: nn.Module
+) -> nn.Module:
+    path, command = trained_path(opened, experiment), retrain_command(experiment)
+    state = baselines.load_weights(path, command)
+    card = baselines.load_card(path, command)
+    check_data(card, opened.splits, path, command)
+    if card.parent_sha256 != sha256_of_file(opened.weights_path):
+        raise BaselineError(f"{path}: was trained from another baseline than {opened.weights_path}; {command}")
+    prepared = backend.prepare_training(baseline, recipe)
+    load_state(prepared, state, path)
+    return prepared.eval()
+
+
+def _content(opened: OpenWorkload, experiment: Experiment, engine: str | None) -> dict[str, Any]:
+    """Everything that decides the checkpoint's bytes."""
+    recipe = experiment.recipe()
+    weights = opened.weights_path if not isinstance(recipe, QatInt8) else trained_path(opened, experiment)
+    if not weights.is_file():
+        command = retrain_command(experiment) if isinstance(recipe, QatInt8) else opened.train_command
+        raise BaselineError(f"{weights}: no such file; restore it from version control, or make it: {command}")
+    return {
+        "weights": sha256_of_file(weights),
+        "model": {"name": opened.workload.config.model.name, **opened.model_params()},
+        "recipe": describe(recipe),
+        "backend": experiment.config.backend,
+        "engine": engine,
+        "calibration": opened.splits.calibration.sha256,
+        "test": opened.splits.test.sha256,
+        "environment": environment().model_dump(mode="json", exclude={"accelerator"}),
+        "threads": torch.get_num_threads(),
+        "source": _source_digest(),
+    }
+
+
+@cache
+def _source_digest() -> str:
+    """Hash of our own code that decides a checkpoint: an edit there must never meet a stale cache."""
+    root = Path(quantbench.__file__).parent
+    files = sorted(file for folder in DECIDING_SOURCES for file in (root / folder).glob("*.py"))
+    return sha256_of_json({str(file.relative_to(root)): sha256_of_file(file) for file in files})
+
+
+def _read(folder: Path) -> Artefact | None:
+    """The artefact in a folder, or None, said aloud, if a crash or an edit left it incomplete."""
+    import json
+
+    try:
+        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        damaged = [name for name, sha256 in meta["sha256"].items() if sha256_of_file(folder / name) != sha256]
+        if not damaged:
+            logits = np.load(folder / "probe.npy")
+            return Artefact(folder / "checkpoint.pt", meta["observers"], logits)
+        reason = f"{damaged[0]} is cut short or changed"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = f"unfinished ({error})"
+    print(f"{folder}: {reason}; quantizing again", file=sys.stderr)
+    return None

@@ -1,0 +1,88 @@
+"""What a recipe can say, independent of any backend."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+# Samples that observers see by default; 32 is enough for a smoke test, beyond 1,024 there is little gain.
+DEFAULT_CALIBRATION_N = 256
+CalibrationN = Annotated[int, Field(gt=0)]
+
+
+@dataclass(frozen=True)
+class ObserverSpec:
+    """How a tensor's range is found and mapped to integers.
+
+    Attributes:
+        observer: class name of the observer, such as `MinMaxObserver`.
+        dtype: of the quantized values; quint8 for activations, qint8 for weights.
+        qscheme: `per_tensor_affine`, `per_tensor_symmetric` or `per_channel_symmetric` (output channels).
+    """
+
+    observer: str
+    dtype: Literal["quint8", "qint8"]
+    qscheme: Literal["per_tensor_affine", "per_tensor_symmetric", "per_channel_symmetric"]
+
+
+@dataclass(frozen=True)
+class Fp32:
+    """No quantization."""
+
+
+@dataclass(frozen=True)
+class DynamicInt8:
+    """Weights of the named layer types quantized once, their activations on the fly; no calibration."""
+
+    layers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class StaticInt8:
+    """Fuse, prepare, calibrate, convert.
+
+    Attributes:
+        activation: observer of activations, or None together with `weight` for the processor's default qconfig.
+        weight: observer of weights.
+        calibration_n: unaugmented training-side samples that the observers see.
+    """
+
+    activation: ObserverSpec | None
+    weight: ObserverSpec | None
+    calibration_n: int
+
+
+@dataclass(frozen=True)
+class QatInt8:
+    """Fine-tune from the baseline with fake quantization, then convert.
+
+    Attributes:
+        activation: observer inside the fake quantizer of activations.
+        weight: observer inside the fake quantizer of weights.
+        epochs: of fine-tuning.
+        lr: peak learning rate; far below the baseline's, since the weights are only nudged.
+        frozen_epochs: the last epochs, in which batch-norm statistics and observers stand still, so that the
+            network converges on the very scales it will be converted with (Krishnamoorthi 2018, arXiv:1806.08342,
+            section 3.2.2).
+    """
+
+    activation: ObserverSpec
+    weight: ObserverSpec
+    epochs: int
+    lr: float
+    frozen_epochs: int
+
+
+Recipe = Fp32 | DynamicInt8 | StaticInt8 | QatInt8
+
+
+def describe(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as JSON: its kind and everything that decides its result."""
+    return {"kind": type(recipe).__name__, **asdict(recipe)}
+
+
+PER_TENSOR_ACTIVATION = ObserverSpec("MinMaxObserver", "quint8", "per_tensor_affine")
+PER_TENSOR_WEIGHT = ObserverSpec("MinMaxObserver", "qint8", "per_tensor_symmetric")
+PER_CHANNEL_WEIGHT = ObserverSpec("PerChannelMinMaxObserver", "qint8", "per_channel_symmetric")

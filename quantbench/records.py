@@ -1,0 +1,232 @@
+"""What is written down: the card of trained weights and the record of one run, as checked JSON."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from quantbench.errors import QuantbenchError
+from quantbench.registry import validation_lines
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Environment(_Record):
+    """Where something was computed; never the machine's name.
+
+    Attributes:
+        isa: instruction sets that decide which int8 kernels run.
+        versions: of the libraries that compute.
+    """
+
+    processor: str
+    architecture: str
+    isa: tuple[str, ...]
+    cores: int
+    system: str
+    python: str
+    versions: dict[str, str]
+    accelerator: str | None = None
+
+
+class BaselineCard(_Record):
+    """How committed weights came to be; lies beside them as JSON.
+
+    Attributes:
+        weights_sha256: of the safetensors file; loading refuses any other.
+        parent_sha256: of the weights that training started from, for quantization-aware training.
+        data_sha256: of each split: samples, order and labels.
+        accuracy: on the test split, 0..1.
+        accuracy_interval: Wilson interval at 95 %, 0..1.
+        history: loss and accuracy on training samples, one entry per epoch.
+    """
+
+    workload: str
+    recipe: str
+    model: dict[str, Any]
+    data: dict[str, Any]
+    data_note: str
+    data_sha256: dict[str, str]
+    n_train: int
+    n_test: int
+    accuracy: float
+    accuracy_interval: tuple[float, float]
+    loss: float
+    training: dict[str, Any]
+    history: list[dict[str, float]]
+    seed: int
+    duration_s: float
+    command: str
+    environment: Environment
+    weights_sha256: str
+    parent_sha256: str | None = None
+
+
+class Accuracy(_Record):
+    """Both models on the same test samples.
+
+    Attributes:
+        n: samples.
+        fp32: accuracy of the baseline, 0..1.
+        quantized: accuracy of the quantized model, 0..1.
+        lost: samples right before, wrong after.
+        gained: samples wrong before, right after.
+        drop_pp: accuracy lost, percentage points.
+        drop_interval_pp: Tango's score interval at `level`, percentage points.
+        level: of both intervals.
+        quantized_interval: Wilson interval of `quantized`, 0..1.
+        fp32_correct: packed bits of per-sample correctness, base64, most significant bit first.
+        quantized_correct: the same for the quantized model.
+    """
+
+    n: int
+    fp32: float
+    quantized: float
+    lost: int
+    gained: int
+    drop_pp: float
+    drop_interval_pp: tuple[float, float]
+    level: float
+    quantized_interval: tuple[float, float]
+    fp32_correct: str
+    quantized_correct: str
+
+
+class Size(_Record):
+    """Bytes of the saved files, both written by `torch.save` of a state dict."""
+
+    fp32_bytes: int
+    quantized_bytes: int
+    ratio: float
+
+
+class CheckpointFacts(_Record):
+    """The saved file, as a fresh process found it.
+
+    Attributes:
+        reload_identical: whether its logits there were bit-identical to those of the model that was saved.
+        largest_difference: largest absolute difference of a logit.
+    """
+
+    sha256: str
+    payload_bytes: int
+    keys: dict[str, dict[str, Any]]
+    reload_identical: bool
+    largest_difference: float
+
+
+class CoverageFacts(_Record):
+    """Multiply-accumulates of one sample, by the kernels that ran."""
+
+    int8_macs: int
+    float_macs: int
+    int8_share: float
+    float_layers: dict[str, int]
+
+
+class Latency(_Record):
+    """Interleaved forwards, seconds, aligned by round.
+
+    Attributes:
+        speedup: median of fp32 / int8 over rounds.
+        speedup_interval: bootstrap interval at `level`.
+        speedup_over_fused: the same against the fused, channels-last fp32 model.
+    """
+
+    batch_size: int
+    threads: int
+    rounds: int
+    level: float
+    speedup: float
+    speedup_interval: tuple[float, float]
+    speedup_over_fused: float
+    speedup_over_fused_interval: tuple[float, float]
+    int8_s: list[float]
+    fp32_s: list[float]
+    fp32_fused_s: list[float]
+
+
+class VerdictRecord(_Record):
+    """One judged gate."""
+
+    quantity: str
+    outcome: str
+    measured: str
+    requirement: str
+
+
+class RunRecord(_Record):
+    """Everything one run measured of one experiment; a part that was not asked for is None."""
+
+    experiment: str
+    recipe_name: str
+    recipe: dict[str, Any]
+    backend: str
+    engine: str
+    threads: int
+    environment: Environment
+    data_name: str
+    data_note: str
+    test_sha256: str
+    baseline_sha256: str
+    command: str
+    accuracy: Accuracy | None = None
+    size: Size | None = None
+    checkpoint: CheckpointFacts | None = None
+    coverage: CoverageFacts | None = None
+    latency: Latency | None = None
+    verdicts: list[VerdictRecord] = []
+
+
+class NotRun(_Record):
+    """An experiment that this run could not start, with the reason and the way to run it."""
+
+    experiment: str
+    reason: str
+
+
+class RecordFile(_Record):
+    """What `--json` writes."""
+
+    schema_version: int = 1
+    records: list[RunRecord]
+    not_run: list[NotRun] = []
+
+
+def pack_bits(correct: NDArray[np.bool_]) -> str:
+    """Per-sample correctness `[n]` as base64 of packed bits."""
+    return base64.b64encode(np.packbits(correct).tobytes()).decode("ascii")
+
+
+def unpack_bits(packed: str, n: int) -> NDArray[np.bool_]:
+    """The reverse of `pack_bits`."""
+    return np.unpackbits(np.frombuffer(base64.b64decode(packed), dtype=np.uint8), count=n).astype(np.bool_)
+
+
+def read_json(model: type[Model], path: Path, error: type[QuantbenchError], advice: str) -> Model:
+    """Reads a JSON file into a checked model.
+
+    Args:
+        model: what the file must hold.
+        path: the file.
+        error: raised for anything wrong, with one line per mistake.
+        advice: ends the message: what to do.
+    """
+    try:
+        return model.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except OSError as problem:
+        raise error(f"{path}: cannot be read ({problem.strerror}); {advice}") from None
+    except ValidationError as problem:
+        raise error("\n".join([*validation_lines(problem, str(path)), advice])) from None
+    except ValueError as problem:
+        raise error(f"{path}: not valid JSON ({problem}); {advice}") from None

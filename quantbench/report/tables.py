@@ -1,0 +1,99 @@
+"""Records as tables: for the terminal and as Markdown."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+from quantbench.records import NotRun, RunRecord
+from quantbench.stats.verdicts import Outcome
+
+COLUMNS = (
+    "experiment",
+    "accuracy %",
+    "drop pp [95 %]",
+    "size ×",
+    "speed-up × [99 %]",
+    "over fused",
+    "int8 share",
+    "verdict",
+)
+NOTHING = "–"
+
+
+def overall(record: RunRecord) -> str:
+    """The worst verdict of a record's gates, or a dash where none was judged."""
+    outcomes = {verdict.outcome for verdict in record.verdicts}
+    for outcome in (Outcome.FAIL, Outcome.INCONCLUSIVE, Outcome.PASS):
+        if outcome in outcomes:
+            return outcome.value
+    return NOTHING
+
+
+def cells(record: RunRecord) -> tuple[str, ...]:
+    """One row, in the order of `COLUMNS`."""
+    a, s, c, t = record.accuracy, record.size, record.coverage, record.latency
+    is_baseline = record.recipe_name == "fp32_baseline"
+    drop = (
+        f"{a.drop_pp:+.2f} [{a.drop_interval_pp[0]:+.2f}, {a.drop_interval_pp[1]:+.2f}]"
+        if a and not is_baseline
+        else NOTHING
+    )
+    return (
+        record.experiment,
+        f"{100 * a.quantized:.2f}" if a else NOTHING,
+        drop,
+        f"{s.ratio:.2f}" if s and not is_baseline else NOTHING,
+        f"{t.speedup:.2f} [{t.speedup_interval[0]:.2f}, {t.speedup_interval[1]:.2f}]" if t else NOTHING,
+        f"{t.speedup_over_fused:.2f}" if t else NOTHING,
+        f"{100 * c.int8_share:.1f} %" if c else NOTHING,
+        overall(record),
+    )
+
+
+def terminal_table(records: Sequence[RunRecord], not_run: Sequence[NotRun], width: int, color: bool) -> str:
+    """The table that ends a run."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for i, column in enumerate(COLUMNS):
+        table.add_column(column, justify="left" if i in (0, len(COLUMNS) - 1) else "right", no_wrap=True)
+    style = {Outcome.PASS: "green", Outcome.FAIL: "red", Outcome.INCONCLUSIVE: "yellow"}
+    for record in records:
+        row = cells(record)
+        table.add_row(*row[:-1], f"[{style.get(Outcome(row[-1]), '')}]{row[-1]}" if row[-1] != NOTHING else row[-1])
+    stream = io.StringIO()
+    # Where no width is known, or a narrow one, a verdict still must not be cut.
+    needed = Console(width=1_000).measure(table).maximum
+    console = Console(file=stream, width=max(width, needed), force_terminal=color, no_color=not color, highlight=False)
+    if records:
+        console.print(table)
+    for entry in not_run:
+        console.print(f"{entry.experiment}: not run: {entry.reason}", soft_wrap=True, markup=False)
+    return stream.getvalue()
+
+
+def markdown_table(records: Sequence[RunRecord]) -> str:
+    """The same rows as a Markdown table."""
+    lines = ["| " + " | ".join(COLUMNS) + " |", "| --- |" + " ---: |" * (len(COLUMNS) - 2) + " --- |"]
+    lines += ["| " + " | ".join(cells(record)) + " |" for record in records]
+    return "\n".join(lines) + "\n"
+
+
+def provenance(records: Sequence[RunRecord]) -> str:
+    """One line per distinct circumstance of the records: n, intervals, processor, versions, command."""
+    lines: dict[str, None] = {}
+    for record in records:
+        e = record.environment
+        n = f"n = {record.accuracy.n:,} test samples" if record.accuracy else "accuracy not measured"
+        timing = (
+            f"speed-up: median of {t.rounds} interleaved rounds, batch {t.batch_size}, {t.threads} thread(s)"
+            if (t := record.latency)
+            else "not timed"
+        )
+        machine = f"{e.processor} ({', '.join(e.isa)}), {e.cores} cores, engine {record.engine}"
+        software = f"torch {e.versions['torch']}, Python {e.python}"
+        workload = record.experiment.partition("/")[0]
+        lines[f"`{workload}`: {n}; {timing}; {machine}, {software}; `{record.command}`"] = None
+    return "\n".join(f"- {line}" for line in lines) + "\n"

@@ -1,0 +1,178 @@
+"""A workload made real: its splits, its model and its fp32 baseline; and the training of that baseline."""
+
+from __future__ import annotations
+
+import inspect
+import shlex
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from quantbench import baselines
+from quantbench.config import Workload
+from quantbench.data.splits import Splits, open_splits
+from quantbench.errors import BaselineError
+from quantbench.files import cache_dir, sha256_of_json
+from quantbench.measure.environment import environment
+from quantbench.progress import progress
+from quantbench.records import BaselineCard
+from quantbench.registry import MODELS
+from quantbench.stats.proportions import wilson_interval
+from quantbench.upstream import silenced
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from quantbench.evaluation import Evaluation
+    from quantbench.training import EpochSummary
+
+
+@dataclass(frozen=True)
+class OpenWorkload:
+    """A workload whose data and weights are opened when first asked for.
+
+    Attributes:
+        workload: its checked file.
+        golden: the folder of goldens.
+    """
+
+    workload: Workload
+    golden: Path
+
+    @cached_property
+    def splits(self) -> Splits:
+        """The data; made, decoded or downloaded on first use."""
+        return open_splits(self.workload.config.data, self.workload.where("data"))
+
+    def model_params(self) -> dict[str, Any]:
+        """Parameters of the model's factory; its head is sized for the data where it takes `n_classes`."""
+        config = self.workload.config.model
+        params = config.params
+        if "n_classes" in inspect.signature(MODELS.factory(config.name, self.workload.where("model"))).parameters:
+            params.setdefault("n_classes", len(self.splits.classes))
+        return params
+
+    def build_model(self) -> nn.Module:
+        """An untrained model in eval mode."""
+        config, where = self.workload.config.model, self.workload.where("model")
+        with silenced():
+            model: nn.Module = MODELS.create(config.name, where, self.model_params())
+        return model.eval()
+
+    @property
+    def weights_path(self) -> Path:
+        """The committed weights."""
+        return baselines.weights_path(self.golden, self.workload.config.baseline)
+
+    @property
+    def train_command(self) -> str:
+        """The command that makes the baseline."""
+        return f"quantbench train {shlex.quote(str(self.workload.path))}"
+
+    def load_baseline(self) -> nn.Module:
+        """The fp32 model with its committed weights, in eval mode.
+
+        Raises:
+            BaselineError: if the weights are missing, damaged, or made for another model or other data.
+        """
+        state = baselines.load_weights(self.weights_path, self.train_command)
+        card = baselines.load_card(self.weights_path, self.train_command)
+        check_data(card, self.splits, self.weights_path, self.train_command)
+        model = self.build_model()
+        load_state(model, state, self.weights_path)
+        return model
+
+    def train_baseline(self) -> BaselineCard:
+        """Trains from scratch (or continues a killed training) and writes weights and card."""
+        import torch
+
+        from quantbench.evaluation import evaluate
+        from quantbench.training import train
+
+        config = self.workload.config
+        key = sha256_of_json(
+            {
+                "model": config.model.model_dump(),
+                "training": config.training.model_dump(),
+                "train": self.splits.train.sha256,
+            }
+        )
+        state_file = cache_dir() / "training" / f"{self.workload.name}-{key[:16]}.pt"
+        torch.manual_seed(config.training.seed)
+        model = self.build_model()
+        started = time.monotonic()
+        with progress(f"training {self.workload.name}") as show:
+            history = train(model, self.splits.train, config.training, state_file, show)
+        duration_s = time.monotonic() - started
+        evaluation = evaluate(model, self.splits.test)
+        sha256 = baselines.save_weights(self.weights_path, model.state_dict())
+        card = make_card(self, "fp32_baseline", config.training.model_dump(mode="json"), history, evaluation, sha256)
+        card = card.model_copy(update={"duration_s": round(duration_s, 1), "command": self.train_command})
+        baselines.save_card(self.weights_path, card)
+        state_file.unlink(missing_ok=True)
+        return card
+
+
+def make_card(
+    opened: OpenWorkload,
+    recipe: str,
+    training: dict[str, Any],
+    history: list[EpochSummary],
+    evaluation: Evaluation,
+    weights_sha256: str,
+) -> BaselineCard:
+    """A card for weights just trained; duration, command and parent are the caller's to fill in."""
+    config, splits = opened.workload.config, opened.splits
+    n = len(evaluation.correct)
+    interval = wilson_interval(int(evaluation.correct.sum()), n)
+    return BaselineCard(
+        workload=opened.workload.name,
+        recipe=recipe,
+        model=config.model.model_dump(),
+        data=config.data.model_dump(mode="json"),
+        data_note=config.data_note,
+        data_sha256={split.name: split.sha256 for split in (splits.train, splits.calibration, splits.test)},
+        n_train=len(splits.train),
+        n_test=n,
+        accuracy=evaluation.accuracy,
+        accuracy_interval=(round(interval.low, 6), round(interval.high, 6)),
+        loss=round(evaluation.loss, 6),
+        training=training,
+        history=[{"loss": round(epoch.loss, 6), "accuracy": round(epoch.accuracy, 6)} for epoch in history],
+        seed=config.training.seed,
+        duration_s=0.0,
+        command="",
+        environment=environment(),
+        weights_sha256=weights_sha256,
+    )
+
+
+def check_data(card: BaselineCard, splits: Splits, path: Path, retrain: str) -> None:
+    """Refuses weights whose card was written for other samples: their accuracy would mean something else.
+
+    Raises:
+        BaselineError: naming the splits that differ.
+    """
+    current = {split.name: split.sha256 for split in (splits.train, splits.calibration, splits.test)}
+    changed = sorted(name for name, sha256 in current.items() if card.data_sha256.get(name) != sha256)
+    if changed:
+        raise BaselineError(
+            f"{path}: its card was written for other data than this machine has (split {', '.join(changed)}); "
+            f"get the data the card describes ({card.data_note or card.data['name']}), or train on yours: {retrain}"
+        )
+
+
+def load_state(model: nn.Module, state: dict[str, torch.Tensor], path: Path) -> None:
+    """Loads a state dict, naming the first keys that do not fit.
+
+    Raises:
+        BaselineError: if keys or shapes differ.
+    """
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        details = "; ".join(line.strip() for line in str(error).splitlines()[1:4])
+        raise BaselineError(f"{path}: does not fit the model of this workload: {details}") from None
