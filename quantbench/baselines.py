@@ -59,11 +59,20 @@ def load_weights(path: Path, retrain: str) -> dict[str, torch.Tensor]:
     Raises:
         BaselineError: as `load_card`, or if the file is not whole safetensors.
     """
+    load_card(path, retrain)
+    return read_safetensors(path)
+
+
+def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
+    """Reads tensors from a file that cannot hold anything else.
+
+    Raises:
+        BaselineError: if the file is missing or not whole safetensors.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    load_card(path, retrain)
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
-        raise BaselineError(f"{path}: not a whole safetensors file ({error}); {retrain}") from None
+        raise BaselineError(f"{path}: not a whole safetensors file ({error}); save it again") from None

@@ -7,11 +7,14 @@ import shlex
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from quantbench.errors import QuantbenchError
+
+if TYPE_CHECKING:
+    from quantbench.records import BaselineCard
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -62,9 +65,24 @@ def train(
 
     _allow_download(real_data)
     opened = OpenWorkload(find_workload(workload, configs), golden)
-    card = opened.train_baseline()
-    low, high = (100 * limit for limit in card.accuracy_interval)
-    print(f"{opened.weights_path}: accuracy {100 * card.accuracy:.2f} % [{low:.2f}, {high:.2f}] (n={card.n_test:,})")
+    _print_card(opened.weights_path, opened.train_baseline())
+
+
+@app.command()
+def adopt(
+    workload: Annotated[str, typer.Argument(help="A workload file or the name of one.")],
+    weights: Annotated[Path, typer.Argument(help="safetensors, or a state dict saved by torch.save.")],
+    configs: Configs = CONFIGS,
+    golden: Golden = GOLDEN,
+    real_data: RealData = False,
+) -> None:
+    """Make weights that were trained elsewhere a workload's baseline: measure them and write them with a card."""
+    from quantbench.config import find_workload
+    from quantbench.workloads import OpenWorkload
+
+    _allow_download(real_data)
+    opened = OpenWorkload(find_workload(workload, configs), golden)
+    _print_card(opened.weights_path, opened.adopt(weights))
 
 
 @app.command()
@@ -161,6 +179,11 @@ def _allow_download(allowed: bool) -> None:
         from quantbench.data.cifar10 import DOWNLOAD_VARIABLE
 
         os.environ[DOWNLOAD_VARIABLE] = "1"
+
+
+def _print_card(path: Path, card: BaselineCard) -> None:
+    low, high = (100 * limit for limit in card.accuracy_interval)
+    print(f"{path}: accuracy {100 * card.accuracy:.2f} % [{low:.2f}, {high:.2f}] (n={card.n_test:,})")
 
 
 def _width() -> int:

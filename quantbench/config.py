@@ -90,6 +90,7 @@ class WorkloadConfig(_Strict):
 
     Attributes:
         baseline: name of the committed weights under `golden/baselines/`.
+        training: how `quantbench train` makes the baseline; not needed for weights that were adopted.
         data_note: what a reader of the card should know of the data, such as its encoding.
     """
 
@@ -97,7 +98,7 @@ class WorkloadConfig(_Strict):
     data: DataConfig
     baseline: Name
     data_note: str = ""
-    training: TrainingConfig
+    training: TrainingConfig | None = None
     latency: LatencyConfig = LatencyConfig()
 
 

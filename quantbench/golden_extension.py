@@ -6,8 +6,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from syrupy.data import SnapshotCollections
+from syrupy.data import SnapshotCollection, SnapshotCollections
+from syrupy.extensions.base import AbstractSyrupyExtension
 from syrupy.extensions.json import JSONSnapshotExtension
+
+from quantbench.files import write_text
 
 
 @cache
@@ -20,12 +23,22 @@ def golden_extension(folder: Path) -> type[JSONSnapshotExtension]:
             return str(folder / f"{index}.json")
 
         @classmethod
-        def get_snapshot_name(cls, *, test_location: Any, index: Any = 0) -> str:  # noqa: ARG003
-            return str(index)
+        def get_snapshot_name(cls, *, test_location: Any, index: Any = 0) -> str:
+            # Not the single-file form, which replaces the slash of an experiment's id.
+            return AbstractSyrupyExtension.get_snapshot_name(test_location=test_location, index=index)
 
         @classmethod
         def dirname(cls, *, test_location: Any) -> str:  # noqa: ARG003
             return str(folder)
+
+        @classmethod
+        def matches_test_location(cls, **_: Any) -> bool:
+            # The id leads to the file, whichever test file makes the claim.
+            return True
+
+        @classmethod
+        def write_snapshot_collection(cls, *, snapshot_collection: SnapshotCollection, **_: Any) -> None:
+            write_text(Path(snapshot_collection.location), str(next(iter(snapshot_collection)).data))
 
         def discover_snapshots(self, **_: Any) -> SnapshotCollections:
             # syrupy calls goldens unused, and deletes them on update, whenever -k or -m left their test out; the

@@ -257,8 +257,12 @@ def check_golden(request: pytest.FixtureRequest, experiment_run: Run, snapshot: 
         verdict = judge_golden(experiment_run)
         same = found == snapshot(name=name, extension_class=golden_extension(golden / "checkpoints"))
         if request.config.option.update_snapshots:
-            if changed := differences(accepted or {}, found):
-                text = f"{golden / 'checkpoints' / name}.json updated, old → new:\n{shortened(changed)}"
+            path = f"{golden / 'checkpoints' / name}.json"
+            if accepted is None:
+                text = f"{path}: accepted for the first time, {len(found['keys'])} keys"
+                request.node.user_properties.append((GOLDEN_PROPERTY, text))
+            elif changed := differences(accepted, found):
+                text = f"{path}: updated, old → new:\n{shortened(changed)}"
                 request.node.user_properties.append((GOLDEN_PROPERTY, text))
             verdict = judge_golden(experiment_run)
         experiment_run.verdicts[verdict.quantity] = verdict

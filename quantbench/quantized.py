@@ -117,7 +117,7 @@ def train_qat(opened: OpenWorkload, experiment: Experiment, baseline: nn.Module,
     backend = make_backend(experiment, engine)
     prepared = backend.prepare_training(baseline, recipe)
     overrides = {"epochs": recipe.epochs, "lr": recipe.lr, "warmup_epochs": 0.0, "precision": "fp32"}
-    config = opened.workload.config.training.model_copy(update=overrides)
+    config = opened.training.model_copy(update=overrides)
     parent = sha256_of_file(opened.weights_path)
     key = sha256_of_json({"parent": parent, "recipe": describe(recipe), "training": config.model_dump(mode="json")})
     state_file = cache_dir() / "training" / f"{experiment.id.replace('/', '-')}-{key[:16]}.pt"

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quantbench import baselines
-from quantbench.config import Workload
+from quantbench.config import TrainingConfig, Workload
 from quantbench.data.splits import Splits, open_splits
-from quantbench.errors import BaselineError
+from quantbench.errors import BaselineError, ConfigError
 from quantbench.files import cache_dir, sha256_of_json
 from quantbench.measure.environment import environment
 from quantbench.progress import progress
@@ -85,6 +85,42 @@ class OpenWorkload:
         load_state(model, state, self.weights_path)
         return model
 
+    @property
+    def training(self) -> TrainingConfig:
+        """How this workload trains.
+
+        Raises:
+            ConfigError: if its file does not say.
+        """
+        training = self.workload.config.training
+        if training is None:
+            raise ConfigError(f"{self.workload.where('training')}: missing; training needs at least {{epochs: N}}")
+        return training
+
+    def adopt(self, weights: Path) -> BaselineCard:
+        """Makes weights that were trained elsewhere the baseline: fits them, measures them, writes them with a card.
+
+        Args:
+            weights: safetensors, or a state dict saved by `torch.save`.
+
+        Raises:
+            CheckpointError: if the file is missing, damaged or would run code.
+            BaselineError: if it does not fit the model.
+        """
+        from quantbench.evaluation import evaluate
+        from quantbench.measure.checkpoint import read_checkpoint
+
+        state = baselines.read_safetensors(weights) if weights.suffix == ".safetensors" else read_checkpoint(weights)
+        model = self.build_model()
+        load_state(model, state, weights)
+        evaluation = evaluate(model, self.splits.test)
+        sha256 = baselines.save_weights(self.weights_path, model.state_dict())
+        card = make_card(self, "fp32_baseline", {"adopted": weights.name}, [], evaluation, sha256)
+        command = f"quantbench adopt {shlex.quote(str(self.workload.path))} {shlex.quote(weights.name)}"
+        card = card.model_copy(update={"command": command})
+        baselines.save_card(self.weights_path, card)
+        return card
+
     def train_baseline(self) -> BaselineCard:
         """Trains from scratch (or continues a killed training) and writes weights and card."""
         import torch
@@ -92,24 +128,24 @@ class OpenWorkload:
         from quantbench.evaluation import evaluate
         from quantbench.training import train
 
-        config = self.workload.config
+        config, training = self.workload.config, self.training
         key = sha256_of_json(
             {
                 "model": config.model.model_dump(),
-                "training": config.training.model_dump(),
+                "training": training.model_dump(),
                 "train": self.splits.train.sha256,
             }
         )
         state_file = cache_dir() / "training" / f"{self.workload.name}-{key[:16]}.pt"
-        torch.manual_seed(config.training.seed)
+        torch.manual_seed(training.seed)
         model = self.build_model()
         started = time.monotonic()
         with progress(f"training {self.workload.name}") as show:
-            history = train(model, self.splits.train, config.training, state_file, show)
+            history = train(model, self.splits.train, training, state_file, show)
         duration_s = time.monotonic() - started
         evaluation = evaluate(model, self.splits.test)
         sha256 = baselines.save_weights(self.weights_path, model.state_dict())
-        card = make_card(self, "fp32_baseline", config.training.model_dump(mode="json"), history, evaluation, sha256)
+        card = make_card(self, "fp32_baseline", training.model_dump(mode="json"), history, evaluation, sha256)
         card = card.model_copy(update={"duration_s": round(duration_s, 1), "command": self.train_command})
         baselines.save_card(self.weights_path, card)
         state_file.unlink(missing_ok=True)
@@ -142,7 +178,7 @@ def make_card(
         loss=round(evaluation.loss, 6),
         training=training,
         history=[{"loss": round(epoch.loss, 6), "accuracy": round(epoch.accuracy, 6)} for epoch in history],
-        seed=config.training.seed,
+        seed=config.training.seed if config.training else 0,
         duration_s=0.0,
         command="",
         environment=environment(),
