@@ -1,11 +1,12 @@
 """The int8 model is really faster, beside its fp32 model in the same run."""
 
-import pytest
+from collections.abc import Callable
 
-from quantbench.judging import judge_gate
+import pytest
 
 
 @pytest.mark.latency
 @pytest.mark.gate("speedup")
-def test_speedup_reaches_its_bound(timed_run, gate, check_verdict):
-    check_verdict(judge_gate(timed_run, gate))
+@pytest.mark.usefixtures("timed_run")
+def test_speedup_reaches_its_bound(check_gate: Callable[[], None]) -> None:
+    check_gate()

@@ -1,10 +1,10 @@
 """The saved file is small enough."""
 
-import pytest
+from collections.abc import Callable
 
-from quantbench.judging import judge_gate
+import pytest
 
 
 @pytest.mark.gate("size_ratio")
-def test_file_shrinks_by_its_bound(experiment_run, gate, check_verdict):
-    check_verdict(judge_gate(experiment_run, gate))
+def test_file_shrinks_by_its_bound(check_gate: Callable[[], None]) -> None:
+    check_gate()

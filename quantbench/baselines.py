@@ -27,7 +27,8 @@ def save_weights(path: Path, state: dict[str, torch.Tensor]) -> str:
     from safetensors.torch import save_file
 
     with replacing(path) as temporary:
-        save_file({key: tensor.detach().cpu().contiguous() for key, tensor in state.items()}, temporary)
+        # Cloned, since safetensors refuses tensors that share memory, as tied weights do.
+        save_file({key: tensor.detach().cpu().clone().contiguous() for key, tensor in state.items()}, temporary)
     return sha256_of_file(path)
 
 

@@ -122,30 +122,50 @@ def run(
     real_data: RealData = False,
     strict_verdicts: Annotated[bool, typer.Option("--strict-verdicts", help="INCONCLUSIVE fails.")] = False,
 ) -> None:
-    """Measure experiments, judge all their gates and print the table; exit status 1 if a gate failed."""
+    """Measure experiments, judge all their gates and print the table.
+
+    Exit status: 0 all gates hold, 1 a gate failed, 2 something could not be measured at all.
+    """
     from quantbench.config import load_experiments, select
-    from quantbench.files import write_text
+    from quantbench.errors import DataMissingError
     from quantbench.judging import explain, measure_and_judge
-    from quantbench.records import RecordFile
+    from quantbench.progress import progress
+    from quantbench.records import NotRun
+    from quantbench.report.documents import check_place, write_records
     from quantbench.report.tables import terminal_table
     from quantbench.runner import Session, Settings
     from quantbench.stats.verdicts import Outcome
 
     _allow_download(real_data)
+    if json:
+        check_place(json)
     session = Session(Settings(golden, engine))
     command = shlex.join(["quantbench", *sys.argv[1:]])
-    records, failed = [], False
-    for chosen in select(load_experiments(configs), experiment):
-        measured = session.run(chosen)
-        for verdict in measure_and_judge(measured):
-            bad = verdict.outcome is Outcome.FAIL or (strict_verdicts and verdict.outcome is Outcome.INCONCLUSIVE)
-            failed |= bad
-            if verdict.outcome is not Outcome.PASS:
-                print(explain(chosen, verdict), file=sys.stderr)
-        records.append(measured.record(command))
-    print(terminal_table(records, [], _width(), sys.stdout.isatty()), end="")
+    records, not_run, told, broken, failed = [], [], [], [], False
+    selected = select(load_experiments(configs), experiment)
+    with progress("measuring") as show:
+        for i, chosen in enumerate(selected):
+            show.update(i, len(selected), chosen.id)
+            measured = session.run(chosen)
+            try:
+                verdicts = measure_and_judge(measured)
+            except DataMissingError as error:
+                not_run.append(NotRun(experiment=chosen.id, reason=str(error)))
+                continue
+            except QuantbenchError as error:
+                # One experiment that cannot be measured must not lose what was measured of the others.
+                broken.append(f"{chosen.id}: {error}")
+                continue
+            failing = {Outcome.FAIL, Outcome.INCONCLUSIVE} if strict_verdicts else {Outcome.FAIL}
+            failed |= any(verdict.outcome in failing for verdict in verdicts)
+            told += [explain(chosen, verdict) for verdict in verdicts if verdict.outcome is not Outcome.PASS]
+            records.append(measured.record(command))
+    print(terminal_table(records, not_run, _width(), sys.stdout.isatty()), end="")
+    print("\n".join(told), end="\n" if told else "", file=sys.stderr)
     if json:
-        write_text(json, RecordFile(records=records).model_dump_json(indent=1) + "\n")
+        write_records(json, records, not_run)
+    if broken or not records or (real_data and not_run):
+        raise QuantbenchError("\n".join(broken or ["nothing was measured: the data is not on this machine"]))
     raise typer.Exit(1 if failed else 0)
 
 
@@ -157,16 +177,16 @@ def report(
 ) -> None:
     """Write the Pareto table and plot of recorded runs: accuracy against size and latency, the front marked."""
     from quantbench.files import write_text
-    from quantbench.report.documents import pareto_document, read_records, replace_tables
+    from quantbench.report.documents import pareto_document, read_records, with_tables
     from quantbench.report.pareto import pareto_plot
 
     found = read_records(records)
-    write_text(out / "pareto.md", pareto_document(found))
+    # All texts first, so that a mistake in one leaves nothing half-written.
+    texts = {out / "pareto.md": pareto_document(found)} | ({into: with_tables(into, found)} if into else {})
     pareto_plot(found, [out / "pareto.png", out / "pareto.svg"])
-    print(f"{out / 'pareto.md'}, {out / 'pareto.png'}, {out / 'pareto.svg'}")
-    if into:
-        replace_tables(into, found)
-        print(into)
+    for path, text in texts.items():
+        write_text(path, text)
+    print("\n".join(map(str, [out / "pareto.png", out / "pareto.svg", *texts])))
 
 
 @app.callback()
@@ -198,4 +218,9 @@ def main() -> None:
         app()
     except QuantbenchError as error:
         print(f"quantbench: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        # Of a file that could not be moved into its place the second name is the place.
+        place = error.filename2 or error.filename
+        print(f"quantbench: {place}: {error.strerror}; name another place", file=sys.stderr)
         sys.exit(2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,12 +17,13 @@ from quantbench.registry import BACKENDS, DATA, MODELS, RECIPES, unknown_name, v
 # A workload file is a page of text; anything larger is a mistake or an attack on the parser.
 MAX_CONFIG_BYTES = 1 << 20
 # Names become file names of goldens and parts of pytest ids.
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
-PositiveInt = Annotated[int, Field(gt=0)]
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+PositiveInt = Annotated[int, Field(gt=0, strict=True)]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Component(BaseModel):
@@ -45,7 +47,7 @@ class DataConfig(Component):
     """
 
     calibration_pool: PositiveInt = 1024
-    search_pool: Annotated[int, Field(ge=0)] = 0
+    search_pool: Annotated[int, Field(ge=0, strict=True)] = 0
 
 
 class TrainingConfig(_Strict):
@@ -68,7 +70,7 @@ class TrainingConfig(_Strict):
     batch_size: PositiveInt = 128
     precision: Literal["fp32", "bf16"] = "fp32"
     augment: tuple[Literal["pad_crop", "horizontal_flip"], ...] = ("pad_crop", "horizontal_flip")
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, lt=1 << 32, strict=True)] = 0
 
 
 class LatencyConfig(_Strict):
@@ -82,7 +84,7 @@ class LatencyConfig(_Strict):
 
     batch_size: PositiveInt = 32
     threads: PositiveInt = 1
-    rounds: Annotated[int, Field(ge=10, le=10_000)] = 60
+    rounds: Annotated[int, Field(ge=10, le=10_000, strict=True)] = 40
 
 
 class WorkloadConfig(_Strict):
@@ -172,8 +174,12 @@ class _UniqueKeyLoader(yaml.SafeLoader):
     """Safe YAML that refuses a key given twice, which PyYAML would silently resolve to the last one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
+        seen: set[Any] = set()
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a key is not plain text", key_node.start_mark)
             key = self.construct_object(key_node, deep=True)
             if key in seen:
                 raise yaml.constructor.ConstructorError(
@@ -189,6 +195,8 @@ def load_workload(path: Path) -> list[Experiment]:
     Raises:
         ConfigError: naming the file, the key, what is allowed; all mistakes of the file at once.
     """
+    if re.fullmatch(NAME_PATTERN, path.stem) is None:
+        raise ConfigError(f"{path}: the file's name is the workload's; use letters, digits, '_', '-' and '.' only")
     parsed = _parse(path)
     try:
         file = _File.model_validate(parsed)
@@ -199,7 +207,8 @@ def load_workload(path: Path) -> list[Experiment]:
     workload = Workload(path.stem, path, file.workload)
     experiments = [Experiment(workload, name, config) for name, config in file.experiments.items()]
     MODELS.check(file.workload.model.name, workload.where("model.name"))
-    DATA.create(file.workload.data.name, workload.where("data"), file.workload.data.params)
+    data = file.workload.data
+    DATA.create(data.name, workload.where("data"), data.params, beside=DataConfig.model_fields)
     for experiment in experiments:
         BACKENDS.check(experiment.config.backend, experiment.where("backend"))
         experiment.recipe()
@@ -266,12 +275,20 @@ def _parse(path: Path) -> Any:
         if path.stat().st_size > MAX_CONFIG_BYTES:
             raise ConfigError(f"{path}: larger than {MAX_CONFIG_BYTES} bytes; a workload file is a page of text")
         return yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)  # noqa: S506 — a SafeLoader
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 text: {error.reason} at byte {error.start}") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: nested too deeply; a workload file has four levels") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"line {mark.line + 1}: " if mark else ""
-        raise ConfigError(f"{path}: {place}not valid YAML: {getattr(error, 'problem', error)}") from None
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise ConfigError(f"{path}: {place}not valid YAML: {problem}") from None
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        # PyYAML's constructors of dates, numbers and tagged values let these through.
+        raise ConfigError(f"{path}: not valid YAML: a value cannot be read: {error}") from None
 
 
 _KEYS: dict[str, type[BaseModel]] = {

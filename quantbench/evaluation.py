@@ -54,11 +54,8 @@ def evaluate(forward: Forward, split: Split, batch_size: int = EVALUATION_BATCH)
     for inputs in split.batches(batch_size):
         stop = start + len(inputs)
         logits = forward(inputs)
-        if logits.dim() != 2 or len(logits) != len(inputs):
-            raise EvaluationError(
-                f"the model gave {tuple(logits.shape)} for {len(inputs)} samples; expected [n, classes]"
-            )
         target = labels[start:stop]
+        check_logits(logits, len(inputs), int(target.max()))
         batch_loss = float(cross_entropy(logits, target, reduction="sum"))
         # A NaN or infinity in any logit reaches the loss, except an isolated −inf, which the sum shows.
         if not (np.isfinite(batch_loss) and bool(torch.isfinite(logits.sum()))):
@@ -70,3 +67,25 @@ def evaluate(forward: Forward, split: Split, batch_size: int = EVALUATION_BATCH)
         loss += batch_loss
         start = stop
     return Evaluation(correct.numpy(), loss / max(len(split), 1))
+
+
+def check_logits(logits: object, n: int, largest_label: int) -> None:
+    """Refuses an output that cannot be compared with the labels.
+
+    Args:
+        logits: what the model gave; must be `[n, classes]`.
+        n: samples it was given.
+        largest_label: class index that the output must reach.
+
+    Raises:
+        EvaluationError: saying what the output is instead.
+    """
+    if not isinstance(logits, torch.Tensor):
+        raise EvaluationError(f"the model gave a {type(logits).__name__}; expected a tensor of logits [n, classes]")
+    if logits.dim() != 2 or len(logits) != n:
+        raise EvaluationError(f"the model gave {tuple(logits.shape)} for {n} samples; expected [n, classes]")
+    if logits.shape[1] <= largest_label:
+        raise EvaluationError(
+            f"the model gave {logits.shape[1]} logits per sample, but a label is {largest_label}; size its head for "
+            "the classes of the data (n_classes)"
+        )

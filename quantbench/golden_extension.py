@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,10 @@ def golden_extension(folder: Path) -> type[JSONSnapshotExtension]:
         @classmethod
         def write_snapshot_collection(cls, *, snapshot_collection: SnapshotCollection, **_: Any) -> None:
             write_text(Path(snapshot_collection.location), str(next(iter(snapshot_collection)).data))
+
+        def matches(self, *, serialized_data: Any, snapshot_data: Any) -> bool:
+            # By content, as the messages tell it: line ends and indentation of a file are no part of what was accepted.
+            return bool(json.loads(serialized_data) == json.loads(snapshot_data))
 
         def discover_snapshots(self, **_: Any) -> SnapshotCollections:
             # syrupy calls goldens unused, and deletes them on update, whenever -k or -m left their test out; the

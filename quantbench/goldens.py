@@ -35,7 +35,9 @@ def read_golden(golden: Path, name: str) -> dict[str, Any] | None:
     except ValueError as error:
         raise CheckpointError(f"{path}: not valid JSON ({error}); restore it from version control") from None
     if not isinstance(content, dict):
-        raise CheckpointError(f"{path}: holds a {type(content).__name__}, not a checkpoint's description")
+        raise CheckpointError(
+            f"{path}: holds a {type(content).__name__}, not a checkpoint's description; restore it from version control"
+        )
     return content
 
 
@@ -62,7 +64,7 @@ def orphans(golden: Path, experiments: list[Experiment]) -> list[Path]:
     return [
         path
         for path in sorted(folder.rglob("*.json"))
-        if str(path.relative_to(folder).with_suffix("")).partition("@")[0] not in known
+        if path.relative_to(folder).with_suffix("").as_posix().partition("@")[0] not in known
     ]
 
 

@@ -108,7 +108,8 @@ def judge_reload(run: Run) -> Verdict:
     """Bit-identical logits after loading in a fresh process."""
     c = run.checkpoint
     same = c.reload_identical
-    measured = "bit-identical" if same else f"logits differ by up to {c.largest_difference:g}"
+    apart = f"by up to {c.largest_difference:g}" if c.largest_difference >= 0 else "in shape, or are NaN or infinite"
+    measured = "bit-identical" if same else f"logits differ {apart}"
     outcome = Outcome.PASS if same else Outcome.FAIL
     return Verdict("reload", outcome, None, None, None, 1, measured, "bit-identical logits in a fresh process")
 

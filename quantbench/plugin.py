@@ -1,6 +1,6 @@
 """pytest plugin: options, parameters from `configs/`, fixtures, outcomes, summary. It translates and decides nothing.
 
-Nothing of torch, pydantic or the package's own modules is imported before an experiment's test is collected, since this
+Nothing of torch, pydantic or the modules that measure is imported before an experiment's test is collected, since this
 module is loaded by every pytest run of an environment that has quantbench installed.
 """
 
@@ -8,23 +8,27 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import sys
 from collections.abc import Callable, Generator, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from quantbench.plugin_state import State
+
 if TYPE_CHECKING:
     from quantbench.config import Experiment
-    from quantbench.records import NotRun, RunRecord
-    from quantbench.runner import Run, Session
+    from quantbench.runner import Run
     from quantbench.stats.verdicts import Verdict
 
+_STATE = pytest.StashKey[State]()
 FIXTURE = "experiment_run"
 VERDICT_PROPERTY = "quantbench_verdict"
 GOLDEN_PROPERTY = "quantbench_golden"
+# Nothing was measured, so that records written earlier stay.
+NOTHING_RAN = (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.NO_TESTS_COLLECTED)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -50,124 +54,101 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "gate(name): the claim is parametrized by the experiments that set this gate")
     config.addinivalue_line("markers", "latency: measures time; never under parallel workers")
-    config.stash[_STATE] = _State(config)
+    config.stash[_STATE] = State(config)
+    if (path := config.getoption("quantbench_json")) and not hasattr(config, "workerinput"):
+        from quantbench.errors import ConfigError
+        from quantbench.report.documents import check_place
+
+        try:
+            check_place(Path(path))
+        except ConfigError as error:
+            raise pytest.UsageError(str(error)) from None
     if config.getoption("update_golden"):
         config.option.update_snapshots = True
 
 
-class _State:
-    """What one pytest process knows; experiments and session are made when first needed."""
-
-    def __init__(self, config: pytest.Config) -> None:
-        self.config = config
-        self.not_run: dict[str, str] = {}
-        self.collected: list[dict[str, Any]] = []
-        self._experiments: list[Experiment] | None = None
-        self._session: Session | None = None
-
-    def folder(self, option: str) -> Path:
-        given = self.config.getoption(option)
-        folder = Path(given) if given else self.config.rootpath / option
-        return Path(os.path.relpath(folder)) if folder.is_relative_to(Path.cwd()) else folder
-
-    @property
-    def experiments(self) -> list[Experiment]:
-        """Every configured experiment, before any selection."""
-        if self._experiments is None:
-            from quantbench.config import load_experiments
-            from quantbench.errors import QuantbenchError
-
-            try:
-                self._experiments = load_experiments(self.folder("configs"))
-            except QuantbenchError as error:
-                raise pytest.UsageError(str(error)) from None
-        return self._experiments
-
-    @property
-    def selected(self) -> list[Experiment]:
-        """The experiments that `--experiment` names, or all."""
-        from quantbench.config import select
-        from quantbench.errors import QuantbenchError
-
-        patterns = self.config.getoption("experiment")
-        if not patterns:
-            return self.experiments
-        try:
-            chosen = {experiment.id for pattern in patterns for experiment in select(self.experiments, pattern)}
-        except QuantbenchError as error:
-            raise pytest.UsageError(f"--experiment: {error}") from None
-        return [experiment for experiment in self.experiments if experiment.id in chosen]
-
-    @property
-    def session(self) -> Session:
-        if self._session is None:
-            from quantbench.runner import Session, Settings
-
-            self._session = Session(
-                Settings(self.folder("golden"), self.config.getoption("engine"), self.config.getoption("retrain"))
-            )
-        return self._session
-
-    def records(self) -> list[RunRecord]:
-        """Of every run that measured anything, in the order of the configuration; workers' parts are merged."""
-        from quantbench.records import RunRecord
-
-        parts = [json.loads(record) for record in self.own_records()] + self.collected
-        merged: dict[str, dict[str, Any]] = {}
-        for part in parts:
-            known = merged.setdefault(part["experiment"], part)
-            verdicts = {v["quantity"]: v for v in [*known["verdicts"], *part["verdicts"]]}
-            known.update({key: value for key, value in part.items() if value is not None})
-            known["verdicts"] = list(verdicts.values())
-        order = {experiment.id: i for i, experiment in enumerate(self.experiments)} if merged else {}
-        return [RunRecord.model_validate(merged[id_]) for id_ in sorted(merged, key=lambda id_: order.get(id_, 0))]
-
-    def own_records(self) -> list[str]:
-        """Records of this process, as JSON."""
-        if self._session is None:
-            return []
-        measured = ("accuracy", "size", "checkpoint", "coverage")
-        runs = [
-            run for run in self._session.runs.values() if run.timings or any(key in run.__dict__ for key in measured)
-        ]
-        return [run.record(_command()).model_dump_json() for run in runs]
-
-    def not_run_list(self) -> list[NotRun]:
-        from quantbench.records import NotRun
-
-        return [NotRun(experiment=id_, reason=reason) for id_, reason in sorted(self.not_run.items())]
-
-
-_STATE = pytest.StashKey[_State]()
-
-
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if FIXTURE not in metafunc.fixturenames:
+    if not _is_claim(metafunc.definition):
         return
-    experiments = metafunc.config.stash[_STATE].selected
-    marker = metafunc.definition.get_closest_marker("gate")
-    if marker is not None:
-        experiments = [e for e in experiments if getattr(e.config.gates, marker.args[0]) is not None]
-    metafunc.parametrize(FIXTURE, [pytest.param(e, id=e.id) for e in experiments], indirect=True)
+    from quantbench.errors import QuantbenchError
+
+    state = metafunc.config.stash[_STATE]
+    experiments: list[Experiment] = []
+    try:
+        experiments = _claimed_experiments(state, metafunc.definition)
+    except QuantbenchError as error:
+        # Raised here it would be a traceback per test file; the end of collection says it once.
+        state.mistake = str(error)
+    # Where no experiment sets the gate the one test without an experiment is deselected, not skipped.
+    params = [pytest.param(e, id=e.id) for e in experiments] or [pytest.param(None, id="no-experiment")]
+    metafunc.parametrize(FIXTURE, params, indirect=True)
 
 
+def _is_claim(node: pytest.Item) -> bool:
+    """Whether a test asks for our fixture, directly or through an override of it, and not for a namesake."""
+    info = getattr(node, "_fixtureinfo", None)
+    for definition in reversed(info.name2fixturedefs.get(FIXTURE, ()) if info else ()):
+        if definition.func.__module__ == __name__:
+            return True
+        if FIXTURE not in definition.argnames:
+            return False
+    return False
+
+
+def _claimed_experiments(state: State, definition: pytest.Item) -> list[Experiment]:
+    """The selected experiments, of a gate's claim those that set the gate."""
+    marker = definition.get_closest_marker("gate")
+    if marker is None:
+        return state.selected
+    from quantbench.config import Gates
+    from quantbench.errors import ConfigError
+    from quantbench.registry import unknown_name
+
+    name = str(marker.args[0]) if marker.args else ""
+    if name not in Gates.model_fields:
+        raise ConfigError(f"{definition.nodeid}: {unknown_name('gate', name, sorted(Gates.model_fields))}")
+    return [experiment for experiment in state.selected if getattr(experiment.config.gates, name) is not None]
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Refuses to accept anything in CI, and fails a run of experiments whose goldens hold an orphan."""
-    if not any(FIXTURE in getattr(item, "fixturenames", ()) for item in items):
+    """Ends a run of experiments whose configuration, options or goldens are wrong; drops claims about no experiment."""
+    claims = [item for item in items if _is_claim(item)]
+    if not claims:
         return
+    state = config.stash[_STATE]
+    if mistake := state.mistake or _refusal(config) or _orphans(state):
+        if not hasattr(config, "workeroutput"):
+            raise pytest.UsageError(mistake)
+        # In a parallel worker an exception would show as a crash of the worker; the controller ends the run.
+        config.workeroutput["quantbench_mistake"] = mistake
+        items.clear()
+        return
+    if empty := [item for item in claims if item.callspec.params[FIXTURE] is None]:  # type: ignore[attr-defined]
+        config.hook.pytest_deselected(items=empty)
+        items[:] = [item for item in items if item not in empty]
+
+
+def _refusal(config: pytest.Config) -> str | None:
+    """Why nothing may be accepted in CI, if that was asked for."""
+    asked = config.option.update_snapshots or config.option.update_new_snapshots_only
+    if not (asked and os.environ.get("CI")):
+        return None
+    return (
+        "--update-golden is refused because CI is set: a gate must not accept what it checks; update on a "
+        "developer's machine and commit the golden"
+    )
+
+
+def _orphans(state: State) -> str | None:
+    """Which goldens no experiment claims, whatever part of the suite was selected."""
     from quantbench.goldens import orphans
 
-    state = config.stash[_STATE]
-    if config.option.update_snapshots and os.environ.get("CI"):
-        raise pytest.UsageError(
-            "--update-golden is refused because CI is set: a gate must not accept what it checks; update on a "
-            "developer's machine and commit the golden"
-        )
-    if found := orphans(state.folder("golden"), state.experiments):
-        names = ", ".join(str(path) for path in found)
-        raise pytest.UsageError(
-            f"orphan golden, claimed by no experiment in {state.folder('configs')}: {names}; remove it"
-        )
+    found = orphans(state.folder("golden"), state.experiments)
+    if not found:
+        return None
+    names = ", ".join(map(str, found))
+    return f"orphan golden, claimed by no experiment in {state.folder('configs')}: {names}; remove it"
 
 
 @pytest.fixture
@@ -178,11 +159,19 @@ def experiment_run(request: pytest.FixtureRequest) -> Run:
 
     state = request.config.stash[_STATE]
     real_data = request.config.getoption("real_data")
-    if real_data:
-        os.environ[DOWNLOAD_VARIABLE] = "1"
     run = state.session.run(request.param)
+    # Making data and training take minutes: their progress belongs on the terminal, not into captured output.
+    terminal = request.config.pluginmanager.getplugin("capturemanager")
     try:
-        run.opened.splits  # noqa: B018 — opened here, so that absent data is told apart from a failure
+        with (
+            terminal.global_and_fixture_disabled() if terminal else nullcontext(),
+            pytest.MonkeyPatch.context() as environment,
+        ):
+            if real_data:
+                environment.setenv(DOWNLOAD_VARIABLE, "1")
+            run.opened.splits  # noqa: B018 — opened here, so that absent data is told apart from a failure
+            if state.session.settings.retrain:
+                run.artefact  # noqa: B018
     except DataMissingError as error:
         if real_data:
             raise
@@ -245,6 +234,32 @@ def check_verdict(request: pytest.FixtureRequest, experiment_run: Run) -> Callab
 
 
 @pytest.fixture
+def check_gate(experiment_run: Run, gate: str, check_verdict: Callable[[Verdict], None]) -> Callable[[], None]:
+    """Measures what the test's gate is about, judges it and makes that the test's outcome."""
+
+    def check() -> None:
+        from quantbench.judging import judge_gate
+
+        check_verdict(judge_gate(experiment_run, gate))
+
+    return check
+
+
+@pytest.fixture
+def check_reload(experiment_run: Run, check_verdict: Callable[[Verdict], None]) -> Callable[[], None]:
+    """Loads the checkpoint in a fresh process and asks for the same bits."""
+
+    def check() -> None:
+        from quantbench.judging import judge_reload
+
+        verdict = judge_reload(experiment_run)
+        experiment_run.verdicts[verdict.quantity] = verdict
+        check_verdict(verdict)
+
+    return check
+
+
+@pytest.fixture
 def check_golden(request: pytest.FixtureRequest, experiment_run: Run, snapshot: Any) -> Callable[[], None]:
     """Compares the checkpoint with its golden through syrupy; an update prints old → new."""
     from quantbench.golden_extension import golden_extension
@@ -253,19 +268,18 @@ def check_golden(request: pytest.FixtureRequest, experiment_run: Run, snapshot: 
 
     def check() -> None:
         name, golden = experiment_run.golden_name, experiment_run.settings.golden
-        accepted, found = read_golden(golden, name), experiment_run.golden_document()
-        verdict = judge_golden(experiment_run)
+        before, found = read_golden(golden, name), experiment_run.golden_document()
         same = found == snapshot(name=name, extension_class=golden_extension(golden / "checkpoints"))
-        if request.config.option.update_snapshots:
-            path = f"{golden / 'checkpoints' / name}.json"
-            if accepted is None:
-                text = f"{path}: accepted for the first time, {len(found['keys'])} keys"
-                request.node.user_properties.append((GOLDEN_PROPERTY, text))
-            elif changed := differences(accepted, found):
-                text = f"{path}: updated, old → new:\n{shortened(changed)}"
-                request.node.user_properties.append((GOLDEN_PROPERTY, text))
-            verdict = judge_golden(experiment_run)
+        after = read_golden(golden, name)
+        verdict = judge_golden(experiment_run)
         experiment_run.verdicts[verdict.quantity] = verdict
+        properties = request.node.user_properties
+        properties += [(VERDICT_PROPERTY, verdict.outcome.value), ("quantbench_checkpoint", verdict.measured)]
+        path = f"{golden / 'checkpoints' / name}.json"
+        if before is None and after is not None:
+            properties.append((GOLDEN_PROPERTY, f"{path}: accepted for the first time, {len(found['keys'])} keys"))
+        elif changed := differences(before, after):
+            properties.append((GOLDEN_PROPERTY, f"{path}: updated, old → new:\n{shortened(changed)}"))
         if not same:
             pytest.fail(explain(experiment_run.experiment, verdict), pytrace=False)
 
@@ -288,7 +302,7 @@ class _one_line_errors:  # noqa: N801 — reads as a statement
     """Shows our own errors as their line, without a traceback through code the user did not write."""
 
     def __init__(self, item: pytest.Item) -> None:
-        self.active = FIXTURE in getattr(item, "fixturenames", ())
+        self.active = _is_claim(item)
         self.item = item
 
     def __enter__(self) -> None: ...
@@ -319,35 +333,42 @@ def pytest_testnodedown(node: Any) -> None:
     output = getattr(node, "workeroutput", {})
     state.collected += [json.loads(record) for record in output.get("quantbench_records", [])]
     state.not_run.update(output.get("quantbench_not_run", {}))
+    state.mistake = output.get("quantbench_mistake", state.mistake)
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     state = session.config.stash[_STATE]
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["quantbench_records"] = state.own_records()
         session.config.workeroutput["quantbench_not_run"] = state.not_run
         return
-    if path := session.config.getoption("quantbench_json"):
-        from quantbench.files import write_text
-        from quantbench.records import RecordFile
+    if state.mistake is not None:
+        session.exitstatus = exitstatus = pytest.ExitCode.USAGE_ERROR
+    path = session.config.getoption("quantbench_json")
+    if path and exitstatus not in NOTHING_RAN and not session.config.option.collectonly:
+        from quantbench.report.documents import write_records
 
-        file = RecordFile(records=state.records(), not_run=state.not_run_list())
-        write_text(Path(path), file.model_dump_json(indent=1) + "\n")
+        write_records(Path(path), state.records(), state.not_run_list())
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     state = config.stash[_STATE]
+    if state.mistake is not None and config.getoption("numprocesses", None):
+        terminalreporter.write_line(f"ERROR: {state.mistake}", red=True)
     for text in _properties(terminalreporter, GOLDEN_PROPERTY):
         terminalreporter.write_line(text)
     inconclusive = list(_properties(terminalreporter, "quantbench_message"))
     if inconclusive:
-        terminalreporter.section("inconclusive: more samples or a quieter machine would decide")
+        terminalreporter.section("inconclusive: more samples, or a quiet machine without parallel workers, decide")
         for text in inconclusive:
             terminalreporter.write_line(text)
+    if not state.has_results:
+        return
+    from quantbench.report.tables import terminal_table
+
     records, not_run = state.records(), state.not_run_list()
     if not records and not not_run:
         return
-    from quantbench.report.tables import terminal_table
 
     terminalreporter.section("quantbench")
     width, color = terminalreporter._tw.fullwidth, terminalreporter._tw.hasmarkup
@@ -359,9 +380,3 @@ def _properties(terminalreporter: Any, name: str) -> Iterator[str]:
         for report in reports:
             if getattr(report, "when", None) == "call":
                 yield from (value for key, value in report.user_properties if key == name)
-
-
-def _command() -> str:
-    """The command line as a user would type it again."""
-    program = Path(sys.argv[0]).name
-    return shlex.join(["pytest" if program.startswith(("pytest", "__main__")) else program, *sys.argv[1:]])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import shlex
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,7 +22,7 @@ import quantbench
 from quantbench import baselines
 from quantbench.backends.interface import Backend, Observers, Quantized
 from quantbench.config import Experiment
-from quantbench.errors import BaselineError, QuantizationError
+from quantbench.errors import BaselineError, EvaluationError, QuantizationError
 from quantbench.evaluation import evaluate
 from quantbench.files import cache_dir, replacing, sha256_of_file, sha256_of_json, write_json
 from quantbench.measure.checkpoint import write_checkpoint
@@ -29,7 +31,7 @@ from quantbench.measure.reload import ReloadJob
 from quantbench.progress import progress
 from quantbench.recipes.spec import QatInt8, StaticInt8, describe
 from quantbench.records import BaselineCard
-from quantbench.registry import BACKENDS
+from quantbench.registry import BACKENDS, MODELS
 from quantbench.training import train
 from quantbench.workloads import OpenWorkload, check_data, load_state, make_card
 
@@ -67,7 +69,8 @@ def quantized_artefact(
 
     Raises:
         QuantizationError: if the recipe does not fit the model or the data.
-        BaselineError: if the recipe needs committed trained weights that are missing or damaged.
+        BaselineError: if the recipe needs committed trained weights that are missing or damaged, or weights are NaN.
+        EvaluationError: if the baseline or the quantized model gives NaN or infinity.
     """
     if retrain and isinstance(experiment.recipe(), QatInt8):
         train_qat(opened, experiment, baseline, engine)
@@ -77,9 +80,12 @@ def quantized_artefact(
     with FileLock(folder.with_suffix(".lock")):
         if folder.exists() and (artefact := _read(folder)) is not None:
             return artefact
+        probe = probe_inputs(opened)
+        # Before quantizing: integers made from NaN can look sound, and observers stumble over it without a word.
+        _check_weights(baseline, opened.weights_path, opened.train_command)
+        _finite_logits(baseline, probe, f"{opened.weights_path}: the baseline")
         quantized = _quantize(opened, experiment, baseline, engine)
-        with torch.inference_mode():
-            logits = quantized.model(probe_inputs(opened)).numpy()
+        logits = _finite_logits(quantized.model, probe, f"{experiment.id}: the quantized model")
         write_checkpoint(folder / "checkpoint.pt", quantized.model.state_dict())
         with replacing(folder / "probe.npy") as temporary, temporary.open("wb") as file:
             np.save(file, logits)
@@ -176,10 +182,34 @@ def _trained(
     card = baselines.load_card(path, command)
     check_data(card, opened.splits, path, command)
     if card.parent_sha256 != sha256_of_file(opened.weights_path):
-        raise BaselineError(f"{path}: was trained from another baseline than {opened.weights_path}; {command}")
+        raise BaselineError(
+            f"{path}: was trained from another baseline than {opened.weights_path}; restore both from version control, "
+            f"or train again: {command}"
+        )
     prepared = backend.prepare_training(baseline, recipe)
     load_state(prepared, state, path)
+    _check_weights(prepared, path, command)
     return prepared.eval()
+
+
+def _check_weights(model: nn.Module, path: Path, command: str) -> None:
+    damaged = [name for name, weight in model.named_parameters() if not bool(torch.isfinite(weight).all())]
+    if damaged:
+        raise BaselineError(
+            f"{path}: '{damaged[0]}' holds NaN or infinity; restore it from version control, or train again: {command}"
+        )
+
+
+def _finite_logits(model: nn.Module, inputs: torch.Tensor, whose: str) -> NDArray[np.float32]:
+    with torch.inference_mode():
+        logits = model(inputs)
+    if not bool(torch.isfinite(logits).all()):
+        raise EvaluationError(
+            f"{whose} gives NaN or infinity for the first {len(inputs)} test samples; look at its weights, scales and "
+            "inputs before trusting any figure of it"
+        )
+    result: NDArray[np.float32] = logits.numpy()
+    return result
 
 
 def _content(opened: OpenWorkload, experiment: Experiment, engine: str | None) -> dict[str, Any]:
@@ -189,9 +219,12 @@ def _content(opened: OpenWorkload, experiment: Experiment, engine: str | None) -
     if not weights.is_file():
         command = retrain_command(experiment) if isinstance(recipe, QatInt8) else opened.train_command
         raise BaselineError(f"{weights}: no such file; restore it from version control, or make it: {command}")
+    model = opened.workload.config.model.name
     return {
         "weights": sha256_of_file(weights),
-        "model": {"name": opened.workload.config.model.name, **opened.model_params()},
+        "baseline": sha256_of_file(opened.weights_path),
+        "model": {"name": model, **opened.model_params()},
+        "model_source": _source_of(MODELS.factory(model, opened.workload.where("model"))),
         "recipe": describe(recipe),
         "backend": experiment.config.backend,
         "engine": engine,
@@ -201,6 +234,12 @@ def _content(opened: OpenWorkload, experiment: Experiment, engine: str | None) -
         "threads": torch.get_num_threads(),
         "source": _source_digest(),
     }
+
+
+def _source_of(factory: Callable[..., Any]) -> str | None:
+    """Hash of the module that defines a model, which may be a user's own."""
+    source = inspect.getsourcefile(factory)
+    return sha256_of_file(Path(source)) if source else None
 
 
 @cache
@@ -222,7 +261,7 @@ def _read(folder: Path) -> Artefact | None:
             logits = np.load(folder / "probe.npy")
             return Artefact(folder / "checkpoint.pt", meta["observers"], logits)
         reason = f"{damaged[0]} is cut short or changed"
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = f"unfinished ({error})"
     print(f"{folder}: {reason}; quantizing again", file=sys.stderr)
     return None

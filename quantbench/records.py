@@ -115,7 +115,7 @@ class CheckpointFacts(_Record):
 
     Attributes:
         reload_identical: whether its logits there were bit-identical to those of the model that was saved.
-        largest_difference: largest absolute difference of a logit.
+        largest_difference: largest absolute difference of a logit; −1 where they cannot be compared.
     """
 
     sha256: str

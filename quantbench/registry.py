@@ -12,16 +12,22 @@ import importlib
 import importlib.util
 import inspect
 import pkgutil
-from collections.abc import Callable
+import reprlib
+import sys
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import ConfigDict, ValidationError, validate_call
+from pydantic import ConfigDict, PydanticUndefinedAnnotation, PydanticUserError, ValidationError, validate_call
 
 from quantbench.errors import ConfigError
 
 F = TypeVar("F", bound=Callable[..., Any])
+# What was given is quoted in messages; a whole document in the place of a number must not fill the terminal.
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 60
+_SHORT.maxlevel = 2
 
 
 def unknown_name(what: str, name: str, known: list[str]) -> str:
@@ -70,7 +76,10 @@ class Registry:
             path = Path(spec.submodule_search_locations[0], f"{module.name}.py")
             if path.is_file():
                 for name in _declared_names(path):
-                    found[name] = f"{self.package}.{module.name}"
+                    here = f"{self.package}.{module.name}"
+                    if name in found:
+                        raise ConfigError(f"{self.kind} '{name}' is registered twice: {found[name]} and {here}")
+                    found[name] = here
         return found
 
     def names(self) -> list[str]:
@@ -91,31 +100,55 @@ class Registry:
             importlib.import_module(self._modules[name])
         return self._factories[name]
 
-    def create(self, name: str, where: str, params: dict[str, Any]) -> Any:
+    def create(self, name: str, where: str, params: dict[str, Any], beside: Iterable[str] = ()) -> Any:
         """Calls the factory with checked parameters.
+
+        Args:
+            name: the entry.
+            where: the place of the parameters, for messages.
+            params: what the factory is called with.
+            beside: keys that the caller takes out of the same place, named among those that are allowed there.
 
         Raises:
             ConfigError: one line per parameter that is unknown, of a wrong type or out of range.
         """
         factory = self.factory(name, where)
-        unknown = sorted(set(params) - set(inspect.signature(factory).parameters))
-        if unknown:
-            known = sorted(inspect.signature(factory).parameters)
-            raise ConfigError(f"{where}: {unknown_name(f'parameter of {self.kind} {name!r}', unknown[0], known)}")
-        checked = validate_call(config=ConfigDict(arbitrary_types_allowed=True, strict=False))(factory)
+        accepted = inspect.signature(factory).parameters
+        takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in accepted.values())
+        unknown = sorted(set(params) - set(accepted))
+        if unknown and not takes_any:
+            known = sorted({*accepted, *beside})
+            raise ConfigError(f"{where}: {unknown_name(f'parameter of {self.kind} {name!r}:', unknown[0], known)}")
+        checked = _checked(factory)
+        try:
+            if checked is factory:
+                inspect.signature(factory).bind(**params)
+        except TypeError as error:
+            raise ConfigError(f"{where}: {self.kind} '{name}': {error}") from None
         try:
             return checked(**params)
         except ValidationError as error:
-            raise ConfigError("\n".join(validation_lines(error, where))) from None
+            raise ConfigError("\n".join(validation_lines(error, where, "."))) from None
+        except ValueError as error:
+            # A factory's own word on parameters that are fine one by one and do not fit together.
+            raise ConfigError(f"{where}: {self.kind} '{name}' refuses these parameters: {error}") from None
 
 
-def validation_lines(error: ValidationError, where: str) -> list[str]:
-    """One line per mistake that pydantic found: place, what is wrong, what was given."""
+def validation_lines(error: ValidationError, where: str, joint: str = ": ") -> list[str]:
+    """One line per mistake that pydantic found: place, what is wrong, what was given.
+
+    Args:
+        error: what pydantic raised.
+        where: begins every line.
+        joint: between `where` and the place below it: `.` where `where` is itself a place in a file.
+    """
     lines = []
     for item in error.errors(include_url=False):
-        place = ".".join(str(part) for part in item["loc"])
-        given = "" if item["type"] == "missing" else f" (given: {item['input']!r})"
-        lines.append(f"{where}: {place}: {item['msg']}{given}" if place else f"{where}: {item['msg']}{given}")
+        place = joint.join(part for part in (where, ".".join(str(part) for part in item["loc"])) if part)
+        given = "" if item["type"].startswith("missing") else f" (given: {_SHORT.repr(item['input'])})"
+        # pydantic would name a class of ours, which says nothing to who writes the file.
+        message = "Input should be a mapping of keys to values" if item["type"] == "model_type" else item["msg"]
+        lines.append(f"{place}: {message}{given}")
     return lines
 
 
@@ -136,8 +169,19 @@ def _declared_names(path: Path) -> list[str]:
     ]
 
 
+def _checked(factory: Callable[..., Any]) -> Callable[..., Any]:
+    """The factory with its annotations enforced, or as it is where pydantic cannot: a class, types it cannot read."""
+    try:
+        return validate_call(config=ConfigDict(arbitrary_types_allowed=True, allow_inf_nan=False))(factory)
+    except (PydanticUserError, PydanticUndefinedAnnotation):
+        return factory
+
+
 def _import_factory(name: str, where: str) -> Callable[..., Any]:
     module_name, _, attribute = name.partition(":")
+    # As `python -m` does: a module beside the configuration is found however the program was started.
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, here)
     try:
         factory = getattr(importlib.import_module(module_name), attribute)
     except (ImportError, AttributeError, ValueError) as error:

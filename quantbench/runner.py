@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from quantbench.config import Experiment, Workload
 from quantbench.evaluation import Evaluation, evaluate
 from quantbench.files import sha256_of_file
 from quantbench.goldens import checkpoint_name
-from quantbench.measure.checkpoint import payload_bytes, read_checkpoint, serialize
+from quantbench.measure.checkpoint import describe_entry, payload_bytes, read_checkpoint, serialize
 from quantbench.measure.coverage import Coverage, measure_coverage
 from quantbench.measure.environment import environment
 from quantbench.measure.latency import InterleavedForwards, Timings
@@ -191,9 +192,7 @@ class Run:
             payload_bytes=payload_bytes(read_checkpoint(self.artefact.path)),
             keys=reloaded.schema,
             reload_identical=saved.tobytes() == reloaded.logits.tobytes(),
-            largest_difference=float(np.abs(saved - reloaded.logits).max())
-            if saved.shape == reloaded.logits.shape
-            else -1,
+            largest_difference=_largest_difference(saved, reloaded.logits),
         )
 
     def golden_document(self) -> dict[str, Any]:
@@ -203,7 +202,7 @@ class Run:
             "recipe": describe(self.experiment.recipe()),
             "observers": self.artefact.observers,
             "payload_bytes": self.checkpoint.payload_bytes,
-            "keys": self.checkpoint.keys,
+            "keys": {key: describe_entry(entry) for key, entry in self.checkpoint.keys.items()},
         }
 
     @property
@@ -269,3 +268,10 @@ class Run:
                 for v in self.verdicts.values()
             ],
         )
+
+
+def _largest_difference(saved: NDArray[np.float32], loaded: NDArray[np.float32]) -> float:
+    """Of two sets of logits; −1 where shapes differ or a logit is not finite, since JSON has no NaN."""
+    if saved.shape != loaded.shape or not (np.isfinite(saved).all() and np.isfinite(loaded).all()):
+        return -1.0
+    return float(np.abs(saved - loaded).max())

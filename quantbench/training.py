@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, S
 from quantbench.config import TrainingConfig
 from quantbench.data.splits import Split
 from quantbench.errors import TrainingError
+from quantbench.evaluation import check_logits
 from quantbench.files import replacing
 from quantbench.progress import Progress
 
@@ -61,6 +62,7 @@ def train(
 
     Raises:
         TrainingError: if the loss is not finite (the state file keeps the last good epoch).
+        EvaluationError: if the model's output is not `[n, classes]` with a column for every label.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -104,7 +106,9 @@ def _epoch(
             labels = labels.to(device)
             inputs = split.normalization(augment(stored)).to(device, memory_format=torch.channels_last)
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled=config.precision == "bf16"):
-                logits = model(inputs).float()
+                logits = model(inputs)
+            check_logits(logits, len(labels), int(labels.max()))
+            logits = logits.float()
             loss = cross_entropy(logits, labels)
             if not math.isfinite(loss.item()):
                 raise TrainingError(
@@ -166,6 +170,10 @@ def _resume(
         return [EpochSummary(**summary) for summary in state["history"]]
     except Exception as error:
         raise TrainingError(
-            f"{state_file}: cannot continue this training ({type(error).__name__}: {error}); "
+            f"{state_file}: cannot continue this training ({type(error).__name__}: {_first_line(error)}); "
             "remove the file to start again"
         ) from None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

@@ -211,4 +211,6 @@ def load_state(model: nn.Module, state: dict[str, torch.Tensor], path: Path) -> 
         model.load_state_dict(state)
     except RuntimeError as error:
         details = "; ".join(line.strip() for line in str(error).splitlines()[1:4])
-        raise BaselineError(f"{path}: does not fit the model of this workload: {details}") from None
+        raise BaselineError(
+            f"{path}: does not fit the model of this workload: {details}; correct workload.model, or train again"
+        ) from None

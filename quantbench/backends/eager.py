@@ -179,6 +179,11 @@ def _observers(prepared: nn.Module) -> Observers:
         elif isinstance(module, nn.Sequential):
             # A fused group: its first member is the layer, the group carries the activation's observer.
             layer: Any = module[0]
+            if layer.qconfig is None:
+                raise QuantizationError(
+                    f"{name}: one layer of this fused group has qconfig None; set it on the whole group, at the end of "
+                    "fuse_model"
+                )
             entry["weight"] = _describe(layer.qconfig.weight())
         found[name] = entry
     return found

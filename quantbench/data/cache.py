@@ -26,6 +26,8 @@ from quantbench.progress import progress
 
 # Changes when the layout of the cache does.
 CACHE_LAYOUT = 1
+SIDES = ("train", "test")
+PARTS = ("inputs", "labels", "digests")
 # 16 bytes make an accidental collision among millions of samples impossible in practice.
 DIGEST_BYTES = 16
 
@@ -62,13 +64,13 @@ def open_cached(name: str, source: Source) -> CachedData:
         source: the data set.
 
     Raises:
-        DataError: if decoding fails.
+        DataError: if decoding fails or its result cannot be written.
     """
     fingerprint = source.fingerprint()
     key = hashlib.sha256(f"{CACHE_LAYOUT}:{fingerprint}".encode()).hexdigest()[:16]
     folder = cache_dir() / "data" / f"{name}-{key}"
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_suffix(".lock")):
+    with FileLock(folder.with_name(f"{folder.name}.lock")):
         if folder.exists():
             damage = _damage(folder)
             if damage is None:
@@ -84,13 +86,21 @@ def _build(name: str, source: Source, folder: Path) -> None:
         decoded = source.decode(show)
     if len(decoded.classes) < 2:
         raise DataError(f"{name}: {len(decoded.classes)} class(es); a classification data set needs at least two")
+    # The caller holds the lock, so that whatever lies here was left by a process that was killed.
+    for abandoned in folder.parent.glob(f".{folder.name}.*"):
+        shutil.rmtree(abandoned)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
-        for side, arrays in (("train", decoded.train), ("test", decoded.test)):
+        for side, arrays in zip(SIDES, (decoded.train, decoded.test), strict=True):
             _write_side(temporary, side, arrays)
         files = {file.name: sha256_of_file(file) for file in sorted(temporary.glob("*.npy"))}
         write_json(temporary / "meta.json", {"classes": decoded.classes, "sha256": files})
         temporary.rename(folder)
+    except OSError as error:
+        raise DataError(
+            f"{folder}: cannot be written ({error.strerror}); free some space, or name another "
+            "folder with QUANTBENCH_CACHE"
+        ) from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -110,9 +120,11 @@ def _write_side(folder: Path, side: str, arrays: Arrays) -> None:
 def _damage(folder: Path) -> str | None:
     """What is wrong with a cache folder, or None; hashing costs a fraction of one evaluation."""
     try:
-        expected = json.loads((folder / "meta.json").read_text(encoding="utf-8"))["sha256"]
+        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        expected = {f"{side}_{part}.npy": meta["sha256"][f"{side}_{part}.npy"] for side in SIDES for part in PARTS}
+        tuple(meta["classes"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        return f"unreadable meta.json ({error})"
+        return f"unreadable meta.json ({type(error).__name__}: {error})"
     for file, sha256 in expected.items():
         path = folder / file
         if not path.is_file() or sha256_of_file(path) != sha256:
@@ -123,9 +135,7 @@ def _damage(folder: Path) -> str | None:
 def _open(folder: Path) -> CachedData:
     def side(name: str) -> CachedSide:
         # Copy-on-write: a stray in-place operation can change a tensor in memory, never the file.
-        return CachedSide(
-            *(np.load(folder / f"{name}_{part}.npy", mmap_mode="c") for part in ("inputs", "labels", "digests"))
-        )
+        return CachedSide(*(np.load(folder / f"{name}_{part}.npy", mmap_mode="c") for part in PARTS))
 
     meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
     return CachedData(side("train"), side("test"), tuple(meta["classes"]))

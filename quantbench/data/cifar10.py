@@ -41,7 +41,12 @@ class Cifar10Source(Source):
             train = CIFAR10(str(data_dir()), train=True, download=download)
             test = CIFAR10(str(data_dir()), train=False, download=download)
         except (RuntimeError, OSError) as error:
-            raise DataError(f"{data_dir()}: CIFAR-10 cannot be read or downloaded: {error}") from None
+            folder = data_dir() / CIFAR10.base_folder
+            reason = "it could not be downloaded" if download else "a file is missing or its md5 is wrong"
+            raise DataError(
+                f"{folder}: CIFAR-10 cannot be read: {reason} ({str(error).splitlines()[0]}). "
+                "Remove the folder and download it again with --real-data"
+            ) from None
         return Decoded(_arrays(train), _arrays(test), tuple(train.classes))
 
 

@@ -17,6 +17,8 @@ from quantbench.files import data_dir
 from quantbench.registry import DATA
 
 Triple = tuple[float, float, float]
+Positive = Annotated[float, Field(gt=0)]
+PositiveTriple = tuple[Positive, Positive, Positive]
 # Statistics of CIFAR-10's training images; a fair default for small photographs.
 DEFAULT_MEAN: Triple = (0.4914, 0.4822, 0.4465)
 DEFAULT_STD: Triple = (0.2470, 0.2435, 0.2616)
@@ -37,7 +39,11 @@ class ImageFolderSource(Source):
         for side in ("train", "test"):
             folder = self.root / side
             if not folder.is_dir():
-                how = self.obtain or "name the folder that holds train/ and test/ with data.root"
+                # Spelled out, so that the command can be pasted where the variable is not set.
+                how = (
+                    self.obtain.replace("$QUANTBENCH_DATA", str(data_dir()))
+                    or "name the folder that holds train/ and test/ with data.root"
+                )
                 raise DataMissingError(f"{folder}: no such folder. To get it: {how}")
             # scandir hands out sizes and times without a second look at each of tens of thousands of files.
             for entry in _files(folder):
@@ -53,11 +59,17 @@ class ImageFolderSource(Source):
         try:
             sides = {side: ImageFolder(str(self.root / side)) for side in ("train", "test")}
         except FileNotFoundError as error:
-            raise DataError(f"{self.root}: {str(error).splitlines()[0]} Put images into each class folder") from None
+            problem = str(error).splitlines()[0].rstrip(".")
+            raise DataError(f"{self.root}: {problem}; put images into train/<class>/ and test/<class>/") from None
         train, test = sides["train"], sides["test"]
         if train.classes != test.classes:
             odd = ", ".join(sorted(set(train.classes) ^ set(test.classes)))
-            raise DataError(f"{self.root}: train/ and test/ have different class folders: {odd}")
+            raise DataError(
+                f"{self.root}: train/ and test/ have different class folders: {odd}; give both the same ones"
+            )
+        if len(train.classes) < 2:
+            only = f"{self.root}: one class folder only, '{train.classes[0]}'"
+            raise DataError(f"{only}; a classification data set needs at least two")
         total = len(train) + len(test)
         first = self._decode_side(train.samples, 0, total, progress)
         second = self._decode_side(test.samples, len(train), total, progress)
@@ -79,7 +91,7 @@ class ImageFolderSource(Source):
                 if rgb.size != (self.size, self.size):
                     rgb = rgb.resize((self.size, self.size), Image.Resampling.BILINEAR)
                 return np.asarray(rgb, dtype=np.uint8).transpose(2, 0, 1)
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        except Exception as error:  # Pillow's decoders let through whatever their parsers meet in damaged bytes
             raise DataError(f"{path}: not a readable image ({error}); repair or remove the file") from None
 
 
@@ -98,7 +110,7 @@ def image_folder(
     root: str,
     size: Annotated[int, Field(ge=8, le=1024)] = 32,
     mean: Triple = DEFAULT_MEAN,
-    std: Triple = DEFAULT_STD,
+    std: PositiveTriple = DEFAULT_STD,
     obtain: str = "",
 ) -> ImageFolderSource:
     """Images in `<root>/{train,test}/<class>/`.
@@ -110,6 +122,4 @@ def image_folder(
         std: per RGB channel, of values in 0..1.
         obtain: the command or place to get the data, shown when it is absent.
     """
-    if min(std) <= 0:
-        raise DataError(f"image_folder: std {std} must be positive")
     return ImageFolderSource(data_dir() / Path(root).expanduser(), size, mean, std, obtain)

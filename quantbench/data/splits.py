@@ -53,6 +53,15 @@ class Split:
         """`[n]` class indices."""
         return self.side.labels if self.indices is None else self.side.labels[self.indices]
 
+    @property
+    def side_name(self) -> str:
+        """The published side that the samples come from: only the test split is the test side."""
+        return "test" if self.name == "test" else "training"
+
+    def stored_at(self, position: int) -> int:
+        """Where sample `position` of this split lies in its side, in the order in which the source decodes them."""
+        return position if self.indices is None else int(self.indices[position])
+
     @cached_property
     def sha256(self) -> str:
         """Hash of the samples, their order and their labels."""
@@ -134,10 +143,12 @@ def check_disjoint(splits: list[Split], where: str) -> None:
     keys = [np.ascontiguousarray(split.digests).view("V16").ravel() for split in splits]
     for i, first in enumerate(splits):
         for j in range(i + 1, len(splits)):
-            shared, at, _ = np.intersect1d(keys[i], keys[j], return_indices=True)
+            shared, at_first, at_other = np.intersect1d(keys[i], keys[j], return_indices=True)
             if len(shared):
+                other = splits[j]
                 raise DataError(
-                    f"{where}: splits '{first.name}' and '{splits[j].name}' share {len(shared):,} sample(s), the first "
-                    f"at position {at.min()} of '{first.name}'; accuracy measured on them would be flattered. "
-                    "Remove the duplicates from the data"
+                    f"{where}: splits '{first.name}' and '{other.name}' share {len(shared):,} sample(s): for example "
+                    f"number {first.stored_at(at_first[0])} of the {first.side_name} side is number "
+                    f"{other.stored_at(at_other[0])} of the {other.side_name} side, counted from 0 in the order of "
+                    "the files; accuracy measured on them would be flattered. Remove the duplicates from the data"
                 )

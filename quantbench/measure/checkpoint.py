@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
-import zipfile
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -44,34 +44,48 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     try:
         with silenced():
+            # torch warns before it refuses a plain pickle.
+            warnings.filterwarnings("ignore", message="Detected pickle protocol")
             state = torch.load(path, weights_only=True, map_location="cpu")
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such checkpoint") from None
     except pickle.UnpicklingError as error:
-        reason = str(error).split("Please file an issue")[0].splitlines()
-        detail = next((line.strip() for line in reason if "GLOBAL" in line or "Unsupported" in line), reason[0])
         raise CheckpointError(
-            f"{path}: refused: opening it would run code or build objects that are not tensors ({detail[:200]}); "
-            "save a state dict with torch.save(model.state_dict(), …)"
+            f"{path}: refused: opening it could run code or build objects that are not tensors ({_reason(error)}); "
+            f"{_ADVICE}"
         ) from None
-    except (RuntimeError, EOFError, ValueError, zipfile.BadZipFile, OSError, KeyError) as error:
-        raise CheckpointError(
-            f"{path}: not a whole checkpoint ({str(error).splitlines()[0][:200]}); save it again"
-        ) from None
+    # Damaged bytes trip the reader anywhere: EOFError, KeyError, RuntimeError, struct.error, TypeError and more.
+    except Exception as error:
+        raise CheckpointError(f"{path}: not a whole checkpoint ({_reason(error)}); {_ADVICE}") from None
     if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
-        raise CheckpointError(f"{path}: holds a {type(state).__name__}, not a state dict")
+        raise CheckpointError(f"{path}: holds a {type(state).__name__}, not names with their tensors; {_ADVICE}")
     return state
 
 
+_ADVICE = "save a state dict again, with torch.save(model.state_dict(), …)"
+
+
+def _reason(error: Exception) -> str:
+    """The telling line of torch's message, without its advice to open the file unsafely."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
+    line = next((line for line in lines if "GLOBAL" in line or "Unsupported" in line), lines[0])
+    return f"{type(error).__name__}: {line.partition('. ')[0][:200]}"
+
+
 def schema_of(state: dict[str, Any]) -> Schema:
-    """Describes every key; a packed tuple's members get their own entries, `key[0]`, `key[1]`, …"""
-    schema: Schema = {}
-    for key, value in state.items():
-        if isinstance(value, tuple):
-            schema.update({f"{key}[{i}]": _entry(member) for i, member in enumerate(value)})
-        else:
-            schema[key] = _entry(value)
-    return schema
+    """Describes every key; a packed tuple has its `members` described."""
+    return {key: _entry(value) for key, value in state.items()}
+
+
+def describe_entry(entry: Entry) -> str:
+    """An entry on one line: `qint8 [32, 3, 3, 3] per_channel_affine axis 0`, or `(…, …)` for a packed tuple."""
+    if "members" in entry:
+        return f"({', '.join(describe_entry(member) for member in entry['members'])})"
+    if "type" in entry:
+        return f"{entry['type']} {entry['value']}"
+    axis = f" axis {entry['axis']}" if "axis" in entry else ""
+    scheme = f" {entry['qscheme']}" if "qscheme" in entry else ""
+    return f"{entry['dtype']} {entry['shape']}{scheme}{axis}"
 
 
 def payload_bytes(state: dict[str, Any]) -> int:
@@ -91,6 +105,8 @@ _PER_CHANNEL = (torch.per_channel_affine, torch.per_channel_symmetric, torch.per
 
 
 def _entry(value: Any) -> Entry:
+    if isinstance(value, tuple):
+        return {"members": [_entry(member) for member in value]}
     if not isinstance(value, torch.Tensor):
         return {"type": type(value).__name__, "value": str(value)}
     entry: Entry = {"dtype": str(value.dtype).removeprefix("torch."), "shape": list(value.shape)}

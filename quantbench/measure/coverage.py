@@ -19,10 +19,10 @@ from quantbench.errors import MeasurementError
 
 # Operators that multiply a quantized activation with a packed int8 weight.
 INT8_NAMESPACE = "quantized"
-INT8_OPERATORS = ("conv1d", "conv2d", "conv3d", "linear")
-FLOAT_CONVOLUTIONS = ("convolution", "_convolution", "mkldnn_convolution", "cudnn_convolution")
+INT8_OPERATORS = ("conv1d", "conv2d", "conv3d", "conv_transpose", "linear")
+# What every floating-point convolution and matrix product is made of once composite operators are taken apart.
+FLOAT_CONVOLUTION = "convolution"
 FLOAT_PRODUCTS = ("mm", "addmm", "bmm", "baddbmm")
-FLOAT_LINEAR = ("linear",)
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,6 @@ class Coverage:
         return self.int8_macs / (self.int8_macs + self.float_macs)
 
 
-@torch.inference_mode()
 def measure_coverage(model: nn.Module, sample: torch.Tensor) -> Coverage:
     """Listens to one forward.
 
@@ -58,7 +57,8 @@ def measure_coverage(model: nn.Module, sample: torch.Tensor) -> Coverage:
     """
     tracker = ModuleTracker()
     listener = _Listener(tracker)
-    with tracker, listener:
+    # In inference mode conv2d, linear and matmul would reach a listener whole, each under a name of its own.
+    with torch.inference_mode(False), torch.no_grad(), tracker, listener:
         model(sample)
     int8, floating = sum(listener.int8.values()), sum(listener.floating.values())
     if int8 + floating == 0:
@@ -78,29 +78,33 @@ class _Listener(TorchDispatchMode):  # type: ignore[no-untyped-call]
         namespace, _, name = func.name().partition("::")
         name = name.partition(".")[0]
         if namespace == INT8_NAMESPACE and name.startswith(INT8_OPERATORS):
-            self.int8[self._layer()] += _packed_macs(args, result)
+            self.int8[self._layer()] += _packed_macs(name, args, result)
         elif namespace == "aten":
             self.floating.update({self._layer(): macs} if (macs := _float_macs(name, args, result)) else {})
         return result
 
     def _layer(self) -> str:
         """The innermost module being executed, without the name of the model's class."""
-        innermost = max(self.tracker.parents, key=lambda name: name.count("."), default="")
+        # The tracker's own root, "Global", stands beside the model's class.
+        innermost = max(self.tracker.parents - {"Global"}, key=lambda name: name.count("."), default="")
         return innermost.partition(".")[2] or innermost
 
 
-def _packed_macs(args: tuple[Any, ...], result: torch.Tensor) -> int:
-    """Every output element takes one product per weight of its output channel."""
+def _packed_macs(name: str, args: tuple[Any, ...], result: torch.Tensor) -> int:
     packed = next(arg for arg in args if isinstance(arg, torch.ScriptObject))
     weight = packed.unpack()[0]  # type: ignore[attr-defined]
-    return int(result.numel() * weight[0].numel())
+    return _weighted_macs(weight, args[0], result, transposed="transpose" in name)
+
+
+def _weighted_macs(weight: torch.Tensor, given: torch.Tensor, result: torch.Tensor, transposed: bool) -> int:
+    """Every output element takes one product per weight of its output channel; transposed, every input element gives
+    one per weight of its input channel."""
+    return int((given if transposed else result).numel() * weight[0].numel())
 
 
 def _float_macs(name: str, args: tuple[Any, ...], result: Any) -> int:
-    if name in FLOAT_CONVOLUTIONS:
-        return int(result.numel() * args[1][0].numel())
-    if name in FLOAT_LINEAR:
-        return int(result.numel() * args[0].shape[-1])
+    if name == FLOAT_CONVOLUTION:
+        return _weighted_macs(args[1], args[0], result, transposed=args[6])
     if name in FLOAT_PRODUCTS:
         # The summed-over dimension is the last of the second-to-last matrix: mm(a, b), addmm(bias, a, b).
         return int(result.numel() * args[-2].shape[-1])

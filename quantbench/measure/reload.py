@@ -16,10 +16,13 @@ import torch
 from numpy.typing import NDArray
 
 from quantbench.errors import CheckpointError
-from quantbench.measure.checkpoint import Schema, read_checkpoint, schema_of
+from quantbench.measure.checkpoint import Schema, describe_entry, read_checkpoint, schema_of
 from quantbench.recipes.spec import Recipe
 from quantbench.registry import BACKENDS, MODELS
 from quantbench.upstream import silenced
+
+# Keys that do not fit and are named; the rest is counted.
+SHOWN_MISFITS = 4
 
 
 @dataclass(frozen=True)
@@ -61,28 +64,55 @@ def load_quantized(job: ReloadJob) -> tuple[torch.nn.Module, dict[str, Any]]:
     """Builds the model's structure from the recipe and fills it from the file, in eval mode.
 
     Raises:
-        CheckpointError: if the file is damaged, unsafe, or has other keys than the structure.
+        CheckpointError: if the file is damaged, unsafe, or not of the structure: keys, dtypes, shapes, schemes.
     """
     backend = BACKENDS.create(job.backend, job.where, {"engine": job.engine})
     state = read_checkpoint(job.checkpoint)
     model: torch.nn.Module = backend.skeleton(MODELS.create(job.model, job.where, job.params).eval(), job.recipe)
+    # Compared here, since quantized modules take tensors of other shapes and schemes without a word.
+    if misfits := _misfits(schema_of(model.state_dict()), schema_of(state)):
+        more = f"; and {len(misfits) - SHOWN_MISFITS} more" if len(misfits) > SHOWN_MISFITS else ""
+        raise CheckpointError(
+            f"{job.checkpoint}: does not fit the model that its recipe makes: "
+            f"{'; '.join(misfits[:SHOWN_MISFITS])}{more}. Quantize again with this recipe, or name the one that made it"
+        )
     try:
         with silenced():
             model.load_state_dict(state)
-    except (RuntimeError, KeyError, AttributeError, TypeError) as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    # Keys, dtypes and shapes fit, so this is torch's own word on something rare.
+    except Exception as error:
         raise CheckpointError(
-            f"{job.checkpoint}: does not fit the recipe's model: {' '.join(lines[:3])[:400]}"
+            f"{job.checkpoint}: cannot be loaded ({_one_line(error)}); save what state_dict() gives, unchanged: "
+            "quantized layers keep their version in its _metadata"
         ) from None
     return model.eval(), state
+
+
+def _one_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+
+
+def _misfits(expected: Schema, found: Schema) -> list[str]:
+    """What is wrong with each key, in the order of the structure; foreign keys come last."""
+    missing = [f"'{key}' is missing" for key in expected if key not in found]
+    changed = [
+        f"'{key}' is {describe_entry(found[key])} instead of {describe_entry(entry)}"
+        for key, entry in expected.items()
+        if key in found and found[key] != entry
+    ]
+    return missing + changed + [f"'{key}' is not of this model" for key in found if key not in expected]
 
 
 def run(job: ReloadJob) -> Reloaded:
     """The fresh process's work."""
     torch.set_num_threads(job.threads)
     model, state = load_quantized(job)
-    with torch.inference_mode():
-        return Reloaded(schema_of(state), model(torch.from_numpy(job.inputs)).numpy())
+    try:
+        with torch.inference_mode():
+            logits = model(torch.from_numpy(job.inputs)).numpy()
+    except Exception as error:
+        raise CheckpointError(f"{job.checkpoint}: the model loaded from it cannot run: {_one_line(error)}") from None
+    return Reloaded(schema_of(state), logits)
 
 
 def reload_in_fresh_process(job: ReloadJob) -> Reloaded:

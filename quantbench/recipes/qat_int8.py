@@ -6,7 +6,6 @@ from typing import Annotated
 
 from pydantic import Field
 
-from quantbench.errors import ConfigError
 from quantbench.recipes.spec import ObserverSpec, QatInt8
 from quantbench.registry import RECIPES
 
@@ -22,5 +21,5 @@ def qat_int8(
 ) -> QatInt8:
     """Moving-average observers, weights per output channel, learned with straight-through gradients."""
     if frozen_epochs >= epochs:
-        raise ConfigError(f"qat_int8: frozen_epochs ({frozen_epochs}) must be fewer than epochs ({epochs})")
+        raise ValueError(f"frozen_epochs ({frozen_epochs}) must be fewer than epochs ({epochs})")
     return QatInt8(_ACTIVATION, _WEIGHT, epochs, lr, frozen_epochs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
 
@@ -79,8 +80,9 @@ Recipe = Fp32 | DynamicInt8 | StaticInt8 | QatInt8
 
 
 def describe(recipe: Recipe) -> dict[str, Any]:
-    """The recipe as JSON: its kind and everything that decides its result."""
-    return {"kind": type(recipe).__name__, **asdict(recipe)}
+    """The recipe as JSON (lists, no tuples): its kind and everything that decides its result."""
+    described: dict[str, Any] = json.loads(json.dumps(asdict(recipe)))
+    return {"kind": type(recipe).__name__, **described}
 
 
 PER_TENSOR_ACTIVATION = ObserverSpec("MinMaxObserver", "quint8", "per_tensor_affine")

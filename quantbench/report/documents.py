@@ -5,14 +5,41 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from quantbench.errors import ConfigError
 from quantbench.files import write_text
-from quantbench.records import RecordFile, RunRecord, read_json
+from quantbench.records import NotRun, RecordFile, RunRecord, read_json
 from quantbench.report.pareto import pareto_markdown
 from quantbench.report.tables import markdown_table, provenance
 
 SCHEMA_VERSION = 1
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
+WRITE_COMMAND = "pytest bench --json FILE"
+
+
+class _AnyVersion(BaseModel):
+    schema_version: int
+
+
+def check_place(path: Path) -> None:
+    """Refuses a place for records before minutes of measuring, not after.
+
+    Raises:
+        ConfigError: if the path is a folder, or its folder cannot be made.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--json {path}: its folder cannot be made ({error.strerror}); name another file") from None
+    if path.is_dir():
+        raise ConfigError(f"--json {path}: is a folder; name a file in it")
+
+
+def write_records(path: Path, records: Sequence[RunRecord], not_run: Sequence[NotRun]) -> None:
+    """Writes what `read_records` reads, whole or not at all."""
+    file = RecordFile(records=list(records), not_run=list(not_run))
+    write_text(path, file.model_dump_json(indent=1) + "\n")
 
 
 def read_records(paths: Sequence[Path]) -> list[RunRecord]:
@@ -23,12 +50,15 @@ def read_records(paths: Sequence[Path]) -> list[RunRecord]:
     """
     found: dict[str, RunRecord] = {}
     for path in paths:
-        file = read_json(RecordFile, path, ConfigError, "write it with: pytest bench --json FILE")
-        if file.schema_version != SCHEMA_VERSION:
-            raise ConfigError(f"{path}: schema_version {file.schema_version} is not {SCHEMA_VERSION}; measure again")
+        # The version first: another one may have other keys, and a file of something else has none.
+        version = read_json(_AnyVersion, path, ConfigError, f"write it with: {WRITE_COMMAND}").schema_version
+        if version != SCHEMA_VERSION:
+            wanted = f"is not {SCHEMA_VERSION}; measure again: {WRITE_COMMAND}"
+            raise ConfigError(f"{path}: schema_version {version} {wanted}")
+        file = read_json(RecordFile, path, ConfigError, f"write it again with: {WRITE_COMMAND}")
         found.update({record.experiment: record for record in file.records})
     if not found:
-        raise ConfigError(f"{', '.join(map(str, paths))}: no record; write some with: pytest bench --json FILE")
+        raise ConfigError(f"{', '.join(map(str, paths))}: no record; write some with: {WRITE_COMMAND}")
     return list(found.values())
 
 
@@ -47,18 +77,18 @@ def pareto_document(records: Sequence[RunRecord]) -> str:
     )
 
 
-def replace_tables(path: Path, records: Sequence[RunRecord]) -> None:
-    """Replaces what stands between the two result markers of a Markdown file.
+def with_tables(path: Path, records: Sequence[RunRecord]) -> str:
+    """A Markdown file's text with the tables in the place of what stands between its two result markers.
 
     Raises:
         ConfigError: if the file cannot be read or lacks the markers.
     """
     try:
         text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error}); name a Markdown file") from None
     head, begin, rest = text.partition(BEGIN)
     _, end, tail = rest.partition(END)
     if not begin or not end:
         raise ConfigError(f"{path}: put the lines '{BEGIN}' and '{END}' where the results belong")
-    write_text(path, f"{head}{BEGIN}\n{results_tables(records)}{END}{tail}")
+    return f"{head}{BEGIN}\n{results_tables(records)}{END}{tail}"

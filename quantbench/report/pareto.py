@@ -5,10 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from quantbench.errors import ConfigError
 from quantbench.files import replacing
 from quantbench.records import RunRecord
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Inches.
+WIDTH, PANEL_HEIGHT, LEGEND_HEIGHT = 10.5, 3.4, 0.9
+# Okabe & Ito (2008), told apart with any colour vision; its yellow is left out, being hard to see on white.
+COLORS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#D55E00", "#CC79A7", "#0072B2")
+MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">", "p", "h")
+LINE_COLOR, LINE_WIDTH = "0.82", 3.5
+Style = tuple[str, str]
+Range = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -34,12 +48,12 @@ class Point:
 
 
 def pareto_points(records: Sequence[RunRecord]) -> list[Point]:
-    """The measured experiments of one workload with the front marked, in order of size.
+    """The experiments of one workload, each with accuracy and size, with the front marked, in order of size.
 
     The baseline's time is 1 by definition; an experiment that was not timed can be on the front only by its accuracy
     and size, and dominates nobody that was timed.
     """
-    points = [_point(record) for record in records if record.accuracy and record.size]
+    points = [_point(record) for record in records]
     marked = [
         Point(**{**vars(point), "front": not any(_dominates(other, point) for other in points)}) for point in points
     ]
@@ -49,10 +63,12 @@ def pareto_points(records: Sequence[RunRecord]) -> list[Point]:
 def _point(record: RunRecord) -> Point:
     accuracy, size, latency = record.accuracy, record.size, record.latency
     if accuracy is None or size is None:
-        raise ConfigError(f"{record.experiment}: the record has no accuracy or no size; run all of its claims")
+        raise ConfigError(f"{record.experiment}: its record has no accuracy or no size; measure all of its claims")
     time: float | None = 1.0 if record.recipe_name == "fp32_baseline" else None
     interval = None
     if latency is not None:
+        if not min(latency.speedup, *latency.speedup_interval) > 0:
+            raise ConfigError(f"{record.experiment}: its record has a speed-up of {latency.speedup}; measure it again")
         time = 1 / latency.speedup
         interval = (1 / latency.speedup_interval[1], 1 / latency.speedup_interval[0])
     name = record.experiment.partition("/")[2]
@@ -72,9 +88,8 @@ def pareto_markdown(records: Sequence[RunRecord]) -> str:
     """One table per workload: accuracy with its interval, bytes, time relative to fp32; ● marks the front."""
     lines = []
     for workload, own in by_workload(records).items():
-        n = own[0].accuracy.n if own[0].accuracy else 0
         lines += [
-            f"**{workload}** (n = {n:,})",
+            f"**{workload}** (n = {_n(own):,})",
             "",
             "| front | experiment | accuracy % [95 %] | bytes | time / fp32 [99 %] |",
             "| :---: | --- | ---: | ---: | ---: |",
@@ -100,16 +115,21 @@ def pareto_plot(records: Sequence[RunRecord], paths: Sequence[Path]) -> None:
     from matplotlib import pyplot as plt
 
     groups = by_workload(records)
+    styles = point_styles(groups)
     # A fixed salt and no date: the same records give the same SVG.
-    with plt.rc_context({"svg.hashsalt": "quantbench", "font.size": 9}):
-        figure, axes = plt.subplots(
-            len(groups), 2, figsize=(11, 3.6 * len(groups)), squeeze=False, layout="constrained"
-        )
+    with plt.rc_context({"svg.hashsalt": "quantbench", "font.size": 9, "axes.titlesize": 10}):
+        height = PANEL_HEIGHT * len(groups) + LEGEND_HEIGHT
+        figure, axes = plt.subplots(len(groups), 2, figsize=(WIDTH, height), squeeze=False, layout="constrained")
         for row, (workload, own) in zip(axes, groups.items(), strict=True):
             points = pareto_points(own)
-            _draw(row[0], [(p.size_bytes / 1024, None, p) for p in points], "file size, KiB", workload)
+            title = f"{workload}, n = {_n(own):,}: accuracy against"
+            row[0].set(title=f"{title} size", xlabel="file size, KiB", ylabel="accuracy, % (95 % interval)")
+            _draw(row[0], [(p.size_bytes / 1024, None, p) for p in points], styles)
+            row[1].set(title=f"{title} time", xlabel="forward time / fp32 in the same rounds (99 % interval)")
+            row[1].sharey(row[0])
             timed = [(p.relative_time, p.relative_time_interval, p) for p in points if p.relative_time is not None]
-            _draw(row[1], timed, "forward time / fp32, paired (lower is faster)", workload)
+            _draw(row[1], timed, styles)
+        _legend(figure, styles)
         for path in paths:
             metadata = {"Date": None} if path.suffix == ".svg" else {}
             with replacing(path) as temporary:
@@ -117,28 +137,90 @@ def pareto_plot(records: Sequence[RunRecord], paths: Sequence[Path]) -> None:
         plt.close(figure)
 
 
-def _draw(axis, points, label: str, workload: str) -> None:  # type: ignore[no-untyped-def]
-    """One panel; names are stacked at its right edge's side so that near points stay readable."""
-    colors = [f"C{i}" for i in range(len(points))]
-    for color, (x, x_interval, p) in zip(colors, points, strict=True):
+def point_styles(groups: dict[str, list[RunRecord]]) -> dict[str, Style]:
+    """Colour by recipe and marker by experiment's name, the same in every panel."""
+    named = {record.experiment.partition("/")[2]: record.recipe_name for own in groups.values() for record in own}
+    recipes = list(dict.fromkeys(named.values()))
+    return {
+        name: (COLORS[recipes.index(recipe) % len(COLORS)], MARKERS[i % len(MARKERS)])
+        for i, (name, recipe) in enumerate(named.items())
+    }
+
+
+def _n(own: Sequence[RunRecord]) -> int:
+    return max(record.accuracy.n if record.accuracy else 0 for record in own)
+
+
+def _draw(axis: Axes, points: Sequence[tuple[float, Range | None, Point]], styles: dict[str, Style]) -> None:
+    """One panel; x, its interval and the point for each experiment. The line is the best accuracy up to an x."""
+    from matplotlib.patheffects import withStroke
+
+    # White around each marker, and each a little smaller than the one below it, keep apart what stands in one place.
+    outline = [withStroke(linewidth=2.5, foreground="white")]
+    for i, (x, x_interval, p) in enumerate(points):
+        color, marker = styles[p.name]
         low, high = p.accuracy_interval
         y = 100 * p.accuracy
         x_error = None if x_interval is None else [[x - x_interval[0]], [x_interval[1] - x]]
         axis.errorbar(
-            x, y, yerr=[[y - 100 * low], [100 * high - y]], xerr=x_error, fmt="o",
-            markerfacecolor=color if p.front else "white", color=color, capsize=2, markersize=7, linewidth=1,
-            label=f"{p.name}{' (front)' if p.front else ''}",
+            x, y, yerr=[[y - 100 * low], [100 * high - y]], xerr=x_error,
+            fmt="none", ecolor=color, elinewidth=1, capsize=2, alpha=0.5, zorder=2,
         )  # fmt: skip
-    front = sorted((x, 100 * p.accuracy) for x, _, p in points if p.front)
-    axis.step([x for x, _ in front], [y for _, y in front], where="post", color="0.7", linewidth=1, zorder=0)
-    axis.set(xlabel=label, ylabel="accuracy, % (95 % interval)", title=workload)
+        axis.plot(
+            x, y, marker, color=color, markerfacecolor=color if p.front else "none",
+            markersize=8 - 2.5 * i / len(points), markeredgewidth=1.4, zorder=3,
+            path_effects=outline if p.front else None,
+        )  # fmt: skip
+    reached = staircase([(x, 100 * p.accuracy) for x, _, p in points])
+    if reached:
+        right = axis.get_xlim()[1]
+        axis.step(
+            [*(x for x, _ in reached), right], [*(y for _, y in reached), reached[-1][1]],
+            where="post", color=LINE_COLOR, linewidth=LINE_WIDTH, zorder=1,
+        )  # fmt: skip
+        axis.set_xlim(right=right)
     axis.grid(alpha=0.25)
-    axis.legend(fontsize=7, loc="best", framealpha=0.85)
+
+
+def staircase(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The (cost, gain) pairs that no cheaper or equally cheap one reaches, in order of cost."""
+    steps: list[tuple[float, float]] = []
+    for x, y in sorted(points, key=lambda point: (point[0], -point[1])):
+        if not steps or y > steps[-1][1]:
+            steps.append((x, y))
+    return steps
+
+
+def _legend(figure: Figure, styles: dict[str, Style]) -> None:
+    """One legend for all panels, below them, where it covers no point."""
+    from matplotlib.lines import Line2D
+
+    entries = [
+        Line2D([], [], color=color, marker=marker, linestyle="none", label=name)
+        for name, (color, marker) in styles.items()
+    ]
+    grey = "0.3"
+    entries += [
+        Line2D([], [], color=grey, marker="o", linestyle="none", label="filled: on the front"),
+        Line2D(
+            [], [], color=grey, marker="o", markerfacecolor="none", linestyle="none",
+            label="hollow: another is as accurate, small and fast, and better in one",
+        ),
+        Line2D([], [], color=LINE_COLOR, linewidth=LINE_WIDTH, label="best accuracy up to that size or time"),
+    ]  # fmt: skip
+    figure.legend(handles=entries, loc="outside lower center", ncols=3, frameon=False)
 
 
 def by_workload(records: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:
-    """Records grouped by the workload in their id."""
+    """Records that can be compared, having accuracy and size, grouped by the workload in their id.
+
+    Raises:
+        ConfigError: if there is none.
+    """
     groups: dict[str, list[RunRecord]] = {}
     for record in records:
-        groups.setdefault(record.experiment.partition("/")[0], []).append(record)
+        if record.accuracy and record.size:
+            groups.setdefault(record.experiment.partition("/")[0], []).append(record)
+    if not groups:
+        raise ConfigError("no record has both accuracy and size; measure all claims with: pytest bench --json FILE")
     return groups

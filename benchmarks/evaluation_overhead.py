@@ -1,0 +1,76 @@
+"""What evaluation costs beyond the forward passes: `python benchmarks/evaluation_overhead.py` (about 2 minutes).
+
+One pass of `evaluate` over 10,000 cached 32×32 images (memory map, normalization, loss, per-sample correctness,
+finiteness check) against the bare forward passes over the same batches, normalized and in memory beforehand. Both are
+timed in every round, in random order; the figure is the median of the paired ratios.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from quantbench.config import load_experiments, select
+from quantbench.evaluation import EVALUATION_BATCH, evaluate
+from quantbench.measure.environment import environment
+from quantbench.runner import Session, Settings
+from quantbench.stats.ratios import median_ratio_interval
+
+ROUNDS = 9
+TARGET = 1.05
+MODELS = ("fp32_baseline", "ptq_static_int8_per_channel")
+
+
+def main() -> None:
+    """Prints one row per model."""
+    here = environment()
+    print(
+        f"{here.processor} ({', '.join(here.isa)}), {torch.get_num_threads()} threads, torch {here.versions['torch']}\n"
+    )
+    print("| model | bare forwards, s | evaluate, s | ratio [99 %] | rounds | target |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: |")
+    session = Session(Settings(Path("golden")))
+    for name in MODELS:
+        run = session.run(select(load_experiments(Path("configs")), f"cifar_cnn_shapes/{name}")[0])
+        split, model = run.opened.splits.test, run.model
+        batches = list(split.batches(EVALUATION_BATCH))
+
+        def bare(model: torch.nn.Module = model, batches: list[torch.Tensor] = batches) -> None:
+            with torch.inference_mode():
+                for batch in batches:
+                    model(batch)
+
+        def whole(model: torch.nn.Module = model) -> None:
+            evaluate(model, split)  # noqa: B023 — called within this iteration
+
+        times = _interleaved({"bare": bare, "whole": whole})
+        ratios = times["whole"] / times["bare"]
+        interval = median_ratio_interval(ratios)
+        print(
+            f"| {name} | {np.median(times['bare']):.3f} | {np.median(times['whole']):.3f} | {np.median(ratios):.3f} "
+            f"[{interval.low:.3f}, {interval.high:.3f}] | {ROUNDS} | ≤ {TARGET} |"
+        )
+
+
+def _interleaved(jobs: dict[str, Callable[[], None]]) -> dict[str, np.ndarray[tuple[int], np.dtype[np.float64]]]:
+    order = random.Random(0)
+    times: dict[str, list[float]] = {name: [] for name in jobs}
+    for job in jobs.values():
+        job()
+    for _ in range(ROUNDS):
+        names = list(jobs)
+        order.shuffle(names)
+        for name in names:
+            started = time.perf_counter()
+            jobs[name]()
+            times[name].append(time.perf_counter() - started)
+    return {name: np.array(values) for name, values in times.items()}
+
+
+if __name__ == "__main__":
+    main()

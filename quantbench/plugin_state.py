@@ -1,0 +1,108 @@
+"""What one pytest process knows of experiments and their records; imports the package only when a test needs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from quantbench.config import Experiment
+    from quantbench.records import NotRun, RunRecord
+    from quantbench.runner import Session
+
+
+class State:
+    """What one pytest process knows; experiments and session are made when first needed."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.mistake: str | None = None
+        self.not_run: dict[str, str] = {}
+        self.collected: list[dict[str, Any]] = []
+        self._experiments: list[Experiment] | None = None
+        self._session: Session | None = None
+
+    def folder(self, option: str) -> Path:
+        given = self.config.getoption(option)
+        folder = Path(given) if given else self.config.rootpath / option
+        return Path(os.path.relpath(folder)) if folder.is_relative_to(Path.cwd()) else folder
+
+    @property
+    def experiments(self) -> list[Experiment]:
+        """Every configured experiment, before any selection."""
+        if self._experiments is None:
+            from quantbench.config import load_experiments
+
+            self._experiments = load_experiments(self.folder("configs"))
+        return self._experiments
+
+    @property
+    def selected(self) -> list[Experiment]:
+        """The experiments that `--experiment` names, or all."""
+        from quantbench.config import select
+        from quantbench.errors import ConfigError
+
+        patterns = self.config.getoption("experiment")
+        if not patterns:
+            return self.experiments
+        known = self.experiments
+        try:
+            chosen = {experiment.id for pattern in patterns for experiment in select(known, pattern)}
+        except ConfigError as error:
+            raise ConfigError(f"--experiment: {error}") from None
+        return [experiment for experiment in known if experiment.id in chosen]
+
+    @property
+    def session(self) -> Session:
+        if self._session is None:
+            from quantbench.runner import Session, Settings
+
+            self._session = Session(
+                Settings(self.folder("golden"), self.config.getoption("engine"), self.config.getoption("retrain"))
+            )
+        return self._session
+
+    def records(self) -> list[RunRecord]:
+        """Of every run that measured anything, in the order of the configuration; workers' parts are merged."""
+        from quantbench.records import RunRecord
+
+        parts = [json.loads(record) for record in self.own_records()] + self.collected
+        merged: dict[str, dict[str, Any]] = {}
+        for part in parts:
+            known = merged.setdefault(part["experiment"], part)
+            verdicts = {v["quantity"]: v for v in [*known["verdicts"], *part["verdicts"]]}
+            known.update({key: value for key, value in part.items() if value is not None})
+            known["verdicts"] = list(verdicts.values())
+        order = {experiment.id: i for i, experiment in enumerate(self.experiments)} if merged else {}
+        return [RunRecord.model_validate(merged[id_]) for id_ in sorted(merged, key=lambda id_: order.get(id_, 0))]
+
+    @property
+    def has_results(self) -> bool:
+        """Whether any experiment was opened, here or in a worker."""
+        return bool(self._session or self.collected or self.not_run)
+
+    def own_records(self) -> list[str]:
+        """Records of this process, as JSON."""
+        if self._session is None:
+            return []
+        measured = ("accuracy", "size", "checkpoint", "coverage")
+        runs = [
+            run for run in self._session.runs.values() if run.timings or any(key in run.__dict__ for key in measured)
+        ]
+        return [run.record(_command(self.config)).model_dump_json() for run in runs]
+
+    def not_run_list(self) -> list[NotRun]:
+        from quantbench.records import NotRun
+
+        return [NotRun(experiment=id_, reason=reason) for id_, reason in sorted(self.not_run.items())]
+
+
+def _command(config: pytest.Config) -> str:
+    """The command line as a user would type it again."""
+    worker = getattr(config, "workerinput", None)
+    return shlex.join(["pytest", *map(str, worker["mainargv"][1:] if worker else config.invocation_params.args)])

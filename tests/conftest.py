@@ -1,0 +1,130 @@
+"""A whole project in miniature: three classes of 8×8 images, a trained baseline, experiments with gates."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+CONFIG = """\
+workload:
+  model: {name: "tiny_model:tiny_cnn"}
+  data: {name: image_folder, root: images, size: 8, calibration_pool: 60}
+  baseline: tiny
+  training: {epochs: 3, lr: 0.05, batch_size: 32, augment: []}
+  latency: {batch_size: 4, rounds: 12}
+experiments:
+  fp32_baseline:
+    recipe: {name: fp32_baseline}
+    gates: {card_drift_pp: 0.2}
+  ptq_dynamic_int8:
+    recipe: {name: dynamic_int8}
+    gates: {accuracy_drop_pp: 10.0}
+  ptq_static_int8_per_channel:
+    recipe: {name: static_int8_per_channel, calibration_n: 32}
+    gates: {accuracy_drop_pp: 10.0, size_ratio: 0.2, int8_share: 1.0, speedup: 0.01}
+  qat_int8:
+    recipe: {name: qat_int8, epochs: 2, frozen_epochs: 1}
+    gates: {accuracy_drop_pp: 10.0}
+"""
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder as a user has it.
+
+    Attributes:
+        root: holds `configs/`, `golden/` and `data/images/`.
+    """
+
+    root: Path
+
+    @property
+    def configs(self) -> Path:
+        """Folder of workload files."""
+        return self.root / "configs"
+
+    @property
+    def config(self) -> Path:
+        """The only workload file."""
+        return self.configs / "tiny.yaml"
+
+    @property
+    def golden(self) -> Path:
+        """Folder of goldens and baselines."""
+        return self.root / "golden"
+
+    @property
+    def images(self) -> Path:
+        """The image folder."""
+        return self.root / "data" / "images"
+
+    @property
+    def weights(self) -> Path:
+        """The baseline's weights."""
+        return self.golden / "baselines" / "tiny.safetensors"
+
+    def edit(self, old: str, new: str) -> None:
+        """Replaces text of the workload file, which must be there."""
+        text = self.config.read_text()
+        assert old in text
+        self.config.write_text(text.replace(old, new))
+
+
+def write_images(root: Path, per_class: dict[str, int], seed: int = 0) -> None:
+    """Writes noisy images of three colours as `<root>/<side>/<class>/NNN.png`."""
+    from PIL import Image
+
+    random = np.random.RandomState(seed)
+    for side, count in per_class.items():
+        for label, name in enumerate(("blue", "green", "red")):
+            folder = root / side / name
+            folder.mkdir(parents=True)
+            for i in range(count):
+                pixels = random.randint(60, 196, (8, 8, 3))
+                pixels[..., label] += random.randint(0, 60)
+                Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"{i:03}.png")
+
+
+@pytest.fixture(scope="session")
+def trained_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Made once: images, configuration and a baseline trained for three epochs."""
+    import torch
+
+    from quantbench.config import find_workload
+    from quantbench.workloads import OpenWorkload
+
+    # A model this small gains nothing from threads, and they cost dearly where others compete for the cores.
+    torch.set_num_threads(1)
+    project = Project(tmp_path_factory.mktemp("project"))
+    write_images(project.images, {"train": 80, "test": 50})
+    project.configs.mkdir()
+    project.config.write_text(CONFIG)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("QUANTBENCH_DATA", str(project.root / "data"))
+        patch.setenv("QUANTBENCH_CACHE", str(project.root / "cache"))
+        OpenWorkload(find_workload(str(project.config), project.configs), project.golden).train_baseline()
+    return project
+
+
+@pytest.fixture
+def project(trained_project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A copy of the project that a test may break, with a cache of its own; the current folder is its root."""
+    root = tmp_path / "project"
+    shutil.copytree(trained_project.root, root)
+    monkeypatch.setenv("QUANTBENCH_DATA", str(root / "data"))
+    monkeypatch.setenv("QUANTBENCH_CACHE", str(root / "cache"))
+    monkeypatch.chdir(root)
+    return Project(root)
+
+
+@pytest.fixture(autouse=True)
+def _no_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Tests see neither the machine's cache and data nor that they may run in CI."""
+    monkeypatch.setenv("QUANTBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("QUANTBENCH_DATA", str(tmp_path / "data"))
+    monkeypatch.delenv("QUANTBENCH_DOWNLOAD", raising=False)
+    monkeypatch.delenv("CI", raising=False)

@@ -1,0 +1,61 @@
+"""The suite run on the project in miniature, in this process, as `pytest bench` runs it."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import quantbench
+
+# pytester's runs forget every module that they were the first to import, which registries and pickles do not survive.
+for module in pkgutil.walk_packages(quantbench.__path__, "quantbench."):
+    importlib.import_module(module.name)
+
+BENCH = Path(__file__).parents[2] / "bench"
+TESTS = Path(__file__).parents[1]
+# Without hypothesis's plugin, whose summary imports all of hypothesis anew in each run.
+ADDOPTS = "--import-mode=importlib --strict-markers -p no:cacheprovider -p no:hypothesispytest"
+# The plugin is loaded already, by the run that these runs are tests of.
+QUIET = "ignore:Module already imported:pytest.PytestAssertRewriteWarning"
+INI = f"[pytest]\naddopts = {ADDOPTS}\npythonpath = {TESTS}\nfilterwarnings = {QUIET}\n"
+Bench = Callable[..., pytest.RunResult]
+
+
+@pytest.fixture
+def bench(pytester: pytest.Pytester, project) -> Bench:
+    """Runs `pytest bench` with more arguments in the project's folder."""
+    shutil.copytree(BENCH, project.root / "bench", ignore=shutil.ignore_patterns("__pycache__"))
+    (project.root / "pytest.ini").write_text(INI)
+    return lambda *args: pytester.runpytest_inprocess("bench", *args)
+
+
+@pytest.fixture(scope="session")
+def accepted_golden(trained_project, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Made once: a folder of goldens in which the checkpoints of the post-training experiments are accepted."""
+    from quantbench.config import load_experiments
+    from quantbench.files import write_json
+    from quantbench.runner import Session, Settings
+
+    golden = tmp_path_factory.mktemp("accepted") / "golden"
+    shutil.copytree(trained_project.golden, golden)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("QUANTBENCH_DATA", str(trained_project.root / "data"))
+        patch.setenv("QUANTBENCH_CACHE", str(trained_project.root / "cache"))
+        session = Session(Settings(golden))
+        for experiment in load_experiments(trained_project.configs):
+            if experiment.name != "qat_int8":
+                run = session.run(experiment)
+                write_json(golden / "checkpoints" / f"{run.golden_name}.json", run.golden_document())
+    return golden
+
+
+@pytest.fixture
+def accepted(accepted_golden: Path, bench: Bench, project) -> Bench:
+    """`bench` where the checkpoints of the post-training experiments are accepted."""
+    shutil.copytree(accepted_golden, project.golden, dirs_exist_ok=True)
+    return bench

@@ -1,0 +1,95 @@
+"""Every registered recipe: a plain description, with parameters that are checked."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from quantbench.errors import ConfigError
+from quantbench.recipes.spec import DEFAULT_CALIBRATION_N, DynamicInt8, Fp32, QatInt8, StaticInt8, describe
+from quantbench.registry import RECIPES
+
+STATIC = ("static_int8_per_tensor", "static_int8_per_channel", "static_int8_histogram")
+EVERY_RECIPE = pytest.mark.parametrize("name", RECIPES.names())
+
+
+def create(name, **params):
+    return RECIPES.create(name, "a.yaml: experiments.e.recipe", params)
+
+
+def test_the_recipes_of_the_quantization_explorer_keep_their_names():
+    assert set(RECIPES.names()) == {"fp32_baseline", "dynamic_int8", "qat_int8", *STATIC}
+    assert isinstance(create("fp32_baseline"), Fp32)
+    assert create("dynamic_int8") == DynamicInt8(("Linear",))
+    assert isinstance(create("qat_int8"), QatInt8)
+
+
+@EVERY_RECIPE
+def test_a_recipe_is_described_as_json_that_names_its_kind(name):
+    recipe = create(name)
+    described = describe(recipe)
+    assert json.loads(json.dumps(described, allow_nan=False)) == described
+    assert described.pop("kind") == type(recipe).__name__
+    assert set(described) == set(vars(recipe))
+
+
+@EVERY_RECIPE
+def test_a_recipe_equals_itself_made_again_and_no_other(name):
+    assert create(name) == create(name)
+    assert [other for other in RECIPES.names() if create(other) == create(name)] == [name]
+
+
+@EVERY_RECIPE
+def test_a_recipe_s_factory_says_in_a_line_what_it_does(name):
+    assert RECIPES.factory(name, "here").__doc__.strip()
+
+
+def test_recipes_import_no_torch():
+    code = "import sys; from quantbench.registry import RECIPES; [RECIPES.create(n, '', {}) for n in RECIPES.names()]"
+    done = subprocess.run([sys.executable, "-c", f"{code}; sys.exit('torch' in sys.modules)"], check=False)
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize("name", STATIC)
+def test_static_recipes_calibrate_with_256_samples_unless_told(name):
+    assert create(name).calibration_n == DEFAULT_CALIBRATION_N == 256
+    assert create(name, calibration_n=32) == StaticInt8(create(name).activation, create(name).weight, 32)
+
+
+def test_weights_are_per_tensor_or_per_output_channel_and_activations_always_per_tensor():
+    per_tensor, per_channel = create("static_int8_per_tensor"), create("static_int8_per_channel")
+    assert (per_tensor.weight.dtype, per_tensor.weight.qscheme) == ("qint8", "per_tensor_symmetric")
+    assert (per_channel.weight.dtype, per_channel.weight.qscheme) == ("qint8", "per_channel_symmetric")
+    assert per_tensor.activation == per_channel.activation
+    assert per_tensor.activation.qscheme == "per_tensor_affine"
+    histogram = create("static_int8_histogram")
+    assert (histogram.activation, histogram.weight) == (None, None), "the processor's default"
+
+
+@pytest.mark.parametrize("name", STATIC)
+@pytest.mark.parametrize("n", [0, -1, 2.5, "many"])
+def test_a_calibration_n_that_is_no_positive_number_is_refused(name, n):
+    with pytest.raises(ConfigError, match=rf"^a\.yaml: experiments\.e\.recipe\W+calibration_n: .*\(given: '?{n}'?\)$"):
+        create(name, calibration_n=n)
+
+
+@pytest.mark.parametrize("frozen", [3, 4])
+def test_as_many_frozen_epochs_as_epochs_are_refused(frozen):
+    message = rf"frozen_epochs \({frozen}\) must be fewer than epochs \(3\)"
+    with pytest.raises(ConfigError, match=message):
+        create("qat_int8", epochs=3, frozen_epochs=frozen)
+    assert create("qat_int8", epochs=3, frozen_epochs=2).frozen_epochs == 2
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("epochs", 0), ("lr", 0), ("lr", -0.1), ("lr", float("nan")), ("frozen_epochs", -1)]
+)
+def test_a_parameter_of_fine_tuning_out_of_range_is_named(key, value):
+    with pytest.raises(ConfigError, match=rf"recipe\W+{key}: Input should be .*\(given: {value}\)"):
+        create("qat_int8", **{key: value})
+
+
+def test_an_unknown_parameter_is_refused_with_the_nearest_that_exists():
+    with pytest.raises(ConfigError, match=r"'calibration'\. Did you mean 'calibration_n'\?"):
+        create("static_int8_per_tensor", calibration=256)

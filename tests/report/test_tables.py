@@ -1,0 +1,73 @@
+"""Records as rows: what was measured, a dash for what was not, the worst verdict."""
+
+import pytest
+
+from quantbench.records import NotRun, VerdictRecord
+from quantbench.report.tables import cells, markdown_table, overall, provenance, terminal_table
+
+
+def judged(record, *outcomes):
+    verdicts = [VerdictRecord(quantity=f"q{i}", outcome=o, measured="", requirement="") for i, o in enumerate(outcomes)]
+    return record.model_copy(update={"verdicts": verdicts})
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "expected"),
+    [
+        (("PASS", "PASS"), "PASS"),
+        (("PASS", "INCONCLUSIVE"), "INCONCLUSIVE"),
+        (("INCONCLUSIVE", "FAIL", "PASS"), "FAIL"),
+        ((), "–"),
+    ],
+)
+def test_the_verdict_of_a_row_is_its_worst(make_record, outcomes, expected):
+    assert overall(judged(make_record("w/a"), *outcomes)) == expected
+
+
+def test_a_row_has_figures_with_their_intervals(make_record):
+    assert cells(make_record("w/a", correct=900, kib=275, speedup=2.0)) == (
+        "w/a", "90.00", "+1.00 [+0.10, +1.90]", "4.00", "2.00 [1.90, 2.08]", "1.60", "–", "PASS",
+    )  # fmt: skip
+
+
+def test_what_was_not_measured_is_a_dash_and_not_a_zero(make_record):
+    bare = make_record("w/a").model_copy(update={"accuracy": None, "size": None, "latency": None, "verdicts": []})
+    assert cells(bare) == ("w/a", *["–"] * 7)
+
+
+def test_the_baseline_has_no_drop_and_no_ratio_against_itself(make_record):
+    row = cells(make_record("w/fp32_baseline", 910, 1_100, None))
+    assert row[1:5] == ("91.00", "–", "–", "–")
+
+
+def test_the_terminal_table_cuts_nothing_on_a_narrow_terminal(make_record):
+    name = "a_workload_with_a_long_name/ptq_static_int8_per_channel"
+    text = terminal_table([judged(make_record(name), "INCONCLUSIVE")], [], width=40, color=False)
+    assert f"{name} " in text
+    assert "INCONCLUSIVE" in text
+    assert len(text.splitlines()) == 2
+
+
+def test_the_terminal_table_colours_verdicts_only_where_colour_is_wanted(make_record):
+    record = judged(make_record("w/a"), "FAIL")
+    assert "\x1b[31mFAIL" in terminal_table([record], [], width=200, color=True)
+    assert "\x1b" not in terminal_table([record], [], width=200, color=False)
+
+
+def test_what_was_not_run_follows_with_its_reason_on_one_line():
+    reason = "[data]/x: no such folder. To get it: " + "git clone somewhere " * 10
+    text = terminal_table([], [NotRun(experiment="w/a", reason=reason)], width=40, color=False)
+    assert text == f"w/a: not run: {reason}\n"
+
+
+def test_every_row_of_the_markdown_table_has_every_column(two_workloads):
+    lines = markdown_table(two_workloads).splitlines()
+    assert len(lines) == 14
+    assert {line.count("|") for line in lines} == {9}
+
+
+def test_the_same_circumstances_are_told_once_and_others_apart(make_record):
+    lines = provenance([make_record("w/a"), make_record("w/b"), make_record("v/a"), make_record("w/c", speedup=None)])
+    assert len(lines.splitlines()) == 3
+    assert "`w`: n = 1,000 test samples; speed-up: median of 3 interleaved rounds, batch 32, 1 thread(s)" in lines
+    assert "not timed" in lines

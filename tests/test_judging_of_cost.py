@@ -1,0 +1,185 @@
+"""Models that are too large, not really int8 or really slower fail their gates, with the message that a user reads."""
+
+import numpy as np
+import pytest
+from tiny_model import tiny_cnn
+
+from quantbench import baselines
+from quantbench.config import load_experiments, select
+from quantbench.judging import explain, judge_gate, measure_and_judge
+from quantbench.measure.latency import Timings, quiet_process, time_rounds
+from quantbench.records import BaselineCard
+from quantbench.runner import Session, Settings
+
+STATIC = "ptq_static_int8_per_channel"
+CHANNELS = 256
+# 256 output channels of 64 positions, each of 3 input channels times 3×3 taps; then 256 features to 3 classes.
+CONV, HEAD = CHANNELS * 64 * 27, CHANNELS * 3
+
+USER_MODELS = f"""\
+import torch
+from tiny_model import TinyCNN
+from quantbench.models.quantizable import DeQuantStub, QuantStub
+
+
+def whole():
+    return TinyCNN(3, {CHANNELS})
+
+
+class ConvolutionLeftInFloat(TinyCNN):
+    def __init__(self):
+        super().__init__(3, {CHANNELS})
+
+    def fuse_model(self, is_qat=False):
+        super().fuse_model(is_qat)
+        self.conv.qconfig = None
+
+    def forward(self, x):
+        x = self.pool(self.relu(self.bn(self.conv(x)))).flatten(1)
+        return self.dequant(self.fc(self.quant(x)))
+
+
+def half():
+    return ConvolutionLeftInFloat()
+
+
+class QuantizedBackAndForth(TinyCNN):
+    # In fp32 the stubs do nothing; in int8 each is a pass over the whole map.
+    def __init__(self):
+        super().__init__(3, 8)
+        self.back_and_forth = torch.nn.Sequential(*[DeQuantStub() if i % 2 == 0 else QuantStub() for i in range(200)])
+
+    def forward(self, x):
+        x = self.relu(self.bn(self.conv(self.quant(x))))
+        return self.dequant(self.fc(self.pool(self.back_and_forth(x)).flatten(1)))
+
+
+def slow():
+    return QuantizedBackAndForth()
+"""
+
+
+@pytest.fixture
+def with_model(project, monkeypatch):
+    """Makes the project's model one of the user's own, beside its configuration."""
+    (project.root / "user_models_of_cost.py").write_text(USER_MODELS)
+    monkeypatch.syspath_prepend(project.root)
+
+    def use(name):
+        project.edit("tiny_model:tiny_cnn", f"user_models_of_cost:{name}")
+        if name != "slow":
+            card = BaselineCard.model_validate_json(project.weights.with_suffix(".json").read_text())
+            sha256 = baselines.save_weights(project.weights, tiny_cnn(3, CHANNELS).state_dict())
+            baselines.save_card(project.weights, card.model_copy(update={"weights_sha256": sha256}))
+        return project
+
+    return use
+
+
+def run_of(project, name=STATIC):
+    """The experiment's run in a session of its own, as a new process would have it."""
+    return Session(Settings(project.golden)).run(select(load_experiments(project.configs), f"tiny/{name}")[0])
+
+
+def message_of(run, gate):
+    return explain(run.experiment, judge_gate(run, gate)).splitlines()
+
+
+def timed(run):
+    config = run.experiment.workload.config.latency
+    with quiet_process(config.threads):
+        run.timings = time_rounds(run.forwards(), config.rounds)
+    return run
+
+
+def assert_leads_on(project, further, accept, gate):
+    assert further == f"  look further: quantbench run tiny/{STATIC} --json record.json"
+    assert accept == f"  accept:       change experiments.{STATIC}.gates.{gate} in {project.config}"
+
+
+def test_a_model_that_is_wholly_int8_is_small_and_says_so(with_model):
+    project = with_model("whole")
+    project.edit("size_ratio: 0.2", "size_ratio: 2.0")
+    run = run_of(project)
+    assert message_of(run, "size_ratio")[0] == f"tiny/{STATIC}: size_ratio: PASS"
+    assert message_of(run, "int8_share")[0] == f"tiny/{STATIC}: int8_share: PASS"
+
+
+def test_a_layer_left_in_fp32_fails_the_size_gate(with_model):
+    project = with_model("half")
+    project.edit("size_ratio: 0.2", "size_ratio: 2.0")
+    run = run_of(project)
+    title, measured, required, further, accept = message_of(run, "size_ratio")
+    assert title == f"tiny/{STATIC}: size_ratio: FAIL"
+    small, large = run.artefact.path.stat().st_size, run.size.fp32_bytes
+    assert measured == f"  measured:     {large / small:.3f}× ({large:,} → {small:,} bytes)"
+    assert required == "  required:     at least 2×"
+    assert_leads_on(project, further, accept, "size_ratio")
+
+
+def test_a_layer_left_in_fp32_fails_the_gate_on_int8_kernels_and_is_named(with_model):
+    project = with_model("half")
+    run = run_of(project)
+    title, measured, required, further, accept = message_of(run, "int8_share")
+    assert title == f"tiny/{STATIC}: int8_share: FAIL"
+    figures = f"{HEAD / (CONV + HEAD):.4f} ({HEAD:,} of {CONV + HEAD:,} multiply-accumulates)"
+    assert measured == f"  measured:     {figures}; in floating point: conv.0 ({CONV:,})"
+    assert required == "  required:     at least 1"
+    assert_leads_on(project, further, accept, "int8_share")
+
+
+def test_dynamic_quantization_does_not_pass_for_wholly_int8(project):
+    project.edit("gates: {accuracy_drop_pp: 10.0}\n  ptq_static", "gates: {int8_share: 0.5}\n  ptq_static")
+    run = run_of(project, "ptq_dynamic_int8")
+    title, measured, *_ = message_of(run, "int8_share")
+    assert title == "tiny/ptq_dynamic_int8: int8_share: FAIL"
+    assert measured.endswith("in floating point: conv (13,824)")
+
+
+def test_an_int8_forward_that_is_really_slower_fails_the_speedup_gate(with_model):
+    project = with_model("slow")
+    project.edit("speedup: 0.01", "speedup: 1.0")
+    project.edit("batch_size: 4, rounds: 12", "batch_size: 128, rounds: 60")
+    run = timed(run_of(project))
+    title, measured, required, further, accept = message_of(run, "speedup")
+    latency = run.latency
+    low, high = latency.speedup_interval
+    assert title == f"tiny/{STATIC}: speedup: FAIL"
+    assert high < 1.0
+    figures = f"{latency.speedup:.3f}× [{low:.3f}, {high:.3f}] at 99 % over 60 rounds, batch 128, 1 thread(s)"
+    assert measured.startswith(f"  measured:     {figures}; over fused fp32 {latency.speedup_over_fused:.3f}× [")
+    assert required == "  required:     at least 1×"
+    assert_leads_on(project, further, accept, "speedup")
+
+
+def test_times_that_do_not_agree_are_inconclusive(project):
+    project.edit("speedup: 0.01", "speedup: 1.2")
+    run = run_of(project)
+    noisy = np.tile([0.5, 2.0], 10)
+    run.timings = Timings(np.ones(20), {"fp32": noisy, "fp32_fused": noisy})
+    title, measured, required, *_ = message_of(run, "speedup")
+    assert title == f"tiny/{STATIC}: speedup: INCONCLUSIVE"
+    assert measured.startswith("  measured:     1.250× [0.500, 2.000] at 99 % over 20 rounds")
+    assert required == "  required:     at least 1.2×"
+
+
+def test_nothing_timed_is_no_evidence_and_no_pass(project):
+    title, measured, *_ = message_of(run_of(project), "speedup")
+    assert title == f"tiny/{STATIC}: speedup: INCONCLUSIVE"
+    assert measured == "  measured:     nothing was timed"
+
+
+def test_a_steady_speedup_is_judged_by_the_median_of_paired_ratios(project):
+    project.edit("speedup: 0.01", "speedup: 2.0")
+    run = run_of(project)
+    # A machine that slows down half way: the ratio within each round stays 3.
+    int8 = np.array([1.0] * 10 + [5.0] * 10)
+    run.timings = Timings(int8, {"fp32": 3 * int8, "fp32_fused": int8})
+    assert message_of(run, "speedup")[0] == f"tiny/{STATIC}: speedup: PASS"
+    assert (run.latency.speedup, run.latency.speedup_over_fused) == (3.0, 1.0)
+
+
+def test_only_the_gates_that_the_configuration_sets_are_judged(project):
+    run = run_of(project, "ptq_dynamic_int8")
+    assert {verdict.quantity for verdict in measure_and_judge(run)} == {"reload", "checkpoint", "accuracy_drop_pp"}
+    assert run.timings is None, "nobody asked for a speed-up"

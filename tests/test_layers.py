@@ -1,0 +1,142 @@
+"""Imports run in one direction only, and quantization libraries stay behind one folder."""
+
+import ast
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import quantbench
+
+PACKAGE = Path(quantbench.__file__).parent
+# Right may import left, never back; a folder stands for all of its modules.
+LAYERS = (
+    {"errors", "registry", "files", "progress", "upstream", "config", "records", "stats"},
+    {"quant"},
+    {"data", "models"},
+    {"training", "evaluation", "baselines"},
+    {"backends", "recipes"},
+    {"measure"},
+    {"workloads", "quantized", "runner", "judging", "goldens", "golden_extension"},
+    {"analysis"},
+    {"plugin", "plugin_state", "cli"},
+)
+REPORT_MAY_IMPORT = {"records", "stats", "errors", "files", "report"}
+REPORT_IS_IMPORTED_BY = {"plugin", "cli", "report"}
+WITHOUT_TORCH = {
+    "errors", "registry", "config", "records", "files", "progress", "upstream", "stats", "recipes", "goldens", "report",
+}  # fmt: skip
+LIBRARIES = ("torch.ao", "torchao", "onnxruntime", "openvino")
+MAY_IMPORT_LIBRARIES = ("backends/", "models/quantizable.py")
+
+
+def imports(source, module=""):
+    """Every dotted name that a source text imports, in functions and for type checking too."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Import():
+                found |= {alias.name for alias in node.names}
+            case ast.ImportFrom():
+                base = ".".join(module.split(".")[: -node.level]) if node.level else ""
+                base = ".".join(part for part in (base, node.module) if part)
+                found |= {base} | {f"{base}.{alias.name}" for alias in node.names}
+            case ast.Call(func=ast.Attribute(attr="import_module"), args=[ast.Constant(value=str(name)), *_]):
+                found.add(name)
+            case ast.Attribute(value=ast.Name(id="torch"), attr="ao"):
+                found.add("torch.ao")
+    return found
+
+
+def modules():
+    """Dotted name → path below the package, for every module."""
+    paths = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
+    return {".".join(("quantbench", *path.with_suffix("").parts)).removesuffix(".__init__"): path for path in paths}
+
+
+MODULES = modules()
+IMPORTS = {name: imports((PACKAGE / path).read_text(encoding="utf-8"), name) for name, path in MODULES.items()}
+OWN = {name: {each for each in found if each in MODULES} - {"quantbench", name} for name, found in IMPORTS.items()}
+
+
+def unit(name):
+    """The first part below the package: what a layer lists."""
+    return name.split(".")[1]
+
+
+def layer(name):
+    """Its number from the left; a module without a layer is the business of one test only."""
+    return next((number for number, units in enumerate(LAYERS) if unit(name) in units), -1)
+
+
+def is_below(name, prefixes):
+    return any(name == prefix or name.startswith(f"{prefix}.") for prefix in prefixes)
+
+
+def test_every_module_has_its_layer():
+    homeless = [name for name in MODULES if name != "quantbench" and layer(name) < 0 and unit(name) != "report"]
+    assert homeless == [], "name them in LAYERS and in the order of dependencies in the design"
+
+
+def test_nothing_imports_what_comes_after_it():
+    backwards = [
+        f"{name} imports {found}"
+        for name, own in OWN.items()
+        for found in own
+        if name != "quantbench" and "report" not in (unit(name), unit(found)) and layer(found) > layer(name)
+    ]
+    assert backwards == []
+
+
+def test_modules_do_not_import_in_circles():
+    try:
+        list(TopologicalSorter(OWN).static_order())
+    except CycleError as error:
+        pytest.fail(" → ".join(error.args[1]))
+
+
+def test_the_report_reads_records_and_nothing_that_computes_them():
+    wrong = {f"{name} imports {found}" for name, own in OWN.items() if is_below(name, ["quantbench.report"])
+             for found in own if unit(found) not in REPORT_MAY_IMPORT}  # fmt: skip
+    assert wrong == set()
+
+
+def test_only_the_plugin_and_the_command_line_show_reports():
+    users = {unit(name) for name, own in OWN.items() for found in own if unit(found) == "report"}
+    assert users <= REPORT_IS_IMPORTED_BY
+
+
+def test_plain_modules_never_name_torch():
+    wrong = [f"{name} imports {found}" for name in MODULES if name != "quantbench" and unit(name) in WITHOUT_TORCH
+             for found in IMPORTS[name] if is_below(found, ["torch", "torchvision", "torchaudio"])]  # fmt: skip
+    assert wrong == []
+
+
+def test_quantization_libraries_are_imported_in_one_folder_only():
+    wrong = [
+        f"{MODULES[name]} imports {found}"
+        for name, names in IMPORTS.items()
+        for found in names
+        if is_below(found, LIBRARIES) and not str(MODULES[name].as_posix()).startswith(MAY_IMPORT_LIBRARIES)
+    ]
+    assert wrong == []
+    assert any(is_below(found, LIBRARIES) for found in IMPORTS["quantbench.backends.eager"]), (
+        "this test looks at nothing"
+    )
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("import torch.ao.quantization as ao", "torch.ao.quantization"),
+        ("from torch import ao", "torch.ao"),
+        ("import torch\nx = torch.ao.quantization.QuantStub", "torch.ao"),
+        ("def f():\n    from torchao.quantization import pt2e", "torchao.quantization"),
+        ("import importlib\nimportlib.import_module('openvino')", "openvino"),
+        ("if TYPE_CHECKING:\n    import onnxruntime", "onnxruntime"),
+        ("from ..quantizable import fuse", "quantbench.quantizable.fuse"),
+        ("from . import quantizable", "quantbench.models.quantizable"),
+    ],
+)  # fmt: skip
+def test_every_way_to_import_is_seen(source, name):
+    assert name in imports(source, "quantbench.models.cifar_cnn")
