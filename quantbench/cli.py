@@ -127,46 +127,26 @@ def run(
     Exit status: 0 all gates hold, 1 a gate failed, 2 something could not be measured at all.
     """
     from quantbench.config import load_experiments, select
-    from quantbench.errors import DataMissingError
-    from quantbench.judging import explain, measure_and_judge
-    from quantbench.progress import progress
-    from quantbench.records import NotRun
     from quantbench.report.documents import check_place, write_records
     from quantbench.report.tables import terminal_table
     from quantbench.runner import Session, Settings
     from quantbench.stats.verdicts import Outcome
+    from quantbench.suite import run_suite
 
     _allow_download(real_data)
     if json:
         check_place(json)
-    session = Session(Settings(golden, engine))
-    command = shlex.join(["quantbench", *sys.argv[1:]])
-    records, not_run, told, broken, failed = [], [], [], [], False
     selected = select(load_experiments(configs), experiment)
-    with progress("measuring") as show:
-        for i, chosen in enumerate(selected):
-            show.update(i, len(selected), chosen.id)
-            measured = session.run(chosen)
-            try:
-                verdicts = measure_and_judge(measured)
-            except DataMissingError as error:
-                not_run.append(NotRun(experiment=chosen.id, reason=str(error)))
-                continue
-            except QuantbenchError as error:
-                # One experiment that cannot be measured must not lose what was measured of the others.
-                broken.append(f"{chosen.id}: {error}")
-                continue
-            failing = {Outcome.FAIL, Outcome.INCONCLUSIVE} if strict_verdicts else {Outcome.FAIL}
-            failed |= any(verdict.outcome in failing for verdict in verdicts)
-            told += [explain(chosen, verdict) for verdict in verdicts if verdict.outcome is not Outcome.PASS]
-            records.append(measured.record(command))
-    print(terminal_table(records, not_run, _width(), sys.stdout.isatty()), end="")
-    print("\n".join(told), end="\n" if told else "", file=sys.stderr)
+    result = run_suite(Session(Settings(golden, engine)), selected, shlex.join(["quantbench", *sys.argv[1:]]))
+    print(terminal_table(result.records, result.not_run, _width(), sys.stdout.isatty()), end="")
+    for text in result.told:
+        print(text, file=sys.stderr)
     if json:
-        write_records(json, records, not_run)
-    if broken or not records or (real_data and not_run):
-        raise QuantbenchError("\n".join(broken or ["nothing was measured: the data is not on this machine"]))
-    raise typer.Exit(1 if failed else 0)
+        write_records(json, result.records, result.not_run)
+    if result.broken or not result.records or (real_data and result.not_run):
+        raise QuantbenchError("\n".join(result.broken or ["nothing was measured: the data is not on this machine"]))
+    failing = {Outcome.FAIL, Outcome.INCONCLUSIVE} if strict_verdicts else {Outcome.FAIL}
+    raise typer.Exit(1 if failing & result.outcomes else 0)
 
 
 @app.command()

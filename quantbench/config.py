@@ -155,6 +155,7 @@ class Experiment:
     workload: Workload
     name: str
     config: ExperimentConfig
+    place: str = ""
 
     @property
     def id(self) -> str:
@@ -162,8 +163,8 @@ class Experiment:
         return f"{self.workload.name}/{self.name}"
 
     def where(self, key: str) -> str:
-        """The place of a key for messages."""
-        return f"{self.workload.path}: experiments.{self.name}.{key}"
+        """The place of a key for messages; `place` stands for an experiment that is in no file."""
+        return f"{self.place}: {key}" if self.place else f"{self.workload.path}: experiments.{self.name}.{key}"
 
     def recipe(self) -> Any:
         """The recipe, its parameters checked."""
@@ -260,14 +261,14 @@ def with_recipe(workload: Workload, recipe: str, params: dict[str, Any]) -> Expe
     Raises:
         ConfigError: if there is no such recipe or parameter.
     """
-    made_up = ExperimentConfig(recipe=Component(name=recipe, **params))
-    wanted = Experiment(workload, recipe, made_up)
     RECIPES.check(recipe, "--config")
-    spec = RECIPES.create(recipe, f"--config {recipe}", params)
     for experiment in load_workload(workload.path):
-        if experiment.config.recipe.name == recipe and experiment.recipe() == spec:
+        own = experiment.config.recipe
+        if own.name == recipe and RECIPES.create(recipe, "--config", {**own.params, **params}) == experiment.recipe():
             return experiment
-    return wanted
+    place = f"--config {recipe}"
+    RECIPES.create(recipe, place, params)
+    return Experiment(workload, recipe, ExperimentConfig(recipe=Component(name=recipe, **params)), place)
 
 
 def _parse(path: Path) -> Any:

@@ -46,7 +46,7 @@ def judge_latency(run: Run, bound: float) -> Verdict:
     """The median of paired ratios, by its bootstrap interval."""
     latency = run.latency
     if latency is None:
-        return no_evidence("speedup", bound, "nothing was timed")
+        return no_evidence("speedup", bound, "nothing was timed (parallel workers, or --benchmark-disable)")
     low, high = latency.speedup_interval
     fused_low, fused_high = latency.speedup_over_fused_interval
     measured = (

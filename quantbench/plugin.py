@@ -63,6 +63,8 @@ def pytest_configure(config: pytest.Config) -> None:
             check_place(Path(path))
         except ConfigError as error:
             raise pytest.UsageError(str(error)) from None
+    if config.getoption("retrain") and config.getoption("numprocesses", None):
+        raise pytest.UsageError("--retrain: two workers would train the same weights; drop -n")
     if config.getoption("update_golden"):
         config.option.update_snapshots = True
 

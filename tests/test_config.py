@@ -230,3 +230,13 @@ def test_a_recipe_of_the_command_line_is_the_configured_experiment_where_there_i
     assert (made_up.id, made_up.recipe().calibration_n) == ("a/static_int8_per_tensor", 32)
     with pytest.raises(ConfigError, match="--config: unknown recipe 'statik'"):
         with_recipe(workload, "statik", {})
+
+
+def test_a_recipe_named_at_the_shell_is_the_workloads_own_experiment_of_it(project):
+    workload = find_workload("tiny", project.configs)
+    # Its own number of epochs, not the recipe's default: the committed weights belong to it.
+    assert with_recipe(workload, "qat_int8", {}).id == "tiny/qat_int8"
+    assert (
+        with_recipe(workload, "static_int8_per_channel", {"calibration_n": 32}).id == "tiny/ptq_static_int8_per_channel"
+    )
+    assert with_recipe(workload, "static_int8_per_channel", {"calibration_n": 16}).id == "tiny/static_int8_per_channel"

@@ -17,7 +17,7 @@ LAYERS = (
     {"training", "evaluation", "baselines"},
     {"backends", "recipes"},
     {"measure"},
-    {"workloads", "quantized", "runner", "judging", "goldens", "golden_extension"},
+    {"workloads", "quantized", "runner", "judging", "goldens", "golden_extension", "suite"},
     {"analysis"},
     {"plugin", "plugin_state", "cli"},
 )

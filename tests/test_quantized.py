@@ -6,7 +6,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from quantbench import baselines
-from quantbench.config import load_experiments, select
+from quantbench.config import find_workload, load_experiments, select, with_recipe
 from quantbench.errors import BaselineError, EvaluationError, QuantizationError
 from quantbench.files import cache_dir
 from quantbench.measure.checkpoint import read_checkpoint
@@ -178,3 +178,9 @@ def test_a_baseline_that_overflows_is_refused_by_every_recipe(project, name):
     with pytest.raises(EvaluationError, match=r"tiny\.safetensors: the baseline gives NaN or infinity for"):
         run_of(project, name).artefact  # noqa: B018 — raises
     assert checkpoints() == []
+
+
+def test_a_calibration_beyond_the_pool_asked_for_at_the_shell_names_the_option(project):
+    experiment = with_recipe(find_workload("tiny", project.configs), "static_int8_per_tensor", {"calibration_n": 61})
+    with pytest.raises(QuantizationError, match=r"^--config static_int8_per_tensor: recipe\.calibration_n: 61 samples"):
+        Session(Settings(project.golden)).run(experiment).artefact  # noqa: B018 — raises

@@ -45,7 +45,8 @@ def accepted_golden(trained_project, tmp_path_factory: pytest.TempPathFactory) -
     shutil.copytree(trained_project.golden, golden)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("QUANTBENCH_DATA", str(trained_project.root / "data"))
-        patch.setenv("QUANTBENCH_CACHE", str(trained_project.root / "cache"))
+        # Its own, since every test's project is a copy of the trained one, which must not know these checkpoints.
+        patch.setenv("QUANTBENCH_CACHE", str(golden.parent / "cache"))
         session = Session(Settings(golden))
         for experiment in load_experiments(trained_project.configs):
             if experiment.name != "qat_int8":

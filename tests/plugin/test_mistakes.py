@@ -95,3 +95,9 @@ def test_a_mistake_keeps_the_records_of_an_earlier_run(bench, project):
     assert bench("-q", "--json", records, "--collect-only").ret == 0
     assert bench("-q", "--json", records, "-k", "nothing").ret == pytest.ExitCode.NO_TESTS_COLLECTED
     assert records.read_text() == "{}"
+
+
+def test_retraining_under_parallel_workers_is_refused(bench):
+    result = bench("--retrain", "-n", "2")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert error_lines(result) == ["ERROR: --retrain: two workers would train the same weights; drop -n"]
