@@ -21,7 +21,7 @@ from quantbench.measure.environment import environment
 from quantbench.runner import Session, Settings
 from quantbench.stats.ratios import median_ratio_interval
 
-ROUNDS = 9
+ROUNDS = 15
 TARGET = 1.05
 MODELS = ("fp32_baseline", "ptq_static_int8_per_channel")
 
