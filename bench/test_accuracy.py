@@ -13,3 +13,8 @@ def test_accuracy_drop_is_within_its_bound(check_gate: Callable[[], None]) -> No
 @pytest.mark.gate("card_drift_pp")
 def test_baseline_is_as_accurate_as_its_card_says(check_gate: Callable[[], None]) -> None:
     check_gate()
+
+
+@pytest.mark.ungated("accuracy_drop_pp")
+def test_accuracy_is_measured_where_no_bound_is_set(check_measured: Callable[[str], None]) -> None:
+    check_measured("accuracy")

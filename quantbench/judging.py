@@ -13,6 +13,8 @@ from quantbench.runner import LATENCY_LEVEL, Run
 from quantbench.stats.intervals import Interval
 from quantbench.stats.verdicts import Outcome, Verdict, at_least, at_most, no_evidence
 
+NOT_TIMED = "nothing was timed (parallel workers, or --benchmark-disable)"
+
 
 def judge_accuracy(run: Run, bound: float) -> Verdict:
     """The drop against the baseline on the same samples, by Tango's interval."""
@@ -46,7 +48,7 @@ def judge_latency(run: Run, bound: float) -> Verdict:
     """The median of paired ratios, by its bootstrap interval."""
     latency = run.latency
     if latency is None:
-        return no_evidence("speedup", bound, "nothing was timed (parallel workers, or --benchmark-disable)")
+        return no_evidence("speedup", bound, NOT_TIMED)
     low, high = latency.speedup_interval
     fused_low, fused_high = latency.speedup_over_fused_interval
     measured = (
@@ -65,6 +67,21 @@ def judge_card(run: Run, bound: float) -> Verdict:
     drift = 100 * abs(here - card.accuracy)
     measured = f"{drift:.2f} pp (card {100 * card.accuracy:.2f} %, here {100 * here:.2f} %, n={n:,})"
     return at_most("card_drift_pp", drift, None, bound, n, measured, " pp")
+
+
+# What is measured of every experiment, gated or not; named as in its record.
+QUANTITIES = ("accuracy", "size", "coverage", "latency")
+
+
+def measure(run: Run, quantity: str) -> Verdict | None:
+    """Measures a quantity that no gate asked for.
+
+    Returns:
+        None, or INCONCLUSIVE if there is nothing to show.
+    """
+    if getattr(run, quantity) is not None:
+        return None
+    return Verdict(quantity, Outcome.INCONCLUSIVE, None, None, None, 0, NOT_TIMED, "a figure to show; no bound is set")
 
 
 # One function for each field of `Gates`.
@@ -92,15 +109,16 @@ def judge_gate(run: Run, gate: str) -> Verdict:
 def measure_and_judge(run: Run) -> list[Verdict]:
     """Every claim about an experiment: the saved file, and each gate that its configuration sets."""
     config = run.experiment.workload.config.latency
-    gates = [gate for gate in JUDGES if getattr(run.experiment.config.gates, gate) is not None]
-    if "speedup" in gates:
-        forwards = run.forwards()
-        with quiet_process(config.threads):
-            run.timings = time_rounds(forwards, config.rounds)
+    forwards = run.forwards()
+    with quiet_process(config.threads):
+        run.timings = time_rounds(forwards, config.rounds)
     for verdict in (judge_reload(run), judge_golden(run)):
         run.verdicts[verdict.quantity] = verdict
-    for gate in gates:
-        judge_gate(run, gate)
+    for gate in JUDGES:
+        if getattr(run.experiment.config.gates, gate) is not None:
+            judge_gate(run, gate)
+    for part in QUANTITIES:
+        measure(run, part)
     return list(run.verdicts.values())
 
 
@@ -131,8 +149,10 @@ def explain(experiment: Experiment, verdict: Verdict) -> str:
     quoted = shlex.quote(experiment.id)
     if verdict.quantity == "checkpoint":
         accept = f"accept:       pytest bench --experiment {quoted} --update-golden"
-    elif verdict.bound is None:
+    elif verdict.quantity == "reload":
         accept = "accept:       not possible: a checkpoint that changes when it is loaded is broken"
+    elif verdict.bound is None:
+        accept = "accept:       nothing to accept: no bound is set"
     else:
         accept = (
             f"accept:       change experiments.{experiment.name}.gates.{verdict.quantity} in {experiment.workload.path}"

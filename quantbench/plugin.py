@@ -20,6 +20,7 @@ from quantbench.plugin_state import State
 
 if TYPE_CHECKING:
     from quantbench.config import Experiment
+    from quantbench.measure.latency import InterleavedForwards
     from quantbench.runner import Run
     from quantbench.stats.verdicts import Verdict
 
@@ -53,6 +54,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "gate(name): the claim is parametrized by the experiments that set this gate")
+    config.addinivalue_line("markers", "ungated(name): the test is parametrized by those that do not set this gate")
     config.addinivalue_line("markers", "latency: measures time; never under parallel workers")
     config.stash[_STATE] = State(config)
     if (path := config.getoption("quantbench_json")) and not hasattr(config, "workerinput"):
@@ -98,8 +100,9 @@ def _is_claim(node: pytest.Item) -> bool:
 
 
 def _claimed_experiments(state: State, definition: pytest.Item) -> list[Experiment]:
-    """The selected experiments, of a gate's claim those that set the gate."""
-    marker = definition.get_closest_marker("gate")
+    """The selected experiments; of a gate's claim those that set the gate, of its `ungated` twin the others."""
+    gate, ungated = definition.get_closest_marker("gate"), definition.get_closest_marker("ungated")
+    marker = gate or ungated
     if marker is None:
         return state.selected
     from quantbench.config import Gates
@@ -109,7 +112,7 @@ def _claimed_experiments(state: State, definition: pytest.Item) -> list[Experime
     name = str(marker.args[0]) if marker.args else ""
     if name not in Gates.model_fields:
         raise ConfigError(f"{definition.nodeid}: {unknown_name('gate', name, sorted(Gates.model_fields))}")
-    return [experiment for experiment in state.selected if getattr(experiment.config.gates, name) is not None]
+    return [e for e in state.selected if (getattr(e.config.gates, name) is not None) == (gate is not None)]
 
 
 @pytest.hookimpl(trylast=True)
@@ -193,12 +196,17 @@ def gate(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def timed_run(experiment_run: Run, benchmark: Any) -> Run:
+def forwards(experiment_run: Run) -> InterleavedForwards:
+    """What is timed. Apart from the timing, so that a model that fails here leaves no unused benchmark behind."""
+    return experiment_run.forwards()
+
+
+@pytest.fixture
+def timed_run(experiment_run: Run, forwards: InterleavedForwards, benchmark: Any) -> Run:
     """The run with its forwards timed in interleaved rounds, the int8 one by pytest-benchmark."""
     from quantbench.measure.latency import WARMUP_ROUNDS, quiet_process
 
     config = experiment_run.experiment.workload.config.latency
-    forwards = experiment_run.forwards()
     with quiet_process(config.threads):
         benchmark.pedantic(
             forwards.int8,
@@ -243,6 +251,19 @@ def check_gate(experiment_run: Run, gate: str, check_verdict: Callable[[Verdict]
         from quantbench.judging import judge_gate
 
         check_verdict(judge_gate(experiment_run, gate))
+
+    return check
+
+
+@pytest.fixture
+def check_measured(experiment_run: Run, check_verdict: Callable[[Verdict], None]) -> Callable[[str], None]:
+    """Measures a quantity that the experiment sets no bound for, so that its record and the table are complete."""
+
+    def check(quantity: str) -> None:
+        from quantbench.judging import measure
+
+        if (verdict := measure(experiment_run, quantity)) is not None:
+            check_verdict(verdict)
 
     return check
 

@@ -138,6 +138,7 @@ class Latency(_Record):
     """Interleaved forwards, seconds, aligned by round.
 
     Attributes:
+        memory_kept: whether the allocator kept freed memory, so that no time was spent on page faults.
         speedup: median of fp32 / int8 over rounds.
         speedup_interval: bootstrap interval at `level`.
         speedup_over_fused: the same against the fused, channels-last fp32 model.
@@ -145,6 +146,7 @@ class Latency(_Record):
 
     batch_size: int
     threads: int
+    memory_kept: bool
     rounds: int
     level: float
     speedup: float

@@ -16,6 +16,7 @@ from quantbench.config import Experiment, Workload
 from quantbench.evaluation import Evaluation, evaluate
 from quantbench.files import sha256_of_file
 from quantbench.goldens import checkpoint_name
+from quantbench.measure.allocator import keep_freed_memory
 from quantbench.measure.checkpoint import describe_entry, payload_bytes, read_checkpoint, serialize
 from quantbench.measure.coverage import Coverage, measure_coverage
 from quantbench.measure.environment import environment
@@ -97,6 +98,9 @@ class Session:
     settings: Settings
     baselines: dict[str, Baseline] = field(default_factory=dict)
     runs: dict[str, Run] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        keep_freed_memory()
 
     def baseline(self, workload: Workload) -> Baseline:
         """The workload's baseline, shared by its experiments."""
@@ -230,6 +234,7 @@ class Run:
         return Latency(
             batch_size=config.batch_size,
             threads=config.threads,
+            memory_kept=keep_freed_memory(),
             rounds=len(self.timings.int8_s),
             level=LATENCY_LEVEL,
             speedup=float(np.median(ratios["fp32"])),

@@ -15,6 +15,7 @@ from quantbench.config import TrainingConfig, Workload
 from quantbench.data.splits import Splits, open_splits
 from quantbench.errors import BaselineError, ConfigError
 from quantbench.files import cache_dir, sha256_of_json
+from quantbench.measure.allocator import keep_freed_memory
 from quantbench.measure.environment import environment
 from quantbench.progress import progress
 from quantbench.records import BaselineCard
@@ -128,6 +129,8 @@ class OpenWorkload:
         from quantbench.evaluation import evaluate
         from quantbench.training import train
 
+        # Training allocates the largest blocks of all, which would be faulted in anew at each step.
+        keep_freed_memory()
         config, training = self.workload.config, self.training
         key = sha256_of_json(
             {

@@ -28,12 +28,16 @@ def test_each_gate_is_claimed_only_of_the_experiments_that_set_it(bench):
         by_test.setdefault(test, set()).add(experiment.removeprefix("tiny/"))
     assert by_test == {
         "test_accuracy_drop_is_within_its_bound": set(ALL) - {"fp32_baseline"},
+        "test_accuracy_is_measured_where_no_bound_is_set": {"fp32_baseline"},
         "test_baseline_is_as_accurate_as_its_card_says": {"fp32_baseline"},
         "test_checkpoint_loads_in_a_fresh_process_to_the_same_bits": set(ALL),
         "test_checkpoint_is_the_accepted_one": set(ALL),
         "test_share_of_int8_kernels_reaches_its_bound": {"ptq_static_int8_per_channel"},
+        "test_int8_share_is_measured_where_no_bound_is_set": set(ALL) - {"ptq_static_int8_per_channel"},
         "test_speedup_reaches_its_bound": {"ptq_static_int8_per_channel"},
+        "test_forward_time_is_measured_where_no_bound_is_set": set(ALL) - {"ptq_static_int8_per_channel"},
         "test_file_shrinks_by_its_bound": {"ptq_static_int8_per_channel"},
+        "test_size_is_measured_where_no_bound_is_set": set(ALL) - {"ptq_static_int8_per_channel"},
     }
 
 
@@ -43,7 +47,7 @@ def test_each_gate_is_claimed_only_of_the_experiments_that_set_it(bench):
         (("-k", "ptq"), {"ptq_dynamic_int8", "ptq_static_int8_per_channel"}),
         (("-k", "qat"), {"qat_int8"}),
         (("-k", "tiny and per_channel"), {"ptq_static_int8_per_channel"}),
-        (("-m", "latency"), {"ptq_static_int8_per_channel"}),
+        (("-m", "latency"), set(ALL)),
         (("--experiment", STATIC), {"ptq_static_int8_per_channel"}),
         (("--experiment", "tiny/ptq_*"), {"ptq_dynamic_int8", "ptq_static_int8_per_channel"}),
         (("--experiment", "*/qat*", "--experiment", "*/fp32*"), {"qat_int8", "fp32_baseline"}),
@@ -54,14 +58,16 @@ def test_a_selection_selects_what_it_says(bench, selection, expected):
     assert experiments(bench("--collect-only", "-q", *selection)) == {f"tiny/{name}" for name in expected}
 
 
-def test_latency_is_one_test(bench):
-    assert collected(bench("--collect-only", "-q", "-m", "latency")) == {("test_speedup_reaches_its_bound", STATIC)}
+def test_latency_is_measured_once_per_experiment(bench):
+    selected = collected(bench("--collect-only", "-q", "-m", "latency"))
+    assert sorted(experiment for _, experiment in selected) == [f"tiny/{name}" for name in ALL]
+    assert ("test_speedup_reaches_its_bound", STATIC) in selected
 
 
 def test_a_claim_about_no_selected_experiment_is_deselected_and_not_skipped(bench):
     result = bench("--collect-only", "-q", "--experiment", "tiny/ptq_dynamic_int8")
-    assert len(collected(result)) == 3
-    result.stdout.fnmatch_lines(["3/7 tests collected (4 deselected)*"])
+    assert len(collected(result)) == 6
+    result.stdout.fnmatch_lines(["6/11 tests collected (5 deselected)*"])
 
 
 @pytest.mark.parametrize(
@@ -79,7 +85,7 @@ def test_an_unknown_experiment_ends_with_one_line_that_names_the_known_ones(benc
 def test_another_folder_of_configurations_and_goldens_can_be_named(bench, project):
     project.configs.rename(project.root / "elsewhere")
     project.golden.rename(project.root / "accepted")
-    assert len(collected(bench("--collect-only", "-q", "--configs", "elsewhere", "--golden", "accepted"))) == 15
+    assert len(collected(bench("--collect-only", "-q", "--configs", "elsewhere", "--golden", "accepted"))) == 25
 
 
 def test_a_misspelt_gate_of_a_claim_is_named_with_its_test(bench, project):

@@ -62,6 +62,7 @@ def record(
     latency = speedup and Latency(
         batch_size=32,
         threads=1,
+        memory_kept=True,
         rounds=3,
         level=0.99,
         speedup=speedup,
