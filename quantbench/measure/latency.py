@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from quantbench.errors import MeasurementError
 
 # Rounds before the first that counts: allocators, caches and the processor's clock settle.
-WARMUP_ROUNDS = 5
+WARMUP_ROUNDS = 8
 
 
 @dataclass(frozen=True)

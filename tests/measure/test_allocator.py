@@ -14,8 +14,8 @@ def touch():
     torch.ones(16 << 20)
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-# 64 MiB: above the size up to which glibc keeps blocks by itself. Some rounds let the heap settle.
-for _ in range(5):
+# 64 MiB: above the size up to which glibc keeps blocks by itself. The heap grows for some rounds before it settles.
+for _ in range(12):
     touch()
 before = faults()
 for _ in range(10):
