@@ -135,7 +135,9 @@ def _damage(folder: Path) -> str | None:
 def _open(folder: Path) -> CachedData:
     def side(name: str) -> CachedSide:
         # Copy-on-write: a stray in-place operation can change a tensor in memory, never the file.
-        return CachedSide(*(np.load(folder / f"{name}_{part}.npy", mmap_mode="c") for part in PARTS))
+        # As plain arrays on that map: numpy's memmap class would make itself felt in every slice of a batch.
+        maps = (np.load(folder / f"{name}_{part}.npy", mmap_mode="c") for part in PARTS)
+        return CachedSide(*(np.asarray(each) for each in maps))
 
     meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
     return CachedData(side("train"), side("test"), tuple(meta["classes"]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -57,10 +58,21 @@ class Normalization:
         """Normalizes `[n, channels, …]` integers to float32 of the same shape."""
         import torch
 
-        shape = (1, -1) + (1,) * (stored.dim() - 2)
-        scale = torch.tensor([1.0 / (self.full_scale * std) for std in self.std]).view(shape)
-        shift = torch.tensor([mean / std for mean, std in zip(self.mean, self.std, strict=True)]).view(shape)
-        return stored.to(torch.float32).mul_(scale.to(stored.device)).sub_(shift.to(stored.device))
+        scale, shift = _scale_and_shift(self, stored.dim(), str(stored.device))
+        return stored.to(torch.float32).mul_(scale).sub_(shift)
+
+
+@lru_cache(maxsize=16)
+def _scale_and_shift(norm: Normalization, dim: int, device: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Factors that broadcast over `[n, channels, …]` of `dim` dimensions; made once, since every batch needs them."""
+    import torch
+
+    shape = (1, -1) + (1,) * (dim - 2)
+    # Outside inference mode, so that a training may use what an evaluation made.
+    with torch.inference_mode(False):
+        scale = torch.tensor([1.0 / (norm.full_scale * std) for std in norm.std], device=device)
+        shift = torch.tensor([mean / std for mean, std in zip(norm.mean, norm.std, strict=True)], device=device)
+        return scale.view(shape), shift.view(shape)
 
 
 class Source(ABC):
