@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from quantbench.plugin_state import State
+from quantbench.plugin_state import State, one_line_errors
 
 if TYPE_CHECKING:
     from quantbench.config import Experiment
@@ -311,33 +310,14 @@ def check_golden(request: pytest.FixtureRequest, experiment_run: Run, snapshot: 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
-    with _one_line_errors(item):
+    with one_line_errors(item, _is_claim(item)):
         return (yield)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    with _one_line_errors(item):
+    with one_line_errors(item, _is_claim(item)):
         return (yield)
-
-
-class _one_line_errors:  # noqa: N801 — reads as a statement
-    """Shows our own errors as their line, without a traceback through code the user did not write."""
-
-    def __init__(self, item: pytest.Item) -> None:
-        self.active = _is_claim(item)
-        self.item = item
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if not self.active or error is None or "quantbench.errors" not in sys.modules:
-            return
-        from quantbench.errors import QuantbenchError
-
-        if isinstance(error, QuantbenchError):
-            id_ = self.item.callspec.id if hasattr(self.item, "callspec") else self.item.name
-            raise pytest.fail.Exception(f"{id_}: {error}", pytrace=False) from None
 
 
 def pytest_report_teststatus(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,3 +108,26 @@ def _command(config: pytest.Config) -> str:
     """The command line as a user would type it again."""
     worker = getattr(config, "workerinput", None)
     return shlex.join(["pytest", *map(str, worker["mainargv"][1:] if worker else config.invocation_params.args)])
+
+
+@contextmanager
+def one_line_errors(item: pytest.Item, active: bool) -> Iterator[None]:
+    """Shows our own errors as their line, without a traceback through code the user did not write.
+
+    Args:
+        item: the test.
+        active: whether it makes a claim about an experiment; other tests are left alone.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not active or not _is_ours(error):
+            raise
+        id_ = item.callspec.id if hasattr(item, "callspec") else item.name
+        raise pytest.fail.Exception(f"{id_}: {error}", pytrace=False) from None
+
+
+def _is_ours(error: Exception) -> bool:
+    from quantbench.errors import QuantbenchError
+
+    return isinstance(error, QuantbenchError)

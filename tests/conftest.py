@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -119,6 +121,23 @@ def project(trained_project: Project, tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("QUANTBENCH_CACHE", str(root / "cache"))
     monkeypatch.chdir(root)
     return Project(root)
+
+
+@pytest.fixture
+def quantbench(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Runs the command line in this process: exit status, standard output, standard error."""
+    from quantbench.cli import main
+
+    def run(*args: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["quantbench", *map(str, args)])
+        with pytest.raises(SystemExit) as exited:
+            main()
+        out, err = capfd.readouterr()
+        return exited.value.code, out, err
+
+    return run
 
 
 @pytest.fixture(autouse=True)

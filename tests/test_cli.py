@@ -1,7 +1,6 @@
 """The verbs of the command line that measure: what they print and write, and their exit status."""
 
 import json
-import sys
 from importlib.metadata import entry_points
 
 import pytest
@@ -16,20 +15,6 @@ from quantbench.runner import Session, Settings
 from quantbench.upstream import silenced
 
 STATIC = "tiny/ptq_static_int8_per_channel"
-
-
-@pytest.fixture
-def quantbench(monkeypatch, capfd):
-    """Runs the command line in this process: exit status, standard output, standard error."""
-
-    def run(*args):
-        monkeypatch.setattr(sys, "argv", ["quantbench", *map(str, args)])
-        with pytest.raises(SystemExit) as exited:
-            main()
-        out, err = capfd.readouterr()
-        return exited.value.code, out, err
-
-    return run
 
 
 def files(root):

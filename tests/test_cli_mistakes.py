@@ -1,11 +1,9 @@
 """Mistakes on the command line end with exit status 2 and a line that names them; reports are whole or not there."""
 
 import shutil
-import sys
 
 import pytest
 
-from quantbench.cli import main
 from quantbench.config import load_experiments, select
 from quantbench.files import write_json
 from quantbench.records import RecordFile
@@ -13,20 +11,6 @@ from quantbench.report.documents import BEGIN, END
 from quantbench.runner import Session, Settings
 
 STATIC = "tiny/ptq_static_int8_per_channel"
-
-
-@pytest.fixture
-def quantbench(monkeypatch, capfd):
-    """Runs the command line in this process: exit status, standard output, standard error."""
-
-    def run(*args):
-        monkeypatch.setattr(sys, "argv", ["quantbench", *map(str, args)])
-        with pytest.raises(SystemExit) as exited:
-            main()
-        out, err = capfd.readouterr()
-        return exited.value.code, out, err
-
-    return run
 
 
 @pytest.fixture
