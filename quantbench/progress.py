@@ -59,6 +59,8 @@ def progress(label: str) -> Iterator[Progress]:
         TimeRemainingColumn(),
         console=Console(stderr=True),
         transient=True,
+        # Twice a second: a thread that draws more often would disturb the forwards that are timed meanwhile.
+        refresh_per_second=2,
     ) as bar:
         task = bar.add_task(label, total=None, note="")
 
