@@ -1,11 +1,15 @@
 """The quantized checkpoint of an experiment: kept by content, made again when damaged, refused if it would be wrong."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from quantbench import baselines
+import quantbench
+from quantbench import baselines, quantized
 from quantbench.config import find_workload, load_experiments, select, with_recipe
 from quantbench.errors import BaselineError, EvaluationError, QuantizationError
 from quantbench.files import cache_dir
@@ -184,3 +188,14 @@ def test_a_calibration_beyond_the_pool_asked_for_at_the_shell_names_the_option(p
     experiment = with_recipe(find_workload("tiny", project.configs), "static_int8_per_tensor", {"calibration_n": 61})
     with pytest.raises(QuantizationError, match=r"^--config static_int8_per_tensor: recipe\.calibration_n: 61 samples"):
         Session(Settings(project.golden)).run(experiment).artefact  # noqa: B018 — raises
+
+
+@pytest.mark.parametrize("edited", ["quantized.py", "backends/eager.py", "measure/checkpoint.py"])
+def test_an_edit_of_our_own_code_changes_the_key(tmp_path, monkeypatch, edited):
+    shutil.copytree(Path(quantbench.__file__).parent, tmp_path / "quantbench")
+    monkeypatch.setattr(quantbench, "__file__", str(tmp_path / "quantbench" / "__init__.py"))
+    before = quantized._source_digest.__wrapped__()
+    assert before == quantized._source_digest.__wrapped__()
+    with (tmp_path / "quantbench" / edited).open("a") as file:
+        file.write("# edited\n")
+    assert quantized._source_digest.__wrapped__() != before
