@@ -15,6 +15,7 @@ from quantbench.errors import QuantbenchError
 
 if TYPE_CHECKING:
     from quantbench.records import BaselineCard
+    from quantbench.workloads import OpenWorkload
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -60,11 +61,8 @@ def train(
     real_data: RealData = False,
 ) -> None:
     """Train a workload's fp32 baseline and write its weights and card; a killed run continues."""
-    from quantbench.config import find_workload
-    from quantbench.workloads import OpenWorkload
-
     _allow_download(real_data)
-    opened = OpenWorkload(find_workload(workload, configs), golden)
+    opened = _opened(workload, configs, golden)
     _print_card(opened.weights_path, opened.train_baseline())
 
 
@@ -77,11 +75,8 @@ def adopt(
     real_data: RealData = False,
 ) -> None:
     """Make weights that were trained elsewhere a workload's baseline: measure them and write them with a card."""
-    from quantbench.config import find_workload
-    from quantbench.workloads import OpenWorkload
-
     _allow_download(real_data)
-    opened = OpenWorkload(find_workload(workload, configs), golden)
+    opened = _opened(workload, configs, golden)
     _print_card(opened.weights_path, opened.adopt(weights))
 
 
@@ -179,6 +174,13 @@ def _allow_download(allowed: bool) -> None:
         from quantbench.data.cifar10 import DOWNLOAD_VARIABLE
 
         os.environ[DOWNLOAD_VARIABLE] = "1"
+
+
+def _opened(workload: str, configs: Path, golden: Path) -> OpenWorkload:
+    from quantbench.config import find_workload
+    from quantbench.workloads import OpenWorkload
+
+    return OpenWorkload(find_workload(workload, configs), golden)
 
 
 def _print_card(path: Path, card: BaselineCard) -> None:

@@ -14,7 +14,7 @@ from quantbench.data.splits import Split
 from quantbench.errors import EvaluationError
 
 Forward = Callable[[torch.Tensor], torch.Tensor]
-# Larger batches of 32×32 images take their activations from fresh pages of the system each time, at half the speed.
+# Small enough that allocators which cannot be told to keep memory still reuse their blocks from batch to batch.
 EVALUATION_BATCH = 64
 
 
