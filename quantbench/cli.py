@@ -123,6 +123,7 @@ def run(
     """
     from quantbench.config import load_experiments, select
     from quantbench.report.documents import check_place, write_records
+    from quantbench.report.sensitivity import sensitivity_text
     from quantbench.report.tables import terminal_table
     from quantbench.runner import Session, Settings
     from quantbench.stats.verdicts import Outcome
@@ -134,6 +135,8 @@ def run(
     selected = select(load_experiments(configs), experiment)
     result = run_suite(Session(Settings(golden, engine)), selected, shlex.join(["quantbench", *sys.argv[1:]]))
     print(terminal_table(result.records, result.not_run, _width(), sys.stdout.isatty()), end="")
+    if text := sensitivity_text(result.records):
+        print(f"\n{text}", end="")
     for text in result.told:
         print(text, file=sys.stderr)
     if json:
@@ -145,23 +148,77 @@ def run(
 
 
 @app.command()
+def inspect(
+    file: Annotated[Path, typer.Argument(help="A state dict saved by torch.save, or safetensors.")],
+    other: Annotated[Path | None, typer.Argument(help="A second one; the difference is explained.")] = None,
+    experiment: Annotated[
+        str | None,
+        typer.Option("--as", help="An experiment's id: does FILE load, and was it made, as its recipe says?"),
+    ] = None,
+    configs: Configs = CONFIGS,
+    golden: Golden = GOLDEN,
+    engine: Engine = None,
+) -> None:
+    """Print a checkpoint key by key, or explain what became of one in another.
+
+    Exit status: 0; 1 if a difference is left unexplained or FILE is not what --as takes it for; 2 if a file cannot
+    be read.
+    """
+    from quantbench.analysis.inspection import check_experiment, compare_files, describe_file
+    from quantbench.config import load_experiments, select
+    from quantbench.errors import CheckpointError, ConfigError
+    from quantbench.runner import Session, Settings
+
+    if other is not None:
+        text, is_explained = compare_files(file, other)
+    else:
+        text, is_explained = describe_file(file), True
+    print(text)
+    if experiment is not None:
+        selected = select(load_experiments(configs), experiment)
+        if len(selected) > 1:
+            raise ConfigError(
+                f"--as {experiment}: {len(selected)} experiments match; name one, such as {selected[0].id}"
+            )
+        run = Session(Settings(golden, engine)).run(selected[0])
+        try:
+            print(check_experiment(file, run))
+        except CheckpointError as error:
+            print(error, file=sys.stderr)
+            raise typer.Exit(1) from None
+    raise typer.Exit(0 if is_explained else 1)
+
+
+@app.command()
 def report(
     records: Annotated[list[Path], typer.Argument(help="Files written by --json.")],
-    out: Annotated[Path, typer.Option(help="Folder for pareto.md, pareto.png and pareto.svg.")] = Path("out"),
-    into: Annotated[Path | None, typer.Option(help="Also replace the marked tables of this Markdown file.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the tables and plots.")] = Path("out"),
+    into: Annotated[
+        list[Path] | None, typer.Option(help="Also replace the marked sections of this Markdown file; may be repeated.")
+    ] = None,
 ) -> None:
-    """Write the Pareto table and plot of recorded runs: accuracy against size and latency, the front marked."""
+    """Write tables and plots of recorded runs: the Pareto front, and the sensitivity of blocks if measured."""
     from quantbench.files import write_text
-    from quantbench.report.documents import pareto_document, read_records, with_tables
+    from quantbench.report.documents import pareto_document, read_records, sensitivity_document, with_tables
     from quantbench.report.pareto import pareto_plot
+    from quantbench.report.sensitivity import sensitivities
+    from quantbench.report.sensitivity_plot import sensitivity_plot
 
     found = read_records(records)
+    parts = sensitivities(found)
     # All texts first, so that a mistake in one leaves nothing half-written.
-    texts = {out / "pareto.md": pareto_document(found)} | ({into: with_tables(into, found)} if into else {})
-    pareto_plot(found, [out / "pareto.png", out / "pareto.svg"])
+    texts = {out / "pareto.md": pareto_document(found)} | {path: with_tables(path, found) for path in into or []}
+    if parts:
+        texts[out / "sensitivity.md"] = sensitivity_document(found)
+    plots = [out / "pareto.png", out / "pareto.svg"]
+    pareto_plot(found, plots)
+    if parts:
+        drawn = [out / "sensitivity.png", out / "sensitivity.svg"]
+        sensitivity_plot(parts, drawn)
+        plots += drawn
     for path, text in texts.items():
         write_text(path, text)
-    print("\n".join(map(str, [out / "pareto.png", out / "pareto.svg", *texts])))
+    print("\n".join(map(str, [*plots, *texts])))
 
 
 @app.callback()
@@ -171,7 +228,7 @@ def _root() -> None:
 
 def _allow_download(allowed: bool) -> None:
     if allowed:
-        from quantbench.data.cifar10 import DOWNLOAD_VARIABLE
+        from quantbench.data.source import DOWNLOAD_VARIABLE
 
         os.environ[DOWNLOAD_VARIABLE] = "1"
 

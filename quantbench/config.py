@@ -69,7 +69,7 @@ class TrainingConfig(_Strict):
     min_lr: Annotated[float, Field(ge=0)] = 0.0
     batch_size: PositiveInt = 128
     precision: Literal["fp32", "bf16"] = "fp32"
-    augment: tuple[Literal["pad_crop", "horizontal_flip"], ...] = ("pad_crop", "horizontal_flip")
+    augment: tuple[Literal["pad_crop", "horizontal_flip", "time_shift"], ...] = ("pad_crop", "horizontal_flip")
     seed: Annotated[int, Field(ge=0, lt=1 << 32, strict=True)] = 0
 
 
@@ -109,6 +109,8 @@ class Gates(_Strict):
 
     Attributes:
         accuracy_drop_pp: largest accepted drop against the baseline, percentage points on the same samples.
+        block_drop_pp: the same for an experiment that quantizes some blocks of its model, judged by the claim about
+            their sensitivity.
         size_ratio: smallest accepted fp32 bytes / int8 bytes of the saved files.
         speedup: smallest accepted median of fp32 time / int8 time over interleaved pairs.
         int8_share: smallest accepted share of multiply-accumulates that ran as int8 kernels.
@@ -116,6 +118,7 @@ class Gates(_Strict):
     """
 
     accuracy_drop_pp: Annotated[float, Field(ge=-100, le=100)] | None = None
+    block_drop_pp: Annotated[float, Field(ge=-100, le=100)] | None = None
     size_ratio: Annotated[float, Field(gt=0)] | None = None
     speedup: Annotated[float, Field(gt=0)] | None = None
     int8_share: Annotated[float, Field(ge=0, le=1)] | None = None
@@ -198,7 +201,7 @@ def load_workload(path: Path) -> list[Experiment]:
     """
     if re.fullmatch(NAME_PATTERN, path.stem) is None:
         raise ConfigError(f"{path}: the file's name is the workload's; use letters, digits, '_', '-' and '.' only")
-    parsed = _parse(path)
+    parsed = read_yaml(path, "a workload file")
     try:
         file = _File.model_validate(parsed)
     except ValidationError as error:
@@ -271,17 +274,26 @@ def with_recipe(workload: Workload, recipe: str, params: dict[str, Any]) -> Expe
     return Experiment(workload, recipe, ExperimentConfig(recipe=Component(name=recipe, **params)), place)
 
 
-def _parse(path: Path) -> Any:
+def read_yaml(path: Path, what: str) -> Any:
+    """What a YAML file holds, every key given once.
+
+    Args:
+        path: the file.
+        what: it should be, for messages: `a workload file`.
+
+    Raises:
+        ConfigError: if it cannot be read, is no YAML, or is far larger or deeper than it should be.
+    """
     try:
         if path.stat().st_size > MAX_CONFIG_BYTES:
-            raise ConfigError(f"{path}: larger than {MAX_CONFIG_BYTES} bytes; a workload file is a page of text")
+            raise ConfigError(f"{path}: larger than {MAX_CONFIG_BYTES} bytes; {what} is a page of text")
         return yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)  # noqa: S506 — a SafeLoader
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 text: {error.reason} at byte {error.start}") from None
     except RecursionError:
-        raise ConfigError(f"{path}: nested too deeply; a workload file has four levels") from None
+        raise ConfigError(f"{path}: nested too deeply; {what} has four levels at most") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"line {mark.line + 1}: " if mark else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
+from functools import partial
 
 from quantbench.baselines import load_card
 from quantbench.config import Experiment
@@ -12,11 +13,12 @@ from quantbench.measure.latency import quiet_process, time_rounds
 from quantbench.runner import LATENCY_LEVEL, Run
 from quantbench.stats.intervals import Interval
 from quantbench.stats.verdicts import Outcome, Verdict, at_least, at_most, no_evidence
+from quantbench.workloads import changed_splits
 
 NOT_TIMED = "nothing was timed (parallel workers, or --benchmark-disable)"
 
 
-def judge_accuracy(run: Run, bound: float) -> Verdict:
+def judge_accuracy(run: Run, bound: float, gate: str = "accuracy_drop_pp") -> Verdict:
     """The drop against the baseline on the same samples, by Tango's interval."""
     a = run.accuracy
     low, high = a.drop_interval_pp
@@ -24,7 +26,7 @@ def judge_accuracy(run: Run, bound: float) -> Verdict:
         f"{a.drop_pp:.2f} pp [{low:.2f}, {high:.2f}] ({100 * a.fp32:.2f} % → {100 * a.quantized:.2f} %, n={a.n:,}: "
         f"{a.lost} lost, {a.gained} gained)"
     )
-    return at_most("accuracy_drop_pp", a.drop_pp, Interval(low, high, a.level), bound, a.n, measured, " pp")
+    return at_most(gate, a.drop_pp, Interval(low, high, a.level), bound, a.n, measured, " pp")
 
 
 def judge_size(run: Run, bound: float) -> Verdict:
@@ -50,11 +52,11 @@ def judge_latency(run: Run, bound: float) -> Verdict:
     if latency is None:
         return no_evidence("speedup", bound, NOT_TIMED)
     low, high = latency.speedup_interval
-    fused_low, fused_high = latency.speedup_over_fused_interval
+    best_low, best_high = latency.speedup_over_fastest_interval
     measured = (
         f"{latency.speedup:.3f}× [{low:.3f}, {high:.3f}] at {100 * LATENCY_LEVEL:.0f} % over {latency.rounds} rounds, "
-        f"batch {latency.batch_size}, {latency.threads} thread(s); over fused fp32 {latency.speedup_over_fused:.3f}× "
-        f"[{fused_low:.3f}, {fused_high:.3f}]"
+        f"batch {latency.batch_size}, {latency.threads} thread(s); over the fastest fp32 ({latency.fastest_form}) "
+        f"{latency.speedup_over_fastest:.3f}× [{best_low:.3f}, {best_high:.3f}]"
     )
     interval = Interval(low, high, latency.level)
     return at_least("speedup", latency.speedup, interval, bound, latency.rounds, measured, "×")
@@ -62,8 +64,11 @@ def judge_latency(run: Run, bound: float) -> Verdict:
 
 def judge_card(run: Run, bound: float) -> Verdict:
     """The distance between the accuracy measured here and the one on the baseline's card, on the same samples."""
-    card = load_card(run.opened.weights_path, run.opened.train_command)
+    # First, since it refuses weights that were made for other data.
     here, n = run.accuracy.quantized, run.accuracy.n
+    card = load_card(run.opened.weights_path, run.opened.train_command)
+    if "test" in changed_splits(card, run.opened.splits):
+        return no_evidence("card_drift_pp", bound, "the card was measured on samples made on another platform")
     drift = 100 * abs(here - card.accuracy)
     measured = f"{drift:.2f} pp (card {100 * card.accuracy:.2f} %, here {100 * here:.2f} %, n={n:,})"
     return at_most("card_drift_pp", drift, None, bound, n, measured, " pp")
@@ -87,6 +92,7 @@ def measure(run: Run, quantity: str) -> Verdict | None:
 # One function for each field of `Gates`.
 JUDGES: dict[str, Callable[[Run, float], Verdict]] = {
     "accuracy_drop_pp": judge_accuracy,
+    "block_drop_pp": partial(judge_accuracy, gate="block_drop_pp"),
     "size_ratio": judge_size,
     "int8_share": judge_coverage,
     "speedup": judge_latency,

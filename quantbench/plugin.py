@@ -48,6 +48,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--retrain", action="store_true", help="train quantization-aware experiments for real")
     group.addoption("--json", metavar="FILE", dest="quantbench_json", help="write the records of the run to FILE")
+    group.addoption(
+        "--plots", metavar="DIR", help="folder of the bar chart of blocks (default: out/ in the root folder)"
+    )
     group.addoption("--engine", metavar="NAME", help="quantized engine (default: x86 on x86-64, qnnpack on Arm)")
 
 
@@ -64,6 +67,8 @@ def pytest_configure(config: pytest.Config) -> None:
             check_place(Path(path))
         except ConfigError as error:
             raise pytest.UsageError(str(error)) from None
+    if (plots := config.getoption("plots")) and Path(plots).exists() and not Path(plots).is_dir():
+        raise pytest.UsageError(f"--plots {plots}: is no folder; name one, which is made where there is none")
     if config.getoption("retrain") and config.getoption("numprocesses", None):
         raise pytest.UsageError("--retrain: two workers would train the same weights; drop -n")
     if config.getoption("update_golden"):
@@ -158,7 +163,7 @@ def _orphans(state: State) -> str | None:
 @pytest.fixture
 def experiment_run(request: pytest.FixtureRequest) -> Run:
     """The measurements of one experiment, shared by every claim about it."""
-    from quantbench.data.cifar10 import DOWNLOAD_VARIABLE
+    from quantbench.data.source import DOWNLOAD_VARIABLE
     from quantbench.errors import DataMissingError
 
     state = request.config.stash[_STATE]
@@ -376,6 +381,9 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     terminalreporter.section("quantbench")
     width, color = terminalreporter._tw.fullwidth, terminalreporter._tw.hasmarkup
     terminalreporter.write(terminal_table(records, not_run, width, color))
+    from quantbench.report.sensitivity_plot import sensitivity_summary
+
+    terminalreporter.write(sensitivity_summary(records, state.folder("plots")))
 
 
 def _properties(terminalreporter: Any, name: str) -> Iterator[str]:

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from quantbench.runner import Session
 
 
+# Options whose default folder has another name.
+DEFAULT_FOLDERS = {"plots": "out"}
+
+
 class State:
     """What one pytest process knows; experiments and session are made when first needed."""
 
@@ -31,7 +35,7 @@ class State:
 
     def folder(self, option: str) -> Path:
         given = self.config.getoption(option)
-        folder = Path(given) if given else self.config.rootpath / option
+        folder = Path(given) if given else self.config.rootpath / DEFAULT_FOLDERS.get(option, option)
         return Path(os.path.relpath(folder)) if folder.is_relative_to(Path.cwd()) else folder
 
     @property

@@ -46,6 +46,7 @@ class BaselineCard(_Record):
         weights_sha256: of the safetensors file; loading refuses any other.
         parent_sha256: of the weights that training started from, for quantization-aware training.
         data_sha256: of each split: samples, order and labels.
+        n_per_class: training and test samples of each class.
         accuracy: on the test split, 0..1.
         accuracy_interval: Wilson interval at 95 %, 0..1.
         history: loss and accuracy on training samples, one entry per epoch.
@@ -59,6 +60,7 @@ class BaselineCard(_Record):
     data_sha256: dict[str, str]
     n_train: int
     n_test: int
+    n_per_class: dict[str, tuple[int, int]] = {}
     accuracy: float
     accuracy_interval: tuple[float, float]
     loss: float
@@ -141,21 +143,23 @@ class Latency(_Record):
         memory_kept: whether the allocator kept freed memory, so that no time was spent on page faults.
         speedup: median of fp32 / int8 over rounds.
         speedup_interval: bootstrap interval at `level`.
-        speedup_over_fused: the same against the fused, channels-last fp32 model.
+        fastest_form: the form of the fp32 model that was the fastest, such as fused with channels last.
+        speedup_over_fastest: the same against that form.
     """
 
     batch_size: int
     threads: int
     memory_kept: bool
+    fastest_form: str
     rounds: int
     level: float
     speedup: float
     speedup_interval: tuple[float, float]
-    speedup_over_fused: float
-    speedup_over_fused_interval: tuple[float, float]
+    speedup_over_fastest: float
+    speedup_over_fastest_interval: tuple[float, float]
     int8_s: list[float]
     fp32_s: list[float]
-    fp32_fused_s: list[float]
+    fp32_fastest_s: list[float]
 
 
 class VerdictRecord(_Record):
@@ -200,7 +204,7 @@ class NotRun(_Record):
 class RecordFile(_Record):
     """What `--json` writes."""
 
-    schema_version: int = 1
+    schema_version: int = 2
     records: list[RunRecord]
     not_run: list[NotRun] = []
 

@@ -23,6 +23,10 @@ from quantbench.progress import Progress
 # The first step of a linear warm-up; zero would waste it.
 WARMUP_START = 1e-3
 CROP_PADDING = 4
+# Largest random shift of a sound, as a share of its length: 100 ms of a second.
+LARGEST_SHIFT = 0.1
+# Dimensions of a batch → what its samples are called, and the augmentations that fit them.
+KINDS = {3: ("sounds", ("time_shift",)), 4: ("images", ("pad_crop", "horizontal_flip"))}
 # Called before each epoch with the model and the epoch's number.
 EpochHook = Callable[[nn.Module, int], None]
 
@@ -61,9 +65,11 @@ def train(
         before_epoch: may change the model's mode, for example to freeze batch norm.
 
     Raises:
-        TrainingError: if the loss is not finite (the state file keeps the last good epoch).
+        TrainingError: if the loss is not finite (the state file keeps the last good epoch), or if an augmentation is
+            not for samples of this kind.
         EvaluationError: if the model's output is not `[n, classes]` with a column for every label.
     """
+    _check_augmentation(config, split)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.SGD(
@@ -104,7 +110,9 @@ def _epoch(
         for step in range(steps):
             stored, labels = split.take(order[step * config.batch_size : (step + 1) * config.batch_size])
             labels = labels.to(device)
-            inputs = split.normalization(augment(stored)).to(device, memory_format=torch.channels_last)
+            inputs = split.normalization(augment(stored)).to(device)
+            if inputs.dim() == 4:
+                inputs = inputs.to(memory_format=torch.channels_last)
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled=config.precision == "bf16"):
                 logits = model(inputs)
             check_logits(logits, len(labels), int(labels.max()))
@@ -139,11 +147,26 @@ def _schedule(optimizer: torch.optim.Optimizer, config: TrainingConfig, steps_pe
     return SequentialLR(optimizer, [linear, cosine], milestones=[warmup])
 
 
+def _check_augmentation(config: TrainingConfig, split: Split) -> None:
+    """Refuses what would run and destroy the samples: a crop of a padded sound is silence most of the time."""
+    dims = split.side.inputs.ndim
+    kind, fitting = KINDS.get(dims, (f"samples of {dims - 1} dimensions", ()))
+    for name in config.augment:
+        if name not in fitting:
+            kept = ", ".join(each for each in config.augment if each in fitting)
+            raise TrainingError(
+                f"workload.training.augment: '{name}' is not for {kind}. Allowed: {', '.join(fitting) or '(none)'}; "
+                f"set augment: [{kept}]"
+            )
+
+
 def _augmentation(config: TrainingConfig) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Random crops and flips, drawn per sample, on stored integers `[n, 3, height, width]`."""
+    """Random changes, drawn per sample, on stored integers `[n, channels, …]`."""
     from torchvision.transforms import v2
 
     def apply(batch: torch.Tensor) -> torch.Tensor:
+        if "time_shift" in config.augment:
+            batch = _shifted(batch)
         transforms: list[Any] = []
         if "pad_crop" in config.augment:
             transforms.append(v2.RandomCrop(list(batch.shape[-2:]), padding=CROP_PADDING))
@@ -155,6 +178,15 @@ def _augmentation(config: TrainingConfig) -> Callable[[torch.Tensor], torch.Tens
         return torch.stack([chain(sample) for sample in batch])
 
     return apply
+
+
+def _shifted(batch: torch.Tensor) -> torch.Tensor:
+    """Sounds `[n, channels, samples]`, each moved by up to a tenth of its length either way; silence moves in."""
+    n, channels, samples = batch.shape
+    most = int(samples * LARGEST_SHIFT)
+    padded = torch.nn.functional.pad(batch, (most, most))
+    starts = torch.randint(0, 2 * most + 1, (n, 1, 1))
+    return padded.gather(2, (starts + torch.arange(samples)).expand(n, channels, samples))
 
 
 def _resume(

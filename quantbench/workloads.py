@@ -18,7 +18,7 @@ from quantbench.files import cache_dir, sha256_of_json
 from quantbench.measure.allocator import keep_freed_memory
 from quantbench.measure.environment import environment
 from quantbench.progress import progress
-from quantbench.records import BaselineCard
+from quantbench.records import BaselineCard, Environment
 from quantbench.registry import MODELS
 from quantbench.stats.proportions import wilson_interval
 from quantbench.upstream import silenced
@@ -176,6 +176,10 @@ def make_card(
         data_sha256={split.name: split.sha256 for split in (splits.train, splits.calibration, splits.test)},
         n_train=len(splits.train),
         n_test=n,
+        n_per_class={
+            name: (int((splits.train.labels == label).sum()), int((splits.test.labels == label).sum()))
+            for label, name in enumerate(splits.classes)
+        },
         accuracy=evaluation.accuracy,
         accuracy_interval=(round(interval.low, 6), round(interval.high, 6)),
         loss=round(evaluation.loss, 6),
@@ -192,16 +196,28 @@ def make_card(
 def check_data(card: BaselineCard, splits: Splits, path: Path, retrain: str) -> None:
     """Refuses weights whose card was written for other samples: their accuracy would mean something else.
 
+    Data that another platform makes a little differently is let through: every comparison within a run stays sound, and
+    only the card's own figures do not apply.
+
     Raises:
         BaselineError: naming the splits that differ.
     """
-    current = {split.name: split.sha256 for split in (splits.train, splits.calibration, splits.test)}
-    changed = sorted(name for name, sha256 in current.items() if card.data_sha256.get(name) != sha256)
-    if changed:
+    changed = changed_splits(card, splits)
+    if changed and not (splits.platform_dependent and _platform(card.environment) != _platform(environment())):
         raise BaselineError(
             f"{path}: its card was written for other data than this machine has (split {', '.join(changed)}); "
             f"get the data the card describes ({card.data_note or card.data['name']}), or train on yours: {retrain}"
         )
+
+
+def changed_splits(card: BaselineCard, splits: Splits) -> list[str]:
+    """The splits whose samples are not those that the card was written for."""
+    current = {split.name: split.sha256 for split in (splits.train, splits.calibration, splits.test)}
+    return sorted(name for name, sha256 in current.items() if card.data_sha256.get(name) != sha256)
+
+
+def _platform(made_on: Environment) -> tuple[str, str]:
+    return made_on.system.partition(" ")[0], made_on.architecture
 
 
 def load_state(model: nn.Module, state: dict[str, torch.Tensor], path: Path) -> None:

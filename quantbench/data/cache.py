@@ -28,6 +28,8 @@ from quantbench.progress import progress
 CACHE_LAYOUT = 1
 SIDES = ("train", "test")
 PARTS = ("inputs", "labels", "digests")
+# Only of data sets whose samples come in groups.
+GROUPS = "groups"
 # 16 bytes make an accidental collision among millions of samples impossible in practice.
 DIGEST_BYTES = 16
 
@@ -37,14 +39,16 @@ class CachedSide:
     """One published side of a data set, memory-mapped.
 
     Attributes:
-        inputs: `[n, channels, height, width]` uint8.
+        inputs: `[n, channels, …]` as stored: uint8 images, int16 sound.
         labels: `[n]` int64.
         digests: `[n, 16]` uint8, a content hash per sample.
+        groups: `[n]` int64, see `Arrays`; None where samples are independent.
     """
 
     inputs: NDArray[Any]
     labels: NDArray[np.int64]
     digests: NDArray[np.uint8]
+    groups: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)
@@ -115,13 +119,19 @@ def _write_side(folder: Path, side: str, arrays: Arrays) -> None:
     np.save(folder / f"{side}_inputs.npy", arrays.inputs)
     np.save(folder / f"{side}_labels.npy", arrays.labels.astype(np.int64))
     np.save(folder / f"{side}_digests.npy", digests.reshape(-1, DIGEST_BYTES))
+    if arrays.groups is not None:
+        np.save(folder / f"{side}_{GROUPS}.npy", arrays.groups.astype(np.int64))
 
 
 def _damage(folder: Path) -> str | None:
     """What is wrong with a cache folder, or None; hashing costs a fraction of one evaluation."""
     try:
         meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-        expected = {f"{side}_{part}.npy": meta["sha256"][f"{side}_{part}.npy"] for side in SIDES for part in PARTS}
+        expected = dict(meta["sha256"])
+        needed = (*PARTS, GROUPS) if any(file.endswith(f"_{GROUPS}.npy") for file in expected) else PARTS
+        absent = {f"{side}_{part}.npy" for side in SIDES for part in needed} - set(expected)
+        if absent:
+            raise KeyError(min(absent))
         tuple(meta["classes"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"unreadable meta.json ({type(error).__name__}: {error})"
@@ -136,7 +146,8 @@ def _open(folder: Path) -> CachedData:
     def side(name: str) -> CachedSide:
         # Copy-on-write: a stray in-place operation can change a tensor in memory, never the file.
         # As plain arrays on that map: numpy's memmap class would make itself felt in every slice of a batch.
-        maps = (np.load(folder / f"{name}_{part}.npy", mmap_mode="c") for part in PARTS)
+        parts = [*PARTS, GROUPS] if f"{name}_{GROUPS}.npy" in meta["sha256"] else PARTS
+        maps = (np.load(folder / f"{name}_{part}.npy", mmap_mode="c") for part in parts)
         return CachedSide(*(np.asarray(each) for each in maps))
 
     meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 
 from quantbench.data.image_folder import DEFAULT_MEAN, DEFAULT_STD
-from quantbench.data.source import Arrays, Decoded, Normalization, Progress, Source
+from quantbench.data.source import Arrays, Decoded, Normalization, Progress, Source, download_allowed
 from quantbench.errors import DataError, DataMissingError
 from quantbench.files import data_dir
 from quantbench.registry import DATA
-
-# Set by `--real-data`: without it nothing is ever downloaded.
-DOWNLOAD_VARIABLE = "QUANTBENCH_DOWNLOAD"
 
 
 class Cifar10Source(Source):
@@ -26,7 +21,7 @@ class Cifar10Source(Source):
         from torchvision.datasets import CIFAR10
 
         folder = data_dir() / CIFAR10.base_folder
-        if not folder.is_dir() and not os.environ.get(DOWNLOAD_VARIABLE):
+        if not folder.is_dir() and not download_allowed():
             raise DataMissingError(
                 f"{folder}: no such folder. To get it: --real-data, which lets torchvision download CIFAR-10 (170 MB)"
             )
@@ -36,7 +31,7 @@ class Cifar10Source(Source):
         """Reads both sides, downloading first where that was allowed."""
         from torchvision.datasets import CIFAR10
 
-        download = bool(os.environ.get(DOWNLOAD_VARIABLE))
+        download = download_allowed()
         try:
             train = CIFAR10(str(data_dir()), train=True, download=download)
             test = CIFAR10(str(data_dir()), train=False, download=download)

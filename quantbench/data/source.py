@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +19,13 @@ if TYPE_CHECKING:
 
 # Called with (done, total) while samples are made or decoded.
 Progress = Callable[[int, int], None]
+# Set by `--real-data`: without it nothing is ever downloaded.
+DOWNLOAD_VARIABLE = "QUANTBENCH_DOWNLOAD"
+
+
+def download_allowed() -> bool:
+    """Whether the user let missing data sets be downloaded."""
+    return bool(os.environ.get(DOWNLOAD_VARIABLE))
 
 
 @dataclass(frozen=True)
@@ -23,12 +33,15 @@ class Arrays:
     """Decoded samples.
 
     Attributes:
-        inputs: `[n, channels, height, width]` uint8 for images.
+        inputs: `[n, channels, height, width]` uint8 for images, `[n, 1, samples]` int16 for sound.
         labels: `[n]` int64 class indices.
+        groups: `[n]` int64, equal for samples that must stay on one side of every split, such as those of one speaker;
+            numbered alike on both sides. None where samples are independent.
     """
 
     inputs: NDArray[Any]
     labels: NDArray[np.int64]
+    groups: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)
@@ -45,7 +58,7 @@ class Normalization:
     """Stored integers → model input: `(x / full_scale − mean) / std`, per channel.
 
     Attributes:
-        full_scale: the stored value that stands for 1.0 (255 for uint8 images).
+        full_scale: the stored value that stands for 1.0 (255 for uint8 images, 32768 for int16 sound).
         mean: one value per channel.
         std: one value per channel.
     """
@@ -75,10 +88,22 @@ def _scale_and_shift(norm: Normalization, dim: int, device: str) -> tuple[torch.
         return scale.view(shape), shift.view(shape)
 
 
+def source_digest(*modules: str) -> str:
+    """Hash of the modules that make or decode data, by their `__file__`: what other code makes is other data."""
+    return hashlib.sha256(b"".join(Path(module).read_bytes() for module in modules)).hexdigest()
+
+
 class Source(ABC):
-    """A registered data set. Constructing one is cheap and reads nothing."""
+    """A registered data set. Constructing one is cheap and reads nothing.
+
+    Attributes:
+        normalization: stored integers → model input.
+        platform_dependent: whether a foreign program makes the data, whose bytes are the same on every run of one
+            system and processor architecture, and may differ on another.
+    """
 
     normalization: Normalization
+    platform_dependent: bool = False
 
     @abstractmethod
     def fingerprint(self) -> str:

@@ -54,6 +54,12 @@ class Split:
         return self.side.labels if self.indices is None else self.side.labels[self.indices]
 
     @property
+    def groups(self) -> NDArray[np.int64] | None:
+        """`[n]` group per sample, such as its speaker; None where samples are independent."""
+        groups = self.side.groups
+        return groups if groups is None or self.indices is None else groups[self.indices]
+
+    @property
     def side_name(self) -> str:
         """The published side that the samples come from: only the test split is the test side."""
         return "test" if self.name == "test" else "training"
@@ -90,13 +96,19 @@ class Split:
 
 @dataclass(frozen=True)
 class Splits:
-    """The four splits of one data set, disjoint by content."""
+    """The four splits of one data set, disjoint by content and by group.
+
+    Attributes:
+        classes: names, by label.
+        platform_dependent: see `Source`.
+    """
 
     train: Split
     calibration: Split
     search: Split
     test: Split
     classes: tuple[str, ...]
+    platform_dependent: bool = False
 
 
 def open_splits(config: DataConfig, where: str) -> Splits:
@@ -119,8 +131,12 @@ def open_splits(config: DataConfig, where: str) -> Splits:
             f"{where}: calibration_pool + search_pool = {held_out:,}, but the training side has {n:,} samples; "
             "set aside fewer"
         )
-    order = np.random.RandomState(HOLDOUT_SEED).permutation(n)
-    calibration, search, train = np.split(order, [config.calibration_pool, held_out])
+    calibration, search, train = _set_aside(data.train, config.calibration_pool, config.search_pool)
+    if len(train) == 0:
+        raise DataError(
+            f"{where}: the training side has {n:,} samples in too few groups (speakers) to set {held_out:,} aside in "
+            "whole groups; set aside fewer"
+        )
     norm = source.normalization
     splits = Splits(
         Split("train", data.train, np.sort(train), norm),
@@ -129,17 +145,39 @@ def open_splits(config: DataConfig, where: str) -> Splits:
         Split("search", data.train, search, norm),
         Split("test", data.test, None, norm),
         data.classes,
+        source.platform_dependent,
     )
     check_disjoint([splits.train, splits.calibration, splits.search, splits.test], where)
     return splits
 
 
+def _set_aside(side: CachedSide, n_calibration: int, n_search: int) -> list[NDArray[np.int64]]:
+    """Positions for calibration, for search and for training, in random order.
+
+    Whole groups are set aside, as few as hold the samples asked for.
+    """
+    random = np.random.RandomState(HOLDOUT_SEED)
+    order = random.permutation(len(side.labels))
+    if side.groups is None:
+        return np.split(order, [n_calibration, n_calibration + n_search])
+    groups, sizes = np.unique(side.groups, return_counts=True)
+    drawn = random.permutation(len(groups))
+    reached = np.cumsum(sizes[drawn])
+    first = int(np.searchsorted(reached, n_calibration)) + 1
+    # Counted from the samples that calibration really took, which may be more than it asked for.
+    taken = int(reached[min(first, len(drawn)) - 1])
+    second = int(np.searchsorted(reached, taken + n_search)) + 1 if n_search else first
+    parts = (drawn[:first], drawn[first:second], drawn[second:])
+    return [order[np.isin(side.groups[order], groups[part])] for part in parts]
+
+
 def check_disjoint(splits: list[Split], where: str) -> None:
-    """Refuses splits that share a sample by content, whatever its file is called.
+    """Refuses splits that share a sample by content, whatever its file is called, or a group such as a speaker.
 
     Raises:
         DataError: naming the two splits, how many samples they share and the first of them.
     """
+    _check_groups(splits, where)
     keys = [np.ascontiguousarray(split.digests).view("V16").ravel() for split in splits]
     for i, first in enumerate(splits):
         for j in range(i + 1, len(splits)):
@@ -151,4 +189,19 @@ def check_disjoint(splits: list[Split], where: str) -> None:
                     f"number {first.stored_at(at_first[0])} of the {first.side_name} side is number "
                     f"{other.stored_at(at_other[0])} of the {other.side_name} side, counted from 0 in the order of "
                     "the files; accuracy measured on them would be flattered. Remove the duplicates from the data"
+                )
+
+
+def _check_groups(splits: list[Split], where: str) -> None:
+    grouped = [(split, split.groups) for split in splits if split.groups is not None]
+    for i, (first, own) in enumerate(grouped):
+        for other, theirs in grouped[i + 1 :]:
+            shared, at_first, at_other = np.intersect1d(own, theirs, return_indices=True)
+            if len(shared):
+                raise DataError(
+                    f"{where}: splits '{first.name}' and '{other.name}' share {len(shared):,} group(s) of samples that "
+                    f"belong together, such as one speaker's: for example number {first.stored_at(at_first[0])} of the "
+                    f"{first.side_name} side and number {other.stored_at(at_other[0])} of the {other.side_name} side, "
+                    "counted from 0 in the order of the files; accuracy measured on them would be flattered. Give "
+                    "every group to one side"
                 )

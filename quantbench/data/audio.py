@@ -1,0 +1,186 @@
+"""Sound files as one-second clips: read with soundfile, resampled with torchaudio, decoded in parallel."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantbench.data.source import Normalization, Progress
+from quantbench.errors import DataError
+
+SAMPLE_RATE = 8_000
+CLIP_SAMPLES = 8_000
+FULL_SCALE = 32_768.0
+# Waveforms as the published M5 takes them: in −1..1, not standardized.
+AUDIO_NORMALIZATION = Normalization(FULL_SCALE, (0.0,), (1.0,))
+# Files that one thread decodes at a time.
+CHUNK_FILES = 64
+# Read beyond the clip's end, so that the resampling filter does not meet an edge there.
+MARGIN_S = 0.1
+# Of sound; what lies beyond is a damaged header.
+LOWEST_RATE, HIGHEST_RATE = 1_000, 768_000
+# Files of floating point may overshoot full scale a little; this far beyond, they hold integers or nonsense.
+LOUDEST = 16.0
+# libsndfile's word on a WAV file whose samples end before its header says; a header of 2 GB and more was written by a
+# program that could not know the length.
+CUT_SHORT = re.compile(r"^data *: (\d+) \(should be (\d+)\)$", re.MULTILINE)
+UNKNOWN_LENGTH = 0x7000_0000
+# A rate such as 44,101 Hz shares no divisor with the target; its filter bank would fill the memory.
+LARGEST_FILTER = 1_000_000
+# Files that cannot be used and are named; the rest is counted.
+SHOWN_PROBLEMS = 5
+
+
+@dataclass(frozen=True)
+class ClipFormat:
+    """What every clip of a data set becomes.
+
+    Attributes:
+        sample_rate: of the clips, Hz.
+        clip_samples: length; shorter sounds are padded with silence at their end, longer ones cut.
+        source_rate: the only rate accepted of a file, Hz; None for any.
+    """
+
+    sample_rate: int = SAMPLE_RATE
+    clip_samples: int = CLIP_SAMPLES
+    source_rate: int | None = None
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    paths: tuple[str, ...]
+    format: ClipFormat
+
+
+def decode_clips(paths: Sequence[Path], clip_format: ClipFormat, progress: Progress) -> NDArray[np.int16]:
+    """Decodes files into `[n, 1, clip_samples]` int16, on every core.
+
+    Args:
+        paths: sound files, in the order of the result.
+        clip_format: rate and length.
+        progress: called with files done and in all.
+
+    Raises:
+        DataError: naming the files that cannot be used, each with its reason, after all were looked at.
+    """
+    clips = np.empty((len(paths), 1, clip_format.clip_samples), dtype=np.int16)
+    chunks = [
+        _Chunk(tuple(map(str, paths[start : start + CHUNK_FILES])), clip_format)
+        for start in range(0, len(paths), CHUNK_FILES)
+    ]
+    problems: list[str] = []
+    done = 0
+    # Threads are enough: reading and resampling hold Python's lock only in between.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for part, wrong in pool.map(_decode_chunk, chunks):
+            clips[done : done + len(part), 0] = part
+            problems += wrong
+            done += len(part)
+            progress(done, len(paths))
+    if problems:
+        more = f"; and {len(problems) - SHOWN_PROBLEMS:,} more" if len(problems) > SHOWN_PROBLEMS else ""
+        shown = "; ".join(problems[:SHOWN_PROBLEMS])
+        raise DataError(
+            f"{len(problems):,} of {len(paths):,} sound files cannot be used: {shown}{more}. Repair or remove them; "
+            "nothing that was decoded before is lost"
+        )
+    return clips
+
+
+def _decode_chunk(chunk: _Chunk) -> tuple[NDArray[np.int16], list[str]]:
+    """`[k, clip_samples]` int16 and what is wrong with which file."""
+    clips = np.zeros((len(chunk.paths), chunk.format.clip_samples), dtype=np.int16)
+    problems = []
+    for row, path in zip(clips, chunk.paths, strict=True):
+        try:
+            row[:] = decode_clip(Path(path), chunk.format)
+        except DataError as error:
+            problems.append(str(error))
+    return clips, problems
+
+
+def decode_clip(path: Path, clip_format: ClipFormat) -> NDArray[np.int16]:
+    """One file as `[clip_samples]` int16.
+
+    Raises:
+        DataError: if it is no sound file, cut short, empty, not mono, of a wrong rate, or holds NaN, infinity or values
+            far beyond full scale.
+    """
+    import soundfile
+
+    try:
+        with soundfile.SoundFile(path) as file:
+            rate, channels = file.samplerate, file.channels
+            _check_header(path, rate, channels, clip_format)
+            _check_length(path, file.extra_info)
+            wanted_s = clip_format.clip_samples / clip_format.sample_rate + MARGIN_S
+            sound = file.read(math.ceil(wanted_s * rate), dtype="float64")
+    except (soundfile.SoundFileError, OSError, ValueError) as error:
+        # libsndfile's own words; the error as a text begins with the path again.
+        reason = str(getattr(error, "error_string", error)).rstrip(".")
+        raise DataError(f"{path}: not a readable sound file ({reason})") from None
+    if len(sound) == 0:
+        raise DataError(f"{path}: holds no sound: its length is zero")
+    if not np.isfinite(sound).all():
+        raise DataError(f"{path}: holds NaN or infinity, first at sample {int(np.argmin(np.isfinite(sound)))}")
+    if (loudest := np.abs(sound).max()) > LOUDEST:
+        raise DataError(f"{path}: holds values of up to {loudest:g}; a sound of floating point stays within −1..1")
+    if rate != clip_format.sample_rate:
+        sound = resample(sound, rate, clip_format.sample_rate)
+    clip = np.zeros(clip_format.clip_samples, dtype=np.int16)
+    kept = sound[: clip_format.clip_samples] * FULL_SCALE
+    clip[: len(kept)] = np.clip(np.rint(kept), -FULL_SCALE, FULL_SCALE - 1)
+    return clip
+
+
+def _check_header(path: Path, rate: int, channels: int, clip_format: ClipFormat) -> None:
+    if channels != 1:
+        raise DataError(f"{path}: has {channels} channels; mix it down to one")
+    if clip_format.source_rate not in (None, rate):
+        raise DataError(f"{path}: is sampled at {rate:,} Hz; its data set has {clip_format.source_rate:,} Hz only")
+    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+        raise DataError(
+            f"{path}: is sampled at {rate:,} Hz, its header says; {LOWEST_RATE:,} to {HIGHEST_RATE:,} Hz are allowed"
+        )
+    common = math.gcd(rate, clip_format.sample_rate)
+    if (rate // common) * (clip_format.sample_rate // common) > LARGEST_FILTER:
+        raise DataError(
+            f"{path}: {rate:,} Hz cannot be brought to {clip_format.sample_rate:,} Hz by a filter of sensible size; "
+            "resample it to a common rate, such as 16,000 Hz"
+        )
+
+
+def _check_length(path: Path, log: str) -> None:
+    for promised, found in CUT_SHORT.findall(log):
+        if int(found) < int(promised) < UNKNOWN_LENGTH:
+            raise DataError(f"{path}: is cut short: {int(found):,} of {int(promised):,} bytes of sound are there")
+
+
+def resample(sound: NDArray[np.float64], rate: int, new_rate: int) -> NDArray[np.float64]:
+    """`[n]` samples at one rate to the other by torchaudio's windowed sinc.
+
+    In float64, so that the rounding to int16 that follows gives the same integers on every processor.
+    """
+    import torch
+
+    resampled: NDArray[np.float64] = _resampler(rate, new_rate)(torch.from_numpy(sound)).numpy()
+    return resampled
+
+
+# Each filter takes up to 100 MB, and a folder has few rates.
+@lru_cache(maxsize=8)
+def _resampler(rate: int, new_rate: int) -> Any:
+    import torch
+    from torchaudio.transforms import Resample
+
+    return Resample(rate, new_rate, dtype=torch.float64)

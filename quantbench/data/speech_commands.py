@@ -1,0 +1,182 @@
+"""Speech Commands v0.02 (Warden 2018, arXiv:1804.03209): recorded words, by torchaudio's lists, at 8 kHz."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from quantbench.data import audio
+from quantbench.data.audio import AUDIO_NORMALIZATION, ClipFormat, decode_clips
+from quantbench.data.source import Arrays, Decoded, Progress, Source, download_allowed, source_digest
+from quantbench.data.speech_words import WORDS, check_words
+from quantbench.errors import DataError, DataMissingError
+from quantbench.files import data_dir
+from quantbench.registry import DATA
+
+FOLDER = Path("SpeechCommands", "speech_commands_v0.02")
+RATE = 16_000
+SUFFIX = ".wav"
+# A class with fewer clips than this cannot be learned, or be judged.
+LEAST_TRAIN_CLIPS = 50
+LEAST_TEST_CLIPS = 20
+SplitBy = Literal["auto", "official", "speaker"]
+
+
+@dataclass(frozen=True)
+class _Clip:
+    path: Path
+    word: str
+    speaker: str
+    is_test: bool
+
+
+class SpeechCommandsSource(Source):
+    """Clips of the chosen words below `$QUANTBENCH_DATA/SpeechCommands`."""
+
+    normalization = AUDIO_NORMALIZATION
+
+    def __init__(self, words: tuple[str, ...], split: SplitBy, test_percent: int) -> None:
+        self.words = words
+        self.split = split
+        self.test_percent = test_percent
+        self.folder = data_dir() / FOLDER
+        self._known: list[_Clip] | None = None
+
+    def fingerprint(self) -> str:
+        """Hash of the words, the split, the decoder, and every file's place, length and modification time."""
+        digest = hashlib.sha256(source_digest(audio.__file__).encode())
+        for clip in self._clips():
+            try:
+                stat = clip.path.stat()
+            except OSError:
+                raise DataError(
+                    f"{clip.path}: is on the official list but not there; the folder is incomplete: remove it and get "
+                    "Speech Commands again"
+                ) from None
+            place = clip.path.relative_to(self.folder)
+            digest.update(f"{place}:{clip.is_test}:{stat.st_size}:{stat.st_mtime_ns}\n".encode())
+        return f"speech_commands:{','.join(self.words)}:{digest.hexdigest()}"
+
+    def decode(self, progress: Progress) -> Decoded:
+        """Decodes the training side, then the test side."""
+        clips = self._ordered()
+        sound = decode_clips([clip.path for clip in clips], ClipFormat(source_rate=RATE), progress)
+        labels = np.array([self.words.index(clip.word) for clip in clips], dtype=np.int64)
+        speakers = np.array([int(clip.speaker, 16) for clip in clips], dtype=np.int64)
+        n_train = sum(not clip.is_test for clip in clips)
+        train, test = slice(None, n_train), slice(n_train, None)
+        return Decoded(
+            Arrays(sound[train], labels[train], speakers[train]),
+            Arrays(sound[test], labels[test], speakers[test]),
+            self.words,
+        )
+
+    def test_files(self) -> list[tuple[Path, int]]:
+        """The test side's files with their labels, in the order of its samples."""
+        return [(clip.path, self.words.index(clip.word)) for clip in self._ordered() if clip.is_test]
+
+    def _ordered(self) -> list[_Clip]:
+        return sorted(self._clips(), key=lambda clip: (clip.is_test, clip.path))
+
+    def _clips(self) -> list[_Clip]:
+        """Every clip of the words, with its side; read once."""
+        if self._known is None:
+            listed = self._listed()
+            official = self.split != "speaker" and (self.split == "official" or not _too_few(listed, self.words))
+            self._known = listed if official else [self._by_speaker(clip) for clip in listed]
+            if problem := _too_few(self._known, self.words):
+                how = "the official lists" if official else f"a split by speaker, {self.test_percent} % for the test"
+                instead = ", split by speaker (data.split: speaker)" if official else ""
+                raise DataError(
+                    f"{self.folder}: by {how}, {problem}: leave these words out of data.words{instead}, or get all of "
+                    "Speech Commands"
+                )
+        return self._known
+
+    def _listed(self) -> list[_Clip]:
+        """The official lists; the validation list belongs to the training side, of which we set aside our own."""
+        from torchaudio.datasets import SPEECHCOMMANDS
+
+        if not self.folder.is_dir() and not download_allowed():
+            raise DataMissingError(
+                f"{self.folder}: no such folder. To get it: --real-data, which lets torchaudio download Speech "
+                "Commands v0.02 (2.3 GB, 105,829 clips)"
+            )
+        clips: list[_Clip] = []
+        try:
+            for subset in ("training", "validation", "testing"):
+                data_dir().mkdir(parents=True, exist_ok=True)
+                side = SPEECHCOMMANDS(data_dir(), download=download_allowed(), subset=subset)
+                clips += [clip for i in range(len(side)) if (clip := self._clip(side, i, subset == "testing"))]
+        except (RuntimeError, OSError, ValueError) as error:
+            raise DataError(
+                f"{self.folder}: Speech Commands cannot be read ({str(error).splitlines()[0]}). Remove the folder and "
+                "get it again with --real-data"
+            ) from None
+        self._check_suffixes()
+        return clips
+
+    def _clip(self, side: Any, i: int, is_test: bool) -> _Clip | None:
+        """Clip `i` of torchaudio's list; None where its word is not one of ours."""
+        try:
+            place, _, word, speaker, _ = side.get_metadata(i)
+            path = data_dir() / FOLDER.parent / place
+            if path.parent.parent != self.folder:
+                raise ValueError
+            int(speaker, 16)
+        except ValueError:
+            entry = os.path.relpath(side._walker[i], self.folder)
+            raise DataError(
+                f"{self.folder}: '{entry}' is no clip's place: <word>/<speaker>_nohash_<number>.wav, the speaker in "
+                "hexadecimal digits. Correct the name, or the list that has it"
+            ) from None
+        return _Clip(path, word, speaker, is_test) if word in self.words else None
+
+    def _check_suffixes(self) -> None:
+        """Refuses files that torchaudio's lists would leave out without a word."""
+        for word in self.words:
+            for path in sorted((self.folder / word).glob("[!.]*")):
+                if path.suffix != SUFFIX:
+                    raise DataError(f"{path}: not a {SUFFIX} file; convert it, or take it out of the folder")
+
+    def _by_speaker(self, clip: _Clip) -> _Clip:
+        """The side that a hash of the speaker gives, as with Warden's own lists: more clips move no speaker."""
+        percent = int(hashlib.sha1(clip.speaker.encode(), usedforsecurity=False).hexdigest(), 16) % 100
+        return _Clip(clip.path, clip.word, clip.speaker, is_test=percent < self.test_percent)
+
+
+def _too_few(clips: list[_Clip], words: tuple[str, ...]) -> str | None:
+    """Which words cannot be learned or judged from these clips; or None."""
+    count = Counter((clip.word, clip.is_test) for clip in clips)
+    short = [
+        f"'{word}' has {count[word, False]} training and {count[word, True]} test clips"
+        for word in words
+        if count[word, False] < LEAST_TRAIN_CLIPS or count[word, True] < LEAST_TEST_CLIPS
+    ]
+    if not short:
+        return None
+    return f"{'; '.join(short)}; at least {LEAST_TRAIN_CLIPS} and {LEAST_TEST_CLIPS} are needed"
+
+
+@DATA.register("speech_commands")
+def speech_commands(
+    words: tuple[str, ...] = WORDS,
+    split: SplitBy = "auto",
+    test_percent: Annotated[int, Field(ge=1, le=50)] = 20,
+) -> SpeechCommandsSource:
+    """Recorded words at 8 kHz, `[n, 1, 8000]`.
+
+    Args:
+        words: the classes, any of the 35.
+        split: `official` by the published lists; `speaker` by a hash of the speaker over all clips; `auto` official
+            where the lists give every word enough clips on both sides, else by speaker.
+        test_percent: of the speakers, for a split by speaker.
+    """
+    return SpeechCommandsSource(check_words(words), split, test_percent)
