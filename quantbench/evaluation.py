@@ -57,8 +57,8 @@ def evaluate(forward: Forward, split: Split, batch_size: int = EVALUATION_BATCH)
         outputs.append(logits)
     # Judged all at once: done batch by batch, it would cost a small int8 model several per cent of its time.
     logits = torch.cat(outputs).double()
-    finite = torch.isfinite(logits).all(dim=1)
-    if not bool(finite.all()):
+    if not bool(torch.isfinite(logits).all()):
+        finite = torch.isfinite(logits).all(dim=1)
         first = int((~finite).to(torch.int8).argmax())
         raise EvaluationError(
             f"the model's logits are not finite for {int((~finite).sum()):,} of {len(split):,} samples of "
