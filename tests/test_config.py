@@ -64,7 +64,8 @@ NAMES = {
     ),
     "data set": (
         "name: shapes", "name: shape",
-        "workload.data: unknown data set 'shape'. Did you mean 'shapes'? Known: cifar10, image_folder, shapes",
+        "workload.data: unknown data set 'shape'. Did you mean 'shapes'? Known: audio_folder, cifar10, image_folder, "
+        "shapes, speech_commands, spoken_words, or 'your.module:factory'",
     ),
     "recipe": (
         "name: static_int8_per_tensor", "name: static_int8_per_tenser",

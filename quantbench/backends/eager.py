@@ -7,7 +7,7 @@ is what its replacement would change.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
 import torch
@@ -67,12 +67,12 @@ class EagerBackend(Backend):
     def prepare_training(self, model: nn.Module, recipe: QatInt8) -> nn.Module:
         """See `Backend.prepare_training`."""
         with silenced():
-            prepared = copy.deepcopy(model).train()
-            _fuse(prepared, is_qat=True)
-            prepared.qconfig = ao.QConfig(  # type: ignore[assignment]
+            qconfig = ao.QConfig(
                 activation=self._fake_quantizer(recipe.activation), weight=self._fake_quantizer(recipe.weight)
             )
-            return ao.prepare_qat(prepared, inplace=True)
+            prepared = _fused(copy.deepcopy(model).train(), qconfig, recipe.blocks, is_qat=True)
+            # Upstream refuses a model of which no part is to be quantized.
+            return prepared if recipe.blocks == () else ao.prepare_qat(prepared, inplace=True)
 
     def freeze(self, prepared: nn.Module) -> None:
         """See `Backend.freeze`."""
@@ -120,9 +120,7 @@ class EagerBackend(Backend):
             return Quantized(ao.convert(prepared, inplace=True), observers)
 
     def _prepared(self, model: nn.Module, recipe: StaticInt8) -> nn.Module:
-        prepared = copy.deepcopy(model).eval()
-        _fuse(prepared, is_qat=False)
-        prepared.qconfig = self._qconfig(recipe)  # type: ignore[assignment]
+        prepared = _fused(copy.deepcopy(model).eval(), self._qconfig(recipe), recipe.blocks, is_qat=False)
         return ao.prepare(prepared, inplace=True)
 
     def _qconfig(self, recipe: StaticInt8) -> ao.QConfig:
@@ -149,6 +147,43 @@ class EagerBackend(Backend):
 
     def _reduces(self, spec: ObserverSpec) -> bool:
         return spec.dtype == "quint8" and self.engine in SATURATING_ENGINES
+
+
+def _fused(model: nn.Module, qconfig: ao.QConfig, blocks: tuple[str, ...] | None, is_qat: bool) -> nn.Module:
+    """The model fused, with its qconfig: on all of it, or on the named blocks, the others being left as they were."""
+    fused = model if blocks is None else copy.deepcopy(model)
+    _fuse(fused, is_qat)
+    if blocks is None:
+        fused.qconfig = qconfig  # type: ignore[assignment]
+        return fused
+    parts, boundaries = _blocks_of(model, blocks)
+    for block in blocks:
+        for name in parts[block]:
+            module = getattr(fused, name)
+            module.qconfig = qconfig
+            setattr(model, name, module)
+    # Where precision changes between neighbours, and at both ends, which are fp32.
+    is_int8 = [False, *(block in blocks for block in parts), False]
+    for name, before, after in zip(boundaries, is_int8, is_int8[1:], strict=False):
+        if before != after:
+            setattr(model, name, ao.QuantStub(qconfig) if after else ao.DeQuantStub(qconfig))
+        else:
+            setattr(model, name, nn.Identity())
+    return model
+
+
+def _blocks_of(model: nn.Module, chosen: tuple[str, ...]) -> tuple[Mapping[str, Sequence[str]], Sequence[str]]:
+    """A model's blocks in the order of its forward, and the modules that stand between and around them."""
+    blocks, boundaries = getattr(model, "blocks", None), getattr(model, "boundaries", None)
+    if not isinstance(blocks, Mapping) or not isinstance(boundaries, Sequence) or len(boundaries) != len(blocks) + 1:
+        raise QuantizationError(
+            f"{type(model).__name__} names no blocks to quantize one at a time: give it `blocks`, the submodules of "
+            "each in the order of its forward, and `boundaries`, the modules around them, one more; M5 shows how"
+        )
+    for block in chosen:
+        if block not in blocks:
+            raise QuantizationError(unknown_name(f"block of {type(model).__name__}", block, list(blocks)))
+    return blocks, boundaries
 
 
 def _fuse(model: nn.Module, is_qat: bool) -> None:

@@ -86,7 +86,8 @@ def weight_of(layer):
 
 
 def test_every_registered_recipe_is_in_the_table_of_expected_weights():
-    assert set(RECIPES.names()) == {name for name, _ in WEIGHTS}
+    # Recipes for some blocks have tests of their own, with a model that has blocks.
+    assert {name for name in RECIPES.names() if not name.endswith("_blocks")} == {name for name, _ in WEIGHTS}
 
 
 @EVERY_ENGINE

@@ -12,7 +12,10 @@ from quantbench.registry import MODELS, RECIPES
 
 N_CLASSES = 7
 EVERY_MODEL = pytest.mark.parametrize("name", MODELS.names())
-POST_TRAINING = [name for name in RECIPES.names() if not name.startswith("qat")]
+# Recipes for some blocks have tests of their own, with a model that has blocks.
+POST_TRAINING = [name for name in RECIPES.names() if not name.startswith("qat") and not name.endswith("_blocks")]
+SHAPES = {"m5": (1, 8000)}
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 def make(name):
@@ -20,33 +23,33 @@ def make(name):
     torch.manual_seed(0)
     model = MODELS.create(name, "here", {"n_classes": N_CLASSES})
     for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, BATCH_NORMS):
             module.running_mean.normal_(0, 0.1)
             module.running_var.uniform_(0.5, 1.5)
             nn.init.uniform_(module.weight, 0.5, 1.5)
             nn.init.normal_(module.bias, 0, 0.1)
-        elif isinstance(module, nn.Conv2d | nn.Linear):
+        elif isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(module.weight)
     return model.eval()
 
 
-def inputs(n=4):
-    return torch.randn(n, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+def inputs(name, n=4):
+    return torch.randn(n, *SHAPES.get(name, (3, 32, 32)), generator=torch.Generator().manual_seed(1))
 
 
 @EVERY_MODEL
 def test_a_model_gives_one_row_of_logits_per_sample(name):
     model = make(name)
     with torch.inference_mode():
-        assert model(inputs(3)).shape == (3, N_CLASSES)
-        assert model(inputs(1)).dtype == torch.float32
+        assert model(inputs(name, 3)).shape == (3, N_CLASSES)
+        assert model(inputs(name, 1)).dtype == torch.float32
 
 
 @EVERY_MODEL
 def test_a_sample_s_logits_do_not_depend_on_its_neighbours(name):
     model = make(name)
     with torch.inference_mode():
-        assert model(inputs(4))[2:3] == pytest.approx(model(inputs(4)[2:3]), abs=1e-4)
+        assert model(inputs(name))[2:3] == pytest.approx(model(inputs(name)[2:3]), abs=1e-4)
 
 
 @EVERY_MODEL
@@ -55,10 +58,10 @@ def test_fusing_for_inference_keeps_the_logits_and_leaves_no_batch_norm(name):
     fused = copy.deepcopy(model)
     fused.fuse_model()
     with torch.inference_mode():
-        expected, found = model(inputs()), fused(inputs())
+        expected, found = model(inputs(name)), fused(inputs(name))
     assert expected.abs().max() > 1, "logits near zero would hide a difference"
     assert (found - expected).abs().max() < 1e-4
-    assert not any(isinstance(module, nn.BatchNorm2d) for module in fused.modules())
+    assert not any(isinstance(module, BATCH_NORMS) for module in fused.modules())
 
 
 @EVERY_MODEL
@@ -67,8 +70,8 @@ def test_fusing_for_training_keeps_the_logits_and_the_batch_norms(name):
     fused = copy.deepcopy(model).train()
     fused.fuse_model(is_qat=True)
     with torch.inference_mode():
-        assert (fused.eval()(inputs()) - model(inputs())).abs().max() < 1e-4
-    before, after = (sum(isinstance(m, nn.BatchNorm2d) for m in each.modules()) for each in (model, fused))
+        assert (fused.eval()(inputs(name)) - model(inputs(name))).abs().max() < 1e-4
+    before, after = (sum(isinstance(m, BATCH_NORMS) for m in each.modules()) for each in (model, fused))
     assert before == after > 0
 
 
@@ -77,9 +80,9 @@ def test_fusing_for_training_keeps_the_logits_and_the_batch_norms(name):
 def test_every_post_training_recipe_quantizes_the_model_without_losing_its_logits(name, recipe):
     model = make(name)
     backend = EagerBackend(default_engine())
-    quantized = backend.quantize(model, RECIPES.create(recipe, "here", {}), lambda: [inputs(16)]).model
+    quantized = backend.quantize(model, RECIPES.create(recipe, "here", {}), lambda: [inputs(name, 16)]).model
     with torch.inference_mode():
-        expected, found = model(inputs(16)), quantized(inputs(16))
+        expected, found = model(inputs(name, 16)), quantized(inputs(name, 16))
     assert (found - expected).abs().mean() < 0.1 * expected.abs().max()
 
 
@@ -87,12 +90,12 @@ def test_every_post_training_recipe_quantizes_the_model_without_losing_its_logit
 def test_the_model_can_be_fine_tuned_with_fake_quantization(name):
     backend = EagerBackend(default_engine())
     prepared = backend.prepare_training(make(name), RECIPES.create("qat_int8", "here", {}))
-    prepared(inputs()).sum().backward()
+    prepared(inputs(name)).sum().backward()
     trained = [parameter for parameter in prepared.parameters() if parameter.requires_grad]
     assert all(parameter.grad is not None for parameter in trained)
     converted = backend.convert_trained(prepared).model
     with torch.inference_mode():
-        assert converted(inputs()).shape == (4, N_CLASSES)
+        assert converted(inputs(name)).shape == (4, N_CLASSES)
 
 
 @EVERY_MODEL
@@ -119,5 +122,5 @@ def test_cifar_cnn_halves_its_maps_twice_and_then_averages_them():
     model, sides = make("cifar_cnn"), []
     for i in range(1, 7):
         getattr(model, f"conv{i}").register_forward_hook(lambda _module, _inputs, output: sides.append(output.shape[2]))
-    model(inputs(1))
+    model(inputs("cifar_cnn", 1))
     assert sides == [32, 32, 16, 16, 8, 8]

@@ -81,6 +81,6 @@ def test_a_namesake_of_our_fixture_is_left_alone_in_process_too(bench, project):
     result = bench("-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", "bench/test_own.py", "-k", "own")
     assert result.ret == pytest.ExitCode.USAGE_ERROR, "the other tests of the folder are about experiments"
     (project.root / "bench").joinpath("test_accuracy.py").unlink()
-    for name in ("checkpoint", "coverage", "latency", "size"):
+    for name in ("checkpoint", "coverage", "latency", "sensitivity", "size"):
         (project.root / "bench").joinpath(f"test_{name}.py").unlink()
     assert bench("-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest").ret == 0
