@@ -37,7 +37,7 @@ def measure(keep: bool) -> None:
             latency = run.latency
             if latency is not None:
                 ms = (
-                    1000 * float(np.median(times)) for times in (latency.fp32_s, latency.fp32_fused_s, latency.int8_s)
+                    1000 * float(np.median(times)) for times in (latency.fp32_s, latency.fp32_fastest_s, latency.int8_s)
                 )
                 low, high = latency.speedup_interval
                 times = " | ".join(f"{value:.1f}" for value in ms)

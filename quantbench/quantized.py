@@ -27,6 +27,7 @@ from quantbench.evaluation import evaluate
 from quantbench.files import cache_dir, replacing, sha256_of_file, sha256_of_json, write_json
 from quantbench.measure.checkpoint import write_checkpoint
 from quantbench.measure.environment import environment
+from quantbench.measure.origin import note_origin
 from quantbench.measure.reload import ReloadJob
 from quantbench.progress import progress
 from quantbench.recipes.spec import QatInt8, StaticInt8, describe
@@ -84,7 +85,9 @@ def quantized_artefact(
         _finite_logits(baseline, probe, f"{opened.weights_path}: the baseline")
         quantized = _quantize(opened, experiment, baseline, engine)
         logits = _finite_logits(quantized.model, probe, f"{experiment.id}: the quantized model")
-        write_checkpoint(folder / "checkpoint.pt", quantized.model.state_dict())
+        state = quantized.model.state_dict()
+        note_origin(state, experiment.recipe())
+        write_checkpoint(folder / "checkpoint.pt", state)
         with replacing(folder / "probe.npy") as temporary, temporary.open("wb") as file:
             np.save(file, logits)
         sha256 = {name: sha256_of_file(folder / name) for name in ("checkpoint.pt", "probe.npy")}

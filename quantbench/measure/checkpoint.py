@@ -17,6 +17,7 @@ from quantbench.upstream import silenced
 # What one key of a checkpoint is: dtype and shape, and for quantized tensors qscheme and axis.
 Entry = dict[str, Any]
 Schema = dict[str, Entry]
+PER_CHANNEL = (torch.per_channel_affine, torch.per_channel_symmetric, torch.per_channel_affine_float_qparams)
 
 
 def serialize(state: dict[str, Any]) -> bytes:
@@ -95,13 +96,10 @@ def payload_bytes(state: dict[str, Any]) -> int:
         for tensor in value if isinstance(value, tuple) else (value,):
             if isinstance(tensor, torch.Tensor):
                 total += tensor.numel() * tensor.element_size()
-                if tensor.is_quantized and tensor.qscheme() in _PER_CHANNEL:
+                if tensor.is_quantized and tensor.qscheme() in PER_CHANNEL:
                     scales, zeros = tensor.q_per_channel_scales(), tensor.q_per_channel_zero_points()
                     total += scales.numel() * scales.element_size() + zeros.numel() * zeros.element_size()
     return total
-
-
-_PER_CHANNEL = (torch.per_channel_affine, torch.per_channel_symmetric, torch.per_channel_affine_float_qparams)
 
 
 def _entry(value: Any) -> Entry:
@@ -112,6 +110,6 @@ def _entry(value: Any) -> Entry:
     entry: Entry = {"dtype": str(value.dtype).removeprefix("torch."), "shape": list(value.shape)}
     if value.is_quantized:
         entry["qscheme"] = str(value.qscheme()).removeprefix("torch.")
-        if value.qscheme() in _PER_CHANNEL:
+        if value.qscheme() in PER_CHANNEL:
             entry["axis"] = value.q_per_channel_axis()
     return entry

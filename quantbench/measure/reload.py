@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from quantbench.errors import CheckpointError
 from quantbench.measure.checkpoint import Schema, describe_entry, read_checkpoint, schema_of
+from quantbench.measure.origin import kind_of, wrong_way
 from quantbench.recipes.spec import Recipe
 from quantbench.registry import BACKENDS, MODELS
 from quantbench.upstream import silenced
@@ -69,11 +70,13 @@ def load_quantized(job: ReloadJob) -> tuple[torch.nn.Module, dict[str, Any]]:
     backend = BACKENDS.create(job.backend, job.where, {"engine": job.engine})
     state = read_checkpoint(job.checkpoint)
     model: torch.nn.Module = backend.skeleton(MODELS.create(job.model, job.where, job.params).eval(), job.recipe)
+    if wrong := wrong_way(state, job.recipe):
+        raise CheckpointError(f"{job.checkpoint}: {wrong}. Name the experiment that made it")
     # Compared here, since quantized modules take tensors of other shapes and schemes without a word.
     if misfits := _misfits(schema_of(model.state_dict()), schema_of(state)):
         more = f"; and {len(misfits) - SHOWN_MISFITS} more" if len(misfits) > SHOWN_MISFITS else ""
         raise CheckpointError(
-            f"{job.checkpoint}: does not fit the model that its recipe makes: "
+            f"{job.checkpoint}: is {kind_of(state)}, and does not fit the model that its recipe makes: "
             f"{'; '.join(misfits[:SHOWN_MISFITS])}{more}. Quantize again with this recipe, or name the one that made it"
         )
     try:

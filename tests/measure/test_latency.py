@@ -11,13 +11,13 @@ from quantbench.errors import MeasurementError
 from quantbench.measure import latency
 from quantbench.measure.latency import WARMUP_ROUNDS, InterleavedForwards, Timings, quiet_process, time_rounds
 
-NAMES = {"fp32", "fp32_fused", "int8"}
+NAMES = {"fp32", "fp32_fastest", "int8"}
 
 
 def recorded(seed=0):
     """Forwards that write their names into a list."""
     calls = []
-    references = {name: lambda name=name: calls.append(name) for name in ("fp32", "fp32_fused")}
+    references = {name: lambda name=name: calls.append(name) for name in ("fp32", "fp32_fastest")}
     return InterleavedForwards(references, lambda: calls.append("int8"), seed), calls
 
 
@@ -54,7 +54,7 @@ def test_warm_up_rounds_are_run_and_not_counted():
     timings = time_rounds(forwards, 12)
     assert calls.count("int8") == WARMUP_ROUNDS + 12
     assert timings.int8_s.shape == (12,)
-    assert {name: times.shape for name, times in timings.references_s.items()} == {"fp32": (12,), "fp32_fused": (12,)}
+    assert {name: times.shape for name, times in timings.references_s.items()} == {"fp32": (12,), "fp32_fastest": (12,)}
 
 
 def test_times_measured_by_somebody_else_are_paired_with_the_last_rounds(monkeypatch):
