@@ -21,7 +21,7 @@ LAYERS = (
     {"analysis"},
     {"plugin", "plugin_state", "cli"},
 )
-REPORT_MAY_IMPORT = {"records", "stats", "errors", "files", "report"}
+REPORT_MAY_IMPORT = {"records", "stats", "errors", "files", "registry", "config", "report"}
 REPORT_IS_IMPORTED_BY = {"plugin", "cli", "report"}
 WITHOUT_TORCH = {
     "errors", "registry", "config", "records", "files", "progress", "upstream", "stats", "recipes", "goldens", "report",

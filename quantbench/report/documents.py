@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fnmatch
+import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,12 +12,15 @@ from pydantic import BaseModel
 
 from quantbench.errors import ConfigError
 from quantbench.files import write_text
-from quantbench.records import NotRun, RecordFile, RunRecord, read_json
+from quantbench.records import NotRun, RecordFile, RunRecord, read_json, unpack_bits
 from quantbench.report.pareto import pareto_markdown
+from quantbench.report.published import published_markdown, read_published
+from quantbench.report.sensitivity import sensitivities, sensitivity_markdown
 from quantbench.report.tables import markdown_table, provenance
 
-SCHEMA_VERSION = 1
-BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
+SCHEMA_VERSION = 2
+BEGIN = re.compile(r"<!-- (?P<name>results|sensitivity|published): begin(?P<arguments>(?:\s[^>]*)?)-->")
+END = re.compile(r"<!-- (results|sensitivity|published): end -->")
 WRITE_COMMAND = "pytest bench --json FILE"
 
 
@@ -46,7 +52,8 @@ def read_records(paths: Sequence[Path]) -> list[RunRecord]:
     """The records of several files; a later file's record replaces an earlier one of the same experiment.
 
     Raises:
-        ConfigError: if a file is missing, not what `--json` writes, of another version, or holds no record at all.
+        ConfigError: if a file is missing, not what `--json` writes, of another version, holds no record at all, or one
+            with a figure that nothing could have measured.
     """
     found: dict[str, RunRecord] = {}
     for path in paths:
@@ -56,10 +63,44 @@ def read_records(paths: Sequence[Path]) -> list[RunRecord]:
             wanted = f"is not {SCHEMA_VERSION}; measure again: {WRITE_COMMAND}"
             raise ConfigError(f"{path}: schema_version {version} {wanted}")
         file = read_json(RecordFile, path, ConfigError, f"write it again with: {WRITE_COMMAND}")
-        found.update({record.experiment: record for record in file.records})
+        for record in file.records:
+            if impossible := _impossible(record):
+                raise ConfigError(f"{path}: {record.experiment}: its record has {impossible}; measure it again")
+            found[record.experiment] = record
     if not found:
         raise ConfigError(f"{', '.join(map(str, paths))}: no record; write some with: {WRITE_COMMAND}")
     return list(found.values())
+
+
+def _impossible(record: RunRecord) -> str | None:
+    """What of a record nothing could have measured, such as the NaN that a JSON reader lets through."""
+    a, s, t = record.accuracy, record.size, record.latency
+    blocks = record.recipe.get("blocks") or []
+    if "kind" not in record.recipe or not isinstance(blocks, list) or not all(isinstance(each, str) for each in blocks):
+        return "a recipe without its kind, or with blocks that are no list of names"
+    if a is not None:
+        low, high = a.drop_interval_pp
+        if not -100 <= low <= a.drop_pp <= high <= 100:
+            return f"an accuracy drop of {a.drop_pp} pp [{low}, {high}]"
+        for share, bits in ((a.fp32, a.fp32_correct), (a.quantized, a.quantized_correct)):
+            try:
+                matches = a.n > 0 and abs(int(unpack_bits(bits, a.n).sum()) - share * a.n) < 0.5
+            except ValueError:
+                matches = False
+            if not matches:
+                return f"an accuracy of {share} that is not the one of its {a.n} samples"
+    if s is not None and not (min(s.fp32_bytes, s.quantized_bytes) > 0 and 0 < s.ratio < math.inf):
+        return f"sizes of {s.fp32_bytes} and {s.quantized_bytes} bytes with a ratio of {s.ratio}"
+    if t is not None:
+        for speedup, limits in (
+            (t.speedup, t.speedup_interval),
+            (t.speedup_over_fastest, t.speedup_over_fastest_interval),
+        ):
+            if not all(0 < each < math.inf for each in (speedup, *limits)):
+                return f"a speed-up of {speedup} [{limits[0]}, {limits[1]}]"
+        if not all(times and all(0 < each < math.inf for each in times) for times in (t.fp32_s, t.int8_s)):
+            return "no forward times, or some that are not positive"
+    return None
 
 
 def results_tables(records: Sequence[RunRecord]) -> str:
@@ -77,18 +118,75 @@ def pareto_document(records: Sequence[RunRecord]) -> str:
     )
 
 
+def sensitivity_document(records: Sequence[RunRecord]) -> str:
+    """The tables of blocks and hybrids, and where their figures come from; empty where no block was measured."""
+    text = sensitivity_markdown(records)
+    measured = set(sensitivities(records))
+    own = [record for record in records if record.experiment.partition("/")[0] in measured]
+    return f"# Sensitivity of blocks\n\n{text}\n{provenance(own)}" if text else ""
+
+
 def with_tables(path: Path, records: Sequence[RunRecord]) -> str:
-    """A Markdown file's text with the tables in the place of what stands between its two result markers.
+    """A Markdown file's text with generated sections in the place of what stands between their markers.
+
+    `<!-- NAME: begin ARGUMENTS -->` … `<!-- NAME: end -->`, where NAME is `results` or `sensitivity`, with globs that
+    choose experiments (all, if there is none), or `published`, with the file of published figures, relative to this.
 
     Raises:
-        ConfigError: if the file cannot be read or lacks the markers.
+        ConfigError: if the file cannot be read, has no markers, or one alone, or a glob that chooses nothing.
     """
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read ({error}); name a Markdown file") from None
-    head, begin, rest = text.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not begin or not end:
-        raise ConfigError(f"{path}: put the lines '{BEGIN}' and '{END}' where the results belong")
-    return f"{head}{BEGIN}\n{results_tables(records)}{END}{tail}"
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); name a Markdown file") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: cannot be read (not UTF-8 text); name a Markdown file") from None
+    pieces, at = [], 0
+    for begin in BEGIN.finditer(text):
+        end = f"<!-- {begin['name']}: end -->"
+        stop = text.find(end, begin.end())
+        if stop < 0:
+            raise ConfigError(f"{path}: the marker '{begin[0]}' has no '{end}' after it; put it where the section ends")
+        if inner := BEGIN.search(text, begin.end(), stop):
+            raise ConfigError(
+                f"{path}: the marker '{inner[0]}' stands inside the section of '{begin[0]}', which would replace it; "
+                f"put '{end}' before it"
+            )
+        _refuse_end(path, END.search(text, at, begin.start()))
+        section = _section(path, begin["name"], begin["arguments"].split(), records)
+        pieces += [text[at : begin.end()], "\n", section.strip("\n"), "\n"]
+        at = stop + len(end)
+        pieces.append(end)
+    _refuse_end(path, END.search(text, at))
+    if not pieces:
+        raise ConfigError(
+            f"{path}: put the lines '<!-- results: begin -->' and '<!-- results: end -->' where the results belong"
+        )
+    return "".join([*pieces, text[at:]])
+
+
+def _refuse_end(path: Path, end: re.Match[str] | None) -> None:
+    if end:
+        begin = end[0].replace("end -->", "begin -->")
+        raise ConfigError(f"{path}: the marker '{end[0]}' has no '{begin}' before it; put it where the section begins")
+
+
+def _section(path: Path, name: str, arguments: Sequence[str], records: Sequence[RunRecord]) -> str:
+    if name == "published":
+        if len(arguments) != 1:
+            raise ConfigError(f"{path}: <!-- published: begin FILE --> names one file of published figures")
+        return published_markdown(read_published(path.parent / arguments[0]), records)
+    marker = " ".join([f"<!-- {name}: begin", *arguments, "-->"])
+    for glob in arguments:
+        if not fnmatch.filter([record.experiment for record in records], glob):
+            raise ConfigError(
+                f"{path}: {marker}: no record of '{glob}'; correct it, or measure it with: "
+                f"pytest bench --experiment '{glob}' --json FILE"
+            )
+    chosen = [r for r in records if not arguments or any(fnmatch.fnmatchcase(r.experiment, glob) for glob in arguments)]
+    text = {"results": results_tables, "sensitivity": sensitivity_markdown}[name](chosen)
+    if not text:
+        raise ConfigError(
+            f"{path}: {marker}: none of these records is of one block in int8; measure some: {WRITE_COMMAND}"
+        )
+    return text

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 # Inches.
 WIDTH, PANEL_HEIGHT, LEGEND_HEIGHT = 10.5, 3.4, 0.9
-# Okabe & Ito (2008), told apart with any colour vision; its yellow is left out, being hard to see on white.
-COLORS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#D55E00", "#CC79A7", "#0072B2")
+# Okabe & Ito (2008), told apart with any colour vision; its yellow, hard to see on white, gave way to a purple.
+COLORS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#D55E00", "#CC79A7", "#0072B2", "#7A5195")
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">", "p", "h")
 LINE_COLOR, LINE_WIDTH = "0.82", 3.5
 Style = tuple[str, str]

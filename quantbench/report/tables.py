@@ -14,7 +14,7 @@ COLUMNS = (
     "drop pp [95 %]",
     "size ×",
     "speed-up × [99 %]",
-    "over fused",
+    "over fastest fp32",
     "int8 share",
     "verdict",
 )
@@ -45,7 +45,7 @@ def cells(record: RunRecord) -> tuple[str, ...]:
         drop,
         f"{s.ratio:.2f}" if s and not is_baseline else NOTHING,
         f"{t.speedup:.2f} [{t.speedup_interval[0]:.2f}, {t.speedup_interval[1]:.2f}]" if t else NOTHING,
-        f"{t.speedup_over_fused:.2f}" if t else NOTHING,
+        f"{t.speedup_over_fastest:.2f}" if t else NOTHING,
         f"{100 * c.int8_share:.1f} %" if c else NOTHING,
         overall(record),
     )
@@ -74,11 +74,34 @@ def terminal_table(records: Sequence[RunRecord], not_run: Sequence[NotRun], widt
     return stream.getvalue()
 
 
+def plain_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Aligned columns for the terminal, the first to the left and figures to the right."""
+    widths = [max(len(row[i]) for row in (columns, *rows)) for i in range(len(columns))]
+    lines = [
+        "  ".join(
+            cell.rjust(width) if i else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in (columns, *rows)
+    ]
+    return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
 def markdown_table(records: Sequence[RunRecord]) -> str:
     """The same rows as a Markdown table."""
-    lines = ["| " + " | ".join(COLUMNS) + " |", "| --- |" + " ---: |" * (len(COLUMNS) - 2) + " --- |"]
-    lines += ["| " + " | ".join(cells(record)) + " |" for record in records]
-    return "\n".join(lines) + "\n"
+    return "\n".join(markdown_rows(COLUMNS, [cells(record) for record in records], last="---")) + "\n"
+
+
+def markdown_rows(columns: Sequence[str], rows: Sequence[Sequence[str]], last: str = "---:") -> list[str]:
+    """The lines of a Markdown table, figures to the right.
+
+    Args:
+        columns: titles, the first over names.
+        rows: cells, in the order of the titles.
+        last: alignment of the last column.
+    """
+    head = ["| " + " | ".join(columns) + " |", "| --- |" + " ---: |" * (len(columns) - 2) + f" {last} |"]
+    return head + ["| " + " | ".join(row) + " |" for row in rows]
 
 
 def provenance(records: Sequence[RunRecord]) -> str:
@@ -93,7 +116,7 @@ def provenance(records: Sequence[RunRecord]) -> str:
             else "not timed"
         )
         machine = f"{e.processor} ({', '.join(e.isa)}), {e.cores} cores, engine {record.engine}"
-        software = f"torch {e.versions['torch']}, Python {e.python}"
+        software = f"torch {e.versions.get('torch', '(unknown)')}, Python {e.python}"
         workload = record.experiment.partition("/")[0]
         lines[f"`{workload}`: {n}; {timing}; {machine}, {software}; `{record.command}`"] = None
     return "\n".join(f"- {line}" for line in lines) + "\n"

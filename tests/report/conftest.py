@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from quantbench.records import Accuracy, Environment, Latency, RunRecord, Size, VerdictRecord, pack_bits
 from quantbench.stats.proportions import wilson_interval
@@ -63,15 +64,16 @@ def record(
         batch_size=32,
         threads=1,
         memory_kept=True,
+        fastest_form="fused",
         rounds=3,
         level=0.99,
         speedup=speedup,
         speedup_interval=(0.95 * speedup, 1.04 * speedup),
-        speedup_over_fused=0.8 * speedup,
-        speedup_over_fused_interval=(0.75 * speedup, 0.85 * speedup),
+        speedup_over_fastest=0.8 * speedup,
+        speedup_over_fastest_interval=(0.75 * speedup, 0.85 * speedup),
         int8_s=[0.01, 0.01, 0.01],
         fp32_s=[0.01 * speedup] * 3,
-        fp32_fused_s=[0.008 * speedup] * 3,
+        fp32_fastest_s=[0.008 * speedup] * 3,
     )
     name = experiment.partition("/")[2]
     return RunRecord(
@@ -94,10 +96,68 @@ def record(
     )
 
 
+def block_record(
+    experiment: str,
+    correct: int | NDArray[np.bool_] = 900,
+    blocks: tuple[str, ...] | None = None,
+    kib: float = 300.0,
+    speedup: float | None = 2.0,
+) -> RunRecord:
+    """`record` of an experiment on some blocks, post-training or trained by its name.
+
+    Args:
+        experiment: its id; `w/qat_...` was trained.
+        correct: samples, or which of them.
+        blocks: in int8, or None for the whole model.
+        kib: size of its file.
+        speedup: over fp32.
+    """
+    made = record(experiment, int(np.sum(correct)), kib, speedup)
+    trained = "/qat_" in experiment
+    recipe = {"kind": "QatInt8" if trained else "StaticInt8", "activation": {"observer": "X"} if trained else None}
+    if blocks is not None:
+        recipe["blocks"] = list(blocks)
+    changes: dict[str, object] = {"recipe": recipe}
+    if not isinstance(correct, int):
+        assert made.accuracy is not None
+        changes["accuracy"] = made.accuracy.model_copy(update={"quantized_correct": pack_bits(correct)})
+    return made.model_copy(update=changes)
+
+
 @pytest.fixture(scope="session")
 def make_record() -> MakeRecord:
     """`record` of this file."""
     return record
+
+
+@pytest.fixture(scope="session")
+def make_block() -> MakeRecord:
+    """`block_record` of this file."""
+    return block_record
+
+
+@pytest.fixture(scope="session")
+def two_block_workloads() -> list[RunRecord]:
+    """Every kind of part in each of two workloads: negative drops, one part never trained, a control, two hybrids."""
+    figures = {
+        "ptq_static": (838, None),
+        "ptq_block1": (848, ("block1",)),
+        "ptq_block2": (888, ("block2",)),
+        "ptq_block3": (897, ("block3",)),
+        "ptq_block4": (915, ("block4",)),
+        "ptq_hybrid": (890, ("block2", "block3", "block4")),
+        "ptq_hybrid34": (905, ("block3", "block4")),
+        "qat_int8": (880, None),
+        "qat_block1": (901, ("block1",)),
+        "qat_block2": (912, ("block2",)),
+        "qat_block4": (909, ("block4",)),
+        "qat_control": (914, ()),
+    }
+    return [
+        block_record(f"{workload}/{name}", correct + shift, blocks)
+        for workload, shift in (("m5_spoken_words", 0), ("m5_speech_commands", -5))
+        for name, (correct, blocks) in figures.items()
+    ]
 
 
 @pytest.fixture

@@ -6,15 +6,7 @@ import pytest
 
 from quantbench.errors import ConfigError
 from quantbench.records import NotRun
-from quantbench.report.documents import (
-    BEGIN,
-    END,
-    check_place,
-    pareto_document,
-    read_records,
-    with_tables,
-    write_records,
-)
+from quantbench.report.documents import check_place, pareto_document, read_records, sensitivity_document, write_records
 
 
 @pytest.fixture
@@ -40,12 +32,12 @@ def test_a_later_file_replaces_the_records_of_the_same_experiments(file, tmp_pat
     ("content", "message"),
     [
         ("", "records.json: not valid JSON .*; write it with: pytest bench --json FILE"),
-        ('{"schema_version": 1, "records": [', "records.json: not valid JSON .*"),
+        ('{"schema_version": 2, "records": [', "records.json: not valid JSON .*"),
         ("[]", "records.json: .*mapping.*"),
         ('{"benchmarks": [], "datetime": "now"}', "records.json: schema_version: Field required"),
-        ('{"schema_version": 2, "records": [], "new": 1}', "schema_version 2 is not 1; measure again: pytest bench"),
-        ('{"schema_version": 1, "records": [{}]}', r"records.json: records\.0\.experiment: Field required"),
-        ('{"schema_version": 1, "records": []}', "records.json: no record; write some with: pytest bench --json FILE"),
+        ('{"schema_version": 1, "records": [], "new": 1}', "schema_version 1 is not 2; measure again: pytest bench"),
+        ('{"schema_version": 2, "records": [{}]}', r"records.json: records\.0\.experiment: Field required"),
+        ('{"schema_version": 2, "records": []}', "records.json: no record; write some with: pytest bench --json FILE"),
     ],
 )
 def test_a_damaged_foreign_or_empty_file_is_named_with_what_to_do(tmp_path, content, message):
@@ -68,6 +60,57 @@ def test_a_file_cut_short_inside_a_record_is_refused_whole(file):
         read_records([file])
 
 
+@pytest.mark.parametrize("speedup", [0.0, -2.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("place", ["speedup", "speedup_over_fastest"])
+def test_a_speedup_that_no_clock_could_measure_is_named_with_its_file(file, speedup, place):
+    content = json.loads(file.read_text())
+    content["records"][2]["latency"][place] = speedup
+    file.write_text(json.dumps(content))
+    with pytest.raises(ConfigError) as refused:
+        read_records([file])
+    assert f"{file}: cifar_cnn_shapes/ptq_static_int8_per_tensor: its record has a speed-up of {speedup} [" in str(
+        refused.value
+    )
+    assert str(refused.value).endswith("]; measure it again")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"latency": {"speedup_interval": [0.0, 2.0]}}, r"a speed-up of 2.35 \[0.0, 2.0\]"),
+        ({"latency": {"fp32_s": []}}, "no forward times, or some that are not positive"),
+        ({"latency": {"int8_s": [0.01, 0.0, 0.01]}}, "no forward times, or some that are not positive"),
+        ({"accuracy": {"drop_pp": float("nan")}}, "an accuracy drop of nan pp"),
+        ({"accuracy": {"drop_interval_pp": [2.0, 3.0]}}, r"an accuracy drop of .* pp \[2.0, 3.0\]"),
+        ({"accuracy": {"quantized": float("nan")}}, "an accuracy of nan that is not the one of its 1000 samples"),
+        ({"accuracy": {"quantized_correct": "////"}}, "an accuracy of 0.896 that is not the one of its 1000 samples"),
+        ({"accuracy": {"fp32_correct": "a"}}, "an accuracy of 0.91 that is not the one of its 1000 samples"),
+        ({"accuracy": {"n": 0}}, "that is not the one of its 0 samples"),
+        ({"size": {"quantized_bytes": 0}}, "sizes of 1126400 and 0 bytes"),
+        ({"size": {"ratio": float("inf")}}, "with a ratio of inf"),
+        ({"recipe": {"blocks": "block1"}}, "blocks that are no list of names"),
+        ({"recipe": {"blocks": [1]}}, "blocks that are no list of names"),
+    ],
+)
+def test_a_figure_that_nothing_could_have_measured_is_named(file, changes, message):
+    content = json.loads(file.read_text())
+    for part, values in changes.items():
+        content["records"][2][part] |= values
+    file.write_text(json.dumps(content))
+    with pytest.raises(
+        ConfigError, match=rf"ptq_static_int8_per_tensor: its record has .*{message}.*; measure it again"
+    ):
+        read_records([file])
+
+
+def test_a_recipe_without_its_kind_is_named(file):
+    content = json.loads(file.read_text())
+    del content["records"][0]["recipe"]["kind"]
+    file.write_text(json.dumps(content))
+    with pytest.raises(ConfigError, match="fp32_baseline: its record has a recipe without its kind"):
+        read_records([file])
+
+
 def test_the_document_holds_both_fronts_all_results_and_where_they_come_from(two_workloads):
     text = pareto_document(two_workloads)
     assert text.count("| ● |") == 8
@@ -77,33 +120,12 @@ def test_the_document_holds_both_fronts_all_results_and_where_they_come_from(two
     assert "`pytest bench --json records.json`" in text
 
 
-def test_only_what_stands_between_the_markers_is_replaced(tmp_path, make_record):
-    path = tmp_path / "README.md"
-    path.write_text(f"before\n\n{BEGIN}\nold table\n{END}\n\nafter\n")
-    path.write_text(with_tables(path, [make_record("w/new")]))
-    text = path.read_text()
-    assert text.startswith(f"before\n\n{BEGIN}\n| experiment |")
-    assert text.endswith(f"\n{END}\n\nafter\n")
-    assert "w/new" in text
-    assert "old table" not in text
-    assert with_tables(path, [make_record("w/new")]) == text
-
-
-@pytest.mark.parametrize("text", ["no markers\n", f"{BEGIN}\nno end\n", f"{END}\nbefore its begin\n{BEGIN}\n"])
-def test_a_document_without_both_markers_is_refused_with_what_to_put_there(tmp_path, make_record, text):
-    path = tmp_path / "README.md"
-    path.write_text(text)
-    with pytest.raises(ConfigError, match=rf"README\.md: put the lines '{BEGIN}' and '{END}' where the results belong"):
-        with_tables(path, [make_record("w/a")])
-
-
-def test_a_document_that_cannot_be_read_is_named(tmp_path, make_record):
-    path = tmp_path / "README.md"
-    with pytest.raises(ConfigError, match=r"README\.md: cannot be read"):
-        with_tables(path, [make_record("w/a")])
-    path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ConfigError, match=r"README\.md: cannot be read"):
-        with_tables(path, [make_record("w/a")])
+def test_the_document_of_sensitivity_says_where_its_figures_come_from(two_block_workloads, two_workloads):
+    text = sensitivity_document([*two_workloads, *two_block_workloads])
+    assert text.startswith("# Sensitivity of blocks\n\n**m5_spoken_words, block by block (n = 1,000)**\n\n| int8 |")
+    assert "- `m5_spoken_words`: n = 1,000 test samples; speed-up" in text
+    assert "cifar" not in text
+    assert sensitivity_document(two_workloads) == ""
 
 
 def test_a_place_for_records_is_made_or_refused_before_anything_is_measured(tmp_path):

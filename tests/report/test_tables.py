@@ -3,7 +3,15 @@
 import pytest
 
 from quantbench.records import NotRun, VerdictRecord
-from quantbench.report.tables import cells, markdown_table, overall, provenance, terminal_table
+from quantbench.report.tables import (
+    cells,
+    markdown_rows,
+    markdown_table,
+    overall,
+    plain_table,
+    provenance,
+    terminal_table,
+)
 
 
 def judged(record, *outcomes):
@@ -71,3 +79,31 @@ def test_the_same_circumstances_are_told_once_and_others_apart(make_record):
     assert len(lines.splitlines()) == 3
     assert "`w`: n = 1,000 test samples; speed-up: median of 3 interleaved rounds, batch 32, 1 thread(s)" in lines
     assert "not timed" in lines
+
+
+def test_a_plain_table_aligns_names_to_the_left_and_figures_to_the_right():
+    assert plain_table(("part", "drop pp"), [("block1", "+6.20"), ("all", "–")]) == (
+        "part    drop pp\n"
+        "block1    +6.20\n"
+        "all           –\n"
+    )  # fmt: skip
+
+
+def test_a_plain_table_without_rows_is_its_titles_and_no_line_ends_in_blanks():
+    assert plain_table(("part", "note"), []) == "part  note\n"
+    assert plain_table(("part", "note"), [("a", "")]) == "part  note\na\n"
+
+
+def test_markdown_rows_put_figures_to_the_right_and_the_last_column_where_it_is_told():
+    assert markdown_rows(("a", "b", "c"), [("1", "2", "3")]) == [
+        "| a | b | c |",
+        "| --- | ---: | ---: |",
+        "| 1 | 2 | 3 |",
+    ]
+    assert markdown_rows(("a", "b"), [], last="---") == ["| a | b |", "| --- | --- |"]
+
+
+def test_where_a_record_of_unknown_libraries_comes_from_is_told_all_the_same(make_record):
+    record = make_record("w/a")
+    record = record.model_copy(update={"environment": record.environment.model_copy(update={"versions": {}})})
+    assert "torch (unknown), Python 3.12.1" in provenance([record])

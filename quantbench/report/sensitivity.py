@@ -1,0 +1,250 @@
+"""Which block of a model quantization hurts, from records of experiments that quantize some blocks only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from quantbench.errors import ConfigError
+from quantbench.records import Accuracy, Latency, RunRecord, unpack_bits
+from quantbench.report.tables import NOTHING, markdown_rows, plain_table
+from quantbench.stats.intervals import Interval
+from quantbench.stats.paired import PairedOutcomes, tango_interval
+
+COLUMNS = (
+    "int8",
+    "PTQ drop pp [95 %]",
+    "over the next [95 %]",
+    "QAT drop pp [95 %]",
+    "QAT regains pp [95 %]",
+)
+HYBRID_COLUMNS = (
+    "int8",
+    "drop pp [95 %]",
+    "regained pp [95 %]",
+    "KiB more",
+    "pp per KiB",
+    "time / fp32 [99 %]",
+    "ms more per batch",
+    "pp per ms",
+)
+ALL = "all blocks"
+NONE = "none (fine-tuned only)"
+KIB = 1024
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some blocks in int8, by post-training quantization and by quantization-aware training.
+
+    Attributes:
+        name: the blocks, or `ALL`, or `NONE`.
+        blocks: as the recipe names them; None for all of the model.
+        ptq: its accuracy after calibration, or None if not measured.
+        qat: after training, or None.
+    """
+
+    name: str
+    blocks: tuple[str, ...] | None
+    ptq: RunRecord | None
+    qat: RunRecord | None
+
+    @property
+    def ptq_accuracy(self) -> Accuracy | None:
+        """Of the calibrated model."""
+        return self.ptq.accuracy if self.ptq else None
+
+    @property
+    def qat_accuracy(self) -> Accuracy | None:
+        """Of the trained model."""
+        return self.qat.accuracy if self.qat else None
+
+
+def sensitivities(records: Sequence[RunRecord]) -> dict[str, list[Part]]:
+    """The parts of each workload that has experiments on single blocks, the most sensitive block first, `ALL` last.
+
+    The whole model's figures are those of the same qconfig: the processor's default, and `qat_int8`. Blocks that were
+    not calibrated follow the others, by their drop after training.
+
+    Raises:
+        ConfigError: if a workload's records are of different test samples or weights, which no pairing can compare.
+    """
+    found: dict[str, list[Part]] = {}
+    for workload in dict.fromkeys(record.experiment.partition("/")[0] for record in records):
+        own = [r for r in records if r.experiment.partition("/")[0] == workload and r.accuracy]
+        blocks = {_blocks(record) for record in own if _blocks(record) is not None}
+        singles = sorted(each for each in blocks if each is not None and len(each) == 1)
+        if not singles:
+            continue
+        _check_comparable(own)
+        parts = sorted((_part(own, blocks) for blocks in singles), key=_rank)
+        if () in blocks:
+            parts.append(_part(own, ()))
+        found[workload] = [*parts, _part(own, None)]
+    return found
+
+
+def _check_comparable(records: Sequence[RunRecord]) -> None:
+    first = records[0]
+    for other in records:
+        if (other.test_sha256, other.baseline_sha256) != (first.test_sha256, first.baseline_sha256):
+            workload = first.experiment.partition("/")[0]
+            raise ConfigError(
+                f"{first.experiment} and {other.experiment} were measured on different test samples or weights; "
+                f"measure all of them again: pytest bench --experiment '{workload}/*' --json FILE"
+            )
+
+
+def _rank(part: Part) -> tuple[bool, float]:
+    accuracy = part.ptq_accuracy or part.qat_accuracy
+    return part.ptq_accuracy is None, -accuracy.drop_pp if accuracy else 0.0
+
+
+def _blocks(record: RunRecord) -> tuple[str, ...] | None:
+    blocks = record.recipe.get("blocks")
+    return None if blocks is None else tuple(blocks)
+
+
+def _part(records: Sequence[RunRecord], blocks: tuple[str, ...] | None) -> Part:
+    def of(kind: str) -> RunRecord | None:
+        matching = [r for r in records if r.recipe["kind"] == kind and _blocks(r) == blocks]
+        # Of recipes for the whole model only the default qconfig is comparable with the blocks.
+        return next((r for r in matching if kind == "QatInt8" or r.recipe.get("activation") is None), None)
+
+    name = ALL if blocks is None else ", ".join(blocks) or NONE
+    return Part(name, blocks, of("StaticInt8"), of("QatInt8"))
+
+
+def difference_pp(better: Accuracy, worse: Accuracy) -> tuple[float, Interval]:
+    """How much more accurate one quantized model is than another on the same samples, percentage points."""
+    outcomes = PairedOutcomes.from_correct(
+        unpack_bits(better.quantized_correct, better.n), unpack_bits(worse.quantized_correct, worse.n)
+    )
+    interval = tango_interval(outcomes, better.level)
+    return 100 * outcomes.drop, Interval(100 * interval.low, 100 * interval.high, interval.level)
+
+
+def rows(parts: Sequence[Part]) -> list[tuple[str, ...]]:
+    """One row per part, in the order of `COLUMNS`; the sum of the measured blocks, to set beside all of them; and what
+    all of them lose beyond the most sensitive one."""
+    listed: list[tuple[str, ...]] = []
+    singles = [part for part in parts if part.blocks and len(part.blocks) == 1]
+    for part in parts:
+        following = singles[singles.index(part) + 1 :] if part in singles else []
+        listed.append(
+            (
+                part.name,
+                _drop(part.ptq_accuracy),
+                _difference(following[0].ptq_accuracy if following else None, part.ptq_accuracy),
+                _drop(part.qat_accuracy),
+                _difference(part.qat_accuracy, part.ptq_accuracy),
+            )
+        )
+    summed = [_sum([part.ptq_accuracy for part in singles]), _sum([part.qat_accuracy for part in singles])]
+    listed.insert(len(listed) - 1, (f"sum of the {len(singles)} blocks", summed[0], NOTHING, summed[1], NOTHING))
+    whole, worst = parts[-1], singles[0]
+    more = [
+        _difference(one, other)
+        for one, other in ((worst.ptq_accuracy, whole.ptq_accuracy), (worst.qat_accuracy, whole.qat_accuracy))
+    ]
+    # Whether errors accumulate: what the other blocks add to the most sensitive one.
+    if more != [NOTHING, NOTHING]:
+        listed.append((f"all beyond {worst.name}", more[0], NOTHING, more[1], NOTHING))
+    return listed
+
+
+def _drop(accuracy: Accuracy | None) -> str:
+    return NOTHING if accuracy is None else _with_interval(accuracy.drop_pp, *accuracy.drop_interval_pp)
+
+
+def _difference(better: Accuracy | None, worse: Accuracy | None) -> str:
+    if better is None or worse is None:
+        return NOTHING
+    estimate, interval = difference_pp(better, worse)
+    return _with_interval(estimate, interval.low, interval.high)
+
+
+def _with_interval(estimate: float, low: float, high: float) -> str:
+    return f"{estimate:+z.2f} [{low:+z.2f}, {high:+z.2f}]"
+
+
+def _sum(parts: Sequence[Accuracy | None]) -> str:
+    known = [part.drop_pp for part in parts if part is not None]
+    return f"{sum(known):+z.2f}" if len(known) == len(parts) else NOTHING
+
+
+def hybrid_rows(records: Sequence[RunRecord], parts: Sequence[Part]) -> list[tuple[str, ...]]:
+    """What keeping blocks in fp32 buys back, against the whole model in int8, in the order of `HYBRID_COLUMNS`."""
+    whole = parts[-1].ptq
+    hybrids = [r for r in records if r.recipe["kind"] == "StaticInt8" and len(_blocks(r) or ()) > 1]
+    workload = whole.experiment.partition("/")[0] if whole else ""
+    hybrids = [r for r in hybrids if r.experiment.partition("/")[0] == workload]
+    if whole is None or not hybrids or whole.accuracy is None:
+        return []
+    first = (ALL, _drop(whole.accuracy), NOTHING, NOTHING, NOTHING, _time(whole.latency), NOTHING, NOTHING)
+    listed: list[tuple[str, ...]] = [first]
+    for hybrid in hybrids:
+        if hybrid.accuracy is None:
+            continue
+        regained, _ = difference_pp(hybrid.accuracy, whole.accuracy)
+        more_kib = None
+        if hybrid.size and whole.size:
+            more_kib = (hybrid.size.quantized_bytes - whole.size.quantized_bytes) / KIB
+        more_ms = _more_ms(hybrid.latency, whole.latency)
+        listed.append(
+            (
+                ", ".join(_blocks(hybrid) or ()),
+                _drop(hybrid.accuracy),
+                _difference(hybrid.accuracy, whole.accuracy),
+                NOTHING if more_kib is None else f"{more_kib:+.1f}",
+                _rate(regained, more_kib),
+                _time(hybrid.latency),
+                NOTHING if more_ms is None else f"{more_ms:+.2f}",
+                _rate(regained, more_ms),
+            )
+        )
+    return listed
+
+
+def _time(latency: Latency | None) -> str:
+    if latency is None:
+        return NOTHING
+    low, high = latency.speedup_interval
+    return f"{1 / latency.speedup:.2f} [{1 / high:.2f}, {1 / low:.2f}]"
+
+
+def _more_ms(one: Latency | None, other: Latency | None) -> float | None:
+    """Time more per batch: shares of each run's own fp32 forwards, times the fp32 forward of the first.
+
+    Milliseconds of different moments are never subtracted from each other.
+    """
+    if one is None or other is None or one.batch_size != other.batch_size:
+        return None
+    return float(1e3 * np.median(one.fp32_s) * (1 / one.speedup - 1 / other.speedup))
+
+
+def _rate(gain: float, cost: float | None) -> str:
+    return f"{gain / cost:.3f}" if cost is not None and cost > 0 else NOTHING
+
+
+def sensitivity_markdown(records: Sequence[RunRecord]) -> str:
+    """Both tables of every workload that has them, as Markdown; empty where there is none."""
+    return "\n".join(
+        "\n".join([f"**{title}**", "", *markdown_rows(columns, listed), ""])
+        for title, columns, listed in _tables(records)
+    )
+
+
+def sensitivity_text(records: Sequence[RunRecord]) -> str:
+    """Both tables of every workload that has them, for the terminal; empty where there is none."""
+    return "\n".join(f"{title}\n{plain_table(columns, listed)}" for title, columns, listed in _tables(records))
+
+
+def _tables(records: Sequence[RunRecord]) -> Iterator[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]:
+    for workload, parts in sensitivities(records).items():
+        n = next(a.n for part in parts if (a := part.ptq_accuracy or part.qat_accuracy))
+        yield f"{workload}, block by block (n = {n:,})", COLUMNS, rows(parts)
+        if hybrid := hybrid_rows(records, parts):
+            yield f"{workload}, what blocks in fp32 buy back", HYBRID_COLUMNS, hybrid

@@ -1,0 +1,110 @@
+"""The sensitivity of blocks as a bar chart: the drop of each, with its interval, calibrated beside trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from quantbench.files import replacing
+from quantbench.records import Accuracy, RunRecord
+from quantbench.report.sensitivity import Part, sensitivities, sensitivity_text
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Inches.
+PANEL_WIDTH, BAR_HEIGHT, MARGIN_HEIGHT = 5.6, 0.42, 1.3
+# Okabe & Ito (2008).
+COLORS = {"PTQ": "#0072B2", "QAT": "#E69F00"}
+LABELS = {"PTQ": "PTQ: calibrated", "QAT": "QAT: fine-tuned"}
+THICKNESS = 0.38
+
+
+def sensitivity_summary(records: Sequence[RunRecord], folder: Path) -> str:
+    """The tables that end a run, with the place of the bar chart, which is drawn; empty where no block was measured.
+
+    Args:
+        records: of the run.
+        folder: for `sensitivity.png` and `sensitivity.svg`.
+    """
+    parts = sensitivities(records)
+    if not parts:
+        return ""
+    charts = [folder / f"sensitivity.{suffix}" for suffix in ("png", "svg")]
+    try:
+        sensitivity_plot(parts, charts)
+        told = f"bar chart: {', '.join(map(str, charts))}"
+    except OSError as error:
+        # Of a file that could not be moved into its place the second name is the place.
+        place = error.filename2 or error.filename
+        told = f"no bar chart: {place}: {error.strerror}; name another folder with --plots"
+    return f"\n{sensitivity_text(records)}\n{told}\n"
+
+
+def sensitivity_plot(parts: Mapping[str, Sequence[Part]], paths: Sequence[Path]) -> None:
+    """Draws one panel per workload, the most sensitive block on top, into each of the files.
+
+    Args:
+        parts: of each workload, as `sensitivities` gives them.
+        paths: files to write, by suffix `.png` or `.svg`.
+    """
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    # A fixed salt and no date: the same records give the same SVG.
+    with plt.rc_context({"svg.hashsalt": "quantbench", "font.size": 9, "axes.titlesize": 10}):
+        height = MARGIN_HEIGHT + BAR_HEIGHT * 2 * max(len(own) for own in parts.values())
+        size = (PANEL_WIDTH * len(parts), height)
+        # One scale, so that bars of two workloads can be compared.
+        figure, axes = plt.subplots(1, len(parts), figsize=size, squeeze=False, sharex=True, layout="constrained")
+        for axis, (workload, own) in zip(axes[0], parts.items(), strict=True):
+            _panel(axis, workload, [part for part in own if part.ptq_accuracy or part.qat_accuracy])
+        legend = {label: bar for axis in axes[0] for bar, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+        order = [label for label in LABELS.values() if label in legend]
+        figure.legend([legend[label] for label in order], order, loc="outside lower center", ncols=2, frameon=False)
+        for path in paths:
+            metadata = {"Date": None} if path.suffix == ".svg" else {}
+            with replacing(path) as temporary:
+                figure.savefig(temporary, format=path.suffix.removeprefix("."), dpi=130, metadata=metadata)
+        plt.close(figure)
+
+
+def _panel(axis: Axes, workload: str, parts: Sequence[Part]) -> None:
+    """The bars of one workload, PTQ above QAT; a part that has one of them has it in the middle."""
+    n = next(a.n for part in parts if (a := part.ptq_accuracy or part.qat_accuracy))
+    axis.set(
+        title=f"{workload}, n = {n:,}",
+        xlabel="accuracy drop, pp (95 % interval); less is better",
+        yticks=range(len(parts)),
+        yticklabels=[part.name.replace(" (", "\n(") for part in parts],
+        ylim=(len(parts) - 0.5, -0.5),
+    )
+    axis.set_axisbelow(True)
+    axis.grid(axis="x", alpha=0.3)
+    axis.axvline(0, color="0.3", linewidth=0.8)
+    singles = sum(1 for part in parts if part.blocks and len(part.blocks) == 1)
+    if singles < len(parts):
+        axis.axhline(singles - 0.5, color="0.6", linewidth=0.8, linestyle=":")
+    for kind, side in (("PTQ", -1), ("QAT", 1)):
+        bars = []
+        for i, part in enumerate(parts):
+            own, other = (part.ptq_accuracy, part.qat_accuracy)[:: 1 if kind == "PTQ" else -1]
+            if own:
+                bars.append((i + (side * THICKNESS / 2 if other else 0.0), own))
+        if bars:
+            _bars(axis, bars, kind)
+
+
+def _bars(axis: Axes, bars: Sequence[tuple[float, Accuracy]], kind: str) -> None:
+    drops = [a.drop_pp for _, a in bars]
+    errors = [
+        [a.drop_pp - a.drop_interval_pp[0] for _, a in bars],
+        [a.drop_interval_pp[1] - a.drop_pp for _, a in bars],
+    ]
+    axis.barh(
+        [y for y, _ in bars], drops, THICKNESS, xerr=errors, color=COLORS[kind], label=LABELS[kind],
+        error_kw={"elinewidth": 1, "capsize": 2.5, "ecolor": "0.25"},
+    )  # fmt: skip

@@ -1,0 +1,132 @@
+"""`quantbench report`: tables, plots and documents are all written, or none of them after a mistake."""
+
+import json
+
+import pytest
+
+from quantbench.report.documents import write_records
+
+BLOCKS, BLOCKS_END = "<!-- sensitivity: begin -->", "<!-- sensitivity: end -->"
+PUBLISHED, PUBLISHED_END = "<!-- published: begin figures.yaml -->", "<!-- published: end -->"
+SENSITIVITY = ["sensitivity.md", "sensitivity.png", "sensitivity.svg"]
+PARETO = ["pareto.md", "pareto.png", "pareto.svg"]
+GOOD = f"{BLOCKS}\nold\n{BLOCKS_END}\n"
+
+
+@pytest.fixture
+def records(tmp_path, monkeypatch, two_block_workloads):
+    """A file of records in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    write_records(tmp_path / "records.json", two_block_workloads, [])
+    return tmp_path / "records.json"
+
+
+def files(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_records_of_blocks_give_a_bar_chart_and_its_tables_too(quantbench, records, tmp_path):
+    status, out, err = quantbench("report", records, "--out", "report")
+    assert (status, err) == (0, "")
+    assert sorted(path.name for path in (tmp_path / "report").iterdir()) == PARETO + SENSITIVITY
+    assert sorted(out.splitlines()) == [f"report/{name}" for name in PARETO + SENSITIVITY]
+    text = (tmp_path / "report" / "sensitivity.md").read_text()
+    assert "| block1 | +6.20 [+5.30, +7.10] |" in text
+    assert "Example CPU" in text
+    assert (tmp_path / "report" / "sensitivity.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_records_without_blocks_give_no_bar_chart(quantbench, records, tmp_path, two_workloads):
+    write_records(records, two_workloads, [])
+    assert quantbench("report", records, "--out", "report")[0] == 0
+    assert sorted(path.name for path in (tmp_path / "report").iterdir()) == PARETO
+
+
+def test_several_documents_get_their_sections_in_one_go(quantbench, records, tmp_path):
+    (tmp_path / "README.md").write_text(GOOD)
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "published.md").write_text(f"# Beside\n{PUBLISHED}\n{PUBLISHED_END}\n")
+    (tmp_path / "docs" / "figures.yaml").write_text(
+        "what: M5\nworkloads: [m5_spoken_words, m5_speech_commands]\nrows: {ptq_block1: {drop_pp: 6.2426}}\n"
+    )
+    status, out, _ = quantbench("report", records, "--into", "README.md", "--into", "docs/published.md")
+    assert status == 0
+    assert {"README.md", "docs/published.md", "out/sensitivity.md"} <= set(out.splitlines())
+    assert "old" not in (tmp_path / "README.md").read_text()
+    assert "| block1 |" in (tmp_path / "README.md").read_text()
+    published = (tmp_path / "docs" / "published.md").read_text()
+    assert "| ptq_block1 | +6.24 | +6.20 [+5.30, +7.10] | +6.70 [+5.80, +7.60] |" in published
+    before = files(tmp_path)
+    assert quantbench("report", records, "--into", "README.md", "--into", "docs/published.md")[0] == 0
+    assert files(tmp_path) == before, "the same records give the same bytes"
+
+
+@pytest.mark.parametrize(
+    ("second", "figures", "message"),
+    [
+        ("no marker", "", "second.md: put the lines '<!-- results: begin -->' and"),
+        (BLOCKS, "", f"second.md: the marker '{BLOCKS}' has no '{BLOCKS_END}' after it"),
+        (f"{BLOCKS}\n{GOOD}{BLOCKS_END}", "", f"second.md: the marker '{BLOCKS}' stands inside the section of"),
+        ("<!-- results: begin x/* -->\n<!-- results: end -->", "", "second.md: <!-- results: begin x/* -->: no record"),
+        (f"{PUBLISHED}\n{PUBLISHED_END}", None, "figures.yaml: cannot be read: No such file or directory"),
+        (f"{PUBLISHED}\n{PUBLISHED_END}", "what: [", "figures.yaml: line 1: not valid YAML"),
+        (
+            f"{PUBLISHED}\n{PUBLISHED_END}",
+            "what: M5\nworkloads: [m5_spoken_words]\nrows: {ptq_block1: {drop: 6.2}}",
+            "figures.yaml: rows.ptq_block1.drop: unknown key 'drop'. Did you mean 'drop_pp'? Known: accuracy, ",
+        ),
+        (
+            f"{PUBLISHED}\n{PUBLISHED_END}",
+            "what: M5\nworkloads: [m6]\nrows: {ptq_block1: {drop_pp: 6.2}}",
+            "no record of the workload m6, to set beside published figures; measure it with: pytest bench --experiment",
+        ),
+        (None, "", "second.md: cannot be read (No such file or directory); name a Markdown file"),
+    ],
+)
+def test_a_mistake_in_the_second_document_is_one_line_and_nothing_is_written(
+    quantbench, records, tmp_path, second, figures, message
+):
+    (tmp_path / "README.md").write_text(GOOD)
+    for name, text in (("second.md", second), ("figures.yaml", figures)):
+        if text is not None:
+            (tmp_path / name).write_text(text)
+    before = files(tmp_path)
+    status, out, err = quantbench("report", records, "--into", "README.md", "--into", "second.md")
+    assert (status, out) == (2, "")
+    assert len(err.splitlines()) == 1
+    assert err.startswith("quantbench: ")
+    assert message in err
+    assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "value", "message"),
+    [
+        ("latency", "speedup", 0.0, "m5_spoken_words/ptq_static: its record has a speed-up of 0.0 ["),
+        ("latency", "speedup", float("nan"), "m5_spoken_words/ptq_static: its record has a speed-up of nan ["),
+        ("accuracy", "drop_pp", float("nan"), "m5_spoken_words/ptq_static: its record has an accuracy drop of nan pp"),
+    ],
+)
+def test_a_record_with_a_figure_out_of_this_world_is_one_line_and_nothing_is_written(
+    quantbench, records, tmp_path, part, key, value, message
+):
+    content = json.loads(records.read_text())
+    content["records"][0][part][key] = value
+    records.write_text(json.dumps(content))
+    before = files(tmp_path)
+    status, out, err = quantbench("report", records)
+    assert (status, out) == (2, "")
+    assert err.startswith(f"quantbench: {records}: {message}")
+    assert err.endswith("; measure it again\n")
+    assert len(err.splitlines()) == 1
+    assert files(tmp_path) == before
+
+
+def test_records_of_different_test_samples_are_refused_before_anything_is_drawn(quantbench, records, tmp_path):
+    content = json.loads(records.read_text())
+    content["records"][1]["test_sha256"] = "f" * 64
+    records.write_text(json.dumps(content))
+    status, _, err = quantbench("report", records)
+    assert status == 2
+    assert "m5_spoken_words/ptq_static and m5_spoken_words/ptq_block1 were measured on different test samples" in err
+    assert not (tmp_path / "out").exists()

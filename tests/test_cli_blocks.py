@@ -1,0 +1,28 @@
+"""`quantbench run` of experiments that quantize some blocks prints their tables below its own."""
+
+from tiny_blocks import add_block_experiments
+
+from quantbench.records import RecordFile
+
+
+def test_run_ranks_the_blocks_below_its_table(quantbench, project):
+    add_block_experiments(project)
+    _, out, _ = quantbench("run", "tiny/ptq_[fc]*", "--json", "records.json")
+    results, _, blocks = out.partition("\n\n")
+    assert [line.split()[0] for line in results.splitlines()[1:]] == ["tiny/ptq_features", "tiny/ptq_classifier"]
+    title, _, first, second, total, whole = blocks.splitlines()
+    assert title == "tiny, block by block (n = 150)"
+    records = RecordFile.model_validate_json((project.root / "records.json").read_text()).records
+    ranked = sorted(records, key=lambda record: -record.accuracy.drop_pp)
+    for line, record in zip((first, second), ranked, strict=True):
+        low, high = record.accuracy.drop_interval_pp
+        assert line.startswith(record.recipe["blocks"][0])
+        assert f"{record.accuracy.drop_pp:+z.2f} [{low:+.2f}, {high:+.2f}]" in line
+    assert total.split()[:5] == ["sum", "of", "the", "2", "blocks"]
+    assert whole.split() == ["all", "blocks", "–", "–", "–", "–"]
+    assert not (project.root / "out").exists(), "the chart is the report's and the test suite's"
+
+
+def test_run_without_blocks_prints_its_table_only(quantbench, project):
+    _, out, _ = quantbench("run", "tiny/ptq_dynamic_int8")
+    assert len(out.splitlines()) == 2
