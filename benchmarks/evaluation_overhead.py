@@ -7,13 +7,11 @@ timed in every round, in random order; the figure is the median of the paired ra
 
 from __future__ import annotations
 
-import random
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
+from interleaved import interleaved
 
 from quantbench.config import load_experiments, select
 from quantbench.evaluation import EVALUATION_BATCH, evaluate
@@ -48,28 +46,13 @@ def main() -> None:
         def whole(model: torch.nn.Module = model) -> None:
             evaluate(model, split)  # noqa: B023 — called within this iteration
 
-        times = _interleaved({"bare": bare, "whole": whole})
+        times = interleaved({"bare": bare, "whole": whole}, ROUNDS)
         ratios = times["whole"] / times["bare"]
         interval = median_ratio_interval(ratios)
         print(
             f"| {name} | {np.median(times['bare']):.3f} | {np.median(times['whole']):.3f} | {np.median(ratios):.3f} "
             f"[{interval.low:.3f}, {interval.high:.3f}] | {ROUNDS} | ≤ {TARGET} |"
         )
-
-
-def _interleaved(jobs: dict[str, Callable[[], None]]) -> dict[str, np.ndarray[tuple[int], np.dtype[np.float64]]]:
-    order = random.Random(0)
-    times: dict[str, list[float]] = {name: [] for name in jobs}
-    for job in jobs.values():
-        job()
-    for _ in range(ROUNDS):
-        names = list(jobs)
-        order.shuffle(names)
-        for name in names:
-            started = time.perf_counter()
-            jobs[name]()
-            times[name].append(time.perf_counter() - started)
-    return {name: np.array(values) for name, values in times.items()}
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 
-TARGET_S = 120.0
+TARGET_S = 240.0
 
 
 def main() -> None:
