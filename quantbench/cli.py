@@ -83,7 +83,7 @@ def adopt(
 @app.command()
 def quantize(
     workload: Annotated[str, typer.Argument(help="A workload file or the name of one.")],
-    config: Annotated[str, typer.Option(help="The recipe.")],
+    config: Annotated[str, typer.Option(help="A recipe, or an experiment of the workload.")],
     calibration_n: Annotated[int | None, typer.Option(help="Calibration samples; default: the recipe's.")] = None,
     out: Annotated[Path | None, typer.Option(help="Checkpoint file; default: <workload>-<recipe>.pt.")] = None,
     configs: Configs = CONFIGS,

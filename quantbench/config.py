@@ -259,19 +259,38 @@ def find_workload(name_or_path: str, folder: Path) -> Workload:
 
 
 def with_recipe(workload: Workload, recipe: str, params: dict[str, Any]) -> Experiment:
-    """The workload's own experiment of that recipe with these parameters, or one made up for it without gates.
+    """The workload's own experiment of that name or of that recipe with these parameters, or one made up without gates.
 
     Raises:
-        ConfigError: if there is no such recipe or parameter.
+        ConfigError: if there is no such recipe or parameter, or several experiments of the workload have the recipe.
     """
+    experiments = load_workload(workload.path)
+    place = f"--config {recipe}"
+    for experiment in experiments:
+        if experiment.name == recipe:
+            if not params:
+                return experiment
+            own = experiment.config.recipe
+            return _made_up(workload, recipe, Component(name=own.name, **{**own.params, **params}), place)
     RECIPES.check(recipe, "--config")
-    for experiment in load_workload(workload.path):
+    alike = []
+    for experiment in experiments:
         own = experiment.config.recipe
         if own.name == recipe and RECIPES.create(recipe, "--config", {**own.params, **params}) == experiment.recipe():
-            return experiment
-    place = f"--config {recipe}"
-    RECIPES.create(recipe, place, params)
-    return Experiment(workload, recipe, ExperimentConfig(recipe=Component(name=recipe, **params)), place)
+            alike.append(experiment)
+    if len(alike) > 1:
+        names = ", ".join(experiment.name for experiment in alike)
+        raise ConfigError(
+            f"--config {recipe}: several experiments of {workload.path} use it; name one of them: {names}"
+        )
+    if alike:
+        return alike[0]
+    return _made_up(workload, recipe, Component(name=recipe, **params), place)
+
+
+def _made_up(workload: Workload, name: str, recipe: Component, place: str) -> Experiment:
+    RECIPES.create(recipe.name, place, recipe.params)
+    return Experiment(workload, name, ExperimentConfig(recipe=recipe), place)
 
 
 def read_yaml(path: Path, what: str) -> Any:

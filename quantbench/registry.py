@@ -30,10 +30,17 @@ _SHORT.maxstring = _SHORT.maxother = 60
 _SHORT.maxlevel = 2
 
 
+# More names than this are not read; the nearest few are shown instead.
+MOST_NAMES, NEAREST_NAMES = 36, 6
+
+
 def unknown_name(what: str, name: str, known: list[str]) -> str:
-    """The message for a name that does not exist: nearest match first, then everything that is allowed."""
+    """The message for a name that does not exist: nearest match first, then what is allowed, if not too much."""
     nearest = difflib.get_close_matches(name, known, n=1)
     hint = f" Did you mean '{nearest[0]}'?" if nearest else ""
+    if len(known) > MOST_NAMES:
+        likest = difflib.get_close_matches(name, known, n=NEAREST_NAMES, cutoff=0.0)
+        return f"unknown {what} '{name}'.{hint} Nearest of {len(known)} known: {', '.join(likest)}"
     return f"unknown {what} '{name}'.{hint} Known: {', '.join(known) or '(none)'}"
 
 

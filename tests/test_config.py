@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from quantbench.config import find_workload, load_experiments, load_workload, select, with_recipe
+from quantbench.config import Gates, find_workload, load_experiments, load_workload, select, with_recipe
 from quantbench.errors import ConfigError
 
 GOOD = """\
@@ -241,3 +241,26 @@ def test_a_recipe_named_at_the_shell_is_the_workloads_own_experiment_of_it(proje
         with_recipe(workload, "static_int8_per_channel", {"calibration_n": 32}).id == "tiny/ptq_static_int8_per_channel"
     )
     assert with_recipe(workload, "static_int8_per_channel", {"calibration_n": 16}).id == "tiny/static_int8_per_channel"
+
+
+def test_an_experiment_of_the_workload_may_be_named_instead_of_a_recipe(project):
+    workload = find_workload("tiny", project.configs)
+    assert with_recipe(workload, "ptq_dynamic_int8", {}).id == "tiny/ptq_dynamic_int8"
+    changed = with_recipe(workload, "ptq_static_int8_per_channel", {"calibration_n": 20})
+    assert (changed.config.recipe.name, changed.recipe().calibration_n) == ("static_int8_per_channel", 20)
+    assert changed.config.gates == Gates(), "its bounds were set for the experiment as it is configured"
+
+
+def test_a_recipe_that_several_experiments_use_is_not_guessed(project):
+    project.edit(
+        "  qat_int8:\n",
+        "  again:\n    recipe: {name: static_int8_per_channel, calibration_n: 32}\n  qat_int8:\n",
+    )
+    workload = find_workload("tiny", project.configs)
+    with pytest.raises(ConfigError) as refused:
+        with_recipe(workload, "static_int8_per_channel", {})
+    assert str(refused.value) == (
+        f"--config static_int8_per_channel: several experiments of {project.config} use it; name one of them: "
+        "ptq_static_int8_per_channel, again"
+    )
+    assert with_recipe(workload, "again", {}).id == "tiny/again"

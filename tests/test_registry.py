@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from quantbench.errors import ConfigError
-from quantbench.registry import BACKENDS, DATA, MODELS, RECIPES, Registry
+from quantbench.registry import BACKENDS, DATA, MODELS, RECIPES, Registry, unknown_name
 
 SHELF = """
 from quantbench.registry import Registry
@@ -162,3 +162,11 @@ def test_every_declared_entry_is_there_and_says_what_it_is(registry, name):
     factory = registry.factory(name, "here")
     assert factory.__doc__, f"{factory.__module__}: {name} has no docstring"
     assert Path(sys.modules[factory.__module__].__file__).parent.name == registry.package.rpartition(".")[2]
+
+
+def test_of_many_names_the_nearest_few_are_shown():
+    known = [f"model_{i}/ptq_block{j}" for i in range(10) for j in range(5)]
+    told = unknown_name("experiment", "model_3/ptq_blok4", known)
+    assert told.startswith("unknown experiment 'model_3/ptq_blok4'. Did you mean 'model_3/ptq_block4'? Nearest of 50")
+    assert told.count(", ") == 5
+    assert len(told) < 250
