@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from quantbench.baselines import load_card
@@ -12,6 +13,7 @@ from quantbench.goldens import differences, read_golden, shortened
 from quantbench.measure.latency import quiet_process, time_rounds
 from quantbench.runner import LATENCY_LEVEL, Run
 from quantbench.stats.intervals import Interval
+from quantbench.stats.paired import PairedOutcomes, samples_to_decide
 from quantbench.stats.verdicts import Outcome, Verdict, at_least, at_most, no_evidence
 from quantbench.workloads import changed_splits
 
@@ -26,7 +28,12 @@ def judge_accuracy(run: Run, bound: float, gate: str = "accuracy_drop_pp") -> Ve
         f"{a.drop_pp:.2f} pp [{low:.2f}, {high:.2f}] ({100 * a.fp32:.2f} % → {100 * a.quantized:.2f} %, n={a.n:,}: "
         f"{a.lost} lost, {a.gained} gained)"
     )
-    return at_most(gate, a.drop_pp, Interval(low, high, a.level), bound, a.n, measured, " pp")
+    verdict = at_most(gate, a.drop_pp, Interval(low, high, a.level), bound, a.n, measured, " pp")
+    if verdict.outcome is not Outcome.INCONCLUSIVE:
+        return verdict
+    needed = samples_to_decide(PairedOutcomes(a.n, a.lost, a.gained), bound / 100, a.level)
+    how_many = "no number of samples" if needed is None else f"about {needed:,} samples"
+    return replace(verdict, measured=f"{measured}; {how_many} changing at these rates would decide")
 
 
 def judge_size(run: Run, bound: float) -> Verdict:

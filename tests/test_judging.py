@@ -15,6 +15,7 @@ from quantbench.recipes import static_int8
 from quantbench.recipes.spec import ObserverSpec
 from quantbench.records import BaselineCard
 from quantbench.runner import Session, Settings
+from quantbench.stats.paired import PairedOutcomes, samples_to_decide
 
 STATIC = "ptq_static_int8_per_channel"
 PACKED = "fc._packed_params._packed_params"
@@ -108,7 +109,20 @@ def test_too_few_samples_for_a_tight_bound_are_inconclusive(project):
     assert title == f"tiny/{STATIC}: accuracy_drop_pp: INCONCLUSIVE"
     assert f"[{low:.2f}, {high:.2f}]" in measured
     assert "n=150" in measured
+    a = run.accuracy
+    needed = samples_to_decide(PairedOutcomes(150, a.lost, a.gained), 0.02)
+    assert needed > 150
+    assert measured.endswith(f"; about {needed:,} samples changing at these rates would decide")
     assert required == "  required:     at most 2 pp"
+
+
+def test_a_drop_equal_to_its_bound_is_told_to_stay_undecided(project):
+    run = damaged(run_of(project), zero_head)
+    exactly = run.accuracy.drop_pp
+    project.edit("accuracy_drop_pp: 10.0, size_ratio", f"accuracy_drop_pp: {exactly!r}, size_ratio")
+    run = damaged(run_of(project), zero_head)
+    measured = judge_gate(run, "accuracy_drop_pp").measured
+    assert measured.endswith("; no number of samples changing at these rates would decide")
 
 
 def test_a_verdict_is_kept_with_its_run_and_record(project):

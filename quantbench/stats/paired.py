@@ -1,7 +1,7 @@
 """The accuracy drop between two models on the same samples, and Tango's score interval for it."""
 
 from dataclasses import dataclass
-from math import sqrt
+from math import ceil, sqrt
 from typing import Self
 
 import numpy as np
@@ -100,6 +100,36 @@ def tango_interval(outcomes: PairedOutcomes, level: float = 0.95) -> Interval:
     n, lost, gained = outcomes.n, outcomes.lost, outcomes.gained
     low = -_upper_limit(n, lost=gained, gained=lost, z=z)
     return Interval(low=low, high=_upper_limit(n, lost=lost, gained=gained, z=z), level=level)
+
+
+def samples_to_decide(outcomes: PairedOutcomes, bound: float, level: float = 0.95) -> int | None:
+    """How many samples, changing at the rates observed, would put `bound` outside of Tango's interval.
+
+    The score statistic grows with the square root of n while rates stay as they are, so that n follows from setting it
+    equal to the quantile: `n = z² v(bound) / (bound − drop)²`, with the variance v of one sample's change restricted to
+    that drop, as in Tango's interval.
+
+    Args:
+        outcomes: The counts of changed samples.
+        bound: On the drop, as a fraction: 0.01 is one percentage point.
+        level: Of the interval.
+
+    Returns:
+        The number, or None where the observed drop is the bound itself, or the bound a drop that cannot be exceeded.
+
+    Raises:
+        StatisticsError: `level` is not between 0 and 1.
+    """
+    z = two_sided_z(level)
+    distance = bound - outcomes.drop
+    if distance == 0.0 or not -1.0 < bound < 1.0:
+        return None
+    lost, gained, toward = outcomes.lost, outcomes.gained, bound
+    if distance < 0:
+        # The lower limit is the upper one of the mirrored counts.
+        lost, gained, toward = gained, lost, -bound
+    variance = _restricted_variance(outcomes.n, lost=lost, gained=gained, drop=toward)
+    return max(ceil(z * z * variance / distance**2), 1)
 
 
 def _upper_limit(n: int, *, lost: int, gained: int, z: float) -> float:
