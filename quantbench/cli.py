@@ -124,6 +124,7 @@ def run(
     from quantbench.config import load_experiments, select
     from quantbench.report.documents import check_place, write_records
     from quantbench.report.sensitivity import sensitivity_text
+    from quantbench.report.step_summary import append_step_summary
     from quantbench.report.tables import terminal_table
     from quantbench.runner import Session, Settings
     from quantbench.stats.verdicts import Outcome
@@ -137,6 +138,7 @@ def run(
     print(terminal_table(result.records, result.not_run, _width(), sys.stdout.isatty()), end="")
     if text := sensitivity_text(result.records):
         print(f"\n{text}", end="")
+    append_step_summary(result.records, result.not_run)
     for text in result.told:
         print(text, file=sys.stderr)
     if json:

@@ -372,12 +372,13 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
             terminalreporter.write_line(text)
     if not state.has_results:
         return
+    from quantbench.report.step_summary import append_step_summary
     from quantbench.report.tables import terminal_table
 
     records, not_run = state.records(), state.not_run_list()
     if not records and not not_run:
         return
-
+    append_step_summary(records, not_run)
     terminalreporter.section("quantbench")
     width, color = terminalreporter._tw.fullwidth, terminalreporter._tw.hasmarkup
     terminalreporter.write(terminal_table(records, not_run, width, color))

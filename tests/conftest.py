@@ -147,3 +147,4 @@ def _no_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("QUANTBENCH_DATA", str(tmp_path / "data"))
     monkeypatch.delenv("QUANTBENCH_DOWNLOAD", raising=False)
     monkeypatch.delenv("CI", raising=False)
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)

@@ -26,3 +26,10 @@ def test_run_ranks_the_blocks_below_its_table(quantbench, project):
 def test_run_without_blocks_prints_its_table_only(quantbench, project):
     _, out, _ = quantbench("run", "tiny/ptq_dynamic_int8")
     assert len(out.splitlines()) == 2
+
+
+def test_run_appends_its_results_to_the_page_of_a_ci_service(quantbench, project, monkeypatch):
+    place = project.root / "summary.md"
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(place))
+    quantbench("run", "tiny/ptq_dynamic_int8")
+    assert "| tiny/ptq_dynamic_int8 |" in place.read_text()

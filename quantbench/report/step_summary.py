@@ -1,0 +1,51 @@
+"""The results of a run where a CI service shows them: appended as Markdown to the file that it names."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from quantbench.records import NotRun, RunRecord
+from quantbench.report.sensitivity import sensitivity_markdown
+from quantbench.report.tables import markdown_table, provenance
+from quantbench.stats.verdicts import Outcome
+
+# Set by GitHub Actions to a file whose Markdown it shows on the page of the run.
+VARIABLE = "GITHUB_STEP_SUMMARY"
+
+
+def summary_markdown(records: Sequence[RunRecord], not_run: Sequence[NotRun]) -> str:
+    """Counts of verdicts, each verdict that is not PASS with what was measured, and all tables."""
+    verdicts = [(record.experiment, verdict) for record in records for verdict in record.verdicts]
+    counts = {outcome: sum(verdict.outcome == outcome for _, verdict in verdicts) for outcome in Outcome}
+    parts = ["## quantbench", ", ".join(f"{n} {outcome}" for outcome, n in counts.items() if n) or "nothing was judged"]
+    for outcome in (Outcome.FAIL, Outcome.INCONCLUSIVE):
+        parts += [
+            f"- **{outcome}** `{experiment}`: {verdict.quantity}: {_one_line(verdict.measured)}; required: "
+            f"{_one_line(verdict.requirement)}"
+            for experiment, verdict in verdicts
+            if verdict.outcome == outcome
+        ]
+    parts += [f"- not run: `{entry.experiment}`: {_one_line(entry.reason)}" for entry in not_run]
+    if records:
+        parts += [markdown_table(records), sensitivity_markdown(records), provenance(records)]
+    return "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
+
+
+def append_step_summary(records: Sequence[RunRecord], not_run: Sequence[NotRun]) -> None:
+    """Appends the summary to the service's file, if there is one; a file that cannot be written fails no run."""
+    place = os.environ.get(VARIABLE)
+    if not place or not (records or not_run):
+        return
+    try:
+        with Path(place).open("a", encoding="utf-8") as file:
+            file.write(summary_markdown(records, not_run))
+    except OSError as error:
+        print(f"${VARIABLE}: {place}: cannot be written ({error.strerror}); the summary is left out", file=sys.stderr)
+
+
+def _one_line(text: str) -> str:
+    """A list item ends with its line, and a bar or a backtick in it would be read as Markdown."""
+    return " ".join(text.split()).replace("|", "\\|").replace("`", "'")
