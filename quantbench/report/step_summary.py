@@ -9,7 +9,7 @@ from pathlib import Path
 
 from quantbench.records import NotRun, RunRecord
 from quantbench.report.sensitivity import sensitivity_markdown
-from quantbench.report.tables import markdown_table, provenance
+from quantbench.report.tables import markdown_table, not_run_lines, provenance
 from quantbench.stats.verdicts import Outcome
 
 # Set by GitHub Actions to a file whose Markdown it shows on the page of the run.
@@ -28,7 +28,7 @@ def summary_markdown(records: Sequence[RunRecord], not_run: Sequence[NotRun]) ->
             for experiment, verdict in verdicts
             if verdict.outcome == outcome
         ]
-    parts += [f"- not run: `{entry.experiment}`: {_one_line(entry.reason)}" for entry in not_run]
+    parts += [f"- {_one_line(line)}" for line in not_run_lines(not_run)]
     if records:
         parts += [markdown_table(records), sensitivity_markdown(records), provenance(records)]
     return "\n\n".join(part.strip("\n") for part in parts if part) + "\n"

@@ -69,9 +69,20 @@ def terminal_table(records: Sequence[RunRecord], not_run: Sequence[NotRun], widt
     console = Console(file=stream, width=max(width, needed), force_terminal=color, no_color=not color, highlight=False)
     if records:
         console.print(table)
-    for entry in not_run:
-        console.print(f"{entry.experiment}: not run: {entry.reason}", soft_wrap=True, markup=False)
+    for line in not_run_lines(not_run):
+        console.print(line, soft_wrap=True, markup=False)
     return stream.getvalue()
+
+
+def not_run_lines(not_run: Sequence[NotRun]) -> list[str]:
+    """One line per reason and workload: absent data is one fact, however many experiments wait for it."""
+    alike: dict[tuple[str, str], list[str]] = {}
+    for entry in not_run:
+        alike.setdefault((entry.experiment.partition("/")[0], entry.reason), []).append(entry.experiment)
+    return [
+        f"{ids[0]}: not run: {reason}" if len(ids) == 1 else f"{workload}: {len(ids)} experiments not run: {reason}"
+        for (workload, reason), ids in alike.items()
+    ]
 
 
 def plain_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -44,7 +44,7 @@ def test_the_table_and_where_its_figures_come_from_are_there(make_record):
 
 def test_what_was_not_run_is_said_with_its_reason():
     text = summary_markdown([], [NotRun(experiment="a/one", reason="no such folder. To get it: `git clone x`")])
-    assert "- not run: `a/one`: no such folder. To get it: 'git clone x'" in text
+    assert "- a/one: not run: no such folder. To get it: 'git clone x'" in text
     assert "nothing was judged" in text
 
 

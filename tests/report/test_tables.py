@@ -7,6 +7,7 @@ from quantbench.report.tables import (
     cells,
     markdown_rows,
     markdown_table,
+    not_run_lines,
     overall,
     plain_table,
     provenance,
@@ -107,3 +108,16 @@ def test_where_a_record_of_unknown_libraries_comes_from_is_told_all_the_same(mak
     record = make_record("w/a")
     record = record.model_copy(update={"environment": record.environment.model_copy(update={"versions": {}})})
     assert "torch (unknown), Python 3.12.1" in provenance([record])
+
+
+def test_absent_data_is_told_once_for_all_experiments_that_wait_for_it():
+    absent, other = "no such folder. To get it: git clone x", "no synthesizer"
+    lines = not_run_lines(
+        [NotRun(experiment=id_, reason=reason)
+         for id_, reason in (("a/one", absent), ("b/one", other), ("a/two", absent), ("b/two", absent))]
+    )  # fmt: skip
+    assert lines == [
+        f"a: 2 experiments not run: {absent}",
+        f"b/one: not run: {other}",
+        f"b/two: not run: {absent}",
+    ]
