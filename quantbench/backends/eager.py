@@ -124,6 +124,9 @@ class EagerBackend(Backend):
         return ao.prepare(prepared, inplace=True)
 
     def _qconfig(self, recipe: StaticInt8) -> ao.QConfig:
+        if recipe.full_range:
+            activation = ao.HistogramObserver.with_args(reduce_range=False)
+            return ao.QConfig(activation=activation, weight=ao.default_per_channel_weight_observer)
         if recipe.activation is None or recipe.weight is None:
             return ao.get_default_qconfig(self.engine)
         return ao.QConfig(activation=self._observer(recipe.activation), weight=self._observer(recipe.weight))

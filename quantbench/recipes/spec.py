@@ -49,12 +49,14 @@ class StaticInt8:
         weight: observer of weights.
         calibration_n: unaugmented training-side samples that the observers see.
         blocks: the model's blocks that are quantized, the rest staying fp32; None for the whole model.
+        full_range: activations use all 8 bits on every engine; with the processor's default observers only.
     """
 
     activation: ObserverSpec | None
     weight: ObserverSpec | None
     calibration_n: int
     blocks: tuple[str, ...] | None = None
+    full_range: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,9 +89,11 @@ Recipe = Fp32 | DynamicInt8 | StaticInt8 | QatInt8
 def describe(recipe: Recipe) -> dict[str, Any]:
     """The recipe as JSON (lists, no tuples): its kind and everything that decides its result."""
     described: dict[str, Any] = json.loads(json.dumps(asdict(recipe)))
-    # The whole model goes without saying, as in goldens that were accepted before parts could be named.
+    # The usual goes without saying, as in goldens that were accepted before anything else could be asked for.
     if described.get("blocks", ...) is None:
         del described["blocks"]
+    if described.get("full_range") is False:
+        del described["full_range"]
     return {"kind": type(recipe).__name__, **described}
 
 

@@ -29,3 +29,9 @@ def static_int8_per_channel(calibration_n: CalibrationN = DEFAULT_CALIBRATION_N)
 def static_int8_histogram(calibration_n: CalibrationN = DEFAULT_CALIBRATION_N) -> StaticInt8:
     """The processor's default qconfig: histogram observers that clip outliers of activations."""
     return StaticInt8(None, None, calibration_n)
+
+
+@RECIPES.register("static_int8_full_range")
+def static_int8_full_range(calibration_n: CalibrationN = DEFAULT_CALIBRATION_N) -> StaticInt8:
+    """As `static_int8_histogram`, with all 8 bits of activations: for processors with VNNI, others saturate."""
+    return StaticInt8(None, None, calibration_n, full_range=True)

@@ -110,11 +110,15 @@ def _blocks(record: RunRecord) -> tuple[str, ...] | None:
 def _part(records: Sequence[RunRecord], blocks: tuple[str, ...] | None) -> Part:
     def of(kind: str) -> RunRecord | None:
         matching = [r for r in records if r.recipe["kind"] == kind and _blocks(r) == blocks]
-        # Of recipes for the whole model only the default qconfig is comparable with the blocks.
-        return next((r for r in matching if kind == "QatInt8" or r.recipe.get("activation") is None), None)
+        return next((r for r in matching if kind == "QatInt8" or _is_default(r)), None)
 
     name = ALL if blocks is None else ", ".join(blocks) or NONE
     return Part(name, blocks, of("StaticInt8"), of("QatInt8"))
+
+
+def _is_default(record: RunRecord) -> bool:
+    """Of recipes for the whole model only the processor's default qconfig is comparable with the blocks."""
+    return record.recipe.get("activation") is None and not record.recipe.get("full_range")
 
 
 def difference_pp(better: Accuracy, worse: Accuracy) -> tuple[float, Interval]:

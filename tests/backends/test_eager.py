@@ -25,6 +25,8 @@ WEIGHTS = {
     ("static_int8_per_channel", "qnnpack"): (PER_CHANNEL, PER_CHANNEL),
     ("static_int8_histogram", "x86"): (PER_CHANNEL, PER_CHANNEL),
     ("static_int8_histogram", "qnnpack"): (PER_TENSOR, PER_TENSOR),
+    ("static_int8_full_range", "x86"): (PER_CHANNEL, PER_CHANNEL),
+    ("static_int8_full_range", "qnnpack"): (PER_CHANNEL, PER_CHANNEL),
     ("qat_int8", "x86"): (PER_CHANNEL, PER_CHANNEL),
     ("qat_int8", "qnnpack"): (PER_CHANNEL, PER_CHANNEL),
 }
@@ -147,6 +149,18 @@ def test_one_scale_per_tensor_is_its_largest_weight(model):
     weight = quantize(EagerBackend(HERE), model, "static_int8_per_tensor").model.fc.weight()
     assert weight.q_scale() == pytest.approx(model.fc.weight.abs().max().item() / 127.5, rel=1e-5)
     assert weight.q_zero_point() == 0
+
+
+@EVERY_ENGINE
+def test_the_full_range_is_used_on_every_engine_and_nothing_else_of_the_default_changes(model, engine):
+    full = quantize(EagerBackend(engine), model, "static_int8_full_range").observers
+    activations = {entry["activation"] for entry in full.values()}
+    assert activations == {"HistogramObserver(quint8, per_tensor_affine, 0..255)"}
+    if engine == "x86":
+        usual = quantize(EagerBackend(engine), model, "static_int8_histogram").observers
+        assert {layer: entry.get("weight") for layer, entry in full.items()} == {
+            layer: entry.get("weight") for layer, entry in usual.items()
+        }
 
 
 @pytest.mark.parametrize("engine", [on("x86")])

@@ -3,14 +3,15 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
 from quantbench.errors import ConfigError
-from quantbench.recipes.spec import DEFAULT_CALIBRATION_N, DynamicInt8, Fp32, QatInt8, StaticInt8, describe
+from quantbench.recipes.spec import DEFAULT_CALIBRATION_N, DynamicInt8, Fp32, QatInt8, describe
 from quantbench.registry import RECIPES
 
-STATIC = ("static_int8_per_tensor", "static_int8_per_channel", "static_int8_histogram")
+STATIC = ("static_int8_per_tensor", "static_int8_per_channel", "static_int8_histogram", "static_int8_full_range")
 EVERY_RECIPE = pytest.mark.parametrize("name", RECIPES.names())
 
 
@@ -34,7 +35,8 @@ def test_a_recipe_is_described_as_json_that_names_its_kind(name):
     assert json.loads(json.dumps(described, allow_nan=False)) == described
     assert described.pop("kind") == type(recipe).__name__
     # The whole model goes without saying.
-    assert set(described) == {name for name, value in vars(recipe).items() if (name, value) != ("blocks", None)}
+    usual = {("blocks", None), ("full_range", False)}
+    assert set(described) == {name for name, value in vars(recipe).items() if (name, value) not in usual}
 
 
 @EVERY_RECIPE
@@ -57,7 +59,7 @@ def test_recipes_import_no_torch():
 @pytest.mark.parametrize("name", STATIC)
 def test_static_recipes_calibrate_with_256_samples_unless_told(name):
     assert create(name).calibration_n == DEFAULT_CALIBRATION_N == 256
-    assert create(name, calibration_n=32) == StaticInt8(create(name).activation, create(name).weight, 32)
+    assert create(name, calibration_n=32) == replace(create(name), calibration_n=32)
 
 
 def test_weights_are_per_tensor_or_per_output_channel_and_activations_always_per_tensor():

@@ -220,3 +220,10 @@ def test_the_texts_hold_both_tables_of_every_workload(two_block_workloads):
     assert [line.strip("*") for line in markdown.splitlines() if line.startswith("**")] == titles
     for name in ("block1", "sum of the 4 blocks", "block2, block3, block4", "block3, block4"):
         assert text.count(f"\n{name} ") == markdown.count(f"\n| {name} |") == 2
+
+
+def test_a_full_range_model_is_not_taken_for_the_whole_of_its_blocks(make_block):
+    whole = make_block("m/ptq_static")
+    full = whole.model_copy(update={"experiment": "m/ptq_full", "recipe": {**whole.recipe, "full_range": True}})
+    (parts,) = sensitivities([make_block("m/ptq_block1", blocks=("block1",)), full, whole]).values()
+    assert parts[-1].ptq.experiment == "m/ptq_static"
