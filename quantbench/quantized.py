@@ -136,7 +136,7 @@ def train_qat(opened: OpenWorkload, experiment: Experiment, baseline: nn.Module,
     started = time.monotonic()
     with progress(f"training {experiment.id}") as show:
         history = train(prepared, opened.splits.train, config, state_file, show, freeze_at_the_end)
-    duration_s = round(time.monotonic() - started, 1)
+    duration_s = round(time.monotonic() - started, 3)
     evaluation = evaluate(backend.convert_trained(prepared).model, opened.splits.test)
     path = trained_path(opened, experiment)
     sha256 = baselines.save_weights(path, prepared.state_dict())

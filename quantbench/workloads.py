@@ -149,7 +149,7 @@ class OpenWorkload:
         evaluation = evaluate(model, self.splits.test)
         sha256 = baselines.save_weights(self.weights_path, model.state_dict())
         card = make_card(self, "fp32_baseline", training.model_dump(mode="json"), history, evaluation, sha256)
-        card = card.model_copy(update={"duration_s": round(duration_s, 1), "command": self.train_command})
+        card = card.model_copy(update={"duration_s": round(duration_s, 3), "command": self.train_command})
         baselines.save_card(self.weights_path, card)
         state_file.unlink(missing_ok=True)
         return card
