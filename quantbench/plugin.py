@@ -8,25 +8,19 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Generator, Iterator
-from contextlib import nullcontext
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from quantbench.plugin_state import State, one_line_errors
+from quantbench.plugin_state import GOLDEN_PROPERTY, STATE, VERDICT_PROPERTY, State, one_line_errors
 
 if TYPE_CHECKING:
     from quantbench.config import Experiment
-    from quantbench.measure.latency import InterleavedForwards
-    from quantbench.runner import Run
-    from quantbench.stats.verdicts import Verdict
 
-_STATE = pytest.StashKey[State]()
+pytest_plugins = ("quantbench.plugin_fixtures",)
 FIXTURE = "experiment_run"
-VERDICT_PROPERTY = "quantbench_verdict"
-GOLDEN_PROPERTY = "quantbench_golden"
 # Nothing was measured, so that records written earlier stay.
 NOTHING_RAN = (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.NO_TESTS_COLLECTED)
 
@@ -58,7 +52,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "gate(name): the claim is parametrized by the experiments that set this gate")
     config.addinivalue_line("markers", "ungated(name): the test is parametrized by those that do not set this gate")
     config.addinivalue_line("markers", "latency: measures time; never under parallel workers")
-    config.stash[_STATE] = State(config)
+    config.stash[STATE] = State(config)
     if (path := config.getoption("quantbench_json")) and not hasattr(config, "workerinput"):
         from quantbench.errors import ConfigError
         from quantbench.report.documents import check_place
@@ -80,7 +74,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     from quantbench.errors import QuantbenchError
 
-    state = metafunc.config.stash[_STATE]
+    state = metafunc.config.stash[STATE]
     experiments: list[Experiment] = []
     try:
         experiments = _claimed_experiments(state, metafunc.definition)
@@ -96,7 +90,7 @@ def _is_claim(node: pytest.Item) -> bool:
     """Whether a test asks for our fixture, directly or through an override of it, and not for a namesake."""
     info = getattr(node, "_fixtureinfo", None)
     for definition in reversed(info.name2fixturedefs.get(FIXTURE, ()) if info else ()):
-        if definition.func.__module__ == __name__:
+        if definition.func.__module__ == "quantbench.plugin_fixtures":
             return True
         if FIXTURE not in definition.argnames:
             return False
@@ -125,7 +119,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     claims = [item for item in items if _is_claim(item)]
     if not claims:
         return
-    state = config.stash[_STATE]
+    state = config.stash[STATE]
     if mistake := state.mistake or _refusal(config) or _orphans(state):
         if not hasattr(config, "workeroutput"):
             raise pytest.UsageError(mistake)
@@ -160,159 +154,6 @@ def _orphans(state: State) -> str | None:
     return f"orphan golden, claimed by no experiment in {state.folder('configs')}: {names}; remove it"
 
 
-@pytest.fixture
-def experiment_run(request: pytest.FixtureRequest) -> Run:
-    """The measurements of one experiment, shared by every claim about it."""
-    from quantbench.data.source import DOWNLOAD_VARIABLE
-    from quantbench.errors import DataMissingError
-
-    state = request.config.stash[_STATE]
-    real_data = request.config.getoption("real_data")
-    run = state.session.run(request.param)
-    # Making data and training take minutes: their progress belongs on the terminal, not into captured output.
-    terminal = request.config.pluginmanager.getplugin("capturemanager")
-    try:
-        with (
-            terminal.global_and_fixture_disabled() if terminal else nullcontext(),
-            pytest.MonkeyPatch.context() as environment,
-        ):
-            if real_data:
-                environment.setenv(DOWNLOAD_VARIABLE, "1")
-            run.opened.splits  # noqa: B018 — opened here, so that absent data is told apart from a failure
-            if state.session.settings.retrain:
-                run.artefact  # noqa: B018
-    except DataMissingError as error:
-        if real_data:
-            raise
-        state.not_run[run.experiment.id] = str(error)
-        request.node.user_properties.append(("quantbench_not_run", [run.experiment.id, str(error)]))
-        pytest.skip(f"not run: {error}")
-    return run
-
-
-@pytest.fixture
-def gate(request: pytest.FixtureRequest) -> str:
-    """The name of the gate that the test's `gate` marker gives."""
-    marker = request.node.get_closest_marker("gate")
-    if marker is None:
-        raise pytest.UsageError(f"{request.node.nodeid}: mark the test with @pytest.mark.gate('<name>')")
-    return str(marker.args[0])
-
-
-@pytest.fixture
-def forwards(experiment_run: Run) -> InterleavedForwards:
-    """What is timed. Apart from the timing, so that a model that fails here leaves no unused benchmark behind."""
-    return experiment_run.forwards()
-
-
-@pytest.fixture
-def timed_run(experiment_run: Run, forwards: InterleavedForwards, benchmark: Any) -> Run:
-    """The run with its forwards timed in interleaved rounds, the int8 one by pytest-benchmark."""
-    from quantbench.measure.latency import WARMUP_ROUNDS, quiet_process
-
-    config = experiment_run.experiment.workload.config.latency
-    with quiet_process(config.threads):
-        benchmark.pedantic(
-            forwards.int8,
-            setup=forwards.before,
-            teardown=forwards.after,
-            rounds=config.rounds,
-            warmup_rounds=WARMUP_ROUNDS,
-        )
-    # None under parallel workers and under --benchmark-disable: no figures, so no verdict.
-    if benchmark.stats is not None:
-        experiment_run.timings = forwards.timings(list(benchmark.stats.stats.data))
-        latency = experiment_run.latency
-        benchmark.extra_info.update(latency.model_dump() if latency else {})
-    return experiment_run
-
-
-@pytest.fixture
-def check_verdict(request: pytest.FixtureRequest, experiment_run: Run) -> Callable[[Verdict], None]:
-    """Turns a verdict into the test's outcome: FAIL fails, INCONCLUSIVE is shown and fails under --strict-verdicts."""
-    from quantbench.judging import explain
-    from quantbench.stats.verdicts import Outcome
-
-    def check(verdict: Verdict) -> None:
-        message = explain(experiment_run.experiment, verdict)
-        request.node.user_properties.append((VERDICT_PROPERTY, verdict.outcome.value))
-        request.node.user_properties.append((f"quantbench_{verdict.quantity}", verdict.measured))
-        if verdict.outcome is Outcome.FAIL:
-            pytest.fail(message, pytrace=False)
-        if verdict.outcome is Outcome.INCONCLUSIVE:
-            if request.config.getoption("strict_verdicts"):
-                pytest.fail(f"{message}\n  --strict-verdicts: inconclusive counts as failed", pytrace=False)
-            request.node.user_properties.append(("quantbench_message", message))
-
-    return check
-
-
-@pytest.fixture
-def check_gate(experiment_run: Run, gate: str, check_verdict: Callable[[Verdict], None]) -> Callable[[], None]:
-    """Measures what the test's gate is about, judges it and makes that the test's outcome."""
-
-    def check() -> None:
-        from quantbench.judging import judge_gate
-
-        check_verdict(judge_gate(experiment_run, gate))
-
-    return check
-
-
-@pytest.fixture
-def check_measured(experiment_run: Run, check_verdict: Callable[[Verdict], None]) -> Callable[[str], None]:
-    """Measures a quantity that the experiment sets no bound for, so that its record and the table are complete."""
-
-    def check(quantity: str) -> None:
-        from quantbench.judging import measure
-
-        if (verdict := measure(experiment_run, quantity)) is not None:
-            check_verdict(verdict)
-
-    return check
-
-
-@pytest.fixture
-def check_reload(experiment_run: Run, check_verdict: Callable[[Verdict], None]) -> Callable[[], None]:
-    """Loads the checkpoint in a fresh process and asks for the same bits."""
-
-    def check() -> None:
-        from quantbench.judging import judge_reload
-
-        verdict = judge_reload(experiment_run)
-        experiment_run.verdicts[verdict.quantity] = verdict
-        check_verdict(verdict)
-
-    return check
-
-
-@pytest.fixture
-def check_golden(request: pytest.FixtureRequest, experiment_run: Run, snapshot: Any) -> Callable[[], None]:
-    """Compares the checkpoint with its golden through syrupy; an update prints old → new."""
-    from quantbench.golden_extension import golden_extension
-    from quantbench.goldens import differences, read_golden, shortened
-    from quantbench.judging import explain, judge_golden
-
-    def check() -> None:
-        name, golden = experiment_run.golden_name, experiment_run.settings.golden
-        before, found = read_golden(golden, name), experiment_run.golden_document()
-        same = found == snapshot(name=name, extension_class=golden_extension(golden / "checkpoints"))
-        after = read_golden(golden, name)
-        verdict = judge_golden(experiment_run)
-        experiment_run.verdicts[verdict.quantity] = verdict
-        properties = request.node.user_properties
-        properties += [(VERDICT_PROPERTY, verdict.outcome.value), ("quantbench_checkpoint", verdict.measured)]
-        path = f"{golden / 'checkpoints' / name}.json"
-        if before is None and after is not None:
-            properties.append((GOLDEN_PROPERTY, f"{path}: accepted for the first time, {len(found['keys'])} keys"))
-        elif changed := differences(before, after):
-            properties.append((GOLDEN_PROPERTY, f"{path}: updated, old → new:\n{shortened(changed)}"))
-        if not same:
-            pytest.fail(explain(experiment_run.experiment, verdict), pytrace=False)
-
-    return check
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
     with one_line_errors(item, _is_claim(item)):
@@ -337,7 +178,7 @@ def pytest_report_teststatus(
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
     """Takes over what a parallel worker measured."""
-    state = node.config.stash[_STATE]
+    state = node.config.stash[STATE]
     output = getattr(node, "workeroutput", {})
     state.collected += [json.loads(record) for record in output.get("quantbench_records", [])]
     state.not_run.update(output.get("quantbench_not_run", {}))
@@ -345,7 +186,7 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    state = session.config.stash[_STATE]
+    state = session.config.stash[STATE]
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["quantbench_records"] = state.own_records()
         session.config.workeroutput["quantbench_not_run"] = state.not_run
@@ -360,7 +201,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    state = config.stash[_STATE]
+    state = config.stash[STATE]
     if state.mistake is not None and config.getoption("numprocesses", None):
         terminalreporter.write_line(f"ERROR: {state.mistake}", red=True)
     for text in _properties(terminalreporter, GOLDEN_PROPERTY):

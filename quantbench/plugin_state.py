@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from quantbench.runner import Session
 
 
+# Names of the properties of a test's report that carry what a run found, also from worker to controller.
+VERDICT_PROPERTY = "quantbench_verdict"
+GOLDEN_PROPERTY = "quantbench_golden"
 # Options whose default folder has another name.
 DEFAULT_FOLDERS = {"plots": "out"}
 
@@ -112,6 +115,9 @@ def _command(config: pytest.Config) -> str:
     """The command line as a user would type it again."""
     worker = getattr(config, "workerinput", None)
     return shlex.join(["pytest", *map(str, worker["mainargv"][1:] if worker else config.invocation_params.args)])
+
+
+STATE = pytest.StashKey[State]()
 
 
 @contextmanager

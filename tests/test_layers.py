@@ -19,7 +19,7 @@ LAYERS = (
     {"measure"},
     {"workloads", "quantized", "runner", "judging", "goldens", "golden_extension", "suite"},
     {"analysis"},
-    {"plugin", "plugin_state", "cli"},
+    {"plugin", "plugin_fixtures", "plugin_state", "cli"},
 )
 REPORT_MAY_IMPORT = {"records", "stats", "errors", "files", "registry", "config", "report"}
 REPORT_IS_IMPORTED_BY = {"plugin", "cli", "report"}

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import multiprocessing
-import sys
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +12,7 @@ from numpy.typing import NDArray
 
 from quantbench.errors import CheckpointError
 from quantbench.measure.checkpoint import Schema, describe_entry, read_checkpoint, schema_of
+from quantbench.measure.fresh import in_fresh_process
 from quantbench.measure.origin import kind_of, wrong_way
 from quantbench.recipes.spec import Recipe
 from quantbench.registry import BACKENDS, MODELS
@@ -124,18 +120,4 @@ def reload_in_fresh_process(job: ReloadJob) -> Reloaded:
     Raises:
         CheckpointError: the error of the fresh process, or its death.
     """
-    with ProcessPoolExecutor(max_workers=1, mp_context=_context()) as pool:
-        try:
-            return pool.submit(run, job).result()
-        except BrokenProcessPool:
-            raise CheckpointError(f"{job.checkpoint}: the fresh process that loaded it died without a word") from None
-
-
-@functools.cache
-def _context() -> multiprocessing.context.BaseContext:
-    """A server that has imported torch and nothing else, forked once per job: fresh, without seconds of import each."""
-    if sys.platform == "win32":
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["quantbench.measure.reload", "quantbench.backends.eager"])
-    return context
+    return in_fresh_process(run, job, died=f"{job.checkpoint}: the fresh process that loaded it died without a word")
