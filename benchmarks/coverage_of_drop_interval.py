@@ -5,16 +5,15 @@ interval wholly below the true drop is counted apart: by that error a gate passe
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
+from paired_tables import SAMPLE_COUNTS, Scenario, percent_of_trials, simulated_tables
 
 from quantbench.stats.intervals import two_sided_z
 from quantbench.stats.paired import PairedOutcomes, tango_interval
 
-SAMPLE_COUNTS = (500, 2_000, 10_000)
 FLIP_RATES = (0.002, 0.01, 0.05)
 TRUE_DROPS = (0.0, 0.002, 0.01)
 LEVEL = 0.95
@@ -26,21 +25,6 @@ SEED = 0
 ROUNDING = 1e-12
 
 Limits = tuple[float, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Scenario:
-    """A sample count, the share of samples that change, and the true drop, both as fractions."""
-
-    n: int
-    flip_rate: float
-    drop: float
-
-    @property
-    def probabilities(self) -> tuple[float, float, float]:
-        """Probability that a sample is lost, gained or unchanged."""
-        lost, gained = (self.flip_rate + self.drop) / 2.0, (self.flip_rate - self.drop) / 2.0
-        return lost, gained, 1.0 - self.flip_rate
 
 
 def tango(outcomes: PairedOutcomes) -> Limits:
@@ -82,30 +66,17 @@ def scenarios() -> list[Scenario]:
     ]
 
 
-def percent(share: float) -> str:
-    """Write a share of the trials and its simulation standard error, both in percent."""
-    return f"{100.0 * share:.2f} ± {100.0 * sqrt(share * (1.0 - share) / TRIALS):.2f}"
-
-
 def table_row(scenario: Scenario, rng: np.random.Generator) -> list[str]:
-    draws = rng.multinomial(scenario.n, scenario.probabilities, size=TRIALS)
-    # A few thousand different tables stand for all trials, so each interval is computed once.
-    tables, counts = np.unique(draws[:, :2], axis=0, return_counts=True)
+    tables, shares = simulated_tables(scenario, TRIALS, rng)
     outcomes = [PairedOutcomes(scenario.n, int(lost), int(gained)) for lost, gained in tables]
     coverages, below = [], []
     for method in METHODS.values():
         limits: NDArray[np.float64] = np.array([method(outcome) for outcome in outcomes])
         too_low = limits[:, 1] < scenario.drop - ROUNDING
         too_high = limits[:, 0] > scenario.drop + ROUNDING
-        coverages.append(percent(1.0 - float(counts @ (too_low | too_high)) / TRIALS))
-        below.append(percent(float(counts @ too_low) / TRIALS))
-    return [
-        f"{100.0 * scenario.drop:g}",
-        f"{100.0 * scenario.flip_rate:g}",
-        f"{scenario.n:,}",
-        *coverages,
-        *below,
-    ]
+        coverages.append(percent_of_trials(1.0 - float(shares @ (too_low | too_high)), TRIALS))
+        below.append(percent_of_trials(float(shares @ too_low), TRIALS))
+    return [*scenario.columns, *coverages, *below]
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from quantbench.stats.intervals import Interval
+from quantbench.stats.regression import Change
 
 
 class Outcome(StrEnum):
@@ -28,6 +29,7 @@ class Verdict:
         n: samples or rounds behind the estimate.
         measured: the estimate as text, with unit, interval and n.
         requirement: the bound as text.
+        change: what became of the quantity since it was accepted, of a verdict that asks that.
     """
 
     quantity: str
@@ -38,27 +40,66 @@ class Verdict:
     n: int
     measured: str
     requirement: str
+    change: Change | None = None
 
 
 def at_most(
-    quantity: str, estimate: float, interval: Interval | None, bound: float, n: int, measured: str, unit: str
+    quantity: str,
+    estimate: float,
+    interval: Interval | None,
+    bound: float,
+    n: int,
+    measured: str,
+    unit: str,
+    strict: Interval | None = None,
 ) -> Verdict:
     """Judges a quantity that must not exceed its bound: PASS only when its whole interval does not, FAIL only when all
-    of it does (a non-inferiority test with margin `bound`)."""
+    of it does (a non-inferiority test with margin `bound`).
+
+    Where many gates of a run share its false alarms (`multiplicity.Family`), a FAIL needs the wider interval `strict`
+    beyond the bound as well; a gate that would fail by its own interval only is INCONCLUSIVE.
+    """
     low, high = (interval.low, interval.high) if interval else (estimate, estimate)
-    outcome = Outcome.PASS if high <= bound else Outcome.FAIL if low > bound else Outcome.INCONCLUSIVE
+    exceeded = low > bound and (strict is None or strict.low > bound)
+    outcome = Outcome.PASS if high <= bound else Outcome.FAIL if exceeded else Outcome.INCONCLUSIVE
     return Verdict(quantity, outcome, estimate, interval, bound, n, measured, f"at most {bound:g}{unit}")
 
 
 def at_least(
-    quantity: str, estimate: float, interval: Interval | None, bound: float, n: int, measured: str, unit: str
+    quantity: str,
+    estimate: float,
+    interval: Interval | None,
+    bound: float,
+    n: int,
+    measured: str,
+    unit: str,
+    strict: Interval | None = None,
 ) -> Verdict:
-    """Judges a quantity that must reach its bound: PASS only when its whole interval does, FAIL only when none does."""
+    """Judges a quantity that must reach its bound: PASS only when its whole interval does, FAIL only when none does.
+
+    A FAIL needs the wider interval `strict` short of the bound as well, as in `at_most`.
+    """
     low, high = (interval.low, interval.high) if interval else (estimate, estimate)
-    outcome = Outcome.PASS if low >= bound else Outcome.FAIL if high < bound else Outcome.INCONCLUSIVE
+    missed = high < bound and (strict is None or strict.high < bound)
+    outcome = Outcome.PASS if low >= bound else Outcome.FAIL if missed else Outcome.INCONCLUSIVE
     return Verdict(quantity, outcome, estimate, interval, bound, n, measured, f"at least {bound:g}{unit}")
 
 
 def no_evidence(quantity: str, bound: float, reason: str) -> Verdict:
     """The verdict where nothing could be measured: never a pass, never a skip."""
     return Verdict(quantity, Outcome.INCONCLUSIVE, None, None, bound, 0, reason, f"bound {bound:g}")
+
+
+def of_change(
+    quantity: str,
+    change: Change,
+    estimate: float,
+    interval: Interval,
+    margin: float,
+    n: int,
+    measured: str,
+    requirement: str,
+) -> Verdict:
+    """The verdict on a change since acceptance: REGRESSED is a FAIL, IMPROVED and SAME are a PASS."""
+    outcome = {Change.REGRESSED: Outcome.FAIL, Change.INCONCLUSIVE: Outcome.INCONCLUSIVE}.get(change, Outcome.PASS)
+    return Verdict(quantity, outcome, estimate, interval, margin, n, measured, requirement, change)

@@ -9,7 +9,7 @@ from scipy.stats import binom
 
 from quantbench.errors import StatisticsError
 from quantbench.stats import ratios as ratios_module
-from quantbench.stats.ratios import median_ratio_interval
+from quantbench.stats.ratios import median_ratio_interval, order_statistic_interval
 
 RATIOS = st.lists(st.floats(min_value=0.1, max_value=10.0), min_size=5, max_size=60).map(np.array)
 
@@ -126,3 +126,28 @@ def test_too_few_resamples_for_the_level_are_refused_and_the_named_number_is_eno
 def test_a_level_in_percent_is_refused() -> None:
     with pytest.raises(StatisticsError, match="confidence level 99 is not strictly between 0 and 1"):
         median_ratio_interval(np.linspace(1.0, 2.0, 9), level=99)
+
+
+@pytest.mark.parametrize(
+    ("n", "level", "k"), [(8, 0.99, 1), (12, 0.99, 2), (20, 0.95, 6), (25, 0.95, 8), (40, 0.95, 14)]
+)
+def test_the_distribution_free_interval_ends_at_the_tabulated_order_statistics(n, level, k):
+    ratios = np.random.default_rng(0).permutation(np.arange(1.0, n + 1))
+    interval = order_statistic_interval(ratios, level)
+    assert (interval.low, interval.high) == (k, n + 1 - k)
+
+
+@pytest.mark.parametrize("n", [8, 13, 40, 81, 320])
+def test_the_distribution_free_interval_is_the_shortest_that_keeps_its_level(n):
+    k = int(order_statistic_interval(np.arange(1.0, n + 1), 0.99).low)
+    assert 1 - 2 * binom.cdf(k - 1, n, 0.5) >= 0.99 > 1 - 2 * binom.cdf(k, n, 0.5)
+
+
+def test_the_distribution_free_interval_of_too_few_ratios_is_their_range():
+    interval = order_statistic_interval(np.array([1.0, 5.0, 2.0, 4.0, 3.0]), 0.99)
+    assert (interval.low, interval.high) == (1.0, 5.0)
+
+
+def test_the_distribution_free_interval_refuses_a_ratio_that_is_not_positive():
+    with pytest.raises(StatisticsError, match="finite and positive"):
+        order_statistic_interval(np.array([1.0, 1.0, 1.0, 1.0, 0.0]))

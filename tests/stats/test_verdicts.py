@@ -66,6 +66,38 @@ def test_an_exact_quantity_that_is_nan_is_inconclusive():
     assert at_least("q", NAN, None, 1.0, 1, "m", "").outcome is Outcome.INCONCLUSIVE
 
 
+@pytest.mark.parametrize(
+    ("strict_low", "outcome"),
+    [(1.01, Outcome.FAIL), (1.0, Outcome.INCONCLUSIVE), (0.5, Outcome.INCONCLUSIVE), (NAN, Outcome.INCONCLUSIVE)],
+)
+def test_a_drop_fails_only_when_the_strict_interval_is_beyond_the_bound_too(strict_low, outcome):
+    strict = Interval(strict_low, 3.0, 0.99)
+    verdict = at_most("accuracy_drop_pp", 1.5, Interval(1.1, 1.9, 0.95), 1.0, 2000, "m", " pp", strict)
+    assert verdict.outcome is outcome
+    assert verdict.interval == Interval(1.1, 1.9, 0.95)
+
+
+@pytest.mark.parametrize(
+    ("strict_high", "outcome"),
+    [(1.19, Outcome.FAIL), (1.2, Outcome.INCONCLUSIVE), (1.5, Outcome.INCONCLUSIVE), (NAN, Outcome.INCONCLUSIVE)],
+)
+def test_a_speedup_fails_only_when_the_strict_interval_is_short_of_the_bound_too(strict_high, outcome):
+    strict = Interval(0.5, strict_high, 0.999)
+    verdict = at_least("speedup", 1.0, Interval(0.9, 1.1, 0.99), 1.2, 60, "m", "×", strict)
+    assert verdict.outcome is outcome
+    assert verdict.interval == Interval(0.9, 1.1, 0.99)
+
+
+def test_the_strict_interval_neither_prevents_a_pass_nor_makes_one_fail():
+    reaching_past = Interval(-9.0, 9.0, 0.999)
+    assert at_most("q", 0.5, Interval(0.0, 0.9, 0.95), 1.0, 1, "m", "", reaching_past).outcome is Outcome.PASS
+    assert at_least("q", 1.5, Interval(1.3, 1.7, 0.95), 1.2, 1, "m", "", reaching_past).outcome is Outcome.PASS
+    # Not wider, as it should be: the gate's own interval still has to agree.
+    beyond, short = Interval(1.5, 1.6, 0.999), Interval(0.5, 0.6, 0.999)
+    assert at_most("q", 1.2, Interval(0.9, 1.5, 0.95), 1.0, 1, "m", "", beyond).outcome is Outcome.INCONCLUSIVE
+    assert at_least("q", 1.0, Interval(0.9, 1.3, 0.95), 1.2, 1, "m", "", short).outcome is Outcome.INCONCLUSIVE
+
+
 def test_a_negative_bound_demands_an_improvement():
     assert drop(-3.0, -2.5, bound=-2.0).outcome is Outcome.PASS
     assert drop(-1.5, -1.0, bound=-2.0).outcome is Outcome.FAIL

@@ -1,0 +1,52 @@
+"""How often one may look at growing evidence without fooling oneself: a few planned looks that share the error."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from quantbench.errors import StatisticsError
+from quantbench.stats.intervals import check_level
+
+
+@dataclass(frozen=True)
+class Looks:
+    """Looks at a measurement after `first`, 2 · `first`, 4 · `first`, … rounds, planned before the first round.
+
+    Each look's interval has the level `1 − (1 − level) / count`, so that by Bonferroni's inequality all of them hold
+    the true value at once with probability `level`, however they depend on each other. Any rule for stopping at one
+    of them is therefore allowed: that the interval has decided, that time is up, or both.
+
+    Attributes:
+        first: rounds before the first look.
+        count: of looks.
+        level: of all of them together, as a fraction.
+
+    Raises:
+        StatisticsError: if there is no look, or the level is not between 0 and 1.
+
+    Source:
+        Group-sequential analysis as in C. Jennison and B. W. Turnbull, Group Sequential Methods (2000), chapter 2, with
+        equal shares of the error. Deviation: Bonferroni's shares instead of Pocock's constants, which assume normal
+        increments; it widens the interval a little and needs no assumption.
+    """
+
+    first: int
+    count: int
+    level: float
+
+    def __post_init__(self) -> None:
+        check_level(self.level)
+        if self.first < 1 or self.count < 1:
+            raise StatisticsError(
+                f"{self.count} looks from {self.first} rounds on: plan at least one look after at least one round"
+            )
+
+    @property
+    def level_of_each(self) -> float:
+        """Of the interval at one look."""
+        return 1.0 - (1.0 - self.level) / self.count
+
+    @property
+    def rounds(self) -> tuple[int, ...]:
+        """Rounds in total before each look."""
+        return tuple(self.first << i for i in range(self.count))

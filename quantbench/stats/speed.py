@@ -1,0 +1,78 @@
+"""What paired times say of a speed-up: its median with an interval that survives looking more than once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantbench.stats.intervals import Interval
+from quantbench.stats.ratios import median_ratio_interval, order_statistic_interval
+from quantbench.stats.regression import Change, change_of, ratio_interval
+from quantbench.stats.sequential import Looks
+
+# A model against itself may differ by this share before nothing that was timed beside it is believed.
+CONTROL_TOLERANCE = 0.02
+
+
+@dataclass(frozen=True)
+class Speedup:
+    """A median of paired ratios, without a unit; above 1 is faster.
+
+    Attributes:
+        estimate: the median.
+        interval: the bootstrap's, widened to the distribution-free one where that is wider; at the level of all planned
+            looks together.
+    """
+
+    estimate: float
+    interval: Interval
+
+    @classmethod
+    def of(cls, ratios: NDArray[np.float64], looks: Looks) -> Speedup:
+        """From the ratios so far, `[rounds]`, seen at one of the planned looks."""
+        resampled = median_ratio_interval(ratios, looks.level_of_each)
+        exact = order_statistic_interval(ratios, looks.level_of_each)
+        # The bootstrap of a median is up to twice as often wrong as it should be with a few dozen ratios.
+        low, high = min(resampled.low, exact.low), max(resampled.high, exact.high)
+        return cls(float(np.median(ratios)), Interval(low, high, looks.level))
+
+    @property
+    def strays(self) -> bool:
+        """Whether the ratio, of a model to itself, is surely further from 1 than a machine to be trusted allows."""
+        return self.interval.low > 1 + CONTROL_TOLERANCE or self.interval.high < 1 / (1 + CONTROL_TOLERANCE)
+
+
+def speed_loss(now: Speedup, accepted: Speedup) -> Interval:
+    """Share of an accepted speed-up that is lost: 0.1 where 3.6× is left of 4×; negative where it grew."""
+    ratio = ratio_interval(now.estimate, now.interval, accepted.estimate, accepted.interval)
+    return Interval(1.0 - ratio.high, 1.0 - ratio.low, ratio.level)
+
+
+@dataclass(frozen=True)
+class SpeedQuestions:
+    """What is asked of a speed-up; a measurement may stop when all of it is answered.
+
+    Attributes:
+        bound: it must reach, or None.
+        accepted: it is compared with, or None.
+        margin: share of the accepted speed-up that may be lost.
+        to_accept: whether it is to be accepted: as precise as was planned, since every later comparison inherits its
+            interval.
+    """
+
+    bound: float | None = None
+    accepted: Speedup | None = None
+    margin: float = 0.0
+    to_accept: bool = False
+
+    def answered(self, now: Speedup) -> bool:
+        """Whether no bound lies inside the interval; so also where nothing is asked."""
+        if self.to_accept:
+            return False
+        if self.bound is not None and now.interval.low < self.bound <= now.interval.high:
+            return False
+        if self.accepted is None:
+            return True
+        return change_of(speed_loss(now, self.accepted), self.margin) is not Change.INCONCLUSIVE
