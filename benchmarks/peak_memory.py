@@ -1,0 +1,86 @@
+"""How steady peak memory is, and what it would be if measured otherwise: `python benchmarks/peak_memory.py` (5 min).
+
+Each figure is of a process of its own, forked from a server that has imported torch, as in the suite, or started anew.
+As in the suite, the model was loaded, run and freed there before; or, `cold`, the first forward is what is measured.
+"""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import statistics
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import torch
+
+from quantbench.config import load_experiments, select
+from quantbench.measure import fresh, memory
+from quantbench.measure.allocator import return_freed_memory
+from quantbench.measure.residency import reset_peak, resident, settled
+from quantbench.quantized import reload_job
+from quantbench.runner import Session, Settings
+
+IDS = ("cifar_cnn_shapes/ptq_static_int8_per_channel", "m5_spoken_words/ptq_static")
+PROCESSES = {"forked": 20, "started anew": 10}
+MIB = 1 << 20
+
+
+def cold(job: memory.MemoryJob) -> int:
+    """Peak of the first forward of a process, in bytes above what was resident before its model was loaded."""
+    return_freed_memory()
+    gc.freeze()
+    torch.set_num_threads(job.threads)
+    before = settled()
+    reset_peak()
+    model = memory.load(job.model)
+    settled()
+    reset_peak()
+    with torch.inference_mode():
+        model(torch.from_numpy(job.inputs))
+    return resident().peak - before.now
+
+
+def warm(job: memory.MemoryJob) -> int:
+    """As the suite measures it."""
+    return memory.run(job).forward_bytes
+
+
+def figures(job: memory.MemoryJob, kind: str) -> list[list[int]]:
+    """Ascending bytes of as many processes, warm and cold."""
+    context = fresh._context() if kind == "forked" else multiprocessing.get_context("spawn")
+    found = []
+    for work in (warm, cold):
+        each = []
+        for _ in range(PROCESSES[kind]):
+            with ProcessPoolExecutor(1, mp_context=context) as pool:
+                each.append(pool.submit(work, job).result())
+        found.append(sorted(each))
+    return found
+
+
+def main() -> None:
+    """Prints a row per model and kind of process."""
+    print(f"Peaks in MiB: median (smallest to largest); torch {torch.__version__}, {sys.platform}\n")
+    print("| model | process | n each | as measured | cold |")
+    print("| --- | --- | ---: | ---: | ---: |", flush=True)
+    session = Session(Settings(Path("golden")))
+    for id_ in IDS:
+        run = session.run(select(load_experiments(Path("configs")), id_)[0])
+        workload = run.opened.workload
+        name, params, where = workload.config.model.name, run.opened.model_params(), workload.where("model")
+        fp32 = memory.FloatJob(name, params, where, run.opened.weights_path)
+        int8 = reload_job(run.opened, run.experiment, run.artefact.path, run.engine)
+        for label, model in ((f"{workload.name} fp32", fp32), (id_, int8)):
+            job = memory.MemoryJob(model, run.baseline.latency_batch.numpy(), workload.config.latency.threads)
+            for kind, n in PROCESSES.items():
+                cells = [
+                    f"{statistics.median_low(each) / MIB:.2f} ({each[0] / MIB:.2f} to {each[-1] / MIB:.2f})"
+                    for each in figures(job, kind)
+                ]
+                print(f"| {label} | {kind} | {n} | {' | '.join(cells)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,184 @@
+"""Peak resident memory of one forward, measured where nothing else has left a trace: in fresh processes.
+
+What is counted is what the model needs at once: its weights as loaded and packed, and every activation and scratch
+buffer alive at the peak of one forward, as the kernel counts resident pages (`VmHWM` of proc(5)). Not counted are the
+interpreter, the libraries with their code, and the input batch, all of which are resident before.
+
+Two things make the figure one of the model and not of the process. The same model is loaded, run and freed once before:
+otherwise the library code that a first forward faults in counts as the model's, more than the model itself, and how
+much that is depends on how the process was made. And the C library gives freed memory back at once, so that what it
+would keep for later does not count.
+"""
+
+from __future__ import annotations
+
+import gc
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from quantbench import baselines
+from quantbench.errors import CheckpointError, MeasurementError
+from quantbench.measure.allocator import return_freed_memory
+from quantbench.measure.fresh import in_fresh_process
+from quantbench.measure.reload import ReloadJob, load_quantized
+from quantbench.measure.residency import RESOLUTION_BYTES, check_instrument, reset_peak, resident, settled
+from quantbench.records import Memory
+from quantbench.registry import MODELS
+from quantbench.upstream import silenced
+
+# Fresh processes per model: a figure moves by some 100 KiB from one to the next, since the kernel counts pages loosely.
+PROCESSES = 3
+
+
+@dataclass(frozen=True)
+class FloatJob:
+    """The fp32 model as a fresh process makes it: structure from its factory, weights from the baseline's file.
+
+    Attributes:
+        model: registered name.
+        params: of the model's factory.
+        where: place of the model in the configuration, for messages.
+        checkpoint: safetensors file.
+    """
+
+    model: str
+    params: dict[str, Any]
+    where: str
+    checkpoint: Path
+
+
+@dataclass(frozen=True)
+class MemoryJob:
+    """One measurement.
+
+    Attributes:
+        model: how it is loaded.
+        inputs: `[n, channels, …]` float32, the batch of the forward.
+        threads: intra-operator threads.
+    """
+
+    model: FloatJob | ReloadJob
+    inputs: NDArray[np.float32]
+    threads: int
+
+
+@dataclass(frozen=True)
+class Peak:
+    """What one fresh process found, in bytes.
+
+    Attributes:
+        forward_bytes: peak of the forward, weights included, above what was resident before the model was loaded.
+        load_bytes: peak while the model was built and filled from its file, above the same.
+        total_bytes: peak of the whole process in the forward.
+    """
+
+    forward_bytes: int
+    load_bytes: int
+    total_bytes: int
+
+
+@dataclass(frozen=True)
+class Peaks:
+    """The same of several fresh processes."""
+
+    each: tuple[Peak, ...]
+
+    def median(self, part: str = "forward_bytes") -> int:
+        """Of an attribute of `Peak`; a value that was measured, never a mean of two."""
+        values: list[int] = [getattr(peak, part) for peak in self.each]
+        return statistics.median_low(values)
+
+    @property
+    def forwards(self) -> list[int]:
+        """Peak of the forward in each process, bytes, ascending."""
+        return sorted(peak.forward_bytes for peak in self.each)
+
+
+def peak_memory(job: MemoryJob) -> Peaks:
+    """Loads the model from its file and runs one forward, in `PROCESSES` fresh processes, one after the other.
+
+    Raises:
+        MeasurementError: if this system cannot say what is resident, or ran short of memory meanwhile.
+        CheckpointError: if the file cannot be loaded, the model cannot run, or a process died.
+    """
+    died = (
+        f"{job.model.checkpoint}: the fresh process that measured its memory died without a word; if the system ended "
+        "it for want of memory, lower workload.latency.batch_size"
+    )
+    return Peaks(tuple(in_fresh_process(run, job, died) for _ in range(PROCESSES)))
+
+
+def run(job: MemoryJob) -> Peak:
+    """The fresh process's work."""
+    if not return_freed_memory():
+        raise MeasurementError("peak memory: this system's C library cannot be told to give freed memory back")
+    # What the imports made need not be looked through at each collection.
+    gc.freeze()
+    torch.set_num_threads(job.threads)
+    inputs = torch.from_numpy(job.inputs)
+    _forward(job, load(job.model), inputs)
+    check_instrument()
+    before = settled()
+    reset_peak()
+    model = load(job.model)
+    loaded = resident()
+    settled()
+    reset_peak()
+    _forward(job, model, inputs)
+    after = resident()
+    if after.swapped > before.swapped:
+        raise MeasurementError("peak memory: the system ran short of memory meanwhile and swapped some of it out")
+    return Peak(after.peak - before.now, loaded.peak - before.now, after.peak)
+
+
+def load(job: FloatJob | ReloadJob) -> torch.nn.Module:
+    """The model from its file, in eval mode."""
+    if isinstance(job, ReloadJob):
+        return load_quantized(job)[0]
+    with silenced():
+        model: torch.nn.Module = MODELS.create(job.model, job.where, job.params).eval()
+    model.load_state_dict(baselines.read_safetensors(job.checkpoint))
+    return model
+
+
+def _forward(job: MemoryJob, model: torch.nn.Module, inputs: torch.Tensor) -> None:
+    try:
+        with torch.inference_mode():
+            model(inputs)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise CheckpointError(f"{job.model.checkpoint}: the model loaded from it cannot run: {reason}") from None
+
+
+def compared(fp32: Peaks, quantized: Peaks, batch_size: int, threads: int) -> Memory:
+    """Both models' peaks with their ratio, which is None where a peak is below what counting pages resolves.
+
+    Args:
+        fp32: of the baseline.
+        quantized: of the quantized model.
+        batch_size: samples in the forward.
+        threads: intra-operator threads.
+    """
+    before, after = fp32.forwards, quantized.forwards
+    resolved = min(before[0], after[0]) >= RESOLUTION_BYTES
+    return Memory(
+        batch_size=batch_size,
+        threads=threads,
+        processes=len(after),
+        fp32_bytes=fp32.median(),
+        quantized_bytes=quantized.median(),
+        ratio=fp32.median() / quantized.median() if resolved else None,
+        ratio_range=(before[0] / after[-1], before[-1] / after[0]) if resolved else None,
+        fp32_each_bytes=before,
+        quantized_each_bytes=after,
+        fp32_load_bytes=fp32.median("load_bytes"),
+        quantized_load_bytes=quantized.median("load_bytes"),
+        fp32_total_bytes=fp32.median("total_bytes"),
+        quantized_total_bytes=quantized.median("total_bytes"),
+    )
