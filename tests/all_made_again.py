@@ -1,0 +1,49 @@
+"""What a fresh interpreter makes of a project: `python all_made_again.py FOLDER THREADS forwards|backwards`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+from quantbench.config import Experiment, find_workload, load_experiments, select, with_recipe
+from quantbench.files import sha256_of_file
+from quantbench.quantized import trained_path
+from quantbench.registry import RECIPES
+from quantbench.runner import Session, Settings
+from quantbench.workloads import OpenWorkload
+
+
+def experiments(configs: Path) -> list[Experiment]:
+    """Those of the configuration, and one of each recipe that it leaves out."""
+    workload, known = find_workload("tiny", configs), load_experiments(configs)
+    rest = set(RECIPES.names()) - {experiment.config.recipe.name for experiment in known}
+    blocks = {name: {"blocks": ["features"]} for name in rest if name.endswith("_blocks")}
+    made_up = [with_recipe(workload, name, blocks.get(name, {"calibration_n": 32})) for name in sorted(rest)]
+    return [*known, *(experiment for experiment in made_up if not experiment.name.startswith("qat"))]
+
+
+def main() -> None:
+    """Trains the baseline and QAT, quantizes, and prints the hash of every file as JSON."""
+    folder, threads, order = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    torch.set_num_threads(threads)
+    configs, golden = folder / "configs", folder / "trained again"
+    opened = OpenWorkload(find_workload("tiny", configs), golden)
+    opened.train_baseline()
+    made = {"training": sha256_of_file(opened.weights_path)}
+    qat = select(load_experiments(configs), "tiny/qat_int8")[0]
+    Session(Settings(golden, retrain=True)).run(qat).artefact  # noqa: B018 — trains
+    made["QAT"] = sha256_of_file(trained_path(opened, qat))
+    session = Session(Settings(golden))
+    for experiment in experiments(configs)[:: 1 if order == "forwards" else -1]:
+        run = session.run(experiment)
+        name = f"{experiment.name} by {experiment.config.recipe.name}"
+        made[name] = sha256_of_file(run.artefact.path)
+        made[f"{name}: predictions"] = run.accuracy.quantized_correct
+    print(json.dumps(made))
+
+
+if __name__ == "__main__":
+    main()
