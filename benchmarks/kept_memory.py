@@ -15,14 +15,13 @@ import numpy as np
 WORKLOAD = "cifar_cnn_shapes"
 EXPERIMENTS = ("ptq_static_int8_per_channel", "ptq_static_int8_histogram")
 REPEATS = 3
-ROUNDS = 40
 
 
 def measure(keep: bool) -> None:
     """Prints one row per measurement."""
     from quantbench import runner
     from quantbench.config import load_experiments, select
-    from quantbench.measure.latency import quiet_process, time_rounds
+    from quantbench.stats.speed import SpeedQuestions
 
     if not keep:
         # The suite's sessions always keep memory; here the C library is never told.
@@ -31,11 +30,8 @@ def measure(keep: bool) -> None:
     for _ in range(REPEATS):
         for name in EXPERIMENTS:
             run = session.run(select(load_experiments(Path("configs")), f"{WORKLOAD}/{name}")[0])
-            forwards = run.forwards()
-            with quiet_process(1):
-                run.timings = time_rounds(forwards, ROUNDS)
-            latency = run.latency
-            if latency is not None:
+            run.time_forwards(SpeedQuestions())
+            if (latency := run.latency) is not None:
                 ms = (
                     1000 * float(np.median(times)) for times in (latency.fp32_s, latency.fp32_fastest_s, latency.int8_s)
                 )

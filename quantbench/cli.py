@@ -128,17 +128,20 @@ def run(
     from quantbench.report.tables import terminal_table
     from quantbench.runner import Session, Settings
     from quantbench.stats.verdicts import Outcome
-    from quantbench.suite import run_suite
+    from quantbench.suite import family_of, run_suite
 
     _allow_download(real_data)
     if json:
         check_place(json)
     selected = select(load_experiments(configs), experiment)
-    result = run_suite(Session(Settings(golden, engine)), selected, shlex.join(["quantbench", *sys.argv[1:]]))
+    settings = Settings(golden, engine, family=family_of(selected))
+    result = run_suite(Session(settings), selected, shlex.join(["quantbench", *sys.argv[1:]]))
     print(terminal_table(result.records, result.not_run, _width(), sys.stdout.isatty()), end="")
+    for sentence in result.sentences:
+        print(sentence)
     if text := sensitivity_text(result.records):
         print(f"\n{text}", end="")
-    append_step_summary(result.records, result.not_run)
+    append_step_summary(result.records, result.not_run, result.sentences)
     for text in result.told:
         print(text, file=sys.stderr)
     if json:

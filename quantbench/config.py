@@ -79,12 +79,29 @@ class LatencyConfig(_Strict):
     Attributes:
         batch_size: samples in one timed forward.
         threads: intra-operator threads, pinned for the measurement.
-        rounds: interleaved fp32/int8 pairs.
+        rounds: interleaved fp32/int8 pairs before the first look at them.
+        looks: planned; each needs twice the rounds of the one before, and is taken only if that one did not decide.
+        budget_s: seconds after which no further look is begun; the first is always reached.
     """
 
     batch_size: PositiveInt = 32
     threads: PositiveInt = 1
-    rounds: Annotated[int, Field(ge=10, le=10_000, strict=True)] = 40
+    # With fewer than 12 pairs even their whole range is no interval for their median at the level of six looks.
+    rounds: Annotated[int, Field(ge=12, le=10_000, strict=True)] = 40
+    looks: Annotated[int, Field(ge=1, le=6, strict=True)] = 4
+    budget_s: Annotated[float, Field(gt=0)] = 6.0
+
+
+class RegressionConfig(_Strict):
+    """How much worse than what was accepted an experiment may be.
+
+    Attributes:
+        accuracy_pp: accuracy lost on the same samples, percentage points.
+        speedup: share of the accepted speed-up that is lost: 0.1 where 3.6× is left of 4×.
+    """
+
+    accuracy_pp: Annotated[float, Field(ge=0, le=100)] = 0.5
+    speedup: Annotated[float, Field(ge=0, lt=1)] = 0.1
 
 
 class WorkloadConfig(_Strict):
@@ -102,6 +119,7 @@ class WorkloadConfig(_Strict):
     data_note: str = ""
     training: TrainingConfig | None = None
     latency: LatencyConfig = LatencyConfig()
+    regression: RegressionConfig = RegressionConfig()
 
 
 class Gates(_Strict):
@@ -114,6 +132,7 @@ class Gates(_Strict):
         size_ratio: smallest accepted fp32 bytes / int8 bytes of the saved files.
         speedup: smallest accepted median of fp32 time / int8 time over interleaved pairs.
         int8_share: smallest accepted share of multiply-accumulates that ran as int8 kernels.
+        memory_ratio: smallest accepted fp32 bytes / int8 bytes at the peak of one forward.
         card_drift_pp: for the baseline: largest accepted distance of its accuracy from its card's, percentage points.
     """
 
@@ -122,6 +141,7 @@ class Gates(_Strict):
     size_ratio: Annotated[float, Field(gt=0)] | None = None
     speedup: Annotated[float, Field(gt=0)] | None = None
     int8_share: Annotated[float, Field(ge=0, le=1)] | None = None
+    memory_ratio: Annotated[float, Field(gt=0)] | None = None
     card_drift_pp: Annotated[float, Field(ge=0)] | None = None
 
 
@@ -327,6 +347,7 @@ _KEYS: dict[str, type[BaseModel]] = {
     "workload": WorkloadConfig,
     "workload.training": TrainingConfig,
     "workload.latency": LatencyConfig,
+    "workload.regression": RegressionConfig,
     "gates": Gates,
 }
 

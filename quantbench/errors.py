@@ -25,6 +25,10 @@ class CheckpointError(QuantbenchError):
     """A checkpoint file cannot be read safely or does not fit the model."""
 
 
+class GoldenError(QuantbenchError):
+    """An accepted result is damaged, was edited by hand, or may not be replaced."""
+
+
 class QuantizationError(QuantbenchError):
     """A model cannot be prepared, calibrated or converted as the recipe asks."""
 

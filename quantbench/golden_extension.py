@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from functools import cache
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,19 @@ from syrupy.data import SnapshotCollection, SnapshotCollections
 from syrupy.extensions.base import AbstractSyrupyExtension
 from syrupy.extensions.json import JSONSnapshotExtension
 
-from quantbench.files import write_text
+from quantbench.goldens import without_history
 
 
-@cache
-def golden_extension(folder: Path) -> type[JSONSnapshotExtension]:
-    """An extension that keeps the snapshot named `<id>` in `<folder>/<id>.json`."""
+def golden_extension(
+    folder: Path, accept: Callable[[Path, dict[str, Any]], None] | None = None
+) -> type[JSONSnapshotExtension]:
+    """An extension that reads the snapshot named `<id>` from `<folder>/<id>.json`, below the history of acceptances.
+
+    Args:
+        folder: of all goldens.
+        accept: is given the file and the content that an update would write, since only the end of the session knows
+            whether the machine allowed anything to be accepted.
+    """
 
     class GoldenExtension(JSONSnapshotExtension):
         @classmethod
@@ -39,11 +46,12 @@ def golden_extension(folder: Path) -> type[JSONSnapshotExtension]:
 
         @classmethod
         def write_snapshot_collection(cls, *, snapshot_collection: SnapshotCollection, **_: Any) -> None:
-            write_text(Path(snapshot_collection.location), str(next(iter(snapshot_collection)).data))
+            if accept is not None:
+                accept(Path(snapshot_collection.location), json.loads(str(next(iter(snapshot_collection)).data)))
 
         def matches(self, *, serialized_data: Any, snapshot_data: Any) -> bool:
             # By content, as the messages tell it: line ends and indentation of a file are no part of what was accepted.
-            return bool(json.loads(serialized_data) == json.loads(snapshot_data))
+            return bool(json.loads(serialized_data) == without_history(json.loads(snapshot_data)))
 
         def discover_snapshots(self, **_: Any) -> SnapshotCollections:
             # syrupy calls goldens unused, and deletes them on update, whenever -k or -m left their test out; the

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from pathlib import Path
 from typing import Any
 
 from quantbench.config import Experiment
-from quantbench.errors import CheckpointError
+from quantbench.errors import CheckpointError, GoldenError
+from quantbench.files import write_json
 
 # The engine whose goldens carry no suffix; other engines choose other observers and so have goldens of their own.
 DEFAULT_ENGINE = "x86"
@@ -27,18 +29,55 @@ def read_golden(golden: Path, name: str) -> dict[str, Any] | None:
     Raises:
         CheckpointError: if the file is not JSON.
     """
-    path = golden / "checkpoints" / f"{name}.json"
+    return read_document(golden / "checkpoints" / f"{name}.json")
+
+
+def read_document(path: Path) -> dict[str, Any] | None:
+    """The same by its file.
+
+    Raises:
+        CheckpointError: if the file is not JSON.
+    """
     if not path.is_file():
         return None
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise CheckpointError(f"{path}: nested too deeply; restore it from version control") from None
     except ValueError as error:
         raise CheckpointError(f"{path}: not valid JSON ({error}); restore it from version control") from None
     if not isinstance(content, dict):
         raise CheckpointError(
             f"{path}: holds a {type(content).__name__}, not a checkpoint's description; restore it from version control"
         )
-    return content
+    return dict(without_history(content))
+
+
+def write_document(path: Path, document: dict[str, Any], reason: str) -> None:
+    """Writes an accepted checkpoint description below the history of its acceptances, whole or not at all.
+
+    Raises:
+        GoldenError: if it cannot be written; what was there stays.
+    """
+    entry = {"date": str(datetime.date.today()), "reason": reason}
+    try:
+        write_json(path, {**document, "history": [*read_history(path), entry]})
+    except OSError as error:
+        raise GoldenError(f"{path}: cannot be written ({error.strerror}); what was accepted stays as it was") from None
+
+
+def read_history(path: Path) -> list[Any]:
+    """When and why a golden was accepted, oldest first; empty where there is none."""
+    try:
+        history = json.loads(path.read_text(encoding="utf-8"))["history"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    return history if isinstance(history, list) else []
+
+
+def without_history(content: Any) -> Any:
+    """What was accepted, without when and why."""
+    return {key: value for key, value in content.items() if key != "history"} if isinstance(content, dict) else content
 
 
 def differences(old: Any, new: Any) -> list[str]:
@@ -57,14 +96,18 @@ def shortened(lines: list[str]) -> str:
     return "\n".join(f"    {line}" for line in lines[:SHOWN_LINES] + more)
 
 
+def golden_files(folder: Path) -> list[tuple[str, Path]]:
+    """Every golden below a folder with the id of its experiment; checkpoints may be for any engine."""
+    found = [(path.relative_to(folder).with_suffix("").as_posix(), path) for path in sorted(folder.rglob("*.json"))]
+    is_by_engine = folder.name == "checkpoints"
+    return [(name.partition("@")[0] if is_by_engine else name, path) for name, path in found]
+
+
 def orphans(golden: Path, experiments: list[Experiment]) -> list[Path]:
-    """Checkpoint goldens that no configured experiment claims, whichever engine they are for."""
-    folder = golden / "checkpoints"
+    """Goldens that no configured experiment claims: checkpoints and results."""
     known = {experiment.id for experiment in experiments}
     return [
-        path
-        for path in sorted(folder.rglob("*.json"))
-        if path.relative_to(folder).with_suffix("").as_posix().partition("@")[0] not in known
+        path for folder in ("checkpoints", "results") for id_, path in golden_files(golden / folder) if id_ not in known
     ]
 
 

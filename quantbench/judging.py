@@ -7,17 +7,20 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
+from quantbench.accepted import accept_command
 from quantbench.baselines import load_card
 from quantbench.config import Experiment
+from quantbench.errors import MeasurementError
 from quantbench.goldens import differences, read_golden, shortened
-from quantbench.measure.latency import quiet_process, time_rounds
-from quantbench.runner import LATENCY_LEVEL, Run
+from quantbench.judging_latency import SPEEDUP_VS_ACCEPTED, judge_latency, judge_speedup_vs_accepted, questions_of
+from quantbench.judging_memory import judge_memory
+from quantbench.judging_regression import ACCURACY_VS_ACCEPTED, judge_accuracy_vs_accepted
+from quantbench.repetition import differences as differences_of_bits
+from quantbench.runner import Run
 from quantbench.stats.intervals import Interval
-from quantbench.stats.paired import PairedOutcomes, samples_to_decide
+from quantbench.stats.paired import PairedOutcomes, samples_to_decide, tango_interval
 from quantbench.stats.verdicts import Outcome, Verdict, at_least, at_most, no_evidence
 from quantbench.workloads import changed_splits
-
-NOT_TIMED = "nothing was timed (parallel workers, or --benchmark-disable)"
 
 
 def judge_accuracy(run: Run, bound: float, gate: str = "accuracy_drop_pp") -> Verdict:
@@ -28,10 +31,13 @@ def judge_accuracy(run: Run, bound: float, gate: str = "accuracy_drop_pp") -> Ve
         f"{a.drop_pp:.2f} pp [{low:.2f}, {high:.2f}] ({100 * a.fp32:.2f} % → {100 * a.quantized:.2f} %, n={a.n:,}: "
         f"{a.lost} lost, {a.gained} gained)"
     )
-    verdict = at_most(gate, a.drop_pp, Interval(low, high, a.level), bound, a.n, measured, " pp")
+    outcomes, level = PairedOutcomes(a.n, a.lost, a.gained), run.settings.family.level(a.level)
+    wider = tango_interval(outcomes, level)
+    strict = Interval(100 * wider.low, 100 * wider.high, level)
+    verdict = at_most(gate, a.drop_pp, Interval(low, high, a.level), bound, a.n, measured, " pp", strict)
     if verdict.outcome is not Outcome.INCONCLUSIVE:
         return verdict
-    needed = samples_to_decide(PairedOutcomes(a.n, a.lost, a.gained), bound / 100, a.level)
+    needed = samples_to_decide(outcomes, bound / 100, level if low > bound else a.level)
     how_many = "no number of samples" if needed is None else f"about {needed:,} samples"
     return replace(verdict, measured=f"{measured}; {how_many} changing at these rates would decide")
 
@@ -53,22 +59,6 @@ def judge_coverage(run: Run, bound: float) -> Verdict:
     return at_least("int8_share", c.int8_share, None, bound, 1, measured, "")
 
 
-def judge_latency(run: Run, bound: float) -> Verdict:
-    """The median of paired ratios, by its bootstrap interval."""
-    latency = run.latency
-    if latency is None:
-        return no_evidence("speedup", bound, NOT_TIMED)
-    low, high = latency.speedup_interval
-    best_low, best_high = latency.speedup_over_fastest_interval
-    measured = (
-        f"{latency.speedup:.3f}× [{low:.3f}, {high:.3f}] at {100 * LATENCY_LEVEL:.0f} % over {latency.rounds} rounds, "
-        f"batch {latency.batch_size}, {latency.threads} thread(s); over the fastest fp32 ({latency.fastest_form}) "
-        f"{latency.speedup_over_fastest:.3f}× [{best_low:.3f}, {best_high:.3f}]"
-    )
-    interval = Interval(low, high, latency.level)
-    return at_least("speedup", latency.speedup, interval, bound, latency.rounds, measured, "×")
-
-
 def judge_card(run: Run, bound: float) -> Verdict:
     """The distance between the accuracy measured here and the one on the baseline's card, on the same samples."""
     # First, since it refuses weights that were made for other data.
@@ -82,7 +72,7 @@ def judge_card(run: Run, bound: float) -> Verdict:
 
 
 # What is measured of every experiment, gated or not; named as in its record.
-QUANTITIES = ("accuracy", "size", "coverage", "latency")
+QUANTITIES = ("accuracy", "size", "memory", "coverage", "latency")
 
 
 def measure(run: Run, quantity: str) -> Verdict | None:
@@ -91,9 +81,13 @@ def measure(run: Run, quantity: str) -> Verdict | None:
     Returns:
         None, or INCONCLUSIVE if there is nothing to show.
     """
-    if getattr(run, quantity) is not None:
-        return None
-    return Verdict(quantity, Outcome.INCONCLUSIVE, None, None, None, 0, NOT_TIMED, "a figure to show; no bound is set")
+    try:
+        if getattr(run, quantity) is not None:
+            return None
+        reason = run.not_timed
+    except MeasurementError as error:
+        reason = str(error)
+    return Verdict(quantity, Outcome.INCONCLUSIVE, None, None, None, 0, reason, "a figure to show; no bound is set")
 
 
 # One function for each field of `Gates`.
@@ -101,10 +95,22 @@ JUDGES: dict[str, Callable[[Run, float], Verdict]] = {
     "accuracy_drop_pp": judge_accuracy,
     "block_drop_pp": partial(judge_accuracy, gate="block_drop_pp"),
     "size_ratio": judge_size,
+    "memory_ratio": judge_memory,
     "int8_share": judge_coverage,
     "speedup": judge_latency,
     "card_drift_pp": judge_card,
 }
+
+
+def judge_claim(run: Run, claim: str) -> Verdict:
+    """Makes a claim that needs no bound; the verdict is kept with the run.
+
+    Args:
+        run: the experiment.
+        claim: a key of `CLAIMS`.
+    """
+    run.verdicts[claim] = CLAIMS[claim](run)
+    return run.verdicts[claim]
 
 
 def judge_gate(run: Run, gate: str) -> Verdict:
@@ -121,15 +127,12 @@ def judge_gate(run: Run, gate: str) -> Verdict:
 
 def measure_and_judge(run: Run) -> list[Verdict]:
     """Every claim about an experiment: the saved file, and each gate that its configuration sets."""
-    config = run.experiment.workload.config.latency
-    forwards = run.forwards()
-    with quiet_process(config.threads):
-        run.timings = time_rounds(forwards, config.rounds)
-    for verdict in (judge_reload(run), judge_golden(run)):
-        run.verdicts[verdict.quantity] = verdict
+    run.time_forwards(questions_of(run))
     for gate in JUDGES:
         if getattr(run.experiment.config.gates, gate) is not None:
             judge_gate(run, gate)
+    for claim in CLAIMS:
+        judge_claim(run, claim)
     for part in QUANTITIES:
         measure(run, part)
     return list(run.verdicts.values())
@@ -145,6 +148,16 @@ def judge_reload(run: Run) -> Verdict:
     return Verdict("reload", outcome, None, None, None, 1, measured, "bit-identical logits in a fresh process")
 
 
+def judge_determinism(run: Run) -> Verdict:
+    """The same bytes and logits when a fresh process quantizes again."""
+    # The first one comes first: it may train, or refuse what cannot be quantized at all.
+    first = run.artefact
+    found = differences_of_bits(first, run.repetition)
+    measured = "; ".join(found) or "bit-identical"
+    outcome = Outcome.FAIL if found else Outcome.PASS
+    return Verdict("determinism", outcome, None, None, None, 1, measured, "the same bits, quantized again")
+
+
 def judge_golden(run: Run) -> Verdict:
     """The checkpoint's keys, dtypes, shapes, schemes and observers against what was accepted."""
     accepted = read_golden(run.settings.golden, run.golden_name)
@@ -157,13 +170,29 @@ def judge_golden(run: Run) -> Verdict:
     return Verdict("checkpoint", outcome, None, None, None, 1, measured, "the accepted checkpoint golden")
 
 
+# Claims that are made of every experiment and need no bound, in the order in which they are made.
+CLAIMS: dict[str, Callable[[Run], Verdict]] = {
+    "reload": judge_reload,
+    "determinism": judge_determinism,
+    "checkpoint": judge_golden,
+    ACCURACY_VS_ACCEPTED: judge_accuracy_vs_accepted,
+    SPEEDUP_VS_ACCEPTED: judge_speedup_vs_accepted,
+}
+
+
 def explain(experiment: Experiment, verdict: Verdict) -> str:
     """What a user reads of a verdict: experiment, quantity, measured, bound, and the commands that lead on."""
     quoted = shlex.quote(experiment.id)
-    if verdict.quantity == "checkpoint":
-        accept = f"accept:       pytest bench --experiment {quoted} --update-golden"
+    if verdict.quantity in ("checkpoint", ACCURACY_VS_ACCEPTED, SPEEDUP_VS_ACCEPTED):
+        # A speed-up that is accepted leaves predictions alone.
+        accept = f"accept:       {accept_command(experiment.id, verdict.quantity == SPEEDUP_VS_ACCEPTED)}"
     elif verdict.quantity == "reload":
         accept = "accept:       not possible: a checkpoint that changes when it is loaded is broken"
+    elif verdict.quantity == "determinism":
+        accept = (
+            "accept:       not possible: no result can be compared with one that changes by itself; seed whatever the "
+            "model or its data draws at random (docs/determinism.md)"
+        )
     elif verdict.bound is None:
         accept = "accept:       nothing to accept: no bound is set"
     else:
@@ -171,7 +200,7 @@ def explain(experiment: Experiment, verdict: Verdict) -> str:
             f"accept:       change experiments.{experiment.name}.gates.{verdict.quantity} in {experiment.workload.path}"
         )
     return (
-        f"{experiment.id}: {verdict.quantity}: {verdict.outcome}\n"
+        f"{experiment.id}: {verdict.quantity}: {verdict.change or verdict.outcome}\n"
         f"  measured:     {verdict.measured}\n"
         f"  required:     {verdict.requirement}\n"
         f"  look further: quantbench run {quoted} --json record.json\n"

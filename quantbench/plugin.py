@@ -7,20 +7,31 @@ module is loaded by every pytest run of an environment that has quantbench insta
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from quantbench.plugin_state import GOLDEN_PROPERTY, STATE, VERDICT_PROPERTY, State, one_line_errors
+from quantbench.plugin_audit import audit
+from quantbench.plugin_state import (
+    BEHAVIOUR_PROPERTY,
+    STATE,
+    VERDICT_PROPERTY,
+    ReplayedClock,
+    State,
+    one_line_errors,
+)
 
 if TYPE_CHECKING:
     from quantbench.config import Experiment
 
 pytest_plugins = ("quantbench.plugin_fixtures",)
 FIXTURE = "experiment_run"
+# Gates whose quantity is estimated from samples; the others are exact, or confirmed in a second process.
+INTERVAL_GATES = ("accuracy_drop_pp", "block_drop_pp")
+# Whoever stops a run does not want what it has found so far to be accepted.
+CUT_SHORT = (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
 # Nothing was measured, so that records written earlier stay.
 NOTHING_RAN = (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.NO_TESTS_COLLECTED)
 
@@ -35,7 +46,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--experiment", action="append", default=[], metavar="ID",
         help="run only this experiment: an exact id or a glob; may be given several times",
     )  # fmt: skip
-    group.addoption("--update-golden", action="store_true", help="accept the checkpoints found; refused when CI is set")
+    group.addoption(
+        "--update-golden", action="store_true",
+        help="accept what is found of the experiments named by --experiment; needs --reason; refused when CI is set",
+    )  # fmt: skip
+    group.addoption("--reason", metavar="TEXT", help="why a golden is updated, kept in its history")
     group.addoption("--strict-verdicts", action="store_true", help="INCONCLUSIVE fails")
     group.addoption(
         "--real-data", action="store_true", help="download missing data sets, and fail where data stays absent"
@@ -113,45 +128,41 @@ def _claimed_experiments(state: State, definition: pytest.Item) -> list[Experime
     return [e for e in state.selected if (getattr(e.config.gates, name) is not None) == (gate is not None)]
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Hands pytest-benchmark a clock that tells it the times of a latency claim, which were measured in rounds."""
+    if "timed_run" in getattr(item, "fixturenames", ()):
+        given = item.get_closest_marker("benchmark")
+        options = {**(given.kwargs if given else {}), "timer": ReplayedClock()}
+        item.add_marker(pytest.mark.benchmark(**options), append=False)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None]:
     """Ends a run of experiments whose configuration, options or goldens are wrong; drops claims about no experiment."""
+    # Before -k and -m leave tests out, since a test that was left out still checks its golden in another run.
     claims = [item for item in items if _is_claim(item)]
-    if not claims:
-        return
     state = config.stash[STATE]
-    if mistake := state.mistake or _refusal(config) or _orphans(state):
+    if claims and (mistake := audit(config, state, claims)):
         if not hasattr(config, "workeroutput"):
             raise pytest.UsageError(mistake)
         # In a parallel worker an exception would show as a crash of the worker; the controller ends the run.
         config.workeroutput["quantbench_mistake"] = mistake
         items.clear()
-        return
-    if empty := [item for item in claims if item.callspec.params[FIXTURE] is None]:  # type: ignore[attr-defined]
+    yield
+    if empty := [item for item in items if _is_claim(item) and item.callspec.params[FIXTURE] is None]:  # type: ignore[attr-defined]
         config.hook.pytest_deselected(items=empty)
         items[:] = [item for item in items if item not in empty]
+    state.interval_gates = sum(_is_judged_by_interval(item) for item in items)
+    timed = [item for item in items if _is_claim(item) and item.get_closest_marker("latency") is not None]
+    state.timed = list({e.id: e for e in (item.callspec.params[FIXTURE] for item in timed)}.values())  # type: ignore[attr-defined]
 
 
-def _refusal(config: pytest.Config) -> str | None:
-    """Why nothing may be accepted in CI, if that was asked for."""
-    asked = config.option.update_snapshots or config.option.update_new_snapshots_only
-    if not (asked and os.environ.get("CI")):
-        return None
-    return (
-        "--update-golden is refused because CI is set: a gate must not accept what it checks; update on a "
-        "developer's machine and commit the golden"
-    )
-
-
-def _orphans(state: State) -> str | None:
-    """Which goldens no experiment claims, whatever part of the suite was selected."""
-    from quantbench.goldens import orphans
-
-    found = orphans(state.folder("golden"), state.experiments)
-    if not found:
-        return None
-    names = ", ".join(map(str, found))
-    return f"orphan golden, claimed by no experiment in {state.folder('configs')}: {names}; remove it"
+def _is_judged_by_interval(item: pytest.Item) -> bool:
+    """Whether a claim may fail by chance, on samples: these share the run's false alarms."""
+    gate = item.get_closest_marker("gate")
+    named = gate is not None and gate.args and gate.args[0] in INTERVAL_GATES
+    is_timed = item.get_closest_marker("latency") is not None
+    return _is_claim(item) and bool(named or ("check_accepted" in item.fixturenames and not is_timed))  # type: ignore[attr-defined]
 
 
 @pytest.hookimpl(wrapper=True)
@@ -183,16 +194,22 @@ def pytest_testnodedown(node: Any) -> None:
     state.collected += [json.loads(record) for record in output.get("quantbench_records", [])]
     state.not_run.update(output.get("quantbench_not_run", {}))
     state.mistake = output.get("quantbench_mistake", state.mistake)
+    state.interval_gates = output.get("quantbench_interval_gates", state.interval_gates)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     state = session.config.stash[STATE]
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["quantbench_records"] = state.own_records()
         session.config.workeroutput["quantbench_not_run"] = state.not_run
+        # Each worker collects all tests, and so knows how many gates the whole run has.
+        session.config.workeroutput["quantbench_interval_gates"] = state.interval_gates
         return
     if state.mistake is not None:
         session.exitstatus = exitstatus = pytest.ExitCode.USAGE_ERROR
+    if not state.finish(is_cut_short=exitstatus in CUT_SHORT) and exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = exitstatus = pytest.ExitCode.TESTS_FAILED
     path = session.config.getoption("quantbench_json")
     if path and exitstatus not in NOTHING_RAN and not session.config.option.collectonly:
         from quantbench.report.documents import write_records
@@ -204,12 +221,16 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     state = config.stash[STATE]
     if state.mistake is not None and config.getoption("numprocesses", None):
         terminalreporter.write_line(f"ERROR: {state.mistake}", red=True)
-    for text in _properties(terminalreporter, GOLDEN_PROPERTY):
+    for text in state.told:
         terminalreporter.write_line(text)
     inconclusive = list(_properties(terminalreporter, "quantbench_message"))
     if inconclusive:
         terminalreporter.section("inconclusive: more samples, or a quiet machine without parallel workers, decide")
         for text in inconclusive:
+            terminalreporter.write_line(text)
+    if behaviour := list(_properties(terminalreporter, BEHAVIOUR_PROPERTY)):
+        terminalreporter.section("change of behaviour: predictions flipped although nothing else changed")
+        for text in behaviour:
             terminalreporter.write_line(text)
     if not state.has_results:
         return
@@ -219,10 +240,12 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     records, not_run = state.records(), state.not_run_list()
     if not records and not not_run:
         return
-    append_step_summary(records, not_run)
+    append_step_summary(records, not_run, state.sentences())
     terminalreporter.section("quantbench")
     width, color = terminalreporter._tw.fullwidth, terminalreporter._tw.hasmarkup
     terminalreporter.write(terminal_table(records, not_run, width, color))
+    for sentence in state.sentences():
+        terminalreporter.write_line(sentence)
     from quantbench.report.sensitivity_plot import sensitivity_summary
 
     terminalreporter.write(sensitivity_summary(records, state.folder("plots")))

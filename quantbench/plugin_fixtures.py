@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from quantbench.plugin_state import GOLDEN_PROPERTY, STATE, VERDICT_PROPERTY
+from quantbench.plugin_acceptance import is_update
+from quantbench.plugin_state import BEHAVIOUR_PROPERTY, CHANGE_PROPERTY, STATE, VERDICT_PROPERTY
 
 if TYPE_CHECKING:
-    from quantbench.measure.latency import InterleavedForwards
     from quantbench.runner import Run
     from quantbench.stats.verdicts import Verdict
 
@@ -19,31 +20,39 @@ if TYPE_CHECKING:
 @pytest.fixture
 def experiment_run(request: pytest.FixtureRequest) -> Run:
     """The measurements of one experiment, shared by every claim about it."""
-    from quantbench.data.source import DOWNLOAD_VARIABLE
     from quantbench.errors import DataMissingError
 
     state = request.config.stash[STATE]
-    real_data = request.config.getoption("real_data")
     run = state.session.run(request.param)
-    # Making data and training take minutes: their progress belongs on the terminal, not into captured output.
-    terminal = request.config.pluginmanager.getplugin("capturemanager")
     try:
-        with (
-            terminal.global_and_fixture_disabled() if terminal else nullcontext(),
-            pytest.MonkeyPatch.context() as environment,
-        ):
-            if real_data:
-                environment.setenv(DOWNLOAD_VARIABLE, "1")
-            run.opened.splits  # noqa: B018 — opened here, so that absent data is told apart from a failure
-            if state.session.settings.retrain:
-                run.artefact  # noqa: B018
+        _open(request.config, run)
     except DataMissingError as error:
-        if real_data:
+        if request.config.getoption("real_data"):
             raise
         state.not_run[run.experiment.id] = str(error)
         request.node.user_properties.append(("quantbench_not_run", [run.experiment.id, str(error)]))
         pytest.skip(f"not run: {error}")
     return run
+
+
+def _open(config: pytest.Config, run: Run) -> None:
+    """Makes data and trains where that is needed; opened here, so that absent data is told apart from a failure."""
+    from quantbench.data.source import DOWNLOAD_VARIABLE
+
+    with _uncaptured(config), pytest.MonkeyPatch.context() as environment:
+        if config.getoption("real_data"):
+            environment.setenv(DOWNLOAD_VARIABLE, "1")
+        run.opened.splits  # noqa: B018
+        if is_update(config):
+            run.check_control()
+        if run.settings.retrain:
+            run.artefact  # noqa: B018
+
+
+def _uncaptured(config: pytest.Config) -> AbstractContextManager[object]:
+    """For what takes minutes: its progress belongs on the terminal, not into captured output."""
+    terminal = config.pluginmanager.getplugin("capturemanager")
+    return terminal.global_and_fixture_disabled() if terminal else nullcontext()
 
 
 @pytest.fixture
@@ -56,31 +65,58 @@ def gate(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def forwards(experiment_run: Run) -> InterleavedForwards:
-    """What is timed. Apart from the timing, so that a model that fails here leaves no unused benchmark behind."""
-    return experiment_run.forwards()
+def timeable_run(experiment_run: Run) -> Run:
+    """The run, its models loaded. Apart from the timing, so that one that fails here leaves no unused benchmark."""
+    experiment_run.forwards()
+    return experiment_run
 
 
 @pytest.fixture
-def timed_run(experiment_run: Run, forwards: InterleavedForwards, benchmark: Any) -> Run:
-    """The run with its forwards timed in interleaved rounds, the int8 one by pytest-benchmark."""
-    from quantbench.measure.latency import WARMUP_ROUNDS, quiet_process
+def timed_run(request: pytest.FixtureRequest, timeable_run: Run, benchmark: Any) -> Run:
+    """The run with its forwards timed in interleaved rounds, the int8 times handed on to pytest-benchmark."""
+    _time(request.config, timeable_run)
+    latency = timeable_run.latency
+    if latency is None:
+        # pytest-benchmark then has no figures either, and does not complain of a fixture that was not used.
+        benchmark.disabled = True
+        benchmark.pedantic(_nothing)
+        return timeable_run
+    clock = request.node.get_closest_marker("benchmark").kwargs["timer"]
+    clock.durations = list(latency.int8_s)
+    benchmark.pedantic(_nothing, rounds=latency.rounds)
+    benchmark.extra_info.update(latency.model_dump())
+    return timeable_run
 
-    config = experiment_run.experiment.workload.config.latency
-    with quiet_process(config.threads):
-        benchmark.pedantic(
-            forwards.int8,
-            setup=forwards.before,
-            teardown=forwards.after,
-            rounds=config.rounds,
-            warmup_rounds=WARMUP_ROUNDS,
-        )
-    # None under parallel workers and under --benchmark-disable: no figures, so no verdict.
-    if benchmark.stats is not None:
-        experiment_run.timings = forwards.timings(list(benchmark.stats.stats.data))
-        latency = experiment_run.latency
-        benchmark.extra_info.update(latency.model_dump() if latency else {})
-    return experiment_run
+
+def _nothing() -> None:
+    """What pytest-benchmark calls: the forwards ran before, in an order and number of rounds that it cannot give."""
+
+
+def _time(config: pytest.Config, run: Run) -> None:
+    """Times the run's forwards once a session, where timing is possible.
+
+    The first run to be timed waits for all others, since one A/A control that strays voids every verdict on speed, and
+    a verdict that was told cannot be unsaid.
+    """
+    from quantbench.judging_latency import questions_of
+    from quantbench.progress import progress
+
+    if hasattr(config, "workerinput"):
+        run.not_timed = "nothing was timed: parallel workers disturb each other; time with -m latency and without -n"
+    elif config.getoption("benchmark_disable", False):
+        run.not_timed = "nothing was timed: --benchmark-disable"
+    elif run.latency is None:
+        state = config.stash[STATE]
+        timed, state.timed = state.timed, []
+        others = [state.session.run(experiment) for experiment in timed if experiment.id != run.experiment.id]
+        with _uncaptured(config), progress("timing") as show:
+            for i, other in enumerate(others):
+                show.update(i, len(others), other.experiment.id)
+                # Whatever is wrong with it is told by its own claim, which asks again.
+                with suppress(Exception):
+                    _open(config, other)
+                    other.time_forwards(questions_of(other, is_update(config)))
+        run.time_forwards(questions_of(run, is_update(config)))
 
 
 @pytest.fixture
@@ -93,6 +129,8 @@ def check_verdict(request: pytest.FixtureRequest, experiment_run: Run) -> Callab
         message = explain(experiment_run.experiment, verdict)
         request.node.user_properties.append((VERDICT_PROPERTY, verdict.outcome.value))
         request.node.user_properties.append((f"quantbench_{verdict.quantity}", verdict.measured))
+        if verdict.change is not None:
+            request.node.user_properties.append((CHANGE_PROPERTY, verdict.change.value))
         if verdict.outcome is Outcome.FAIL:
             pytest.fail(message, pytrace=False)
         if verdict.outcome is Outcome.INCONCLUSIVE:
@@ -129,41 +167,60 @@ def check_measured(experiment_run: Run, check_verdict: Callable[[Verdict], None]
 
 
 @pytest.fixture
-def check_reload(experiment_run: Run, check_verdict: Callable[[Verdict], None]) -> Callable[[], None]:
-    """Loads the checkpoint in a fresh process and asks for the same bits."""
+def check_claim(experiment_run: Run, check_verdict: Callable[[Verdict], None]) -> Callable[[str], None]:
+    """Makes a claim that needs no bound, by its name in `quantbench.judging.CLAIMS`."""
 
-    def check() -> None:
-        from quantbench.judging import judge_reload
+    def check(claim: str) -> None:
+        from quantbench.judging import judge_claim
 
-        verdict = judge_reload(experiment_run)
-        experiment_run.verdicts[verdict.quantity] = verdict
-        check_verdict(verdict)
+        check_verdict(judge_claim(experiment_run, claim))
 
     return check
 
 
 @pytest.fixture
-def check_golden(request: pytest.FixtureRequest, experiment_run: Run, snapshot: Any) -> Callable[[], None]:
-    """Compares the checkpoint with its golden through syrupy; an update prints old → new."""
+def check_accepted(
+    request: pytest.FixtureRequest, experiment_run: Run, check_claim: Callable[[str], None]
+) -> Callable[[str], None]:
+    """Compares the run with the accepted result; an update notes it for acceptance at the end of the session."""
+    from quantbench.judging_latency import SPEEDUP_VS_ACCEPTED
+    from quantbench.judging_regression import change_of_behaviour
+
+    def check(claim: str) -> None:
+        if claim == SPEEDUP_VS_ACCEPTED:
+            _time(request.config, experiment_run)
+        acceptances = request.config.stash[STATE].acceptances
+        if acceptances.takes_result(experiment_run):
+            acceptances.note_result(experiment_run, claim)
+            return
+        if claim != SPEEDUP_VS_ACCEPTED and (text := change_of_behaviour(experiment_run)) is not None:
+            request.node.user_properties.append((BEHAVIOUR_PROPERTY, text))
+        check_claim(claim)
+
+    return check
+
+
+@pytest.fixture
+def check_golden(
+    request: pytest.FixtureRequest, experiment_run: Run, snapshot: Any, check_verdict: Callable[[Verdict], None]
+) -> Callable[[], None]:
+    """Compares the checkpoint with its golden through syrupy; an update notes it for acceptance at the end."""
     from quantbench.golden_extension import golden_extension
-    from quantbench.goldens import differences, read_golden, shortened
-    from quantbench.judging import explain, judge_golden
+    from quantbench.goldens import read_golden
+    from quantbench.judging import judge_claim
 
     def check() -> None:
         name, golden = experiment_run.golden_name, experiment_run.settings.golden
-        before, found = read_golden(golden, name), experiment_run.golden_document()
-        same = found == snapshot(name=name, extension_class=golden_extension(golden / "checkpoints"))
-        after = read_golden(golden, name)
-        verdict = judge_golden(experiment_run)
-        experiment_run.verdicts[verdict.quantity] = verdict
-        properties = request.node.user_properties
-        properties += [(VERDICT_PROPERTY, verdict.outcome.value), ("quantbench_checkpoint", verdict.measured)]
-        path = f"{golden / 'checkpoints' / name}.json"
-        if before is None and after is not None:
-            properties.append((GOLDEN_PROPERTY, f"{path}: accepted for the first time, {len(found['keys'])} keys"))
-        elif changed := differences(before, after):
-            properties.append((GOLDEN_PROPERTY, f"{path}: updated, old → new:\n{shortened(changed)}"))
-        if not same:
-            pytest.fail(explain(experiment_run.experiment, verdict), pytrace=False)
+        read_golden(golden, name)  # a damaged one is told, and never overwritten
+        acceptances = request.config.stash[STATE].acceptances
+        accept = partial(acceptances.note_checkpoint, experiment_run)
+        found = experiment_run.golden_document()
+        # syrupy counts it, and decides what its options make of a difference.
+        is_same = found == snapshot(name=name, extension_class=golden_extension(golden / "checkpoints", accept))
+        if acceptances.has_checkpoint(experiment_run):
+            return
+        check_verdict(judge_claim(experiment_run, "checkpoint"))
+        if not is_same:
+            pytest.fail(f"{experiment_run.experiment.id}: the golden cannot be read as a snapshot", pytrace=False)
 
     return check

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from quantbench.plugin_acceptance import Acceptances, is_update
+
 if TYPE_CHECKING:
     from quantbench.config import Experiment
     from quantbench.records import NotRun, RunRecord
@@ -20,9 +22,23 @@ if TYPE_CHECKING:
 
 # Names of the properties of a test's report that carry what a run found, also from worker to controller.
 VERDICT_PROPERTY = "quantbench_verdict"
-GOLDEN_PROPERTY = "quantbench_golden"
+CHANGE_PROPERTY = "quantbench_change"
+BEHAVIOUR_PROPERTY = "quantbench_behaviour"
 # Options whose default folder has another name.
 DEFAULT_FOLDERS = {"plots": "out"}
+
+
+class ReplayedClock:
+    """A timer for pytest-benchmark that tells durations which were measured before, one after the other."""
+
+    def __init__(self) -> None:
+        self.durations: list[float] = []
+        self._starts = True
+
+    def __call__(self) -> float:
+        """0 at a start, the next duration at an end: their difference is the duration to the last bit."""
+        self._starts = not self._starts
+        return self.durations.pop(0) if self._starts else 0.0
 
 
 class State:
@@ -32,6 +48,10 @@ class State:
         self.config = config
         self.mistake: str | None = None
         self.not_run: dict[str, str] = {}
+        self.interval_gates = 0
+        self.timed: list[Experiment] = []
+        self.told: list[str] = []
+        self.acceptances = Acceptances(config)
         self.collected: list[dict[str, Any]] = []
         self._experiments: list[Experiment] | None = None
         self._session: Session | None = None
@@ -70,9 +90,16 @@ class State:
     def session(self) -> Session:
         if self._session is None:
             from quantbench.runner import Session, Settings
+            from quantbench.stats.multiplicity import Family
 
+            options = self.config.getoption
             self._session = Session(
-                Settings(self.folder("golden"), self.config.getoption("engine"), self.config.getoption("retrain"))
+                Settings(
+                    golden=self.folder("golden"),
+                    engine=options("engine"),
+                    retrain=options("retrain"),
+                    family=Family(self.interval_gates),
+                )
             )
         return self._session
 
@@ -99,11 +126,47 @@ class State:
         """Records of this process, as JSON."""
         if self._session is None:
             return []
-        measured = ("accuracy", "size", "checkpoint", "coverage")
+        measured = ("accuracy", "size", "memory", "checkpoint", "coverage", "repetition")
         runs = [
-            run for run in self._session.runs.values() if run.timings or any(key in run.__dict__ for key in measured)
+            run for run in self._session.runs.values() if run.latency or any(key in run.__dict__ for key in measured)
         ]
         return [run.record(_command(self.config)).model_dump_json() for run in runs]
+
+    def finish(self, is_cut_short: bool) -> bool:
+        """Withdraws what a noisy machine made worthless and accepts what was noted.
+
+        Args:
+            is_cut_short: whether the session ended before its tests did.
+
+        Returns:
+            Whether the session may still succeed.
+        """
+        if self._session is None:
+            return True
+        from quantbench.judging_latency import withdraw
+
+        for run in self._session.runs.values():
+            self.told += withdraw(run)
+        strayed = self._session.strayed
+        self.told += [f"{id_}: the A/A control strayed: {control}" for id_, control in strayed.items()]
+        if not is_update(self.config):
+            return not (strayed and self.config.getoption("strict_verdicts"))
+        if strayed or is_cut_short:
+            reason = "the machine is too noisy; update on a quiet one" if strayed else "the run was cut short"
+            self.told.append(f"nothing is accepted: {reason}")
+            return False
+        is_written = self.acceptances.write()
+        self.told += self.acceptances.told
+        return is_written
+
+    def sentences(self) -> list[str]:
+        """What the summary says of the run as a whole."""
+        if not self.has_results:
+            return []
+        from quantbench.stats.multiplicity import Family
+
+        controls = self._session.control_sentences() if self._session else []
+        return [Family(self.interval_gates).sentence(), *controls]
 
     def not_run_list(self) -> list[NotRun]:
         from quantbench.records import NotRun

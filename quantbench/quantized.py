@@ -56,6 +56,21 @@ class Artefact:
     probe_logits: NDArray[np.float32]
 
 
+@dataclass(frozen=True)
+class Made:
+    """A quantized checkpoint in memory.
+
+    Attributes:
+        state: what is saved, with its origin noted.
+        observers: what chose its scales.
+        probe_logits: `[PROBE_N, classes]`.
+    """
+
+    state: dict[str, Any]
+    observers: Observers
+    probe_logits: NDArray[np.float32]
+
+
 def probe_inputs(opened: OpenWorkload) -> torch.Tensor:
     """The first test samples, normalized: `[≤ PROBE_N, channels, …]`."""
     return next(opened.splits.test.batches(PROBE_N))
@@ -79,21 +94,33 @@ def quantized_artefact(
     with FileLock(folder.with_suffix(".lock")):
         if folder.exists() and (artefact := _read(folder)) is not None:
             return artefact
-        probe = probe_inputs(opened)
-        # Before quantizing: integers made from NaN can look sound, and observers stumble over it without a word.
-        _check_weights(baseline, opened.weights_path, opened.train_command)
-        _finite_logits(baseline, probe, f"{opened.weights_path}: the baseline")
-        quantized = _quantize(opened, experiment, baseline, engine)
-        logits = _finite_logits(quantized.model, probe, f"{experiment.id}: the quantized model")
-        state = quantized.model.state_dict()
-        note_origin(state, experiment.recipe())
-        write_checkpoint(folder / "checkpoint.pt", state)
+        made = quantize_now(opened, experiment, baseline, engine)
+        write_checkpoint(folder / "checkpoint.pt", made.state)
         with replacing(folder / "probe.npy") as temporary, temporary.open("wb") as file:
-            np.save(file, logits)
+            np.save(file, made.probe_logits)
         sha256 = {name: sha256_of_file(folder / name) for name in ("checkpoint.pt", "probe.npy")}
         # Written last: without it the folder counts as unfinished.
-        write_json(folder / "meta.json", {"content": content, "observers": quantized.observers, "sha256": sha256})
-        return Artefact(folder / "checkpoint.pt", quantized.observers, logits)
+        write_json(folder / "meta.json", {"content": content, "observers": made.observers, "sha256": sha256})
+        return Artefact(folder / "checkpoint.pt", made.observers, made.probe_logits)
+
+
+def quantize_now(opened: OpenWorkload, experiment: Experiment, baseline: nn.Module, engine: str | None) -> Made:
+    """The experiment's checkpoint made now, whatever is in the cache.
+
+    Raises:
+        QuantizationError: if the recipe does not fit the model or the data.
+        BaselineError: if weights are missing, damaged or NaN.
+        EvaluationError: if the baseline or the quantized model gives NaN or infinity.
+    """
+    probe = probe_inputs(opened)
+    # Before quantizing: integers made from NaN can look sound, and observers stumble over it without a word.
+    _check_weights(baseline, opened.weights_path, opened.train_command)
+    _finite_logits(baseline, probe, f"{opened.weights_path}: the baseline")
+    quantized = _quantize(opened, experiment, baseline, engine)
+    logits = _finite_logits(quantized.model, probe, f"{experiment.id}: the quantized model")
+    state = quantized.model.state_dict()
+    note_origin(state, experiment.recipe())
+    return Made(state, quantized.observers, logits)
 
 
 def reload_job(opened: OpenWorkload, experiment: Experiment, checkpoint: Path, engine: str | None) -> ReloadJob:
@@ -151,6 +178,11 @@ def train_qat(opened: OpenWorkload, experiment: Experiment, baseline: nn.Module,
 def trained_path(opened: OpenWorkload, experiment: Experiment) -> Path:
     """Where the fine-tuned weights of a QAT experiment are committed."""
     return baselines.weights_path(opened.golden, f"{opened.workload.config.baseline}.{experiment.name}")
+
+
+def weights_of(opened: OpenWorkload, experiment: Experiment) -> Path:
+    """The committed weights that are quantized: the baseline's, or those that a QAT experiment was fine-tuned to."""
+    return trained_path(opened, experiment) if isinstance(experiment.recipe(), QatInt8) else opened.weights_path
 
 
 def retrain_command(experiment: Experiment) -> str:
@@ -215,8 +247,7 @@ def _finite_logits(model: nn.Module, inputs: torch.Tensor, whose: str) -> NDArra
 
 def _content(opened: OpenWorkload, experiment: Experiment, engine: str | None) -> dict[str, Any]:
     """Everything that decides the checkpoint's bytes."""
-    recipe = experiment.recipe()
-    weights = opened.weights_path if not isinstance(recipe, QatInt8) else trained_path(opened, experiment)
+    recipe, weights = experiment.recipe(), weights_of(opened, experiment)
     if not weights.is_file():
         command = retrain_command(experiment) if isinstance(recipe, QatInt8) else opened.train_command
         raise BaselineError(f"{weights}: no such file; restore it from version control, or make it: {command}")

@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from quantbench.errors import QuantbenchError
 from quantbench.registry import validation_lines
 
+# Of files of records; raised with every change of their fields.
+SCHEMA_VERSION = 3
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -141,10 +143,15 @@ class Latency(_Record):
 
     Attributes:
         memory_kept: whether the allocator kept freed memory, so that no time was spent on page faults.
+        looks: taken of those planned, before the interval decided or time was up.
+        out_of_time: whether the time budget ended the measurement.
+        level: of each interval over all planned looks together.
         speedup: median of fp32 / int8 over rounds.
         speedup_interval: bootstrap interval at `level`.
         fastest_form: the form of the fp32 model that was the fastest, such as fused with channels last.
         speedup_over_fastest: the same against that form.
+        control: the same of the fp32 model against itself, in the same rounds.
+        strayed: whether the control is too far from 1 for anything timed beside it to be believed.
     """
 
     batch_size: int
@@ -152,23 +159,63 @@ class Latency(_Record):
     memory_kept: bool
     fastest_form: str
     rounds: int
+    warmup_rounds: int
+    looks: int
+    planned_looks: int
+    out_of_time: bool
     level: float
     speedup: float
     speedup_interval: tuple[float, float]
     speedup_over_fastest: float
     speedup_over_fastest_interval: tuple[float, float]
+    control: float
+    control_interval: tuple[float, float]
+    strayed: bool
     int8_s: list[float]
     fp32_s: list[float]
+    fp32_again_s: list[float]
     fp32_fastest_s: list[float]
 
 
+class Memory(_Record):
+    """Peak resident memory of one forward in fresh processes, above what was resident before the model was loaded.
+
+    Attributes:
+        processes: fresh processes for each of the two models; every figure is their median.
+        ratio: fp32 / quantized; None where a peak is below what counting pages resolves.
+        ratio_range: smallest and largest ratio of any two processes.
+        fp32_each_bytes: of each process, ascending.
+        fp32_load_bytes: peak while the model was built and filled from its file.
+        fp32_total_bytes: peak of the whole process in the forward, libraries included.
+    """
+
+    batch_size: int
+    threads: int
+    processes: int
+    fp32_bytes: int
+    quantized_bytes: int
+    ratio: float | None
+    ratio_range: tuple[float, float] | None
+    fp32_each_bytes: list[int]
+    quantized_each_bytes: list[int]
+    fp32_load_bytes: int
+    quantized_load_bytes: int
+    fp32_total_bytes: int
+    quantized_total_bytes: int
+
+
 class VerdictRecord(_Record):
-    """One judged gate."""
+    """One judged claim.
+
+    Attributes:
+        change: IMPROVED, SAME, REGRESSED or INCONCLUSIVE, where the claim compares with what was accepted.
+    """
 
     quantity: str
     outcome: str
     measured: str
     requirement: str
+    change: str | None = None
 
 
 class RunRecord(_Record):
@@ -191,6 +238,7 @@ class RunRecord(_Record):
     checkpoint: CheckpointFacts | None = None
     coverage: CoverageFacts | None = None
     latency: Latency | None = None
+    memory: Memory | None = None
     verdicts: list[VerdictRecord] = []
 
 
@@ -204,7 +252,7 @@ class NotRun(_Record):
 class RecordFile(_Record):
     """What `--json` writes."""
 
-    schema_version: int = 2
+    schema_version: int = SCHEMA_VERSION
     records: list[RunRecord]
     not_run: list[NotRun] = []
 

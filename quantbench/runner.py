@@ -12,16 +12,31 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from quantbench.baseline_run import Baseline
 from quantbench.config import Experiment, Workload
+from quantbench.errors import GoldenError
 from quantbench.evaluation import Evaluation, evaluate
 from quantbench.files import sha256_of_file
 from quantbench.goldens import checkpoint_name
 from quantbench.measure.allocator import keep_freed_memory
-from quantbench.measure.checkpoint import describe_entry, payload_bytes, read_checkpoint, serialize
+from quantbench.measure.checkpoint import describe_entry, payload_bytes, read_checkpoint
+from quantbench.measure.confirmation import TimingJob, time_in_fresh_process
 from quantbench.measure.coverage import Coverage, measure_coverage
 from quantbench.measure.environment import environment
-from quantbench.measure.fp32_forms import fastest_form, in_layout
-from quantbench.measure.latency import InterleavedForwards, Timings
+from quantbench.measure.fp32_forms import in_layout
+from quantbench.measure.latency import (
+    FP32,
+    FP32_AGAIN,
+    FP32_FASTEST,
+    INT8,
+    LATENCY_LEVEL,
+    Forwards,
+    Timings,
+    quiet_process,
+    time_forwards,
+    why_not_timed,
+)
+from quantbench.measure.memory import compared
 from quantbench.measure.reload import load_quantized, reload_in_fresh_process
 from quantbench.quantized import Artefact, make_backend, probe_inputs, quantized_artefact, reload_job
 from quantbench.recipes.spec import describe
@@ -30,19 +45,22 @@ from quantbench.records import (
     CheckpointFacts,
     CoverageFacts,
     Latency,
+    Memory,
     RunRecord,
     Size,
     VerdictRecord,
     pack_bits,
 )
+from quantbench.repetition import Repetition, repeat_in_fresh_process
+from quantbench.stats.multiplicity import Family
 from quantbench.stats.paired import PairedOutcomes, tango_interval
 from quantbench.stats.proportions import wilson_interval
-from quantbench.stats.ratios import median_ratio_interval
+from quantbench.stats.sequential import Looks
+from quantbench.stats.speed import SpeedQuestions, Speedup
 from quantbench.stats.verdicts import Verdict
 from quantbench.workloads import OpenWorkload
 
 ACCURACY_LEVEL = 0.95
-LATENCY_LEVEL = 0.99
 
 
 @dataclass(frozen=True)
@@ -53,52 +71,27 @@ class Settings:
         golden: folder of goldens and baselines.
         engine: quantized engine, or None for the processor's.
         retrain: train QAT experiments for real.
+        family: the gates of the session that share its false alarms.
     """
 
     golden: Path
     engine: str | None = None
     retrain: bool = False
-
-
-@dataclass
-class Baseline:
-    """A workload's fp32 model, measured once for all its experiments."""
-
-    opened: OpenWorkload
-
-    @cached_property
-    def model(self) -> nn.Module:
-        """With its committed weights, in eval mode."""
-        return self.opened.load_baseline()
-
-    @cached_property
-    def evaluation(self) -> Evaluation:
-        """On the test split."""
-        return evaluate(self.model, self.opened.splits.test)
-
-    @cached_property
-    def size_bytes(self) -> int:
-        """Of its state dict, saved as the quantized one is."""
-        return len(serialize(self.model.state_dict()))
-
-    @cached_property
-    def latency_batch(self) -> torch.Tensor:
-        """The test samples whose forward is timed."""
-        return next(self.opened.splits.test.batches(self.opened.workload.config.latency.batch_size))
-
-    @cached_property
-    def fastest(self) -> tuple[str, nn.Module]:
-        """The fastest fp32 form at hand, by name. What int8 must beat to be worth it."""
-        return fastest_form(self.model, self.latency_batch, self.opened.workload.config.latency.threads)
+    family: Family = field(default_factory=lambda: Family(1))
 
 
 @dataclass
 class Session:
-    """Opens each workload and runs each experiment at most once."""
+    """Opens each workload and runs each experiment at most once.
+
+    Attributes:
+        strayed: experiments whose A/A control strayed, with what it was; while there is one, no speed-up is believed.
+    """
 
     settings: Settings
     baselines: dict[str, Baseline] = field(default_factory=dict)
     runs: dict[str, Run] = field(default_factory=dict)
+    strayed: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         keep_freed_memory()
@@ -109,22 +102,46 @@ class Session:
             self.baselines[workload.name] = Baseline(OpenWorkload(workload, self.settings.golden))
         return self.baselines[workload.name]
 
+    def control_sentences(self) -> list[str]:
+        """What the A/A controls of the session say of the machine; nothing if nothing was timed."""
+        controls = [run.latency.control for run in self.runs.values() if run.latency is not None]
+        if not controls:
+            return []
+        if self.strayed:
+            return [
+                f"A/A control strayed in {len(self.strayed)} of {len(controls)} measurements of speed: no verdict on "
+                "speed of this run counts, the machine is too noisy"
+            ]
+        return [
+            f"A/A control held in each measurement of speed: fp32 against itself was {min(controls):.3f}–"
+            f"{max(controls):.3f}× (n={len(controls)})"
+        ]
+
     def run(self, experiment: Experiment) -> Run:
         """The experiment's run."""
         if experiment.id not in self.runs:
-            self.runs[experiment.id] = Run(experiment, self.baseline(experiment.workload), self.settings)
+            self.runs[experiment.id] = Run(experiment, self.baseline(experiment.workload), self.settings, self.strayed)
         return self.runs[experiment.id]
 
 
 @dataclass
 class Run:
-    """One experiment's measurements."""
+    """One experiment's measurements.
+
+    Attributes:
+        strayed: the session's, shared by its runs.
+        latency: what was timed, or None if nothing was.
+        not_timed: why nothing was.
+    """
 
     experiment: Experiment
     baseline: Baseline
     settings: Settings
-    timings: Timings | None = None
+    strayed: dict[str, str] = field(default_factory=dict)
+    latency: Latency | None = None
+    not_timed: str = "nothing was timed"
     verdicts: dict[str, Verdict] = field(default_factory=dict)
+    _confirmed: tuple[Speedup, Speedup] | None = None
 
     @property
     def opened(self) -> OpenWorkload:
@@ -183,6 +200,17 @@ class Run:
         )
 
     @cached_property
+    def memory(self) -> Memory:
+        """Peak resident memory of one forward of either model.
+
+        Raises:
+            MeasurementError: if this machine cannot say.
+        """
+        job = reload_job(self.opened, self.experiment, self.artefact.path, self.engine)
+        config = self.experiment.workload.config.latency
+        return compared(self.baseline.memory, self.baseline.memory_of(job), config.batch_size, config.threads)
+
+    @cached_property
     def coverage(self) -> Coverage:
         """What ran as int8."""
         return measure_coverage(self.model, probe_inputs(self.opened)[:1])
@@ -200,6 +228,11 @@ class Run:
             largest_difference=_largest_difference(saved, reloaded.logits),
         )
 
+    @cached_property
+    def repetition(self) -> Repetition:
+        """What comes out when a fresh process quantizes once more."""
+        return repeat_in_fresh_process(self.experiment, self.settings.golden, self.engine)
+
     def golden_document(self) -> dict[str, Any]:
         """What is accepted as this experiment's golden: exact on every machine with the same engine."""
         return {
@@ -215,37 +248,105 @@ class Run:
         """Its golden's path below `golden/checkpoints/`."""
         return checkpoint_name(self.experiment, self.engine)
 
-    def forwards(self) -> InterleavedForwards:
-        """The three forwards that are timed against each other, on one batch of the test split."""
+    def check_control(self) -> None:
+        """Refuses to accept anything in a session in which an A/A control strays.
+
+        Raises:
+            GoldenError: with what the control was.
+        """
+        control = self.baseline.control
+        if control is not None and control.strays:
+            words = f"{control.estimate:.3f}× [{control.interval.low:.3f}, {control.interval.high:.3f}]"
+            self.strayed.setdefault(self.experiment.id, words)
+            raise GoldenError(
+                f"nothing is accepted: the machine is too noisy: fp32 against itself was {words}; update on a quiet "
+                "machine"
+            )
+
+    def forwards(self) -> Forwards:
+        """The forwards that are timed against each other, on one batch of the test split."""
         batch = self.baseline.latency_batch
         model, fp32, fastest = self.model, self.baseline.model, self.baseline.fastest[1]
         last = batch if fastest is fp32 else in_layout(batch)
-        return InterleavedForwards(
-            {"fp32": lambda: fp32(batch), "fp32_fastest": lambda: fastest(last)}, lambda: model(batch)
-        )
+        return {
+            FP32: lambda: fp32(batch),
+            FP32_AGAIN: lambda: fp32(batch),
+            FP32_FASTEST: lambda: fastest(last),
+            INT8: lambda: model(batch),
+        }
 
     @property
-    def latency(self) -> Latency | None:
-        """The timings with their ratios, or None if nothing was timed."""
-        if self.timings is None:
-            return None
+    def looks(self) -> Looks:
+        """At its timings, as planned before the first round."""
         config = self.experiment.workload.config.latency
-        ratios = {name: self.timings.ratios(name) for name in self.timings.references_s}
-        intervals = {name: median_ratio_interval(values, LATENCY_LEVEL) for name, values in ratios.items()}
+        return Looks(config.rounds, config.looks, LATENCY_LEVEL)
+
+    def time_forwards(self, questions: SpeedQuestions) -> Timings | None:
+        """Times the forwards until the questions are answered or time is up; None where this machine cannot."""
+        config = self.experiment.workload.config.latency
+        if (reason := why_not_timed(config.threads)) is not None:
+            self.not_timed = reason
+            return None
+        forwards = self.forwards()
+
+        def decided(timings: Timings) -> bool:
+            return questions.answered(Speedup.of(timings.speedup(), self.looks))
+
+        with quiet_process(config.threads):
+            timings = time_forwards(forwards, self.looks, config.budget_s, decided)
+        self.latency = self.latency_of(timings)
+        if self.latency.strayed:
+            low, high = self.latency.control_interval
+            self.strayed[self.experiment.id] = f"{self.latency.control:.3f}× [{low:.3f}, {high:.3f}]"
+        return timings
+
+    def confirmation(self, questions: SpeedQuestions) -> tuple[Speedup, Speedup]:
+        """Speed-up and A/A control as a fresh process measures them, once for all verdicts on speed."""
+        if self._confirmed is None:
+            self._confirmed = self._time_again(questions)
+        return self._confirmed
+
+    def _time_again(self, questions: SpeedQuestions) -> tuple[Speedup, Speedup]:
+        config = self.experiment.workload.config.latency
+        job = TimingJob(
+            reload=reload_job(self.opened, self.experiment, self.artefact.path, self.engine),
+            baseline=self.opened.weights_path,
+            batch=self.baseline.latency_batch.numpy(),
+            threads=config.threads,
+            looks=self.looks,
+            budget_s=config.budget_s,
+            questions=questions,
+        )
+        timings = time_in_fresh_process(job)
+        return Speedup.of(timings.speedup(), self.looks), Speedup.of(timings.control, self.looks)
+
+    def latency_of(self, timings: Timings) -> Latency:
+        """The timings with their ratios."""
+        config = self.experiment.workload.config.latency
+        plain, fastest, control = (
+            Speedup.of(ratios, self.looks)
+            for ratios in (timings.speedup(), timings.speedup(FP32_FASTEST), timings.control)
+        )
+        seconds = {f"{form}_s": values.tolist() for form, values in timings.seconds.items()}
         return Latency(
             batch_size=config.batch_size,
             threads=config.threads,
             memory_kept=keep_freed_memory(),
             fastest_form=self.baseline.fastest[0],
-            rounds=len(self.timings.int8_s),
+            rounds=timings.rounds,
+            warmup_rounds=timings.warmup_rounds,
+            looks=timings.looks,
+            planned_looks=self.looks.count,
+            out_of_time=timings.out_of_time,
             level=LATENCY_LEVEL,
-            speedup=float(np.median(ratios["fp32"])),
-            speedup_interval=(intervals["fp32"].low, intervals["fp32"].high),
-            speedup_over_fastest=float(np.median(ratios["fp32_fastest"])),
-            speedup_over_fastest_interval=(intervals["fp32_fastest"].low, intervals["fp32_fastest"].high),
-            int8_s=self.timings.int8_s.tolist(),
-            fp32_s=self.timings.references_s["fp32"].tolist(),
-            fp32_fastest_s=self.timings.references_s["fp32_fastest"].tolist(),
+            speedup=plain.estimate,
+            speedup_interval=(plain.interval.low, plain.interval.high),
+            speedup_over_fastest=fastest.estimate,
+            speedup_over_fastest_interval=(fastest.interval.low, fastest.interval.high),
+            control=control.estimate,
+            control_interval=(control.interval.low, control.interval.high),
+            strayed=control.strays,
+            **seconds,
         )
 
     def record(self, command: str) -> RunRecord:
@@ -270,8 +371,15 @@ class Run:
             checkpoint=done.get("checkpoint"),
             coverage=coverage and CoverageFacts(**asdict(coverage), int8_share=coverage.int8_share),
             latency=self.latency,
+            memory=done.get("memory"),
             verdicts=[
-                VerdictRecord(quantity=v.quantity, outcome=v.outcome, measured=v.measured, requirement=v.requirement)
+                VerdictRecord(
+                    quantity=v.quantity,
+                    outcome=v.outcome,
+                    measured=v.measured,
+                    requirement=v.requirement,
+                    change=v.change,
+                )
                 for v in self.verdicts.values()
             ],
         )

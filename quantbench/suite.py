@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 from quantbench.config import Experiment
 from quantbench.errors import DataMissingError, QuantbenchError
 from quantbench.judging import explain, measure_and_judge
+from quantbench.judging_latency import withdraw
+from quantbench.judging_regression import change_of_behaviour
 from quantbench.progress import progress
 from quantbench.records import NotRun, RunRecord
 from quantbench.runner import Session
+from quantbench.stats.multiplicity import Family
 from quantbench.stats.verdicts import Outcome
 
 
@@ -24,6 +27,7 @@ class SuiteResult:
         broken: a line for each that could not be measured.
         told: the words for every verdict that is not PASS.
         outcomes: every verdict's outcome.
+        sentences: about the run as a whole; none where nothing was measured.
     """
 
     records: list[RunRecord] = field(default_factory=list)
@@ -31,6 +35,7 @@ class SuiteResult:
     broken: list[str] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
     outcomes: set[Outcome] = field(default_factory=set)
+    sentences: list[str] = field(default_factory=list)
 
 
 def run_suite(session: Session, experiments: Sequence[Experiment], command: str) -> SuiteResult:
@@ -41,19 +46,36 @@ def run_suite(session: Session, experiments: Sequence[Experiment], command: str)
         experiments: in the order they are run.
         command: noted in every record.
     """
-    result = SuiteResult()
+    result, measured = SuiteResult(), []
     with progress("measuring") as show:
         for i, experiment in enumerate(experiments):
             show.update(i, len(experiments), experiment.id)
             run = session.run(experiment)
             try:
-                verdicts = measure_and_judge(run)
+                measure_and_judge(run)
             except DataMissingError as error:
                 result.not_run.append(NotRun(experiment=experiment.id, reason=str(error)))
             except QuantbenchError as error:
                 result.broken.append(f"{experiment.id}: {error}")
             else:
-                result.records.append(run.record(command))
-                result.outcomes |= {verdict.outcome for verdict in verdicts}
-                result.told += [explain(experiment, v) for v in verdicts if v.outcome is not Outcome.PASS]
+                measured.append(run)
+    for run in measured:
+        # Only now, since the control of a later experiment may have strayed.
+        withdraw(run)
+        result.records.append(run.record(command))
+        verdicts = run.verdicts.values()
+        result.outcomes |= {verdict.outcome for verdict in verdicts}
+        result.told += [explain(run.experiment, v) for v in verdicts if v.outcome is not Outcome.PASS]
+        if (text := change_of_behaviour(run)) is not None:
+            result.told.append(text)
+    if measured:
+        result.sentences = [session.settings.family.sentence(), *session.control_sentences()]
     return result
+
+
+def family_of(experiments: Sequence[Experiment]) -> Family:
+    """The gates of these experiments that are judged by intervals on samples, the comparison with what was accepted
+    among them."""
+    gates = [experiment.config.gates for experiment in experiments]
+    bounds = [bound for each in gates for bound in (each.accuracy_drop_pp, each.block_drop_pp) if bound is not None]
+    return Family(len(bounds) + len(experiments))

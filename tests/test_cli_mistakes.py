@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 
+from quantbench.acceptance import accept
 from quantbench.config import load_experiments, select
 from quantbench.files import write_json
 from quantbench.records import RecordFile
@@ -79,8 +80,9 @@ def test_an_undecided_gate_fails_a_run_only_under_strict_verdicts(quantbench, pr
         "recipe: {name: dynamic_int8}\n    gates: {accuracy_drop_pp: 10.0}",
         f"recipe: {{name: dynamic_int8}}\n    gates: {{accuracy_drop_pp: {(low + high) / 2:.3f}}}",
     )
-    golden = Session(Settings(project.golden)).run(experiment).golden_document()
-    write_json(project.golden / "checkpoints" / f"{experiment.id}.json", golden)
+    run = Session(Settings(project.golden)).run(experiment)
+    write_json(project.golden / "checkpoints" / f"{experiment.id}.json", run.golden_document())
+    accept(run, "as it was trained", predictions=True, speed=False)
     status, out, err = quantbench("run", experiment.id)
     assert status == 0
     assert "accuracy_drop_pp: INCONCLUSIVE" in err

@@ -86,7 +86,8 @@ NAMES = {
     ),
     "latency key": (
         "  baseline: a", "  baseline: a\n  latency: {thread: 1}",
-        "workload.latency: unknown key 'thread'. Did you mean 'threads'? Known: batch_size, rounds, threads",
+        "workload.latency: unknown key 'thread'. Did you mean 'threads'? Known: batch_size, budget_s, looks, "
+        "rounds, threads",
     ),
     "gate": (
         "accuracy_drop_pp:", "accuracy_drop:",

@@ -1,19 +1,23 @@
 """Accepted checkpoints: where they lie, how a difference reads, which are orphans, and damaged ones."""
 
+import datetime
 import json
 
 import pytest
 
 from quantbench.config import load_experiments
-from quantbench.errors import CheckpointError
+from quantbench.errors import CheckpointError, GoldenError
 from quantbench.goldens import (
     MISSING,
     SHOWN_LINES,
     checkpoint_name,
     differences,
     orphans,
+    read_document,
     read_golden,
+    read_history,
     shortened,
+    write_document,
 )
 
 CONFIG = """\
@@ -65,9 +69,10 @@ def test_an_accepted_golden_is_read_and_an_absent_one_is_none(golden):
     [
         ('{"engine": "x8', r"small/qat\.json: not valid JSON .*; restore it from version control"),
         ("", r"small/qat\.json: not valid JSON .*; restore it from version control"),
+        ("[" * 100_000, r"small/qat\.json: nested too deeply; restore it from version control"),
         ("[1, 2]", r"small/qat\.json: holds a list, not a checkpoint's description; restore it from version control"),
     ],
-    ids=["cut short", "empty", "a list"],
+    ids=["cut short", "empty", "too deep", "a list"],
 )
 def test_a_damaged_golden_is_an_error_with_its_file_and_what_to_do(golden, text, message):
     golden("small/qat", text)
@@ -126,6 +131,37 @@ def test_a_golden_of_no_configured_experiment_is_an_orphan_whichever_engine_it_i
     assert orphans(golden.folder, experiments) == []
     strangers = [golden(name) for name in ("gone/qat", "small/renamed", "small/renamed@qnnpack", "stray")]
     assert sorted(orphans(golden.folder, experiments)) == sorted(strangers)
+
+
+def test_an_accepted_result_of_no_configured_experiment_is_an_orphan_too(experiments, golden):
+    golden("../results/small/qat")
+    assert orphans(golden.folder, experiments) == []
+    gone, for_an_engine = golden("../results/small/gone"), golden("../results/small/qat@qnnpack")
+    found = {path.resolve() for path in orphans(golden.folder, experiments)}
+    assert found == {gone.resolve(), for_an_engine.resolve()}, "results are compared across engines"
+
+
+def test_a_document_is_written_below_its_history_and_read_without_it(tmp_path):
+    path = tmp_path / "checkpoints" / "small" / "qat.json"
+    write_document(path, {"engine": "x86"}, "first")
+    write_document(path, {"engine": "qnnpack"}, "another machine")
+    assert read_document(path) == {"engine": "qnnpack"}
+    today = str(datetime.date.today())
+    reasons = ("first", "another machine")
+    assert read_history(path) == [{"date": today, "reason": reason} for reason in reasons]
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", "{", '{"history": "long"}'])
+def test_a_golden_without_a_history_has_an_empty_one(tmp_path, text):
+    (tmp_path / "a.json").write_text(text)
+    assert read_history(tmp_path / "a.json") == []
+    assert read_history(tmp_path / "absent.json") == []
+
+
+def test_a_document_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "a.json").mkdir()
+    with pytest.raises(GoldenError, match=r"a\.json: cannot be written \(.+\); what was accepted stays as it was$"):
+        write_document(tmp_path / "a.json", {}, "first")
 
 
 def test_a_project_without_goldens_has_no_orphans(experiments, tmp_path):

@@ -216,7 +216,7 @@ def test_a_checkpoint_never_accepted_fails_with_the_command_that_accepts_it(proj
     assert measured == f"  measured:     no golden {run.golden_name}.json was ever accepted"
     assert required == "  required:     the accepted checkpoint golden"
     assert further == f"  look further: quantbench run tiny/{STATIC} --json record.json"
-    assert accept == f"  accept:       pytest bench --experiment tiny/{STATIC} --update-golden"
+    assert accept == f'  accept:       pytest bench --experiment tiny/{STATIC} --update-golden --reason "…"'
     accept_golden(run)
     assert judge_golden(run).outcome == "PASS"
 
@@ -232,7 +232,7 @@ def test_changing_one_observer_of_a_recipe_fails_with_what_changed_and_how_to_ac
     changed = 'recipe / activation / observer: "MinMaxObserver" → "MovingAverageMinMaxObserver"'
     assert f"    {changed}" in lines
     assert sum(line.startswith("    observers / ") and "→" in line for line in lines) == 3
-    assert accept == f"  accept:       pytest bench --experiment tiny/{STATIC} --update-golden"
+    assert accept == f'  accept:       pytest bench --experiment tiny/{STATIC} --update-golden --reason "…"'
 
 
 def test_another_recipe_under_the_same_name_fails_with_the_schemes_of_every_weight(project):

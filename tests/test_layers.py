@@ -11,20 +11,24 @@ import quantbench
 PACKAGE = Path(quantbench.__file__).parent
 # Right may import left, never back; a folder stands for all of its modules.
 LAYERS = (
-    {"errors", "registry", "files", "progress", "upstream", "config", "records", "stats"},
+    {"errors", "registry", "files", "progress", "upstream", "config", "records", "accepted", "stats"},
     {"quant"},
     {"data", "models"},
     {"training", "evaluation", "baselines"},
     {"backends", "recipes"},
     {"measure"},
-    {"workloads", "quantized", "runner", "judging", "goldens", "golden_extension", "suite"},
+    {
+        "workloads", "quantized", "baseline_run", "repetition", "runner", "goldens", "golden_extension", "acceptance",
+        "suite", "judging", "judging_latency", "judging_memory", "judging_regression",
+    },
     {"analysis"},
-    {"plugin", "plugin_fixtures", "plugin_state", "cli"},
-)
+    {"plugin", "plugin_acceptance", "plugin_audit", "plugin_fixtures", "plugin_state", "cli"},
+)  # fmt: skip
 REPORT_MAY_IMPORT = {"records", "stats", "errors", "files", "registry", "config", "report"}
 REPORT_IS_IMPORTED_BY = {"plugin", "cli", "report"}
 WITHOUT_TORCH = {
-    "errors", "registry", "config", "records", "files", "progress", "upstream", "stats", "recipes", "goldens", "report",
+    "errors", "registry", "config", "records", "accepted", "files", "progress", "upstream", "stats", "recipes",
+    "goldens", "report",
 }  # fmt: skip
 LIBRARIES = ("torch.ao", "torchao", "onnxruntime", "openvino")
 MAY_IMPORT_LIBRARIES = ("backends/", "models/quantizable.py")

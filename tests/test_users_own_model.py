@@ -32,10 +32,11 @@ def test_a_class_beside_the_configuration_runs_from_the_shell(own_class):
     command = [Path(sys.executable).with_name("quantbench"), "run", "tiny/ptq_static_int8_per_channel"]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert "tiny/ptq_static_int8_per_channel" in done.stdout, done.stderr
-    # Its gates hold; its golden was never accepted.
+    # Its gates hold; neither its checkpoint nor its result was ever accepted.
     assert done.returncode == 1
-    assert done.stderr.count("FAIL") == 1
+    assert done.stderr.count("FAIL") == 2
     assert "checkpoint: FAIL" in done.stderr
+    assert "accuracy_vs_accepted: FAIL" in done.stderr
 
 
 @pytest.mark.usefixtures("own_class")

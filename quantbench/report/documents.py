@@ -12,13 +12,12 @@ from pydantic import BaseModel
 
 from quantbench.errors import ConfigError
 from quantbench.files import write_text
-from quantbench.records import NotRun, RecordFile, RunRecord, read_json, unpack_bits
+from quantbench.records import SCHEMA_VERSION, NotRun, RecordFile, RunRecord, read_json, unpack_bits
 from quantbench.report.pareto import pareto_markdown
 from quantbench.report.published import published_markdown, read_published
 from quantbench.report.sensitivity import sensitivities, sensitivity_markdown
 from quantbench.report.tables import markdown_table, provenance
 
-SCHEMA_VERSION = 2
 BEGIN = re.compile(r"<!-- (?P<name>results|sensitivity|published): begin(?P<arguments>(?:\s[^>]*)?)-->")
 END = re.compile(r"<!-- (results|sensitivity|published): end -->")
 WRITE_COMMAND = "pytest bench --json FILE"
@@ -95,11 +94,13 @@ def _impossible(record: RunRecord) -> str | None:
         for speedup, limits in (
             (t.speedup, t.speedup_interval),
             (t.speedup_over_fastest, t.speedup_over_fastest_interval),
+            (t.control, t.control_interval),
         ):
             if not all(0 < each < math.inf for each in (speedup, *limits)):
                 return f"a speed-up of {speedup} [{limits[0]}, {limits[1]}]"
-        if not all(times and all(0 < each < math.inf for each in times) for times in (t.fp32_s, t.int8_s)):
-            return "no forward times, or some that are not positive"
+        forms = (t.fp32_s, t.fp32_again_s, t.fp32_fastest_s, t.int8_s)
+        if not all(len(times) == t.rounds > 0 and all(0 < each < math.inf for each in times) for times in forms):
+            return f"not {t.rounds} forward times of each form, or some that are not positive"
     return None
 
 

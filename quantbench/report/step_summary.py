@@ -16,7 +16,7 @@ from quantbench.stats.verdicts import Outcome
 VARIABLE = "GITHUB_STEP_SUMMARY"
 
 
-def summary_markdown(records: Sequence[RunRecord], not_run: Sequence[NotRun]) -> str:
+def summary_markdown(records: Sequence[RunRecord], not_run: Sequence[NotRun], sentences: Sequence[str] = ()) -> str:
     """Counts of verdicts, each verdict that is not PASS with what was measured, and all tables."""
     verdicts = [(record.experiment, verdict) for record in records for verdict in record.verdicts]
     counts = {outcome: sum(verdict.outcome == outcome for _, verdict in verdicts) for outcome in Outcome}
@@ -28,20 +28,26 @@ def summary_markdown(records: Sequence[RunRecord], not_run: Sequence[NotRun]) ->
             for experiment, verdict in verdicts
             if verdict.outcome == outcome
         ]
-    parts += [f"- {_one_line(line)}" for line in not_run_lines(not_run)]
+    parts += [f"- {_one_line(line)}" for line in [*not_run_lines(not_run), *sentences]]
     if records:
         parts += [markdown_table(records), sensitivity_markdown(records), provenance(records)]
     return "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
 
 
-def append_step_summary(records: Sequence[RunRecord], not_run: Sequence[NotRun]) -> None:
-    """Appends the summary to the service's file, if there is one; a file that cannot be written fails no run."""
+def append_step_summary(records: Sequence[RunRecord], not_run: Sequence[NotRun], sentences: Sequence[str] = ()) -> None:
+    """Appends the summary to the service's file, if there is one; a file that cannot be written fails no run.
+
+    Args:
+        records: of the experiments that were measured.
+        not_run: those that could not be started.
+        sentences: about the run as a whole.
+    """
     place = os.environ.get(VARIABLE)
     if not place or not (records or not_run):
         return
     try:
         with Path(place).open("a", encoding="utf-8") as file:
-            file.write(summary_markdown(records, not_run))
+            file.write(summary_markdown(records, not_run, sentences))
     except OSError as error:
         print(f"${VARIABLE}: {place}: cannot be written ({error.strerror}); the summary is left out", file=sys.stderr)
 

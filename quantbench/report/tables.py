@@ -13,12 +13,15 @@ COLUMNS = (
     "accuracy %",
     "drop pp [95 %]",
     "size ×",
+    "memory ×",
     "speed-up × [99 %]",
     "over fastest fp32",
     "int8 share",
     "verdict",
 )
 NOTHING = "–"
+# Measured, but a ratio of so few pages would say nothing.
+TOO_SMALL = "too small"
 
 
 def overall(record: RunRecord) -> str:
@@ -32,7 +35,7 @@ def overall(record: RunRecord) -> str:
 
 def cells(record: RunRecord) -> tuple[str, ...]:
     """One row, in the order of `COLUMNS`."""
-    a, s, c, t = record.accuracy, record.size, record.coverage, record.latency
+    a, s, m, c, t = record.accuracy, record.size, record.memory, record.coverage, record.latency
     is_baseline = record.recipe_name == "fp32_baseline"
     drop = (
         f"{a.drop_pp:+.2f} [{a.drop_interval_pp[0]:+.2f}, {a.drop_interval_pp[1]:+.2f}]"
@@ -44,6 +47,7 @@ def cells(record: RunRecord) -> tuple[str, ...]:
         f"{100 * a.quantized:.2f}" if a else NOTHING,
         drop,
         f"{s.ratio:.2f}" if s and not is_baseline else NOTHING,
+        (f"{m.ratio:.2f}" if m.ratio is not None else TOO_SMALL) if m and not is_baseline else NOTHING,
         f"{t.speedup:.2f} [{t.speedup_interval[0]:.2f}, {t.speedup_interval[1]:.2f}]" if t else NOTHING,
         f"{t.speedup_over_fastest:.2f}" if t else NOTHING,
         f"{100 * c.int8_share:.1f} %" if c else NOTHING,
@@ -117,17 +121,23 @@ def markdown_rows(columns: Sequence[str], rows: Sequence[Sequence[str]], last: s
 
 def provenance(records: Sequence[RunRecord]) -> str:
     """One line per distinct circumstance of the records: n, intervals, processor, versions, command."""
-    lines: dict[str, None] = {}
+    circumstances: dict[str, set[int]] = {}
     for record in records:
         e = record.environment
         n = f"n = {record.accuracy.n:,} test samples" if record.accuracy else "accuracy not measured"
         timing = (
-            f"speed-up: median of {t.rounds} interleaved rounds, batch {t.batch_size}, {t.threads} thread(s)"
+            f"speed-up: median of {{rounds}} interleaved rounds, batch {t.batch_size}, {t.threads} thread(s)"
             if (t := record.latency)
             else "not timed"
         )
         machine = f"{e.processor} ({', '.join(e.isa)}), {e.cores} cores, engine {record.engine}"
         software = f"torch {e.versions.get('torch', '(unknown)')}, Python {e.python}"
         workload = record.experiment.partition("/")[0]
-        lines[f"`{workload}`: {n}; {timing}; {machine}, {software}; `{record.command}`"] = None
-    return "\n".join(f"- {line}" for line in lines) + "\n"
+        line = f"`{workload}`: {n}; {timing}; {machine}, {software}; `{record.command}`"
+        circumstances.setdefault(line, set()).update({t.rounds} if t else ())
+    return "\n".join(f"- {line.replace('{rounds}', _range(rounds))}" for line, rounds in circumstances.items()) + "\n"
+
+
+def _range(rounds: set[int]) -> str:
+    """How many rounds it took to decide: one number, or from the fewest to the most."""
+    return "–".join(str(n) for n in sorted({min(rounds), max(rounds)})) if rounds else ""

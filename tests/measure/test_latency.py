@@ -1,6 +1,7 @@
-"""Interleaved forwards: every round has every model once, in random order, and the process is put back as it was."""
+"""Interleaved forwards: warm-up until stable, every form once a round in random order, rounds until they decide."""
 
 import gc
+from itertools import count
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,93 +10,171 @@ import torch
 
 from quantbench.errors import MeasurementError
 from quantbench.measure import latency
-from quantbench.measure.latency import WARMUP_ROUNDS, InterleavedForwards, Timings, quiet_process, time_rounds
+from quantbench.measure.latency import (
+    FP32,
+    FP32_AGAIN,
+    FP32_FASTEST,
+    INT8,
+    MAX_WARMUP_ROUNDS,
+    WARMUP_WINDOW,
+    Timings,
+    quiet_process,
+    time_forwards,
+    why_not_timed,
+)
+from quantbench.stats.sequential import Looks
 
-NAMES = {"fp32", "fp32_fastest", "int8"}
-
-
-def recorded(seed=0):
-    """Forwards that write their names into a list."""
-    calls = []
-    references = {name: lambda name=name: calls.append(name) for name in ("fp32", "fp32_fastest")}
-    return InterleavedForwards(references, lambda: calls.append("int8"), seed), calls
-
-
-def rounds_of(calls):
-    return [calls[i : i + len(NAMES)] for i in range(0, len(calls), len(NAMES))]
-
-
-def test_each_round_has_every_model_once():
-    forwards, calls = recorded()
-    time_rounds(forwards, 50)
-    assert len(calls) == len(NAMES) * (WARMUP_ROUNDS + 50)
-    assert all(set(each) == NAMES for each in rounds_of(calls))
+NAMES = {FP32, FP32_AGAIN, FP32_FASTEST, INT8}
+LOOKS = Looks(first=12, count=4, level=0.99)
+PLENTY_S = 1e9
 
 
-def test_every_model_is_in_every_place_about_equally_often():
-    forwards, calls = recorded()
-    time_rounds(forwards, 600)
+class Machine:
+    """A clock that advances only while a forward runs, by what its `cost(form, call)` says, in seconds."""
+
+    def __init__(self, cost=lambda *_: 1.0):
+        self.now, self.cost = 0.0, cost
+        self.calls = []
+        self._counts = {name: count() for name in NAMES}
+
+    def perf_counter(self):
+        return self.now
+
+    def forwards(self):
+        return {name: lambda name=name: self._run(name) for name in sorted(NAMES)}
+
+    def _run(self, name):
+        self.calls.append(name)
+        self.now += self.cost(name, next(self._counts[name]))
+
+    @property
+    def rounds(self):
+        return [self.calls[i : i + len(NAMES)] for i in range(0, len(self.calls), len(NAMES))]
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """Times the forwards of a machine by its own clock."""
+
+    def run(machine, looks=LOOKS, budget_s=PLENTY_S, decided=lambda _: False, seed=0):
+        monkeypatch.setattr(latency, "time", machine)
+        return time_forwards(machine.forwards(), looks, budget_s, decided, seed)
+
+    return run
+
+
+def test_each_round_has_every_form_once(measured):
+    machine = Machine()
+    timings = measured(machine)
+    assert all(len(each) == len(NAMES) and set(each) == NAMES for each in machine.rounds)
+    assert len(machine.rounds) == timings.warmup_rounds + timings.rounds
+
+
+def test_every_form_is_in_every_place_about_equally_often(measured):
+    machine = Machine()
+    measured(machine, Looks(800, 1, 0.99))
     for place in range(len(NAMES)):
-        there = [each[place] for each in rounds_of(calls)]
-        assert all(150 < there.count(name) < 250 for name in NAMES), "200 are expected"
+        there = [each[place] for each in machine.rounds]
+        assert all(150 < there.count(name) < 250 for name in NAMES), "202 are expected"
 
 
-def test_the_order_is_that_of_the_seed():
+def test_the_order_is_that_of_the_seed_and_another_in_each_round(measured):
     orders = []
     for seed in (0, 0, 1):
-        forwards, calls = recorded(seed)
-        time_rounds(forwards, 10)
-        orders.append(calls)
+        machine = Machine()
+        measured(machine, seed=seed)
+        orders.append(machine.rounds)
     assert orders[0] == orders[1] != orders[2]
+    assert len({tuple(each) for each in orders[0]}) > 12
 
 
-def test_warm_up_rounds_are_run_and_not_counted():
-    forwards, calls = recorded()
-    timings = time_rounds(forwards, 12)
-    assert calls.count("int8") == WARMUP_ROUNDS + 12
-    assert timings.int8_s.shape == (12,)
-    assert {name: times.shape for name, times in timings.references_s.items()} == {"fp32": (12,), "fp32_fastest": (12,)}
+def test_times_stand_beside_those_of_the_same_round(measured):
+    # Every form of a round takes as long as the round has its number: what disturbs one disturbs its neighbours.
+    timings = measured(Machine(lambda form, call: float(call + 1) if form != INT8 else (call + 1) / 2))
+    assert timings.speedup().tolist() == [2.0] * timings.rounds
+    assert timings.speedup(FP32_FASTEST).tolist() == [2.0] * timings.rounds
+    assert timings.control.tolist() == [1.0] * timings.rounds
+    assert timings.seconds[FP32][0] == timings.warmup_rounds + 1
 
 
-def test_times_measured_by_somebody_else_are_paired_with_the_last_rounds(monkeypatch):
-    # A clock that moves by 1, 2, 3, … seconds between looks: each reference's time says when it was taken.
-    seconds = iter(np.cumsum(range(100)).tolist())
-    monkeypatch.setattr(latency, "time", SimpleNamespace(perf_counter=lambda: next(seconds)))
-    forwards, _ = recorded()
-    for _ in range(4):
-        forwards.before()
-        forwards.int8()
-        forwards.after()
-    timings = forwards.timings([1.0, 1.0])
-    assert sorted(np.concatenate(list(timings.references_s.values()))) == [9, 11, 13, 15]
+def test_a_ratio_above_one_means_that_int8_is_faster_than_its_reference():
+    seconds = {FP32: [3.0, 1.0], FP32_AGAIN: [1.5, 2.0], FP32_FASTEST: [2.0, 4.0], INT8: [1.0, 2.0]}
+    timings = Timings({form: np.array(times) for form, times in seconds.items()})
+    assert timings.speedup().tolist() == [3.0, 0.5]
+    assert timings.speedup(FP32_FASTEST).tolist() == [2.0, 2.0]
+    assert timings.control.tolist() == [2.0, 0.5]
 
 
-def test_a_ratio_above_one_means_that_int8_is_faster():
-    timings = Timings(np.array([1.0, 2.0]), {"fp32": np.array([3.0, 1.0])})
-    assert timings.ratios("fp32").tolist() == [3.0, 0.5]
+def test_forwards_that_are_steady_warm_up_for_two_windows_which_do_not_count(measured):
+    timings = measured(Machine())
+    assert timings.warmup_rounds == 2 * WARMUP_WINDOW
+    assert {name: times.shape for name, times in timings.seconds.items()} == dict.fromkeys(NAMES, (timings.rounds,))
 
 
-@pytest.mark.parametrize("step", [0.0, -1.0], ids=["stands still", "goes backwards"])
-def test_a_clock_that_does_not_advance_is_refused(monkeypatch, step):
-    clock = SimpleNamespace(now=100.0)
-
-    def perf_counter():
-        clock.now += step
-        return clock.now
-
-    monkeypatch.setattr(latency, "time", SimpleNamespace(perf_counter=perf_counter))
-    forwards, _ = recorded()
-    with pytest.raises(MeasurementError, match="clock stood still or went backwards"):
-        time_rounds(forwards, 5)
+@pytest.mark.parametrize("form", sorted(NAMES))
+def test_one_form_that_settles_late_warms_up_all_for_longer(measured, form):
+    settles_after = 17
+    machine = Machine(lambda name, call: 10.0 / (call + 1) if name == form and call < settles_after else 1.0)
+    timings = measured(machine)
+    assert 2 * WARMUP_WINDOW < settles_after < timings.warmup_rounds < MAX_WARMUP_ROUNDS
+    assert timings.seconds[form].tolist() == [1.0] * timings.rounds
 
 
-def test_one_bad_time_among_good_ones_is_refused():
-    forwards, _ = recorded()
-    for _ in range(3):
-        forwards.before()
-        forwards.after()
-    with pytest.raises(MeasurementError, match="clock"):
-        forwards.timings([1.0, -1e-9, 1.0])
+def test_forwards_that_never_settle_stop_warming_up_at_the_maximum(measured):
+    timings = measured(Machine(lambda _, call: 1.5 ** (call // WARMUP_WINDOW)))
+    assert timings.warmup_rounds == MAX_WARMUP_ROUNDS
+
+
+def test_a_single_slow_call_does_not_make_the_warm_up_longer(measured):
+    timings = measured(Machine(lambda _, call: 50.0 if call == 2 else 1.0))
+    assert timings.warmup_rounds == 2 * WARMUP_WINDOW
+
+
+@pytest.mark.parametrize("decides_at", [1, 2, 3, 4])
+def test_rounds_are_added_until_they_decide(measured, decides_at):
+    seen = []
+
+    def decided(timings):
+        seen.append((timings.looks, timings.rounds))
+        return timings.looks == decides_at
+
+    timings = measured(Machine(), decided=decided)
+    assert seen == [(1, 12), (2, 24), (3, 48), (4, 96)][:decides_at]
+    assert (timings.looks, timings.rounds, timings.out_of_time) == (*seen[-1], False)
+
+
+def test_evidence_that_never_decides_ends_with_the_last_planned_look(measured):
+    timings = measured(Machine())
+    assert (timings.looks, timings.rounds, timings.out_of_time) == (4, 96, False)
+
+
+def test_a_look_whose_rounds_would_not_fit_into_the_time_is_not_begun(measured):
+    # Four forms of one second: 8 rounds of warm-up, 12 and 12 more take 128 s, the next 24 would take 96 s more.
+    for budget_s, rounds in ((128.0, 24), (223.9, 24), (224.0, 48), (127.9, 12)):
+        timings = measured(Machine(), budget_s=budget_s)
+        assert (timings.rounds, timings.out_of_time) == (rounds, True), budget_s
+        assert LOOKS.rounds[timings.looks - 1] == rounds
+
+
+def test_the_first_look_is_reached_whatever_it_costs(measured):
+    timings = measured(Machine(), budget_s=0.001)
+    assert (timings.looks, timings.rounds, timings.out_of_time) == (1, 12, True)
+
+
+def test_time_that_is_up_when_the_first_look_decides_did_not_end_the_measurement(measured):
+    timings = measured(Machine(), budget_s=0.001, decided=lambda _: True)
+    assert (timings.looks, timings.out_of_time) == (1, False)
+
+
+@pytest.mark.parametrize(("cost", "told"), [(0.0, "0 s"), (-1.0, "-1 s")], ids=["stands still", "goes backwards"])
+@pytest.mark.parametrize("first", [0, 3, 30], ids=["at once", "in the warm-up", "among good rounds"])
+def test_a_clock_that_does_not_advance_is_refused(measured, cost, told, first):
+    with pytest.raises(MeasurementError) as error:
+        measured(Machine(lambda name, call: cost if call >= first and name == INT8 else 1.0))
+    assert str(error.value) == (
+        f"a forward took {told}: the clock stood still or went backwards, so nothing was timed; measure again on a "
+        "machine whose monotonic clock advances"
+    )
 
 
 def process_state():
@@ -117,7 +196,7 @@ def test_everything_is_put_back_after_a_forward_that_raises():
         raise RuntimeError("forward failed")
 
     with pytest.raises(RuntimeError, match="forward failed"), quiet_process(before[0] + 1):
-        time_rounds(InterleavedForwards({"fp32": broken}, broken), 10)
+        time_forwards({FP32: broken, INT8: broken}, LOOKS, PLENTY_S, lambda _: True)
     assert process_state() == before
 
 
@@ -129,3 +208,37 @@ def test_a_garbage_collector_that_was_off_stays_off():
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+@pytest.fixture
+def cores(monkeypatch):
+    """Makes this a machine on which the process may use that many cores."""
+
+    def allow(number):
+        affinity = SimpleNamespace(sched_getaffinity=lambda _: set(range(number)))
+        monkeypatch.setattr(latency, "os", affinity)
+
+    return allow
+
+
+def test_one_core_times_nothing_and_says_why(cores):
+    cores(1)
+    assert why_not_timed(1) == (
+        "no verdict: this process may use one core only, so that whatever else runs there runs inside the timings; "
+        "allow it two"
+    )
+
+
+def test_more_threads_than_cores_time_nothing_and_say_where_they_are_asked_for(cores):
+    cores(2)
+    assert why_not_timed(2) is None
+    assert why_not_timed(3) == (
+        "no verdict: workload.latency.threads asks for 3 threads, but this process may use 2 cores"
+    )
+
+
+def test_a_system_without_affinity_counts_its_cores(monkeypatch):
+    monkeypatch.setattr(latency, "os", SimpleNamespace(cpu_count=lambda: 1))
+    assert why_not_timed(1).startswith("no verdict: this process may use one core only")
+    monkeypatch.setattr(latency, "os", SimpleNamespace(cpu_count=lambda: None))
+    assert latency.usable_cores() == 1

@@ -11,7 +11,9 @@ from quantbench.files import sha256_of_file
 from quantbench.records import RecordFile, unpack_bits
 
 STATIC = "tiny/ptq_static_int8_per_channel"
-VERDICTS = {"reload", "checkpoint", "accuracy_drop_pp", "size_ratio", "int8_share", "speedup"}
+EXACT = {"reload", "determinism", "checkpoint", "accuracy_drop_pp", "size_ratio", "int8_share"}
+COMPARED = {"accuracy_vs_accepted", "speedup_vs_accepted"}
+VERDICTS = {*EXACT, *COMPARED, "speedup"}
 
 
 def read(path):
@@ -36,6 +38,9 @@ def test_the_records_hold_every_measurement_of_a_run_and_its_command(accepted, p
     assert [record.experiment for record in file.records] == ["tiny/fp32_baseline", "tiny/ptq_dynamic_int8", STATIC]
     static = file.records[-1]
     assert {v.quantity: v.outcome for v in static.verdicts} == dict.fromkeys(VERDICTS, "PASS")
+    changes = {v.quantity: v.change for v in static.verdicts if v.change is not None}
+    assert changes.keys() == COMPARED
+    assert changes["accuracy_vs_accepted"] == "SAME"
     assert static.command == "pytest bench -q -k 'not qat' --json out/records.json"
     assert unpack_bits(static.accuracy.quantized_correct, static.accuracy.n).mean() == static.accuracy.quantized
     assert static.latency.rounds == 12
@@ -67,19 +72,20 @@ def test_parallel_workers_judge_no_latency_and_merge_their_records(accepted, pro
     command = ("-n", "2", "-k", "not qat", "--json", "records.json")
     result = separately(project, *command)
     assert result.returncode == 0, result.stdout
-    assert "3 inconclusive" in result.stdout
+    assert "6 inconclusive" in result.stdout
     assert f"{STATIC}: speedup: INCONCLUSIVE" in result.stdout
     assert "nothing was timed" in result.stdout
     file = read(project.root / "records.json")
     assert [record.experiment for record in file.records] == ["tiny/fp32_baseline", "tiny/ptq_dynamic_int8", STATIC]
     static = file.records[-1]
-    expected = dict.fromkeys(VERDICTS, "PASS") | {"speedup": "INCONCLUSIVE"}
+    expected = dict.fromkeys(VERDICTS, "PASS") | dict.fromkeys(("speedup", "speedup_vs_accepted"), "INCONCLUSIVE")
     assert {v.quantity: v.outcome for v in static.verdicts} == expected
     assert None not in (static.accuracy, static.size, static.coverage, static.checkpoint)
     assert static.latency is None
     assert static.command == "pytest bench -n 2 -k 'not qat' --json records.json"
     summary = result.stdout.partition("= quantbench =")[2]
     assert all(record.experiment in summary for record in file.records)
+    assert "5 gates judged by intervals: " in summary, "two bounds of drops, and three comparisons"
 
 
 def test_a_mistake_under_parallel_workers_is_the_same_line_and_exit_status(bench, project):

@@ -32,12 +32,12 @@ def test_a_later_file_replaces_the_records_of_the_same_experiments(file, tmp_pat
     ("content", "message"),
     [
         ("", "records.json: not valid JSON .*; write it with: pytest bench --json FILE"),
-        ('{"schema_version": 2, "records": [', "records.json: not valid JSON .*"),
+        ('{"schema_version": 3, "records": [', "records.json: not valid JSON .*"),
         ("[]", "records.json: .*mapping.*"),
         ('{"benchmarks": [], "datetime": "now"}', "records.json: schema_version: Field required"),
-        ('{"schema_version": 1, "records": [], "new": 1}', "schema_version 1 is not 2; measure again: pytest bench"),
-        ('{"schema_version": 2, "records": [{}]}', r"records.json: records\.0\.experiment: Field required"),
-        ('{"schema_version": 2, "records": []}', "records.json: no record; write some with: pytest bench --json FILE"),
+        ('{"schema_version": 2, "records": [], "new": 1}', "schema_version 2 is not 3; measure again: pytest bench"),
+        ('{"schema_version": 3, "records": [{}]}', r"records.json: records\.0\.experiment: Field required"),
+        ('{"schema_version": 3, "records": []}', "records.json: no record; write some with: pytest bench --json FILE"),
     ],
 )
 def test_a_damaged_foreign_or_empty_file_is_named_with_what_to_do(tmp_path, content, message):
@@ -78,8 +78,10 @@ def test_a_speedup_that_no_clock_could_measure_is_named_with_its_file(file, spee
     ("changes", "message"),
     [
         ({"latency": {"speedup_interval": [0.0, 2.0]}}, r"a speed-up of 2.35 \[0.0, 2.0\]"),
-        ({"latency": {"fp32_s": []}}, "no forward times, or some that are not positive"),
-        ({"latency": {"int8_s": [0.01, 0.0, 0.01]}}, "no forward times, or some that are not positive"),
+        ({"latency": {"control": 0.0}}, r"a speed-up of 0.0 \[0.995, 1.006\]"),
+        ({"latency": {"fp32_s": []}}, "not 3 forward times of each form, or some that are not positive"),
+        ({"latency": {"fp32_again_s": [0.01]}}, "not 3 forward times of each form, or some that are not positive"),
+        ({"latency": {"int8_s": [0.01, 0.0, 0.01]}}, "not 3 forward times of each form, or some that are not positive"),
         ({"accuracy": {"drop_pp": float("nan")}}, "an accuracy drop of nan pp"),
         ({"accuracy": {"drop_interval_pp": [2.0, 3.0]}}, r"an accuracy drop of .* pp \[2.0, 3.0\]"),
         ({"accuracy": {"quantized": float("nan")}}, "an accuracy of nan that is not the one of its 1000 samples"),
@@ -115,7 +117,7 @@ def test_the_document_holds_both_fronts_all_results_and_where_they_come_from(two
     text = pareto_document(two_workloads)
     assert text.count("| ● |") == 8
     assert "**cifar_cnn_shapes** (n = 1,000)" in text
-    assert "| cifar_cnn_cifar10/qat_int8 | 93.30 | -2.30 [-3.20, -1.40] | 3.67 | 2.31 [2.19, 2.40] |" in text
+    assert "| cifar_cnn_cifar10/qat_int8 | 93.30 | -2.30 [-3.20, -1.40] | 3.67 | – | 2.31 [2.19, 2.40] |" in text
     assert "Example CPU (avx2, avx512_vnni), 8 cores, engine x86, torch 2.14.1, Python 3.12.1" in text
     assert "`pytest bench --json records.json`" in text
 

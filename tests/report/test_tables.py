@@ -2,7 +2,7 @@
 
 import pytest
 
-from quantbench.records import NotRun, VerdictRecord
+from quantbench.records import Memory, NotRun, VerdictRecord
 from quantbench.report.tables import (
     cells,
     markdown_rows,
@@ -20,6 +20,25 @@ def judged(record, *outcomes):
     return record.model_copy(update={"verdicts": verdicts})
 
 
+def with_memory(record, ratio):
+    memory = Memory(
+        batch_size=32,
+        threads=1,
+        processes=3,
+        fp32_bytes=8 << 20,
+        quantized_bytes=2 << 20,
+        ratio=ratio,
+        ratio_range=ratio and (ratio - 0.1, ratio + 0.1),
+        fp32_each_bytes=[8 << 20] * 3,
+        quantized_each_bytes=[2 << 20] * 3,
+        fp32_load_bytes=9 << 20,
+        quantized_load_bytes=3 << 20,
+        fp32_total_bytes=300 << 20,
+        quantized_total_bytes=300 << 20,
+    )
+    return record.model_copy(update={"memory": memory})
+
+
 @pytest.mark.parametrize(
     ("outcomes", "expected"),
     [
@@ -34,19 +53,24 @@ def test_the_verdict_of_a_row_is_its_worst(make_record, outcomes, expected):
 
 
 def test_a_row_has_figures_with_their_intervals(make_record):
-    assert cells(make_record("w/a", correct=900, kib=275, speedup=2.0)) == (
-        "w/a", "90.00", "+1.00 [+0.10, +1.90]", "4.00", "2.00 [1.90, 2.08]", "1.60", "–", "PASS",
+    assert cells(with_memory(make_record("w/a", correct=900, kib=275, speedup=2.0), 3.75)) == (
+        "w/a", "90.00", "+1.00 [+0.10, +1.90]", "4.00", "3.75", "2.00 [1.90, 2.08]", "1.60", "–", "PASS",
     )  # fmt: skip
 
 
 def test_what_was_not_measured_is_a_dash_and_not_a_zero(make_record):
     bare = make_record("w/a").model_copy(update={"accuracy": None, "size": None, "latency": None, "verdicts": []})
-    assert cells(bare) == ("w/a", *["–"] * 7)
+    assert cells(bare) == ("w/a", *["–"] * 8)
+
+
+def test_memory_measured_but_too_small_for_a_ratio_is_told_apart_from_memory_not_measured(make_record):
+    assert cells(with_memory(make_record("w/a"), None))[4] == "too small"
+    assert cells(make_record("w/a"))[4] == "–"
 
 
 def test_the_baseline_has_no_drop_and_no_ratio_against_itself(make_record):
-    row = cells(make_record("w/fp32_baseline", 910, 1_100, None))
-    assert row[1:5] == ("91.00", "–", "–", "–")
+    row = cells(with_memory(make_record("w/fp32_baseline", 910, 1_100, None), 1.0))
+    assert row[1:6] == ("91.00", "–", "–", "–", "–")
 
 
 def test_the_terminal_table_cuts_nothing_on_a_narrow_terminal(make_record):
@@ -72,7 +96,7 @@ def test_what_was_not_run_follows_with_its_reason_on_one_line():
 def test_every_row_of_the_markdown_table_has_every_column(two_workloads):
     lines = markdown_table(two_workloads).splitlines()
     assert len(lines) == 14
-    assert {line.count("|") for line in lines} == {9}
+    assert {line.count("|") for line in lines} == {10}
 
 
 def test_the_same_circumstances_are_told_once_and_others_apart(make_record):

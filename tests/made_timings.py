@@ -1,0 +1,60 @@
+"""Forward times as a machine would give them, made by hand, for tests of the verdicts on speed."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from quantbench.measure.latency import FP32, FP32_AGAIN, FP32_FASTEST, INT8, Timings
+
+
+def timings(
+    speedup: float, control: float = 1.0, spread: float = 0.01, rounds: int = 40, looks: int = 1, seed: int = 0
+) -> Timings:
+    """Rounds whose ratios lie around a speed-up.
+
+    Args:
+        speedup: median of fp32 / int8.
+        control: median of fp32 / fp32 again.
+        spread: standard deviation of the logarithm of each ratio.
+        rounds: that count, an even number.
+        looks: taken.
+        seed: of the spread.
+    """
+    random = np.random.default_rng(seed)
+
+    def around(ratio: float) -> np.ndarray:
+        # In pairs, each as far above as below, so that the median is the ratio itself.
+        logs = np.repeat(random.normal(0.0, spread, rounds // 2), 2) * np.tile([1.0, -1.0], rounds // 2)
+        return ratio * np.exp(random.permutation(logs))
+
+    fp32 = np.full(rounds, 0.008)
+    seconds = {FP32: fp32, FP32_AGAIN: fp32 / around(control), INT8: fp32 / around(speedup), FP32_FASTEST: fp32.copy()}
+    return Timings(seconds, looks, warmup_rounds=8)
+
+
+class Machine:
+    """Takes the place of the machine that times: gives what it was told, and counts how often it was asked.
+
+    Attributes:
+        here: what this process measures, one after the other; the last one for ever.
+        fresh: what a fresh process measures, or an error that it ends with.
+        fresh_jobs: jobs that a fresh process was given.
+    """
+
+    def __init__(self) -> None:
+        self.here: list[Timings] = []
+        self.fresh: Timings | Exception | None = None
+        self.fresh_jobs: list[object] = []
+
+    def time_forwards(self, *_: object) -> Timings:
+        """In the place of `quantbench.measure.latency.time_forwards`."""
+        return self.here.pop(0) if len(self.here) > 1 else self.here[0]
+
+    def time_in_fresh_process(self, job: object) -> Timings:
+        """In the place of `quantbench.measure.confirmation.time_in_fresh_process`."""
+        self.fresh_jobs.append(job)
+        if self.fresh is None:
+            raise AssertionError("no fresh process was expected")
+        if isinstance(self.fresh, Exception):
+            raise self.fresh
+        return self.fresh

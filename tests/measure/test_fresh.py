@@ -1,0 +1,70 @@
+"""Work in a process of its own: it knows nothing of this one, and its errors and its death come back as words."""
+
+import importlib
+import os
+
+import pytest
+
+from quantbench.errors import CheckpointError, MeasurementError
+from quantbench.measure.fresh import in_fresh_process
+
+WORK = """\
+import os
+from quantbench.errors import MeasurementError
+
+TOLD = []
+
+def tell(job):
+    TOLD.append(job)
+    return os.getpid(), list(TOLD)
+
+def fail(job):
+    raise MeasurementError(f"no measurement of {job}")
+
+def die(status):
+    os._exit(status)
+
+def refuse_to_travel(job):
+    return lambda: job
+"""
+
+
+@pytest.fixture
+def work(tmp_path, monkeypatch):
+    """A user's own module of functions, on a path that only this test has."""
+    (tmp_path / "work_of_a_user.py").write_text(WORK)
+    monkeypatch.syspath_prepend(tmp_path)
+    return importlib.import_module("work_of_a_user")
+
+
+def test_each_job_runs_in_another_process_that_knows_of_no_other(work):
+    work.TOLD.append("said here")
+    first, second = (in_fresh_process(work.tell, job, died="it died") for job in ("one", "two"))
+    assert (first[1], second[1]) == (["one"], ["two"])
+    assert len({os.getpid(), first[0], second[0]}) == 3
+    assert work.TOLD == ["said here"]
+
+
+def test_an_error_of_the_work_comes_back_as_it_was_raised(work):
+    with pytest.raises(MeasurementError) as error:
+        in_fresh_process(work.fail, "this", died="it died")
+    assert str(error.value) == "no measurement of this"
+
+
+@pytest.mark.parametrize("status", [0, 3])
+def test_a_process_that_ends_without_a_result_is_told_in_the_given_words(work, status):
+    with pytest.raises(CheckpointError) as error:
+        in_fresh_process(work.die, status, died="a.pt: the fresh process died")
+    assert str(error.value) == "a.pt: the fresh process died"
+
+
+def test_the_process_after_one_that_died_works(work):
+    with pytest.raises(CheckpointError):
+        in_fresh_process(work.die, 3, died="it died")
+    assert in_fresh_process(work.tell, "next", died="it died")[1] == ["next"]
+
+
+def test_a_result_that_cannot_travel_is_no_death(work):
+    with pytest.raises(Exception, match="pickle") as error:
+        in_fresh_process(work.refuse_to_travel, "job", died="it died")
+    assert "it died" not in str(error.value)
