@@ -241,12 +241,13 @@ def main() -> None:
     """Runs what is missing and prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=Path, default=Path("out/latency_verdicts.jsonl"), help="file of trials")
-    parser.add_argument("--n", type=int, default=100, help="trials of each kind, and of A/A on a busy machine")
-    parser.add_argument("--n-busy", type=int, default=20, help="trials of each slowdown on a busy machine")
+    parser.add_argument("--n", type=int, default=100, help="trials of each kind on a quiet machine")
+    parser.add_argument("--n-busy", type=int, default=100, help="A/A trials on a busy machine")
+    parser.add_argument("--n-busy-slower", type=int, default=20, help="trials of each slowdown on a busy machine")
     options = parser.parse_args()
     options.trials.parent.mkdir(parents=True, exist_ok=True)
     counts = {(0, slowdown): options.n for slowdown in SLOWDOWNS}
-    counts |= {(BUSY_PROCESSES, slowdown): options.n_busy if slowdown else options.n for slowdown in SLOWDOWNS}
+    counts |= {(BUSY_PROCESSES, each): options.n_busy_slower if each else options.n_busy for each in SLOWDOWNS}
     run_all(options.trials, counts)
     here = environment()
     print(

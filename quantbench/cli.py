@@ -125,7 +125,7 @@ def run(
     from quantbench.report.documents import check_place, write_records
     from quantbench.report.sensitivity import sensitivity_text
     from quantbench.report.step_summary import append_step_summary
-    from quantbench.report.tables import terminal_table
+    from quantbench.report.tables import terminal_table, without_baseline
     from quantbench.runner import Session, Settings
     from quantbench.stats.verdicts import Outcome
     from quantbench.suite import family_of, run_suite
@@ -142,7 +142,7 @@ def run(
     if text := sensitivity_text(result.records):
         print(f"\n{text}", end="")
     append_step_summary(result.records, result.not_run, result.sentences)
-    for text in result.told:
+    for text in [*result.told, *without_baseline(result.without_baseline)]:
         print(text, file=sys.stderr)
     if json:
         write_records(json, result.records, result.not_run)

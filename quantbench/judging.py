@@ -183,7 +183,9 @@ CLAIMS: dict[str, Callable[[Run], Verdict]] = {
 def explain(experiment: Experiment, verdict: Verdict) -> str:
     """What a user reads of a verdict: experiment, quantity, measured, bound, and the commands that lead on."""
     quoted = shlex.quote(experiment.id)
-    if verdict.quantity in ("checkpoint", ACCURACY_VS_ACCEPTED, SPEEDUP_VS_ACCEPTED):
+    if verdict.accept:
+        accept = f"accept:       {verdict.accept}"
+    elif verdict.quantity in ("checkpoint", ACCURACY_VS_ACCEPTED, SPEEDUP_VS_ACCEPTED):
         # A speed-up that is accepted leaves predictions alone.
         accept = f"accept:       {accept_command(experiment.id, verdict.quantity == SPEEDUP_VS_ACCEPTED)}"
     elif verdict.quantity == "reload":

@@ -56,11 +56,13 @@ def judge_speedup_vs_accepted(run: Run) -> Verdict:
         return _none(requirement, run.not_timed)
     found = accepted_speedup(run, accepted)
     if found is None:
-        return _none(
-            requirement,
+        reason = (
             f"{speedup_of(latency).estimate:.3f}×, but no baseline for this machine ({timing_machine(run)}) and these "
-            f"inputs was accepted; accept one: {accept_command(id_, speed_only=accepted is not None)}",
+            "inputs was accepted"
         )
+        # Where nothing was accepted, a speed-up alone cannot be.
+        command = accept_command(id_, speed_only=accepted is not None)
+        return replace(_none(requirement, reason), change=Change.NO_BASELINE, accept=command)
     before = Speedup(found.speedup, Interval(*found.speedup_interval, found.level))
 
     margin = margin_of(run).speedup
@@ -81,9 +83,8 @@ def speedup_of(latency: Latency) -> Speedup:
 
 
 def _none(requirement: str, reason: str) -> Verdict:
-    return Verdict(
-        SPEEDUP_VS_ACCEPTED, Outcome.INCONCLUSIVE, None, None, None, 0, reason, requirement, Change.INCONCLUSIVE
-    )
+    change = Change.INCONCLUSIVE
+    return Verdict(SPEEDUP_VS_ACCEPTED, Outcome.INCONCLUSIVE, None, None, None, 0, reason, requirement, change)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import pytest
 from quantbench.plugin_audit import audit
 from quantbench.plugin_state import (
     BEHAVIOUR_PROPERTY,
+    NO_BASELINE_PROPERTY,
     STATE,
     VERDICT_PROPERTY,
     ReplayedClock,
@@ -228,6 +229,12 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.section("inconclusive: more samples, or a quiet machine without parallel workers, decide")
         for text in inconclusive:
             terminalreporter.write_line(text)
+    if new := [(value[0], value[1]) for value in _properties(terminalreporter, NO_BASELINE_PROPERTY)]:
+        from quantbench.report.tables import without_baseline
+
+        terminalreporter.section("no baseline for this machine: nothing to compare speed with")
+        for text in without_baseline(new):
+            terminalreporter.write_line(text)
     if behaviour := list(_properties(terminalreporter, BEHAVIOUR_PROPERTY)):
         terminalreporter.section("change of behaviour: predictions flipped although nothing else changed")
         for text in behaviour:
@@ -251,7 +258,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     terminalreporter.write(sensitivity_summary(records, state.folder("plots")))
 
 
-def _properties(terminalreporter: Any, name: str) -> Iterator[str]:
+def _properties(terminalreporter: Any, name: str) -> Iterator[Any]:
     for reports in terminalreporter.stats.values():
         for report in reports:
             if getattr(report, "when", None) == "call":

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from quantbench.plugin_acceptance import is_update
-from quantbench.plugin_state import BEHAVIOUR_PROPERTY, CHANGE_PROPERTY, STATE, VERDICT_PROPERTY
+from quantbench.plugin_state import BEHAVIOUR_PROPERTY, CHANGE_PROPERTY, NO_BASELINE_PROPERTY, STATE, VERDICT_PROPERTY
 
 if TYPE_CHECKING:
     from quantbench.runner import Run
@@ -123,6 +123,7 @@ def _time(config: pytest.Config, run: Run) -> None:
 def check_verdict(request: pytest.FixtureRequest, experiment_run: Run) -> Callable[[Verdict], None]:
     """Turns a verdict into the test's outcome: FAIL fails, INCONCLUSIVE is shown and fails under --strict-verdicts."""
     from quantbench.judging import explain
+    from quantbench.stats.regression import Change
     from quantbench.stats.verdicts import Outcome
 
     def check(verdict: Verdict) -> None:
@@ -136,7 +137,10 @@ def check_verdict(request: pytest.FixtureRequest, experiment_run: Run) -> Callab
         if verdict.outcome is Outcome.INCONCLUSIVE:
             if request.config.getoption("strict_verdicts"):
                 pytest.fail(f"{message}\n  --strict-verdicts: inconclusive counts as failed", pytrace=False)
-            request.node.user_properties.append(("quantbench_message", message))
+            told = [experiment_run.experiment.id, message]
+            is_new = verdict.change is Change.NO_BASELINE
+            properties = request.node.user_properties
+            properties.append((NO_BASELINE_PROPERTY, told) if is_new else ("quantbench_message", message))
 
     return check
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 # Names of the properties of a test's report that carry what a run found, also from worker to controller.
 VERDICT_PROPERTY = "quantbench_verdict"
 CHANGE_PROPERTY = "quantbench_change"
+NO_BASELINE_PROPERTY = "quantbench_no_baseline"
 BEHAVIOUR_PROPERTY = "quantbench_behaviour"
 # Options whose default folder has another name.
 DEFAULT_FOLDERS = {"plots": "out"}

@@ -14,6 +14,7 @@ from quantbench.progress import progress
 from quantbench.records import NotRun, RunRecord
 from quantbench.runner import Session
 from quantbench.stats.multiplicity import Family
+from quantbench.stats.regression import Change
 from quantbench.stats.verdicts import Outcome
 
 
@@ -26,6 +27,7 @@ class SuiteResult:
         not_run: of those whose data is not on this machine.
         broken: a line for each that could not be measured.
         told: the words for every verdict that is not PASS.
+        without_baseline: of experiments without an accepted speed-up for this machine, the id and the same words.
         outcomes: every verdict's outcome.
         sentences: about the run as a whole; none where nothing was measured.
     """
@@ -34,6 +36,7 @@ class SuiteResult:
     not_run: list[NotRun] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
+    without_baseline: list[tuple[str, str]] = field(default_factory=list)
     outcomes: set[Outcome] = field(default_factory=set)
     sentences: list[str] = field(default_factory=list)
 
@@ -65,7 +68,12 @@ def run_suite(session: Session, experiments: Sequence[Experiment], command: str)
         result.records.append(run.record(command))
         verdicts = run.verdicts.values()
         result.outcomes |= {verdict.outcome for verdict in verdicts}
-        result.told += [explain(run.experiment, v) for v in verdicts if v.outcome is not Outcome.PASS]
+        for verdict in verdicts:
+            told = explain(run.experiment, verdict)
+            if verdict.change is Change.NO_BASELINE:
+                result.without_baseline.append((run.experiment.id, told))
+            elif verdict.outcome is not Outcome.PASS:
+                result.told.append(told)
         if (text := change_of_behaviour(run)) is not None:
             result.told.append(text)
     if measured:

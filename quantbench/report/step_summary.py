@@ -7,9 +7,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from quantbench.records import NotRun, RunRecord
+from quantbench.records import NotRun, RunRecord, VerdictRecord
 from quantbench.report.sensitivity import sensitivity_markdown
-from quantbench.report.tables import markdown_table, not_run_lines, provenance
+from quantbench.report.tables import markdown_table, not_run_lines, provenance, without_baseline
+from quantbench.stats.regression import Change
 from quantbench.stats.verdicts import Outcome
 
 # Set by GitHub Actions to a file whose Markdown it shows on the page of the run.
@@ -21,17 +22,23 @@ def summary_markdown(records: Sequence[RunRecord], not_run: Sequence[NotRun], se
     verdicts = [(record.experiment, verdict) for record in records for verdict in record.verdicts]
     counts = {outcome: sum(verdict.outcome == outcome for _, verdict in verdicts) for outcome in Outcome}
     parts = ["## quantbench", ", ".join(f"{n} {outcome}" for outcome, n in counts.items() if n) or "nothing was judged"]
+    told = [
+        (verdict.outcome, verdict.change == Change.NO_BASELINE, experiment, _item(experiment, verdict))
+        for experiment, verdict in verdicts
+    ]
     for outcome in (Outcome.FAIL, Outcome.INCONCLUSIVE):
-        parts += [
-            f"- **{outcome}** `{experiment}`: {verdict.quantity}: {_one_line(verdict.measured)}; required: "
-            f"{_one_line(verdict.requirement)}"
-            for experiment, verdict in verdicts
-            if verdict.outcome == outcome
-        ]
+        parts += [text for each, is_new, _, text in told if each == outcome and not is_new]
+    parts += [f"- {line}" for line in without_baseline([(id_, text[2:]) for _, is_new, id_, text in told if is_new])]
     parts += [f"- {_one_line(line)}" for line in [*not_run_lines(not_run), *sentences]]
     if records:
         parts += [markdown_table(records), sensitivity_markdown(records), provenance(records)]
     return "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
+
+
+def _item(experiment: str, verdict: VerdictRecord) -> str:
+    """A verdict as an item of a list."""
+    measured, requirement = _one_line(verdict.measured), _one_line(verdict.requirement)
+    return f"- **{verdict.outcome}** `{experiment}`: {verdict.quantity}: {measured}; required: {requirement}"
 
 
 def append_step_summary(records: Sequence[RunRecord], not_run: Sequence[NotRun], sentences: Sequence[str] = ()) -> None:

@@ -6,6 +6,7 @@ import io
 from collections.abc import Sequence
 
 from quantbench.records import NotRun, RunRecord
+from quantbench.stats.regression import Change
 from quantbench.stats.verdicts import Outcome
 
 COLUMNS = (
@@ -25,12 +26,33 @@ TOO_SMALL = "too small"
 
 
 def overall(record: RunRecord) -> str:
-    """The worst verdict of a record's gates, or a dash where none was judged."""
-    outcomes = {verdict.outcome for verdict in record.verdicts}
+    """The worst verdict of a record's gates, or a dash where none was judged.
+
+    That no speed-up was accepted for this class of machine yet is said, and hides no other verdict.
+    """
+    without = any(verdict.change == Change.NO_BASELINE for verdict in record.verdicts)
+    outcomes = {verdict.outcome for verdict in record.verdicts if verdict.change != Change.NO_BASELINE}
     for outcome in (Outcome.FAIL, Outcome.INCONCLUSIVE, Outcome.PASS):
         if outcome in outcomes:
-            return outcome.value
+            return f"{outcome.value}, no baseline" if without else outcome.value
     return NOTHING
+
+
+def without_baseline(told: Sequence[tuple[str, str]]) -> list[str]:
+    """The words for verdicts that find no baseline for this machine: the first, and how to accept for all of them.
+
+    Args:
+        told: an experiment's id and the words for its verdict, each.
+    """
+    if len(told) < 2:
+        return [text for _, text in told]
+    workloads = sorted({id_.partition("/")[0] for id_, _ in told})
+    names = " ".join(f"--experiment '{workload}/*'" for workload in workloads)
+    more = (
+        f"{len(told) - 1} more experiments have no accepted speed-up for this machine either; accept them all: "
+        f'pytest bench {names} -m latency --update-golden --reason "…"'
+    )
+    return [told[0][1], more]
 
 
 def cells(record: RunRecord) -> tuple[str, ...]:
@@ -66,11 +88,22 @@ def terminal_table(records: Sequence[RunRecord], not_run: Sequence[NotRun], widt
     style = {Outcome.PASS: "green", Outcome.FAIL: "red", Outcome.INCONCLUSIVE: "yellow"}
     for record in records:
         row = cells(record)
-        table.add_row(*row[:-1], f"[{style.get(Outcome(row[-1]), '')}]{row[-1]}" if row[-1] != NOTHING else row[-1])
+        table.add_row(
+            *row[:-1], f"[{style[Outcome(row[-1].partition(',')[0])]}]{row[-1]}" if row[-1] != NOTHING else row[-1]
+        )
     stream = io.StringIO()
-    # Where no width is known, or a narrow one, a verdict still must not be cut.
-    needed = Console(width=1_000).measure(table).maximum
-    console = Console(file=stream, width=max(width, needed), force_terminal=color, no_color=not color, highlight=False)
+    # Where no width is known, or a narrow one, a verdict still must not be cut. Without a height rich ignores the width
+    # and takes 80 columns where TERM is "dumb", as CI services set it.
+    needed = Console(width=1_000, height=25).measure(table).maximum
+    console = Console(
+        file=stream,
+        width=max(width, needed),
+        height=25,
+        color_system="standard" if color else None,
+        force_terminal=color,
+        no_color=not color,
+        highlight=False,
+    )
     if records:
         console.print(table)
     for line in not_run_lines(not_run):

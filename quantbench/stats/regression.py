@@ -10,12 +10,13 @@ from quantbench.stats.intervals import Interval
 
 
 class Change(StrEnum):
-    """What became of a quantity since it was accepted."""
+    """What became of a quantity since it was accepted; NO BASELINE where none was, on this class of machine."""
 
     IMPROVED = "IMPROVED"
     SAME = "SAME"
     REGRESSED = "REGRESSED"
     INCONCLUSIVE = "INCONCLUSIVE"
+    NO_BASELINE = "NO BASELINE"
 
 
 def change_of(loss: Interval, margin: float, strict: Interval | None = None) -> Change:

@@ -29,6 +29,7 @@ class Verdict:
         n: samples or rounds behind the estimate.
         measured: the estimate as text, with unit, interval and n.
         requirement: the bound as text.
+        accept: the command that accepts what was found, where it depends on more than the quantity.
         change: what became of the quantity since it was accepted, of a verdict that asks that.
     """
 
@@ -41,6 +42,7 @@ class Verdict:
     measured: str
     requirement: str
     change: Change | None = None
+    accept: str = ""
 
 
 def at_most(

@@ -128,7 +128,12 @@ def test_a_result_that_was_never_accepted_fails_with_the_command_that_accepts_it
             f"  accept:       pytest bench --experiment {STATIC} --update-golden --reason *",
         ]
     )
-    result.stdout.fnmatch_lines([f"{STATIC}: speedup_vs_accepted: INCONCLUSIVE"])
+    result.stdout.fnmatch_lines(
+        [
+            f"{STATIC}: speedup_vs_accepted: NO BASELINE",
+            f"  accept:       pytest bench --experiment {STATIC} --update-golden --reason *",
+        ]
+    )
 
 
 @pytest.mark.parametrize(
@@ -206,3 +211,24 @@ def test_records_of_a_run_hold_what_is_accepted_then(accepted, project):
     golden = json.loads(result_path(project.golden, STATIC).read_text())
     assert record.accuracy.quantized_correct == golden["correct"]
     assert record.test_sha256 == golden["inputs"]["test"]
+
+
+def test_on_another_machine_missing_speedups_are_told_once_and_hide_no_verdict(accepted, project):
+    ids = [STATIC, "tiny/ptq_dynamic_int8"]
+    for id_ in ids:
+        path = result_path(project.golden, id_)
+        path.write_text(path.read_text().replace('"threads": 1', '"threads": 99'))
+    chosen = [part for id_ in ids for part in ("--experiment", id_)]
+    result = accepted("-q", *chosen, "-k", "speedup_is_no or shrinks", "-m", "latency or not latency")
+    assert result.ret == 0
+    assert result.parseoutcomes()["inconclusive"] == 2
+    result.stdout.fnmatch_lines(
+        [
+            "*= no baseline for this machine: nothing to compare speed with =*",
+            "tiny/ptq_dynamic_int8: speedup_vs_accepted: NO BASELINE",
+            "1 more experiments have no accepted speed-up for this machine either; *-m latency --update-golden*",
+            f"{STATIC} *PASS, no baseline",
+        ]
+    )
+    assert result.stdout.str().count("speedup_vs_accepted: NO BASELINE") == 1
+    assert accepted("-q", *chosen, "-k", "speedup_is_no", "--strict-verdicts").ret == pytest.ExitCode.TESTS_FAILED

@@ -35,6 +35,15 @@ def test_verdicts_are_counted_and_those_that_are_no_pass_are_told_worst_first(ma
     ]
 
 
+def test_missing_baselines_of_many_experiments_are_told_once_after_all_else(make_record):
+    new = VerdictRecord(quantity="s", outcome="INCONCLUSIVE", measured="none", requirement="r", change="NO BASELINE")
+    records = [judged(make_record(id_), "INCONCLUSIVE") for id_ in ("a/one", "a/two")]
+    records = [record.model_copy(update={"verdicts": [new, *record.verdicts]}) for record in records]
+    told = [line for line in summary_markdown(records, []).splitlines() if line.startswith("- ")][:4]
+    assert told[2] == "- **INCONCLUSIVE** `a/one`: s: none; required: r"
+    assert told[3].startswith("- 1 more experiments have no accepted speed-up for this machine either; accept them")
+
+
 def test_the_table_and_where_its_figures_come_from_are_there(make_record):
     record = make_record("a/one")
     text = summary_markdown([record], [])

@@ -12,6 +12,7 @@ from quantbench.report.tables import (
     plain_table,
     provenance,
     terminal_table,
+    without_baseline,
 )
 
 
@@ -52,6 +53,30 @@ def test_the_verdict_of_a_row_is_its_worst(make_record, outcomes, expected):
     assert overall(judged(make_record("w/a"), *outcomes)) == expected
 
 
+@pytest.mark.parametrize(
+    ("outcomes", "expected"),
+    [(("PASS",), "PASS, no baseline"), (("PASS", "FAIL"), "FAIL, no baseline"), ((), "–")],
+)
+def test_a_speedup_without_a_baseline_is_said_and_hides_no_other_verdict(make_record, outcomes, expected):
+    record = judged(make_record("w/a"), *outcomes)
+    new = VerdictRecord(quantity="s", outcome="INCONCLUSIVE", measured="", requirement="", change="NO BASELINE")
+    record = record.model_copy(update={"verdicts": [*record.verdicts, new]})
+    assert overall(record) == expected
+    assert terminal_table([record], [], 200, False).splitlines()[1].rstrip().endswith(expected)
+    assert expected.partition(",")[0] in terminal_table([record], [], 200, True)
+
+
+def test_many_speedups_without_a_baseline_are_told_by_one_with_the_command_for_all_of_them():
+    told = [("v/a", "words of a"), ("w/b", "words of b"), ("w/c", "words of c")]
+    assert without_baseline([]) == []
+    assert without_baseline(told[:1]) == ["words of a"]
+    assert without_baseline(told) == [
+        "words of a",
+        "2 more experiments have no accepted speed-up for this machine either; accept them all: pytest bench "
+        "--experiment 'v/*' --experiment 'w/*' -m latency --update-golden --reason \"…\"",
+    ]
+
+
 def test_a_row_has_figures_with_their_intervals(make_record):
     assert cells(with_memory(make_record("w/a", correct=900, kib=275, speedup=2.0), 3.75)) == (
         "w/a", "90.00", "+1.00 [+0.10, +1.90]", "4.00", "3.75", "2.00 [1.90, 2.08]", "1.60", "–", "PASS",
@@ -79,6 +104,14 @@ def test_the_terminal_table_cuts_nothing_on_a_narrow_terminal(make_record):
     assert f"{name} " in text
     assert "INCONCLUSIVE" in text
     assert len(text.splitlines()) == 2
+
+
+def test_the_terminal_table_cuts_nothing_where_the_terminal_is_called_dumb(make_record, monkeypatch):
+    record = judged(make_record("a_workload_with_a_long_name/and_an_experiment_too"), "FAIL")
+    expected = terminal_table([record], [], width=200, color=False)
+    monkeypatch.setenv("TERM", "dumb")
+    assert terminal_table([record], [], width=200, color=False) == expected
+    assert "a_workload_with_a_long_name/and_an_experiment_too" in expected
 
 
 def test_the_terminal_table_colours_verdicts_only_where_colour_is_wanted(make_record):
