@@ -68,9 +68,7 @@ def main() -> None:
     session = Session(Settings(Path("golden")))
     for id_ in IDS:
         run = session.run(select(load_experiments(Path("configs")), id_)[0])
-        workload = run.opened.workload
-        name, params, where = workload.config.model.name, run.opened.model_params(), workload.where("model")
-        fp32 = memory.FloatJob(name, params, where, run.opened.weights_path)
+        workload, fp32 = run.opened.workload, run.baseline.float_job
         int8 = reload_job(run.opened, run.experiment, run.artefact.path, run.engine)
         for label, model in ((f"{workload.name} fp32", fp32), (id_, int8)):
             job = memory.MemoryJob(model, run.baseline.latency_batch.numpy(), workload.config.latency.threads)

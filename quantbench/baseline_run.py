@@ -12,8 +12,8 @@ from quantbench.evaluation import Evaluation, evaluate
 from quantbench.measure.checkpoint import serialize
 from quantbench.measure.fp32_forms import fastest_form
 from quantbench.measure.latency import FP32, FP32_AGAIN, LATENCY_LEVEL, quiet_process, time_forwards, why_not_timed
-from quantbench.measure.memory import FloatJob, MemoryJob, Peaks, peak_memory
-from quantbench.measure.reload import ReloadJob
+from quantbench.measure.memory import MemoryJob, Peaks, peak_memory
+from quantbench.measure.reload import FloatJob, ReloadJob
 from quantbench.stats.sequential import Looks
 from quantbench.stats.speed import Speedup
 from quantbench.workloads import OpenWorkload
@@ -43,9 +43,14 @@ class Baseline:
     @cached_property
     def memory(self) -> Peaks:
         """Peak resident memory of one forward."""
+        return self.memory_of(self.float_job)
+
+    @property
+    def float_job(self) -> FloatJob:
+        """What a fresh process needs to load the model from its file."""
         opened = self.opened
         name, where = opened.workload.config.model.name, opened.workload.where("model")
-        return self.memory_of(FloatJob(name, opened.model_params(), where, opened.weights_path))
+        return FloatJob(name, opened.model_params(), where, opened.weights_path)
 
     def memory_of(self, model: FloatJob | ReloadJob) -> Peaks:
         """The same of any form of the model, on the batch that is timed."""

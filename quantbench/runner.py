@@ -309,8 +309,8 @@ class Run:
     def _time_again(self, questions: SpeedQuestions) -> tuple[Speedup, Speedup]:
         config = self.experiment.workload.config.latency
         job = TimingJob(
-            reload=reload_job(self.opened, self.experiment, self.artefact.path, self.engine),
-            baseline=self.opened.weights_path,
+            int8=reload_job(self.opened, self.experiment, self.artefact.path, self.engine),
+            fp32=self.baseline.float_job,
             batch=self.baseline.latency_batch.numpy(),
             threads=config.threads,
             looks=self.looks,

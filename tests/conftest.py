@@ -7,9 +7,13 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+
+if TYPE_CHECKING:
+    from made_timings import Machine
 
 CONFIG = """\
 workload:
@@ -138,6 +142,19 @@ def quantbench(
         return exited.value.code, out, err
 
     return run
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """A machine that times what it is told to."""
+    from made_timings import Machine
+
+    from quantbench import runner
+
+    made = Machine()
+    monkeypatch.setattr(runner, "time_forwards", made.time_forwards)
+    monkeypatch.setattr(runner, "time_in_fresh_process", made.time_in_fresh_process)
+    return made
 
 
 @pytest.fixture(autouse=True)

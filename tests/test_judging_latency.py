@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from made_timings import Machine, timings
+from made_timings import timings
 
 from quantbench import runner
 from quantbench.config import load_experiments, select
@@ -20,15 +20,6 @@ from quantbench.stats.verdicts import Outcome, at_least
 STATIC = "tiny/ptq_static_int8_per_channel"
 FIGURES = r"\d+\.\d{3}× \[\d+\.\d{3}, \d+\.\d{3}\]"
 NOISY = "no verdict: the machine is too noisy: fp32 against itself was "
-
-
-@pytest.fixture
-def machine(monkeypatch):
-    """A machine that times what it is told to."""
-    made = Machine()
-    monkeypatch.setattr(runner, "time_forwards", made.time_forwards)
-    monkeypatch.setattr(runner, "time_in_fresh_process", made.time_in_fresh_process)
-    return made
 
 
 def run_of(project, bound, rounds="rounds: 12"):
@@ -89,8 +80,8 @@ def test_the_fresh_process_is_asked_the_same_with_the_same_plan(project, machine
     assert (job.looks, job.budget_s, job.threads) == (run.looks, 7.5, 1)
     assert (job.looks.first, job.looks.count, job.looks.level) == (12, 3, 0.99)
     assert (job.questions, job.batch.shape) == (questions_of(run), (4, 3, 8, 8))
-    assert job.reload.checkpoint == run.artefact.path
-    assert job.baseline.resolve() == project.weights.resolve()
+    assert job.int8.checkpoint == run.artefact.path
+    assert job.fp32.checkpoint.resolve() == project.weights.resolve()
 
 
 def test_a_fail_is_no_verdict_where_the_control_of_the_fresh_process_strays(project, machine):

@@ -1,9 +1,9 @@
 """One A/A control that strays takes back every verdict on speed of its run, also those that were told before."""
 
 import pytest
-from made_timings import Machine, timings
+from made_timings import timings
 
-from quantbench import judging, runner
+from quantbench import judging
 from quantbench.config import load_experiments, select
 from quantbench.judging import judge_gate
 from quantbench.judging_latency import SPEEDUP_VS_ACCEPTED, questions_of, withdraw
@@ -15,15 +15,6 @@ from quantbench.suite import run_suite
 DYNAMIC, STATIC = "tiny/ptq_dynamic_int8", "tiny/ptq_static_int8_per_channel"
 STRAYED = "no verdict: the machine is too noisy: fp32 against itself was 1.100× ["
 ALL_VOID = "no verdict on speed of this run counts, the machine is too noisy"
-
-
-@pytest.fixture
-def machine(monkeypatch):
-    """A machine that times what it is told to."""
-    made = Machine()
-    monkeypatch.setattr(runner, "time_forwards", made.time_forwards)
-    monkeypatch.setattr(runner, "time_in_fresh_process", made.time_in_fresh_process)
-    return made
 
 
 @pytest.fixture

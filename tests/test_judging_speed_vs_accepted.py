@@ -3,9 +3,8 @@
 import re
 
 import pytest
-from made_timings import Machine, timings
+from made_timings import timings
 
-from quantbench import runner
 from quantbench.acceptance import accept, margin_of
 from quantbench.accepted import read_result, write_result
 from quantbench.config import load_experiments, select
@@ -21,15 +20,6 @@ ID = "tiny/ptq_static_int8_per_channel"
 ACCEPT_ALL = f'pytest bench --experiment {ID} --update-golden --reason "…"'
 ACCEPT = f'pytest bench --experiment {ID} -m latency --update-golden --reason "…"'
 CLAIM = "speedup_vs_accepted"
-
-
-@pytest.fixture
-def machine(monkeypatch):
-    """A machine that times what it is told to."""
-    made = Machine()
-    monkeypatch.setattr(runner, "time_forwards", made.time_forwards)
-    monkeypatch.setattr(runner, "time_in_fresh_process", made.time_in_fresh_process)
-    return made
 
 
 @pytest.fixture

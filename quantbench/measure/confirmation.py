@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
-from quantbench.baselines import read_safetensors
 from quantbench.measure.allocator import keep_freed_memory
 from quantbench.measure.fresh import in_fresh_process
 from quantbench.measure.latency import FP32, FP32_AGAIN, INT8, Timings, quiet_process, time_forwards
-from quantbench.measure.reload import ReloadJob, load_quantized
-from quantbench.registry import MODELS
+from quantbench.measure.reload import FloatJob, ReloadJob, load_float, load_quantized
 from quantbench.stats.sequential import Looks
 from quantbench.stats.speed import SpeedQuestions, Speedup
-from quantbench.upstream import silenced
 
 
 @dataclass(frozen=True)
@@ -26,8 +21,8 @@ class TimingJob:
     """All that a fresh process needs to time an int8 model against its fp32 model.
 
     Attributes:
-        reload: the int8 model's checkpoint and structure.
-        baseline: the fp32 model's safetensors.
+        int8: the quantized model's checkpoint and structure.
+        fp32: the same of the fp32 model.
         batch: `[n, channels, …]` float32, whose forward is timed.
         threads: intra-operator threads.
         looks: planned.
@@ -36,8 +31,8 @@ class TimingJob:
         seed: of the order within rounds; another than the first measurement's.
     """
 
-    reload: ReloadJob
-    baseline: Path
+    int8: ReloadJob
+    fp32: FloatJob
     batch: NDArray[np.float32]
     threads: int
     looks: Looks
@@ -46,18 +41,10 @@ class TimingJob:
     seed: int = 1
 
 
-def load_fp32(job: ReloadJob, baseline: Path) -> nn.Module:
-    """The fp32 model of the same structure, in eval mode, filled from its safetensors file."""
-    with silenced():
-        model: nn.Module = MODELS.create(job.model, job.where, job.params)
-    model.load_state_dict(read_safetensors(baseline))
-    return model.eval()
-
-
 def run(job: TimingJob) -> Timings:
     """The fresh process's work."""
     keep_freed_memory()
-    fp32, int8 = load_fp32(job.reload, job.baseline), load_quantized(job.reload)[0]
+    fp32, int8 = load_float(job.fp32), load_quantized(job.int8)[0]
     batch = torch.from_numpy(job.batch)
     forwards = {FP32: lambda: fp32(batch), FP32_AGAIN: lambda: fp32(batch), INT8: lambda: int8(batch)}
     with quiet_process(job.threads):
@@ -76,4 +63,4 @@ def time_in_fresh_process(job: TimingJob) -> Timings:
         CheckpointError: the error of the fresh process, or its death.
         MeasurementError: if its clock did not advance.
     """
-    return in_fresh_process(run, job, died=f"{job.reload.checkpoint}: the fresh process that timed it died")
+    return in_fresh_process(run, job, died=f"{job.int8.checkpoint}: the fresh process that timed it died")

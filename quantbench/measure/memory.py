@@ -15,42 +15,20 @@ from __future__ import annotations
 import gc
 import statistics
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from quantbench import baselines
 from quantbench.errors import CheckpointError, MeasurementError
 from quantbench.measure.allocator import return_freed_memory
 from quantbench.measure.fresh import in_fresh_process
-from quantbench.measure.reload import ReloadJob, load_quantized
+from quantbench.measure.reload import FloatJob, ReloadJob, load_float, load_quantized
 from quantbench.measure.residency import RESOLUTION_BYTES, check_instrument, reset_peak, resident, settled
 from quantbench.records import Memory
-from quantbench.registry import MODELS
-from quantbench.upstream import silenced
 
 # Fresh processes per model: a figure moves by some 100 KiB from one to the next, since the kernel counts pages loosely.
 PROCESSES = 3
-
-
-@dataclass(frozen=True)
-class FloatJob:
-    """The fp32 model as a fresh process makes it: structure from its factory, weights from the baseline's file.
-
-    Attributes:
-        model: registered name.
-        params: of the model's factory.
-        where: place of the model in the configuration, for messages.
-        checkpoint: safetensors file.
-    """
-
-    model: str
-    params: dict[str, Any]
-    where: str
-    checkpoint: Path
 
 
 @dataclass(frozen=True)
@@ -139,12 +117,7 @@ def run(job: MemoryJob) -> Peak:
 
 def load(job: FloatJob | ReloadJob) -> torch.nn.Module:
     """The model from its file, in eval mode."""
-    if isinstance(job, ReloadJob):
-        return load_quantized(job)[0]
-    with silenced():
-        model: torch.nn.Module = MODELS.create(job.model, job.where, job.params).eval()
-    model.load_state_dict(baselines.read_safetensors(job.checkpoint))
-    return model
+    return load_quantized(job)[0] if isinstance(job, ReloadJob) else load_float(job)
 
 
 def _forward(job: MemoryJob, model: torch.nn.Module, inputs: torch.Tensor) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from quantbench.baselines import read_safetensors
 from quantbench.errors import CheckpointError
 from quantbench.measure.checkpoint import Schema, describe_entry, read_checkpoint, schema_of
 from quantbench.measure.fresh import in_fresh_process
@@ -50,6 +51,23 @@ class ReloadJob:
 
 
 @dataclass(frozen=True)
+class FloatJob:
+    """The fp32 model as a fresh process makes it: structure from its factory, weights from the baseline's file.
+
+    Attributes:
+        model: registered name.
+        params: of the model's factory.
+        where: place of the model in the configuration, for messages.
+        checkpoint: safetensors file.
+    """
+
+    model: str
+    params: dict[str, Any]
+    where: str
+    checkpoint: Path
+
+
+@dataclass(frozen=True)
 class Reloaded:
     """What the fresh process found: the file's schema and the logits `[n, classes]` of the probe."""
 
@@ -85,6 +103,18 @@ def load_quantized(job: ReloadJob) -> tuple[torch.nn.Module, dict[str, Any]]:
             "quantized layers keep their version in its _metadata"
         ) from None
     return model.eval(), state
+
+
+def load_float(job: FloatJob) -> torch.nn.Module:
+    """The fp32 model from its file, in eval mode.
+
+    Raises:
+        BaselineError: if the file is missing or not whole safetensors.
+    """
+    with silenced():
+        model: torch.nn.Module = MODELS.create(job.model, job.where, job.params).eval()
+    model.load_state_dict(read_safetensors(job.checkpoint))
+    return model
 
 
 def _one_line(error: Exception) -> str:

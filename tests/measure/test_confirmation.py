@@ -13,9 +13,9 @@ from tiny_model import tiny_cnn
 from quantbench.backends.eager import EagerBackend, default_engine
 from quantbench.errors import CheckpointError, MeasurementError
 from quantbench.measure.checkpoint import write_checkpoint
-from quantbench.measure.confirmation import TimingJob, load_fp32, run, time_in_fresh_process
+from quantbench.measure.confirmation import TimingJob, run, time_in_fresh_process
 from quantbench.measure.latency import FP32, FP32_AGAIN, INT8, time_forwards
-from quantbench.measure.reload import ReloadJob
+from quantbench.measure.reload import FloatJob, ReloadJob, load_float
 from quantbench.registry import RECIPES
 from quantbench.stats.intervals import Interval
 from quantbench.stats.sequential import Looks
@@ -79,7 +79,7 @@ def job(tmp_path):
     save_file(fp32.state_dict(), tmp_path / "fp32.safetensors")
     int8 = EagerBackend(default_engine()).quantize(tiny_cnn().eval(), RECIPE, lambda: [INPUTS]).model
     write_checkpoint(tmp_path / "int8.pt", int8.state_dict())
-    reload = ReloadJob(
+    int8_job = ReloadJob(
         model="tiny_model:tiny_cnn",
         params={},
         where="a.yaml: workload.model",
@@ -91,8 +91,8 @@ def job(tmp_path):
         threads=1,
     )
     return TimingJob(
-        reload=reload,
-        baseline=tmp_path / "fp32.safetensors",
+        int8=int8_job,
+        fp32=FloatJob("tiny_model:tiny_cnn", {}, "a.yaml: workload.model", tmp_path / "fp32.safetensors"),
         batch=INPUTS.numpy(),
         threads=1,
         looks=Looks(12, 3, 0.99),
@@ -102,8 +102,10 @@ def job(tmp_path):
 
 
 def with_model(job, name, **changes):
-    reload = dataclasses.replace(job.reload, model=f"models_to_confirm:{name}")
-    return dataclasses.replace(job, reload=reload, **changes)
+    both = {
+        part: dataclasses.replace(getattr(job, part), model=f"models_to_confirm:{name}") for part in ("int8", "fp32")
+    }
+    return dataclasses.replace(job, **both, **changes)
 
 
 def test_a_fresh_process_times_both_models_and_the_control(job):
@@ -139,7 +141,7 @@ def test_the_order_within_rounds_is_another_than_that_of_the_first_measurement(j
 
 
 def test_the_fp32_model_is_the_one_of_the_file(job):
-    loaded = load_fp32(job.reload, job.baseline)
+    loaded = load_float(job.fp32)
     torch.manual_seed(0)
     with torch.inference_mode():
         assert torch.equal(loaded(INPUTS), tiny_cnn().eval()(INPUTS))
@@ -157,11 +159,11 @@ def test_the_same_work_can_be_done_here_and_leaves_the_process_as_it_was(job):
 def test_the_death_of_the_fresh_process_is_named_with_the_file(job, user_models):
     with pytest.raises(CheckpointError) as error:
         time_in_fresh_process(with_model(job, "dies"))
-    assert str(error.value) == f"{job.reload.checkpoint}: the fresh process that timed it died"
+    assert str(error.value) == f"{job.int8.checkpoint}: the fresh process that timed it died"
 
 
 def test_a_checkpoint_that_is_gone_is_named(job):
-    job.reload.checkpoint.unlink()
+    job.int8.checkpoint.unlink()
     with pytest.raises(CheckpointError, match=r"int8\.pt: "):
         time_in_fresh_process(job)
 

@@ -13,8 +13,8 @@ from tiny_model import tiny_cnn
 from quantbench.backends.eager import EagerBackend, default_engine
 from quantbench.errors import CheckpointError, MeasurementError
 from quantbench.measure.checkpoint import write_checkpoint
-from quantbench.measure.memory import PROCESSES, FloatJob, MemoryJob, Peak, Peaks, compared, load, peak_memory
-from quantbench.measure.reload import ReloadJob
+from quantbench.measure.memory import PROCESSES, MemoryJob, Peak, Peaks, compared, load, peak_memory
+from quantbench.measure.reload import FloatJob, ReloadJob
 from quantbench.measure.residency import PROBE_BYTES, RESOLUTION_BYTES, check_instrument, reset_peak, resident
 from quantbench.registry import RECIPES
 
