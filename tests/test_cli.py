@@ -167,7 +167,7 @@ def test_run_that_holds_every_gate_ends_with_0_and_writes_its_record(quantbench,
 def test_run_ends_with_1_and_an_explanation_when_a_gate_fails(quantbench, project):
     status, out, err = quantbench("run", "tiny/ptq_dyn*")
     assert status == 1
-    assert out.splitlines()[1].split()[-1] == "FAIL"
+    assert out.splitlines()[1].endswith("FAIL, no baseline")
     assert "no golden tiny/ptq_dynamic_int8.json was ever accepted" in err
     assert "pytest bench --experiment tiny/ptq_dynamic_int8 --update-golden" in err
 
