@@ -131,6 +131,8 @@ def products_for(slowdown: float) -> int:
     """How many small products take that share of a forward: guessed, measured in long runs, and corrected."""
     if not slowdown:
         return 0
+    # As in the trials: without it the forward faults its memory in anew, and a share of it is another number of products.
+    keep_freed_memory()
     products = 20
     looks = Looks(CALIBRATION_ROUNDS, 1, LATENCY_LEVEL)
     for _ in range(CALIBRATIONS):
