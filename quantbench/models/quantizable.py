@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from torch import nn
+from torch.ao.nn.quantized import FloatFunctional
 from torch.ao.quantization import DeQuantStub, QuantStub, fuse_modules, fuse_modules_qat
 
 
@@ -22,4 +23,4 @@ def fuse(model: nn.Module, groups: Sequence[Sequence[str]], is_qat: bool) -> Non
     (fuse_modules_qat if is_qat else fuse_modules)(model, [list(group) for group in groups], inplace=True)
 
 
-__all__ = ["DeQuantStub", "QuantStub", "fuse"]
+__all__ = ["DeQuantStub", "FloatFunctional", "QuantStub", "fuse"]

@@ -14,22 +14,28 @@ N_CLASSES = 7
 EVERY_MODEL = pytest.mark.parametrize("name", MODELS.names())
 # Recipes for some blocks have tests of their own, with a model that has blocks.
 POST_TRAINING = [name for name in RECIPES.names() if not name.startswith("qat") and not name.endswith("_blocks")]
-SHAPES = {"m5": (1, 8000)}
+# torchvision's networks give the same bits as ours (test_resnet.py), whatever the recipe.
+OWN_MODEL = pytest.mark.parametrize("name", [name for name in MODELS.names() if not name.startswith("torchvision_")])
+SHAPES = {"m5": (1, 8000), "torchvision_resnet18": (3, 64, 64), "torchvision_resnet50": (3, 64, 64)}
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 def make(name):
-    """A model whose batch norms hold statistics of their own, in eval mode."""
+    """A model whose batch norms hold the statistics of what they saw, in eval mode."""
     torch.manual_seed(0)
-    model = MODELS.create(name, "here", {"n_classes": N_CLASSES})
+    model = MODELS.create(name, "here", {"n_classes": N_CLASSES}).train()
     for module in model.modules():
         if isinstance(module, BATCH_NORMS):
-            module.running_mean.normal_(0, 0.1)
-            module.running_var.uniform_(0.5, 1.5)
+            module.momentum = 1.0
             nn.init.uniform_(module.weight, 0.5, 1.5)
             nn.init.normal_(module.bias, 0, 0.1)
         elif isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(module.weight)
+    for block in (module for module in model.modules() if hasattr(module, "expansion")):
+        # As in trained residual networks a branch adds little; at random they double all noise block by block.
+        nn.init.constant_((block.bn3 if hasattr(block, "bn3") else block.bn2).weight, 0.2)
+    with torch.no_grad():
+        model(inputs(name, 8))
     return model.eval()
 
 
@@ -59,7 +65,7 @@ def test_fusing_for_inference_keeps_the_logits_and_leaves_no_batch_norm(name):
     fused.fuse_model()
     with torch.inference_mode():
         expected, found = model(inputs(name)), fused(inputs(name))
-    assert expected.abs().max() > 1, "logits near zero would hide a difference"
+    assert expected.abs().max() > 0.5, "logits near zero would hide a difference"
     assert (found - expected).abs().max() < 1e-4
     assert not any(isinstance(module, BATCH_NORMS) for module in fused.modules())
 
@@ -75,14 +81,14 @@ def test_fusing_for_training_keeps_the_logits_and_the_batch_norms(name):
     assert before == after > 0
 
 
-@EVERY_MODEL
+@OWN_MODEL
 @pytest.mark.parametrize("recipe", POST_TRAINING)
 def test_every_post_training_recipe_quantizes_the_model_without_losing_its_logits(name, recipe):
     model = make(name)
     backend = EagerBackend(default_engine())
-    quantized = backend.quantize(model, RECIPES.create(recipe, "here", {}), lambda: [inputs(name, 16)]).model
+    quantized = backend.quantize(model, RECIPES.create(recipe, "here", {}), lambda: [inputs(name, 8)]).model
     with torch.inference_mode():
-        expected, found = model(inputs(name, 16)), quantized(inputs(name, 16))
+        expected, found = model(inputs(name, 8)), quantized(inputs(name, 8))
     assert (found - expected).abs().mean() < 0.1 * expected.abs().max()
 
 

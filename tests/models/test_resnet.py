@@ -1,0 +1,155 @@
+"""ResNets: their shape, torchvision's beside ours on the same weights, and the published sizes of ResNet-50."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from quantbench.backends.eager import EagerBackend, default_engine
+from quantbench.errors import ConfigError
+from quantbench.measure.checkpoint import serialize
+from quantbench.measure.coverage import measure_coverage
+from quantbench.registry import MODELS, RECIPES
+
+OURS = ("resnet20", "resnet18", "resnet50")
+TWINS = ("resnet18", "resnet50")
+ON_X86 = pytest.mark.skipif(default_engine() != "x86", reason="the published checkpoints are of x86")
+MIB = 1 << 20
+# Of the published files; 90.03 MB for 23.5 million parameters of 4 bytes are MiB.
+FP32_MIB, INT8_MIB, RATIO = 90.03, 22.57, 3.99
+
+
+def make(name, **params):
+    """A model whose batch norms have seen data, in eval mode."""
+    torch.manual_seed(0)
+    model = MODELS.create(name, "here", params).train()
+    side = 64 if params.get("stem") == "imagenet" or name.startswith("torchvision") else 32
+    with torch.no_grad():
+        for _ in range(2):
+            model(torch.randn(4, 3, side, side))
+    return model.eval()
+
+
+def images(n, side=32):
+    return torch.randn(n, 3, side, side, generator=torch.Generator().manual_seed(1))
+
+
+def quantized(model, batch, recipe="static_int8_per_channel"):
+    backend = EagerBackend(default_engine())
+    return backend.quantize(model, RECIPES.create(recipe, "here", {}), lambda: [batch]).model
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"), [("resnet20", 272_474), ("resnet18", 11_173_962), ("resnet50", 23_520_842)]
+)
+def test_it_has_the_parameters_of_the_paper_s_network_with_projection_shortcuts(name, parameters):
+    assert sum(each.numel() for each in make(name).parameters()) == parameters
+
+
+@pytest.mark.parametrize(("name", "weighted"), [("resnet20", 20), ("resnet18", 18), ("resnet50", 50)])
+def test_its_name_counts_its_weighted_layers(name, weighted):
+    layers = [
+        layer
+        for layer, module in make(name).named_modules()
+        if isinstance(module, nn.Conv2d | nn.Linear) and "downsample" not in layer
+    ]
+    assert len(layers) == weighted
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "side", "maps"),
+    [
+        ("resnet20", {}, 32, [32, 16, 8]),
+        ("resnet18", {}, 32, [32, 16, 8, 4]),
+        ("resnet50", {}, 32, [32, 16, 8, 4]),
+        ("resnet18", {"stem": "imagenet"}, 224, [56, 28, 14, 7]),
+    ],
+)
+def test_each_stage_but_the_first_halves_the_maps(name, params, side, maps):
+    model, sides = make(name, **params), []
+    for stage in model.stages:
+        getattr(model, stage).register_forward_hook(lambda _module, _inputs, output: sides.append(output.shape[2]))
+    with torch.inference_mode():
+        model(images(1, side))
+    assert sides == maps
+
+
+def test_the_stem_for_small_images_pools_nothing():
+    assert not any(isinstance(module, nn.MaxPool2d) for module in make("resnet18").modules())
+    assert any(isinstance(module, nn.MaxPool2d) for module in make("resnet18", stem="imagenet").modules())
+
+
+def test_an_unknown_stem_is_named_with_those_there_are():
+    with pytest.raises(ConfigError, match="stem: Input should be 'cifar' or 'imagenet' \\(given: 'svhn'\\)"):
+        MODELS.create("resnet18", "here", {"stem": "svhn"})
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_torchvision_s_network_takes_our_weights_and_gives_our_logits(name):
+    ours = make(name, stem="imagenet", n_classes=7)
+    theirs = MODELS.create(f"torchvision_{name}", "here", {"n_classes": 7}).eval()
+    theirs.load_state_dict(ours.state_dict())
+    with torch.inference_mode():
+        assert torch.equal(ours(images(4, 64)), theirs(images(4, 64)))
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_torchvision_s_network_quantizes_to_the_same_bits_as_ours(name):
+    ours = make(name, stem="imagenet", n_classes=7)
+    theirs = MODELS.create(f"torchvision_{name}", "here", {"n_classes": 7}).eval()
+    theirs.load_state_dict(ours.state_dict())
+    before, after = (quantized(model, images(8, 64)) for model in (theirs, ours))
+    assert set(before.state_dict()) == set(after.state_dict())
+    with torch.inference_mode():
+        expected, found = before(images(4, 64)), after(images(4, 64))
+    assert torch.equal(found, expected)
+    assert len(found.unique()) > 7, "logits that are all alike would prove nothing"
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_torchvision_s_fake_quantized_network_is_ours(name):
+    ours = make(name, stem="imagenet", n_classes=7)
+    theirs = MODELS.create(f"torchvision_{name}", "here", {"n_classes": 7}).eval()
+    theirs.load_state_dict(ours.state_dict())
+    backend, recipe = EagerBackend(default_engine()), RECIPES.create("qat_int8", "here", {})
+    prepared = [backend.prepare_training(model, recipe) for model in (theirs, ours)]
+    assert set(prepared[0].state_dict()) == set(prepared[1].state_dict())
+    assert torch.equal(*(model(images(4, 64)) for model in prepared))
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_everything_runs_in_int8_the_additions_too(name):
+    converted = quantized(make(name), images(4))
+    assert measure_coverage(converted, images(1)).int8_share == 1.0
+    additions = [m for m in converted.modules() if type(m).__name__ == "QFunctional"]
+    blocks = sum(len(getattr(converted, stage)) for stage in converted.stages)
+    assert len(additions) == blocks
+    # An addition that calibration never saw would keep the scale 1.0 and the zero point 0.
+    assert all((m.scale, m.zero_point) != (1.0, 0) for m in additions)
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_every_relu_is_fused_into_a_convolution_or_an_addition(name):
+    fused = copy.deepcopy(make(name))
+    fused.fuse_model()
+    alone = [
+        layer
+        for layer, module in fused.named_modules()
+        if type(module) is nn.ReLU and not layer.rpartition(".")[0].endswith(("conv1", "conv2"))
+    ]
+    assert alone == []
+
+
+@ON_X86
+def test_resnet50_has_the_published_sizes_untrained():
+    model = make("resnet50")
+    fp32, per_tensor, per_channel = (
+        len(serialize(each.state_dict()))
+        for each in (model, *(quantized(model, images(2), f"static_int8_per_{kind}") for kind in ("tensor", "channel")))
+    )
+    assert fp32 / MIB == pytest.approx(FP32_MIB, rel=0.001)
+    # Published with one scale per tensor, as this shows; one per channel adds 16 bytes for each of 26,570 of them.
+    assert per_tensor / MIB == pytest.approx(INT8_MIB, rel=0.001)
+    assert fp32 / per_tensor == pytest.approx(RATIO, rel=0.001)
+    assert fp32 / per_channel == pytest.approx(RATIO, rel=0.03)
