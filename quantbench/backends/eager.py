@@ -1,14 +1,14 @@
 """Backend `eager`: torch.ao's eager mode, fuse → prepare → calibrate → convert, run by ATen's quantized kernels.
 
-Everything here is a library call; `torch.ao.quantization` is announced to be removed (pytorch/ao#2259), and this module
+Everything here is a library call; `torch.ao.quantization` is announced to be removed (pytorch/ao#2259), and this folder
 is what its replacement would change.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Annotated, Any
+from collections.abc import Callable, Iterable
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -16,15 +16,19 @@ from torch import nn
 from torch.ao import quantization as ao
 from torch.ao.nn.intrinsic.qat import freeze_bn_stats
 
-from quantbench.backends.interface import Backend, Observers, Quantized
+from quantbench.backends.blocks import fused_with_qconfig
+from quantbench.backends.dry_run import check_operators
+from quantbench.backends.interface import Backend, Quantized
+from quantbench.backends.observers import observers_of
+from quantbench.backends.qconfigs import static_qconfig, training_qconfig
+from quantbench.backends.steps import calibrate, convert, prepare, prepare_qat
 from quantbench.errors import ConfigError, QuantizationError
-from quantbench.recipes.spec import DynamicInt8, Fp32, ObserverSpec, QatInt8, Recipe, StaticInt8
+from quantbench.recipes.spec import DynamicInt8, Fp32, QatInt8, Recipe, StaticInt8
 from quantbench.registry import BACKENDS, unknown_name
 from quantbench.upstream import silenced
 
-# Engines whose u8×s8 products saturate in 16 bits on processors without VNNI; they keep one bit of the activations
-# free (pytorch/pytorch#103646), on every processor, so that a recipe means the same everywhere.
-SATURATING_ENGINES = ("x86", "fbgemm", "onednn")
+# Left on a model in training of which no block is quantized, since it looks like one that was never prepared.
+CONTROL = "quantbench_control"
 
 
 def default_engine() -> str:
@@ -50,6 +54,11 @@ class EagerBackend(Backend):
         torch.backends.quantized.engine = engine
         self.engine = engine
 
+    def rehearse(self, model: nn.Module, recipe: Recipe, samples: torch.Tensor) -> None:
+        """See `Backend.rehearse`."""
+        if isinstance(recipe, StaticInt8 | QatInt8) and recipe.blocks != ():
+            check_operators(model, samples, recipe.blocks)
+
     def quantize(
         self, model: nn.Module, recipe: Recipe, calibration: Callable[[], Iterable[torch.Tensor]]
     ) -> Quantized:
@@ -60,19 +69,20 @@ class EagerBackend(Backend):
             case DynamicInt8():
                 return Quantized(self._dynamic(model, recipe), {})
             case StaticInt8():
-                return self._static(model, recipe, calibration())
+                prepared = self._prepared(model, recipe)
+                calibrate(prepared, calibration())
+                return Quantized(convert(prepared), observers_of(prepared))
             case QatInt8():
                 raise QuantizationError("a QAT recipe is trained: prepare_training, fine-tune, convert_trained")
 
     def prepare_training(self, model: nn.Module, recipe: QatInt8) -> nn.Module:
         """See `Backend.prepare_training`."""
-        with silenced():
-            qconfig = ao.QConfig(
-                activation=self._fake_quantizer(recipe.activation), weight=self._fake_quantizer(recipe.weight)
-            )
-            prepared = _fused(copy.deepcopy(model).train(), qconfig, recipe.blocks, is_qat=True)
-            # Upstream refuses a model of which no part is to be quantized.
-            return prepared if recipe.blocks == () else ao.prepare_qat(prepared, inplace=True)
+        qconfig = training_qconfig(recipe, self.engine)
+        prepared = fused_with_qconfig(copy.deepcopy(model).train(), qconfig, recipe.blocks, is_qat=True)
+        if recipe.blocks == ():
+            setattr(prepared, CONTROL, True)
+            return prepared
+        return prepare_qat(prepared)
 
     def freeze(self, prepared: nn.Module) -> None:
         """See `Backend.freeze`."""
@@ -81,23 +91,25 @@ class EagerBackend(Backend):
 
     def convert_trained(self, prepared: nn.Module) -> Quantized:
         """See `Backend.convert_trained`."""
-        with silenced():
-            converted = copy.deepcopy(prepared).eval()
-            observers = _observers(converted)
-            return Quantized(ao.convert(converted, inplace=True), observers)
+        return self._converted(prepared, structure_only=False)
 
     def skeleton(self, model: nn.Module, recipe: Recipe) -> nn.Module:
         """See `Backend.skeleton`."""
-        with silenced():
-            match recipe:
-                case Fp32():
-                    return copy.deepcopy(model)
-                case DynamicInt8():
-                    return self._dynamic(model, recipe)
-                case StaticInt8():
-                    return ao.convert(self._prepared(model, recipe), inplace=True)
-                case QatInt8():
-                    return ao.convert(self.prepare_training(model, recipe).eval(), inplace=True)
+        match recipe:
+            case Fp32():
+                return copy.deepcopy(model)
+            case DynamicInt8():
+                return self._dynamic(model, recipe)
+            case StaticInt8():
+                return convert(self._prepared(model, recipe), structure_only=True)
+            case QatInt8():
+                return self._converted(self.prepare_training(model, recipe), structure_only=True).model
+
+    def _converted(self, prepared: nn.Module, structure_only: bool) -> Quantized:
+        trained = copy.deepcopy(prepared).eval()
+        if getattr(prepared, CONTROL, False):
+            return Quantized(trained, {})
+        return Quantized(convert(trained, structure_only), observers_of(trained))
 
     def _dynamic(self, model: nn.Module, recipe: DynamicInt8) -> nn.Module:
         with silenced():
@@ -106,131 +118,6 @@ class EagerBackend(Backend):
                 raise QuantizationError(f"the model has no {' or '.join(recipe.layers)} layer to quantize dynamically")
             return ao.quantize_dynamic(model, kinds, dtype=torch.qint8)
 
-    def _static(self, model: nn.Module, recipe: StaticInt8, calibration: Iterable[torch.Tensor]) -> Quantized:
-        with silenced():
-            prepared = self._prepared(model, recipe)
-            seen = 0
-            with torch.inference_mode():
-                for batch in calibration:
-                    prepared(batch)
-                    seen += len(batch)
-            if seen == 0:
-                raise QuantizationError("calibration saw no sample; its observers would give every scale 1.0")
-            observers = _observers(prepared)
-            return Quantized(ao.convert(prepared, inplace=True), observers)
-
     def _prepared(self, model: nn.Module, recipe: StaticInt8) -> nn.Module:
-        prepared = _fused(copy.deepcopy(model).eval(), self._qconfig(recipe), recipe.blocks, is_qat=False)
-        return ao.prepare(prepared, inplace=True)
-
-    def _qconfig(self, recipe: StaticInt8) -> ao.QConfig:
-        if recipe.full_range:
-            activation = ao.HistogramObserver.with_args(reduce_range=False)
-            return ao.QConfig(activation=activation, weight=ao.default_per_channel_weight_observer)
-        if recipe.activation is None or recipe.weight is None:
-            return ao.get_default_qconfig(self.engine)
-        return ao.QConfig(activation=self._observer(recipe.activation), weight=self._observer(recipe.weight))
-
-    def _observer(self, spec: ObserverSpec) -> Any:
-        observer = getattr(ao.observer, spec.observer)
-        return observer.with_args(
-            dtype=getattr(torch, spec.dtype), qscheme=getattr(torch, spec.qscheme), reduce_range=self._reduces(spec)
-        )
-
-    def _fake_quantizer(self, spec: ObserverSpec) -> Any:
-        low, high = (0, 255) if spec.dtype == "quint8" else (-128, 127)
-        return ao.FusedMovingAvgObsFakeQuantize.with_args(
-            observer=getattr(ao.observer, spec.observer),
-            quant_min=low,
-            quant_max=high,
-            dtype=getattr(torch, spec.dtype),
-            qscheme=getattr(torch, spec.qscheme),
-            reduce_range=self._reduces(spec),
-        )
-
-    def _reduces(self, spec: ObserverSpec) -> bool:
-        return spec.dtype == "quint8" and self.engine in SATURATING_ENGINES
-
-
-def _fused(model: nn.Module, qconfig: ao.QConfig, blocks: tuple[str, ...] | None, is_qat: bool) -> nn.Module:
-    """The model fused, with its qconfig: on all of it, or on the named blocks, the others being left as they were."""
-    fused = model if blocks is None else copy.deepcopy(model)
-    _fuse(fused, is_qat)
-    if blocks is None:
-        fused.qconfig = qconfig  # type: ignore[assignment]
-        return fused
-    parts, boundaries = _blocks_of(model, blocks)
-    for block in blocks:
-        for name in parts[block]:
-            module = getattr(fused, name)
-            module.qconfig = qconfig
-            setattr(model, name, module)
-    # Where precision changes between neighbours, and at both ends, which are fp32.
-    is_int8 = [False, *(block in blocks for block in parts), False]
-    for name, before, after in zip(boundaries, is_int8, is_int8[1:], strict=False):
-        if before != after:
-            setattr(model, name, ao.QuantStub(qconfig) if after else ao.DeQuantStub(qconfig))
-        else:
-            setattr(model, name, nn.Identity())
-    return model
-
-
-def _blocks_of(model: nn.Module, chosen: tuple[str, ...]) -> tuple[Mapping[str, Sequence[str]], Sequence[str]]:
-    """A model's blocks in the order of its forward, and the modules that stand between and around them."""
-    blocks, boundaries = getattr(model, "blocks", None), getattr(model, "boundaries", None)
-    if not isinstance(blocks, Mapping) or not isinstance(boundaries, Sequence) or len(boundaries) != len(blocks) + 1:
-        raise QuantizationError(
-            f"{type(model).__name__} names no blocks to quantize one at a time: give it `blocks`, the submodules of "
-            "each in the order of its forward, and `boundaries`, the modules around them, one more; M5 shows how"
-        )
-    for block in chosen:
-        if block not in blocks:
-            raise QuantizationError(unknown_name(f"block of {type(model).__name__}", block, list(blocks)))
-    return blocks, boundaries
-
-
-def _fuse(model: nn.Module, is_qat: bool) -> None:
-    if not callable(getattr(model, "fuse_model", None)):
-        raise QuantizationError(
-            f"{type(model).__name__} has no fuse_model(is_qat): eager quantization needs one that fuses its "
-            "Conv-BN-ReLU groups, and QuantStub/DeQuantStub at both ends"
-        )
-    if not any(isinstance(module, ao.QuantStub) for module in model.modules()):
-        raise QuantizationError(
-            f"{type(model).__name__} has no QuantStub: no activation would ever be quantized; put one at its input "
-            "and a DeQuantStub at its output"
-        )
-    model.fuse_model(is_qat=is_qat)  # type: ignore[operator]
-
-
-def _observers(prepared: nn.Module) -> Observers:
-    """Every layer's activation and weight observer as text: class, dtype, scheme and integer range."""
-    found: Observers = {}
-    module: Any
-    for name, module in prepared.named_modules():
-        post = getattr(module, "activation_post_process", None)
-        if post is None or isinstance(module, ao.FakeQuantizeBase):
-            continue
-        entry = {"activation": _describe(post)}
-        if isinstance(getattr(module, "weight", None), nn.Parameter) or hasattr(module, "weight_fake_quant"):
-            entry["weight"] = _describe(getattr(module, "weight_fake_quant", None) or module.qconfig.weight())
-        elif isinstance(module, nn.Sequential):
-            # A fused group: its first member is the layer, the group carries the activation's observer.
-            layer: Any = module[0]
-            if layer.qconfig is None:
-                raise QuantizationError(
-                    f"{name}: one layer of this fused group has qconfig None; set it on the whole group, at the end of "
-                    "fuse_model"
-                )
-            entry["weight"] = _describe(layer.qconfig.weight())
-        found[name] = entry
-    return found
-
-
-def _describe(observer: Any) -> str:
-    inner = getattr(observer, "activation_post_process", None)
-    inside = f"{type(inner).__name__}, " if inner is not None else ""
-    scheme = str(observer.qscheme).removeprefix("torch.")
-    dtype = str(observer.dtype).removeprefix("torch.")
-    owner = inner if inner is not None else observer
-    return f"{type(observer).__name__}({inside}{dtype}, {scheme}, {owner.quant_min}..{owner.quant_max})"
+        fp32 = copy.deepcopy(model).eval()
+        return prepare(fused_with_qconfig(fp32, static_qconfig(recipe, self.engine), recipe.blocks, is_qat=False))

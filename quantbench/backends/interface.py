@@ -28,6 +28,20 @@ class Quantized:
 class Backend(ABC):
     """Lowers a recipe onto a model. No method changes the model it is given."""
 
+    def rehearse(self, model: nn.Module, recipe: Recipe, samples: torch.Tensor) -> None:  # noqa: B027 — may do nothing
+        """Finds out on a copy, in a forward or two, whether the model can be quantized at all.
+
+        Called before what takes long: a calibration, a training.
+
+        Args:
+            model: the baseline.
+            recipe: any.
+            samples: a few normalized inputs `[n, …]`.
+
+        Raises:
+            QuantizationError: if some part cannot run quantized, naming it and what to use instead.
+        """
+
     @abstractmethod
     def quantize(
         self, model: nn.Module, recipe: Recipe, calibration: Callable[[], Iterable[torch.Tensor]]

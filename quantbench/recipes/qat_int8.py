@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 from pydantic import Field
 
-from quantbench.recipes.spec import ObserverSpec, QatInt8
+from quantbench.quant.limits import DEFAULT_MAX_SHIFT
+from quantbench.recipes.spec import MaxShift, ObserverSpec, QatInt8
 from quantbench.registry import RECIPES
 
 QAT_ACTIVATION = ObserverSpec("MovingAverageMinMaxObserver", "quint8", "per_tensor_affine")
@@ -24,7 +26,27 @@ def qat_int8(epochs: Epochs = 4, lr: LearningRate = 0.005, frozen_epochs: Frozen
     return fine_tuning(epochs, lr, frozen_epochs, None)
 
 
-def fine_tuning(epochs: int, lr: float, frozen_epochs: int, blocks: tuple[str, ...] | None) -> QatInt8:
+@RECIPES.register("qat_int8_pow2")
+def qat_int8_pow2(
+    epochs: Epochs = 4,
+    lr: LearningRate = 0.005,
+    frozen_epochs: FrozenEpochs = 1,
+    max_shift: MaxShift = DEFAULT_MAX_SHIFT,
+) -> QatInt8:
+    """`qat_int8` with every scale a power of two, in training as after conversion.
+
+    Args:
+        epochs: of fine-tuning.
+        lr: peak learning rate.
+        frozen_epochs: the last epochs, in which observers and batch norm stand still.
+        max_shift: the finest scale is 2^-max_shift; weights that stay below 90 · 2^-max_shift lose bits to it.
+    """
+    return fine_tuning(epochs, lr, frozen_epochs, None, max_shift)
+
+
+def fine_tuning(
+    epochs: int, lr: float, frozen_epochs: int, blocks: tuple[str, ...] | None, max_shift: int | None = None
+) -> QatInt8:
     """The recipe for the whole model or for some of its blocks.
 
     Raises:
@@ -32,4 +54,5 @@ def fine_tuning(epochs: int, lr: float, frozen_epochs: int, blocks: tuple[str, .
     """
     if frozen_epochs >= epochs:
         raise ValueError(f"frozen_epochs ({frozen_epochs}) must be fewer than epochs ({epochs})")
-    return QatInt8(QAT_ACTIVATION, QAT_WEIGHT, epochs, lr, frozen_epochs, blocks)
+    activation, weight = (replace(spec, max_shift=max_shift) for spec in (QAT_ACTIVATION, QAT_WEIGHT))
+    return QatInt8(activation, weight, epochs, lr, frozen_epochs, blocks)

@@ -8,9 +8,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from quantbench.quant.limits import LARGEST_MAX_SHIFT
+
 # Samples that observers see by default; 32 is enough for a smoke test, beyond 1,024 there is little gain.
 DEFAULT_CALIBRATION_N = 256
 CalibrationN = Annotated[int, Field(gt=0)]
+MaxShift = Annotated[int, Field(ge=0, le=LARGEST_MAX_SHIFT)]
 
 
 @dataclass(frozen=True)
@@ -21,11 +24,13 @@ class ObserverSpec:
         observer: class name of the observer, such as `MinMaxObserver`.
         dtype: of the quantized values; quint8 for activations, qint8 for weights.
         qscheme: `per_tensor_affine`, `per_tensor_symmetric` or `per_channel_symmetric` (output channels).
+        max_shift: scales are powers of two, 2^-n with 0 ≤ n ≤ max_shift; None for any scale.
     """
 
     observer: str
     dtype: Literal["quint8", "qint8"]
     qscheme: Literal["per_tensor_affine", "per_tensor_symmetric", "per_channel_symmetric"]
+    max_shift: int | None = None
 
 
 @dataclass(frozen=True)
@@ -94,9 +99,13 @@ def describe(recipe: Recipe) -> dict[str, Any]:
         del described["blocks"]
     if described.get("full_range") is False:
         del described["full_range"]
+    for observer in (described.get("activation"), described.get("weight")):
+        if observer is not None and observer["max_shift"] is None:
+            del observer["max_shift"]
     return {"kind": type(recipe).__name__, **described}
 
 
 PER_TENSOR_ACTIVATION = ObserverSpec("MinMaxObserver", "quint8", "per_tensor_affine")
 PER_TENSOR_WEIGHT = ObserverSpec("MinMaxObserver", "qint8", "per_tensor_symmetric")
 PER_CHANNEL_WEIGHT = ObserverSpec("PerChannelMinMaxObserver", "qint8", "per_channel_symmetric")
+HISTOGRAM_ACTIVATION = ObserverSpec("HistogramObserver", "quint8", "per_tensor_affine")

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from quantbench.quant.limits import DEFAULT_MAX_SHIFT
 from quantbench.recipes.spec import (
     DEFAULT_CALIBRATION_N,
+    HISTOGRAM_ACTIVATION,
     PER_CHANNEL_WEIGHT,
     PER_TENSOR_ACTIVATION,
     PER_TENSOR_WEIGHT,
     CalibrationN,
+    MaxShift,
     StaticInt8,
 )
 from quantbench.registry import RECIPES
@@ -25,6 +30,7 @@ def static_int8_per_channel(calibration_n: CalibrationN = DEFAULT_CALIBRATION_N)
     return StaticInt8(PER_TENSOR_ACTIVATION, PER_CHANNEL_WEIGHT, calibration_n)
 
 
+@RECIPES.register("static_int8")
 @RECIPES.register("static_int8_histogram")
 def static_int8_histogram(calibration_n: CalibrationN = DEFAULT_CALIBRATION_N) -> StaticInt8:
     """The processor's default qconfig: histogram observers that clip outliers of activations."""
@@ -35,3 +41,17 @@ def static_int8_histogram(calibration_n: CalibrationN = DEFAULT_CALIBRATION_N) -
 def static_int8_full_range(calibration_n: CalibrationN = DEFAULT_CALIBRATION_N) -> StaticInt8:
     """As `static_int8_histogram`, with all 8 bits of activations: for processors with VNNI, others saturate."""
     return StaticInt8(None, None, calibration_n, full_range=True)
+
+
+@RECIPES.register("static_int8_pow2")
+def static_int8_pow2(
+    calibration_n: CalibrationN = DEFAULT_CALIBRATION_N, max_shift: MaxShift = DEFAULT_MAX_SHIFT
+) -> StaticInt8:
+    """Every scale a power of two, so that rescaling is a shift: histograms, weights per output channel.
+
+    Args:
+        calibration_n: samples that the observers see.
+        max_shift: the finest scale is 2^-max_shift; weights that stay below 90 · 2^-max_shift lose bits to it.
+    """
+    activation = replace(HISTOGRAM_ACTIVATION, max_shift=max_shift)
+    return StaticInt8(activation, replace(PER_CHANNEL_WEIGHT, max_shift=max_shift), calibration_n)

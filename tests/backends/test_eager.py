@@ -23,12 +23,18 @@ WEIGHTS = {
     ("static_int8_per_tensor", "qnnpack"): (PER_TENSOR, PER_TENSOR),
     ("static_int8_per_channel", "x86"): (PER_CHANNEL, PER_CHANNEL),
     ("static_int8_per_channel", "qnnpack"): (PER_CHANNEL, PER_CHANNEL),
+    ("static_int8", "x86"): (PER_CHANNEL, PER_CHANNEL),
+    ("static_int8", "qnnpack"): (PER_TENSOR, PER_TENSOR),
     ("static_int8_histogram", "x86"): (PER_CHANNEL, PER_CHANNEL),
     ("static_int8_histogram", "qnnpack"): (PER_TENSOR, PER_TENSOR),
     ("static_int8_full_range", "x86"): (PER_CHANNEL, PER_CHANNEL),
     ("static_int8_full_range", "qnnpack"): (PER_CHANNEL, PER_CHANNEL),
+    ("static_int8_pow2", "x86"): (PER_CHANNEL, PER_CHANNEL),
+    ("static_int8_pow2", "qnnpack"): (PER_CHANNEL, PER_CHANNEL),
     ("qat_int8", "x86"): (PER_CHANNEL, PER_CHANNEL),
     ("qat_int8", "qnnpack"): (PER_CHANNEL, PER_CHANNEL),
+    ("qat_int8_pow2", "x86"): (PER_CHANNEL, PER_CHANNEL),
+    ("qat_int8_pow2", "qnnpack"): (PER_CHANNEL, PER_CHANNEL),
 }
 EVERY_RECIPE = pytest.mark.parametrize("name", sorted({name for name, _ in WEIGHTS}))
 HERE = default_engine()
@@ -69,7 +75,7 @@ def recipe(name):
 
 
 def quantize(backend, model, name):
-    if name != "qat_int8":
+    if not name.startswith("qat"):
         return backend.quantize(model, recipe(name), lambda: [inputs()])
     prepared = backend.prepare_training(model, recipe(name))
     prepared(inputs())

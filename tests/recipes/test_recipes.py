@@ -11,7 +11,11 @@ from quantbench.errors import ConfigError
 from quantbench.recipes.spec import DEFAULT_CALIBRATION_N, DynamicInt8, Fp32, QatInt8, describe
 from quantbench.registry import RECIPES
 
-STATIC = ("static_int8_per_tensor", "static_int8_per_channel", "static_int8_histogram", "static_int8_full_range")
+STATIC = (
+    "static_int8", "static_int8_per_tensor", "static_int8_per_channel", "static_int8_histogram",
+    "static_int8_full_range", "static_int8_pow2",
+)  # fmt: skip
+POW2 = ("static_int8_pow2", "qat_int8_pow2")
 EVERY_RECIPE = pytest.mark.parametrize("name", RECIPES.names())
 
 
@@ -40,9 +44,42 @@ def test_a_recipe_is_described_as_json_that_names_its_kind(name):
 
 
 @EVERY_RECIPE
-def test_a_recipe_equals_itself_made_again_and_no_other(name):
+def test_a_recipe_equals_itself_made_again_and_no_other_but_by_another_name(name):
     assert create(name) == create(name)
-    assert [other for other in RECIPES.names() if create(other) == create(name)] == [name]
+    factory = RECIPES.factory(name, "here")
+    same = [other for other in RECIPES.names() if RECIPES.factory(other, "here") is factory]
+    assert [other for other in RECIPES.names() if create(other) == create(name)] == same
+
+
+def test_the_field_s_short_name_is_the_processor_s_default():
+    assert create("static_int8", calibration_n=64) == create("static_int8_histogram", calibration_n=64)
+
+
+@pytest.mark.parametrize("name", POW2)
+def test_power_of_two_recipes_differ_from_the_usual_in_their_scales_alone(name):
+    spec, described = create(name), describe(create(name))
+    assert spec.activation.max_shift == spec.weight.max_shift == 8
+    assert described["activation"].pop("max_shift") == described["weight"].pop("max_shift") == 8
+    if name == "qat_int8_pow2":
+        assert described == describe(create("qat_int8"))
+    else:
+        assert described["weight"] == describe(create("static_int8_per_channel"))["weight"]
+        assert described["activation"]["observer"] == "HistogramObserver"
+
+
+@pytest.mark.parametrize("name", POW2)
+@pytest.mark.parametrize("max_shift", [-1, 31, 2.5])
+def test_a_max_shift_out_of_range_is_refused_by_its_place(name, max_shift):
+    with pytest.raises(ConfigError, match=rf"recipe\W+max_shift: Input should be .*\(given: {max_shift}\)"):
+        create(name, max_shift=max_shift)
+    assert create(name, max_shift=30).weight.max_shift == 30
+
+
+def test_the_usual_recipes_are_described_as_they_were_accepted():
+    activation = {"observer": "MinMaxObserver", "dtype": "quint8", "qscheme": "per_tensor_affine"}
+    weight = {"observer": "PerChannelMinMaxObserver", "dtype": "qint8", "qscheme": "per_channel_symmetric"}
+    described = describe(create("static_int8_per_channel"))
+    assert described == {"kind": "StaticInt8", "activation": activation, "weight": weight, "calibration_n": 256}
 
 
 @EVERY_RECIPE

@@ -1,0 +1,1 @@
+"""Quantization arithmetic of our own, in plain torch: no quantization library is imported here."""
