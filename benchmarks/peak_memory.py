@@ -49,7 +49,7 @@ def warm(job: memory.MemoryJob) -> int:
 
 def figures(job: memory.MemoryJob, kind: str) -> list[list[int]]:
     """Ascending bytes of as many processes, warm and cold."""
-    context = fresh._context() if kind == "forked" else multiprocessing.get_context("spawn")
+    context = fresh.fresh_context() if kind == "forked" else multiprocessing.get_context("spawn")
     found = []
     for work in (warm, cold):
         each = []

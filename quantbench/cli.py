@@ -23,9 +23,12 @@ Configs = Annotated[Path, typer.Option(help="Folder of workload files.")]
 Golden = Annotated[Path, typer.Option(help="Folder of goldens and baselines.")]
 Engine = Annotated[str | None, typer.Option(help="Quantized engine; default: x86 on x86-64, qnnpack on Arm.")]
 RealData = Annotated[bool, typer.Option("--real-data", help="Let a missing data set be downloaded.")]
+Amp = Annotated[bool, typer.Option("--amp", help="Compute in bf16 where that is safe (torch.autocast).")]
+Out = Annotated[Path, typer.Option(help="Folder for the tables and plots.")]
 
 CONFIGS = Path("configs")
 GOLDEN = Path("golden")
+OUT = Path("out")
 
 
 class Kind(StrEnum):
@@ -58,12 +61,18 @@ def train(
     workload: Annotated[str, typer.Argument(help="A workload file or the name of one.")],
     configs: Configs = CONFIGS,
     golden: Golden = GOLDEN,
+    amp: Amp = False,
     real_data: RealData = False,
 ) -> None:
     """Train a workload's fp32 baseline and write its weights and card; a killed run continues."""
+    from quantbench.report.curves import curves_of, overfitting
+
     _allow_download(real_data)
     opened = _opened(workload, configs, golden)
-    _print_card(opened.weights_path, opened.train_baseline())
+    card = opened.train_baseline(amp)
+    _print_card(opened.weights_path, card)
+    if card.best_epoch:
+        print(overfitting(curves_of(opened.workload.config.baseline, card, str(opened.weights_path))))
 
 
 @app.command()
@@ -197,7 +206,7 @@ def inspect(
 @app.command()
 def report(
     records: Annotated[list[Path], typer.Argument(help="Files written by --json.")],
-    out: Annotated[Path, typer.Option(help="Folder for the tables and plots.")] = Path("out"),
+    out: Out = OUT,
     into: Annotated[
         list[Path] | None, typer.Option(help="Also replace the marked sections of this Markdown file; may be repeated.")
     ] = None,
@@ -224,6 +233,82 @@ def report(
     for path, text in texts.items():
         write_text(path, text)
     print("\n".join(map(str, [*plots, *texts])))
+
+
+@app.command()
+def curves(
+    workload: Annotated[str, typer.Argument(help="A workload file or the name of one.")],
+    out: Out = OUT,
+    configs: Configs = CONFIGS,
+    golden: Golden = GOLDEN,
+) -> None:
+    """Draw how a workload's baseline, and each experiment of it that was trained, learned, from their cards.
+
+    Writes loss and accuracy as PNG and SVG and prints how far each training over-fitted.
+    """
+    from quantbench.baselines import weights_path
+    from quantbench.config import find_workload, load_workload
+    from quantbench.report.curves import overfitting, read_curves
+    from quantbench.report.curves_plot import curves_plot
+
+    found = find_workload(workload, configs)
+    own = found.config.baseline
+    cards = {own: weights_path(golden, own).with_suffix(".json")}
+    for experiment in load_workload(found.path):
+        name = f"{own}.{experiment.name}"
+        if (card := golden / "baselines" / f"{name}.json").is_file():
+            cards[name] = card
+    # All cards first, so that a mistake in one leaves nothing half-written.
+    read = [read_curves(card, name, f"quantbench train {shlex.quote(str(found.path))}") for name, card in cards.items()]
+    for each in read:
+        plots = [out / f"curves_{each.name}.{suffix}" for suffix in ("png", "svg")]
+        curves_plot(each, plots)
+        print("\n".join([overfitting(each), *map(str, plots)]))
+
+
+@app.command()
+def ablate(
+    ablation: Annotated[
+        str, typer.Argument(help="An ablation file, the name of one in <configs>/ablations, or a record to draw again.")
+    ],
+    jobs: Annotated[int | None, typer.Option(min=1, help="Rows trained at once; default: one for each core.")] = None,
+    out: Out = OUT,
+    amp: Amp = False,
+    configs: Configs = CONFIGS,
+    real_data: RealData = False,
+) -> None:
+    """Train every row of an ablation in a process of its own and print the table; a killed run continues.
+
+    Given a record (.json), it prints and draws that one and trains nothing.
+
+    Exit status: 0 every row has a result, 2 one failed or something is wrong, 130 interrupted.
+    """
+    from quantbench.ablation_config import find_ablation
+    from quantbench.ablation_records import read_ablation
+    from quantbench.report.ablation import ablation_text, write_ablation
+
+    if ablation.endswith(".json"):
+        record = read_ablation(Path(ablation))
+        print(ablation_text(record) + "\n".join(map(str, write_ablation(record, out))))
+        return
+    _allow_download(real_data)
+    found = find_ablation(ablation, configs)
+    # Before hours of training, not after.
+    out.mkdir(parents=True, exist_ok=True)
+
+    from quantbench.ablation import AblationRun
+
+    run = AblationRun(found, amp)
+    try:
+        run.train(jobs)
+    except KeyboardInterrupt:
+        print(f"quantbench: {run.interrupted()}", file=sys.stderr)
+        raise typer.Exit(130) from None
+    record = run.record(shlex.join(["quantbench", *sys.argv[1:]]))
+    paths = write_ablation(record, out)
+    print(ablation_text(record) + "\n".join(map(str, paths)))
+    if run.failed:
+        raise QuantbenchError("\n".join(f"{found.path}: rows.{name}: {why}" for name, why in run.failed.items()))
 
 
 @app.callback()

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import fnmatch
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from quantbench.errors import ConfigError
 from quantbench.registry import BACKENDS, DATA, MODELS, RECIPES, unknown_name, validation_lines
+from quantbench.training_config import PositiveInt
+from quantbench.training_config import TrainingConfig as TrainingConfig
 
 # A workload file is a page of text; anything larger is a mistake or an attack on the parser.
 MAX_CONFIG_BYTES = 1 << 20
 # Names become file names of goldens and parts of pytest ids.
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
-PositiveInt = Annotated[int, Field(gt=0, strict=True)]
+# Instruction sets that decide which int8 kernels run, under the names that /proc/cpuinfo and sysctl give them.
+Isa = Literal[
+    "avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx_vnni_int8", "amx_int8", "asimd", "asimddp", "i8mm", "sve"
+]
 
 
 class _Strict(BaseModel):
@@ -43,34 +49,11 @@ class DataConfig(Component):
 
     Attributes:
         calibration_pool: samples that calibration draws from; beyond about 1,024 there is little to gain.
-        search_pool: samples on which choices (bit widths, early stopping) are made.
+        search_pool: samples on which choices are made: the best epoch of a training, when to stop it, bit widths.
     """
 
     calibration_pool: PositiveInt = 1024
     search_pool: Annotated[int, Field(ge=0, strict=True)] = 0
-
-
-class TrainingConfig(_Strict):
-    """How the fp32 baseline is trained.
-
-    Attributes:
-        lr: peak learning rate, reached after `warmup_epochs` and annealed by a cosine to `min_lr`.
-        precision: of the forward and backward computations; bf16 is `torch.autocast`, with fp32 weights.
-        augment: applied to training samples only.
-    """
-
-    epochs: PositiveInt
-    optimizer: Literal["sgd"] = "sgd"
-    lr: Annotated[float, Field(gt=0)] = 0.1
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
-    schedule: Literal["warmup_cosine"] = "warmup_cosine"
-    warmup_epochs: Annotated[float, Field(ge=0)] = 1.0
-    min_lr: Annotated[float, Field(ge=0)] = 0.0
-    batch_size: PositiveInt = 128
-    precision: Literal["fp32", "bf16"] = "fp32"
-    augment: tuple[Literal["pad_crop", "horizontal_flip", "time_shift"], ...] = ("pad_crop", "horizontal_flip")
-    seed: Annotated[int, Field(ge=0, lt=1 << 32, strict=True)] = 0
 
 
 class LatencyConfig(_Strict):
@@ -122,6 +105,16 @@ class WorkloadConfig(_Strict):
     regression: RegressionConfig = RegressionConfig()
 
 
+DEFAULT = "default"
+SpeedupBound = Annotated[float, Field(gt=0)]
+
+
+def _check_default(bounds: dict[str, float]) -> dict[str, float]:
+    if DEFAULT not in bounds:
+        raise ValueError(f"a bound for each instruction set needs one for all others: add '{DEFAULT}'")
+    return bounds
+
+
 class Gates(_Strict):
     """Bounds on measured quantities; a quantity without a bound is shown and not judged.
 
@@ -130,7 +123,8 @@ class Gates(_Strict):
         block_drop_pp: the same for an experiment that quantizes some blocks of its model, judged by the claim about
             their sensitivity.
         size_ratio: smallest accepted fp32 bytes / int8 bytes of the saved files.
-        speedup: smallest accepted median of fp32 time / int8 time over interleaved pairs.
+        speedup: smallest accepted median of fp32 time / int8 time over interleaved pairs; one number, or one for each
+            instruction set and a `default`: a machine is held to the highest of those that it has.
         int8_share: smallest accepted share of multiply-accumulates that ran as int8 kernels.
         memory_ratio: smallest accepted fp32 bytes / int8 bytes at the peak of one forward.
         card_drift_pp: for the baseline: largest accepted distance of its accuracy from its card's, percentage points.
@@ -139,10 +133,20 @@ class Gates(_Strict):
     accuracy_drop_pp: Annotated[float, Field(ge=-100, le=100)] | None = None
     block_drop_pp: Annotated[float, Field(ge=-100, le=100)] | None = None
     size_ratio: Annotated[float, Field(gt=0)] | None = None
-    speedup: Annotated[float, Field(gt=0)] | None = None
+    speedup: (
+        SpeedupBound | Annotated[dict[Isa | Literal["default"], SpeedupBound], AfterValidator(_check_default)] | None
+    ) = None
     int8_share: Annotated[float, Field(ge=0, le=1)] | None = None
     memory_ratio: Annotated[float, Field(gt=0)] | None = None
     card_drift_pp: Annotated[float, Field(ge=0)] | None = None
+
+    def bound(self, gate: str, isa: Sequence[str]) -> float | None:
+        """The bound of a gate on a machine with these instruction sets, or None where the gate is not set."""
+        bound: float | dict[str, float] | None = getattr(self, gate)
+        if not isinstance(bound, dict):
+            return bound
+        own = [value for name, value in bound.items() if name in isa]
+        return max(own, default=bound[DEFAULT])
 
 
 class ExperimentConfig(_Strict):
@@ -233,10 +237,24 @@ def load_workload(path: Path) -> list[Experiment]:
     MODELS.check(file.workload.model.name, workload.where("model.name"))
     data = file.workload.data
     DATA.create(data.name, workload.where("data"), data.params, beside=DataConfig.model_fields)
+    check_patience(file.workload.training, data, workload.where("training"))
     for experiment in experiments:
         BACKENDS.check(experiment.config.backend, experiment.where("backend"))
         experiment.recipe()
     return experiments
+
+
+def check_patience(training: TrainingConfig | None, data: DataConfig, where: str) -> None:
+    """Refuses to stop early where no sample is held out to stop by; the test split is never one.
+
+    Raises:
+        ConfigError: naming the setting that holds samples out.
+    """
+    if training is not None and training.patience and data.search_pool == 0:
+        raise ConfigError(
+            f"{where}.patience: {training.patience} epochs by which split? None is held out for validation; set "
+            "workload.data.search_pool to the number of training samples to hold out, or remove patience"
+        )
 
 
 def load_experiments(folder: Path) -> list[Experiment]:

@@ -57,6 +57,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--real-data", action="store_true", help="download missing data sets, and fail where data stays absent"
     )
     group.addoption("--retrain", action="store_true", help="train quantization-aware experiments for real")
+    group.addoption("--amp", action="store_true", help="with --retrain: train in bf16 (torch.autocast)")
     group.addoption("--json", metavar="FILE", dest="quantbench_json", help="write the records of the run to FILE")
     group.addoption(
         "--plots", metavar="DIR", help="folder of the bar chart of blocks (default: out/ in the root folder)"
@@ -81,6 +82,8 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(f"--plots {plots}: is no folder; name one, which is made where there is none")
     if config.getoption("retrain") and config.getoption("numprocesses", None):
         raise pytest.UsageError("--retrain: two workers would train the same weights; drop -n")
+    if config.getoption("amp") and not config.getoption("retrain"):
+        raise pytest.UsageError("--amp: is how --retrain trains; add --retrain, or drop --amp")
     if config.getoption("update_golden"):
         config.option.update_snapshots = True
 

@@ -99,6 +99,7 @@ class State:
                     golden=self.folder("golden"),
                     engine=options("engine"),
                     retrain=options("retrain"),
+                    amp=options("amp"),
                     family=Family(self.interval_gates),
                 )
             )

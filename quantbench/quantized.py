@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import shlex
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -29,16 +29,21 @@ from quantbench.measure.checkpoint import write_checkpoint
 from quantbench.measure.environment import environment
 from quantbench.measure.origin import note_origin
 from quantbench.measure.reload import ReloadJob
+from quantbench.mixed_precision import float32_fake_quantizers
 from quantbench.progress import progress
 from quantbench.recipes.spec import QatInt8, StaticInt8, describe
 from quantbench.records import BaselineCard
 from quantbench.registry import BACKENDS, MODELS
-from quantbench.training import train
+from quantbench.training import Validation, train
+from quantbench.training_config import TrainingConfig
+from quantbench.training_state import forget_training, state_path
 from quantbench.workloads import OpenWorkload, check_data, load_state, make_card
 
 # Test samples whose logits are compared bit by bit after the checkpoint was loaded again.
 PROBE_N = 64
 CALIBRATION_BATCH = 64
+# Training samples that show whether a model can be quantized at all.
+REHEARSAL_N = 2
 
 
 @dataclass(frozen=True)
@@ -76,10 +81,22 @@ def probe_inputs(opened: OpenWorkload) -> torch.Tensor:
     return next(opened.splits.test.batches(PROBE_N))
 
 
+def rehearsal_inputs(opened: OpenWorkload) -> torch.Tensor:
+    """The first training samples, normalized: `[≤ REHEARSAL_N, channels, …]`."""
+    return next(opened.splits.train.batches(REHEARSAL_N))
+
+
 def quantized_artefact(
-    opened: OpenWorkload, experiment: Experiment, baseline: nn.Module, engine: str | None, retrain: bool
+    opened: OpenWorkload,
+    experiment: Experiment,
+    baseline: nn.Module,
+    engine: str | None,
+    retrain: bool,
+    amp: bool = False,
 ) -> Artefact:
     """The experiment's checkpoint, from the cache or made now.
+
+    With `retrain` the weights of a QAT recipe are trained first, with `amp` in bf16.
 
     Raises:
         QuantizationError: if the recipe does not fit the model or the data.
@@ -87,7 +104,7 @@ def quantized_artefact(
         EvaluationError: if the baseline or the quantized model gives NaN or infinity.
     """
     if retrain and isinstance(experiment.recipe(), QatInt8):
-        train_qat(opened, experiment, baseline, engine)
+        train_qat(opened, experiment, baseline, engine, amp)
     content = _content(opened, experiment, engine)
     folder = cache_dir() / "quantized" / f"{experiment.id.replace('/', '-')}-{sha256_of_json(content)[:16]}"
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -145,34 +162,53 @@ def make_backend(experiment: Experiment, engine: str | None) -> Backend:
     return backend
 
 
-def train_qat(opened: OpenWorkload, experiment: Experiment, baseline: nn.Module, engine: str | None) -> BaselineCard:
-    """Fine-tunes with fake quantization and writes weights and card; a killed run continues."""
+def train_qat(
+    opened: OpenWorkload, experiment: Experiment, baseline: nn.Module, engine: str | None, amp: bool = False
+) -> BaselineCard:
+    """Fine-tunes with fake quantization and writes weights and card; a killed run continues.
+
+    Where the workload holds out a search split, the weights are those of the best epoch on it; there is no stopping
+    early, since the last epochs are the ones in which the scales stand still.
+    """
     recipe = experiment.recipe()
     backend = make_backend(experiment, engine)
+    backend.rehearse(baseline, recipe, rehearsal_inputs(opened))
     prepared = backend.prepare_training(baseline, recipe)
-    overrides = {"epochs": recipe.epochs, "lr": recipe.lr, "warmup_epochs": 0.0, "precision": "fp32"}
-    config = opened.training.model_copy(update=overrides)
+    config = fine_tuning_config(opened.training, recipe, amp)
     parent = sha256_of_file(opened.weights_path)
-    key = sha256_of_json({"parent": parent, "recipe": describe(recipe), "training": config.model_dump(mode="json")})
-    state_file = cache_dir() / "training" / f"{experiment.id.replace('/', '-')}-{key[:16]}.pt"
+    origin = {"parent": parent, "recipe": describe(recipe)}
+    name = experiment.id.replace("/", "-")
 
     def freeze_at_the_end(model: nn.Module, epoch: int) -> None:
         if epoch >= recipe.epochs - recipe.frozen_epochs:
             backend.freeze(model)
 
-    started = time.monotonic()
-    with progress(f"training {experiment.id}") as show:
-        history = train(prepared, opened.splits.train, config, state_file, show, freeze_at_the_end)
-    duration_s = round(time.monotonic() - started, 3)
+    def evaluated(model: nn.Module) -> nn.Module:
+        # A copy, whose observers stand still: they would take their ranges from validation samples too.
+        copied = copy.deepcopy(model).eval()
+        backend.freeze(copied)
+        return copied
+
+    train_split, search = opened.splits.train, opened.splits.search
+    validation = Validation(search, evaluated) if len(search) else None
+    # Outside of bf16 the casts change nothing.
+    with progress(f"training {experiment.id}") as show, float32_fake_quantizers(prepared):
+        outcome = train(prepared, train_split, config, state_path(name), show, freeze_at_the_end, validation, origin)
     evaluation = evaluate(backend.convert_trained(prepared).model, opened.splits.test)
     path = trained_path(opened, experiment)
     sha256 = baselines.save_weights(path, prepared.state_dict())
-    card = make_card(opened, experiment.config.recipe.name, config.model_dump(mode="json"), history, evaluation, sha256)
-    update = {"duration_s": duration_s, "command": retrain_command(experiment), "parent_sha256": parent}
-    card = card.model_copy(update=update)
+    card = make_card(opened, experiment.config.recipe.name, config.described(), outcome, evaluation, sha256)
+    command = f"{retrain_command(experiment)} --amp" if amp else retrain_command(experiment)
+    card = card.model_copy(update={"command": command, "parent_sha256": parent})
     baselines.save_card(path, card)
-    state_file.unlink(missing_ok=True)
+    forget_training(name)
     return card
+
+
+def fine_tuning_config(training: TrainingConfig, recipe: QatInt8, amp: bool) -> TrainingConfig:
+    """How the recipe trains: as its workload, with its own length and rate, down half a cosine without a warm-up."""
+    own = {"epochs": recipe.epochs, "lr": recipe.lr, "schedule": "warmup_cosine", "warmup_epochs": 0.0}
+    return training.changed({**own, "patience": None, "precision": "bf16" if amp else "fp32"})
 
 
 def trained_path(opened: OpenWorkload, experiment: Experiment) -> Path:
@@ -192,6 +228,7 @@ def retrain_command(experiment: Experiment) -> str:
 
 def _quantize(opened: OpenWorkload, experiment: Experiment, baseline: nn.Module, engine: str | None) -> Quantized:
     backend, recipe = make_backend(experiment, engine), experiment.recipe()
+    backend.rehearse(baseline, recipe, rehearsal_inputs(opened))
     if isinstance(recipe, QatInt8):
         return backend.convert_trained(_trained(opened, experiment, backend, recipe, baseline))
     if isinstance(recipe, StaticInt8) and recipe.calibration_n > len(opened.splits.calibration):

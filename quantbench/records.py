@@ -51,7 +51,13 @@ class BaselineCard(_Record):
         n_per_class: training and test samples of each class.
         accuracy: on the test split, 0..1.
         accuracy_interval: Wilson interval at 95 %, 0..1.
-        history: loss and accuracy on training samples, one entry per epoch.
+        n_validation: samples of the search split, by which the best epoch was chosen; 0 where the last one was taken.
+        best_epoch: the epoch that the weights are of, counted from 1; None where there was no validation.
+        amp: what ran in lower precision, in words; None where nothing did.
+        history: one entry per epoch: `loss` and `accuracy` on training samples as they were learned from; `lr` of the
+            last step; `seconds`; and, where there was validation, `validation_loss` and `validation_accuracy` in eval
+            mode. Losses are in nats, accuracies 0..1. Older cards have the first two only.
+        duration_s: of all epochs.
     """
 
     workload: str
@@ -62,12 +68,15 @@ class BaselineCard(_Record):
     data_sha256: dict[str, str]
     n_train: int
     n_test: int
+    n_validation: int = 0
     n_per_class: dict[str, tuple[int, int]] = {}
     accuracy: float
     accuracy_interval: tuple[float, float]
     loss: float
     training: dict[str, Any]
     history: list[dict[str, float]]
+    best_epoch: int | None = None
+    amp: str | None = None
     seed: int
     duration_s: float
     command: str

@@ -71,12 +71,14 @@ class Settings:
         golden: folder of goldens and baselines.
         engine: quantized engine, or None for the processor's.
         retrain: train QAT experiments for real.
+        amp: in bf16, those that are trained.
         family: the gates of the session that share its false alarms.
     """
 
     golden: Path
     engine: str | None = None
     retrain: bool = False
+    amp: bool = False
     family: Family = field(default_factory=lambda: Family(1))
 
 
@@ -156,7 +158,8 @@ class Run:
     @cached_property
     def artefact(self) -> Artefact:
         """The checkpoint on disk."""
-        return quantized_artefact(self.opened, self.experiment, self.baseline.model, self.engine, self.settings.retrain)
+        how = self.settings
+        return quantized_artefact(self.opened, self.experiment, self.baseline.model, self.engine, how.retrain, how.amp)
 
     @cached_property
     def model(self) -> nn.Module:
@@ -306,9 +309,10 @@ class Run:
             self._confirmed = self._time_again(questions)
         return self._confirmed
 
-    def _time_again(self, questions: SpeedQuestions) -> tuple[Speedup, Speedup]:
+    def timing_job(self, questions: SpeedQuestions, seed: int = 1) -> TimingJob:
+        """What a fresh process needs to time this run's forwards until the questions are answered."""
         config = self.experiment.workload.config.latency
-        job = TimingJob(
+        return TimingJob(
             int8=reload_job(self.opened, self.experiment, self.artefact.path, self.engine),
             fp32=self.baseline.float_job,
             batch=self.baseline.latency_batch.numpy(),
@@ -316,8 +320,11 @@ class Run:
             looks=self.looks,
             budget_s=config.budget_s,
             questions=questions,
+            seed=seed,
         )
-        timings = time_in_fresh_process(job)
+
+    def _time_again(self, questions: SpeedQuestions) -> tuple[Speedup, Speedup]:
+        timings = time_in_fresh_process(self.timing_job(questions))
         return Speedup.of(timings.speedup(), self.looks), Speedup.of(timings.control, self.looks)
 
     def latency_of(self, timings: Timings) -> Latency:

@@ -3,45 +3,62 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
-from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR
+from torch.optim.lr_scheduler import LRScheduler
 
-from quantbench.config import TrainingConfig
+from quantbench.augmentation import augmentation, check_augmentation
 from quantbench.data.splits import Split
-from quantbench.errors import TrainingError
-from quantbench.evaluation import check_logits
-from quantbench.files import replacing
+from quantbench.divergence import LossWatch
+from quantbench.errors import EvaluationError, TrainingError
+from quantbench.evaluation import check_logits, evaluate
+from quantbench.lr_schedule import make_schedule
 from quantbench.progress import Progress
+from quantbench.training_config import TrainingConfig
+from quantbench.training_state import EpochSummary, Part, Progressed, alone, restore, save
 
-# The first step of a linear warm-up; zero would waste it.
-WARMUP_START = 1e-3
-CROP_PADDING = 4
-# Largest random shift of a sound, as a share of its length: 100 ms of a second.
-LARGEST_SHIFT = 0.1
-# Dimensions of a batch → what its samples are called, and the augmentations that fit them.
-KINDS = {3: ("sounds", ("time_shift",)), 4: ("images", ("pad_crop", "horizontal_flip"))}
 # Called before each epoch with the model and the epoch's number.
 EpochHook = Callable[[nn.Module, int], None]
 
 
+def in_eval_mode(model: nn.Module) -> nn.Module:
+    """The model itself, switched to eval mode."""
+    return model.eval()
+
+
 @dataclass(frozen=True)
-class EpochSummary:
-    """Training samples of one epoch, as seen while the weights were moving.
+class Validation:
+    """How the best epoch is found.
 
     Attributes:
-        loss: mean cross entropy, nats.
-        accuracy: share of correct samples, 0..1.
+        split: samples of the training side that are neither trained nor calibrated on, and never test samples.
+        evaluated: the model in training → what is evaluated of it, in eval mode. Must leave alone what training
+            depends on; a quantizer whose observers see validation samples would not.
     """
 
-    loss: float
-    accuracy: float
+    split: Split
+    evaluated: Callable[[nn.Module], nn.Module] = in_eval_mode
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished training.
+
+    Attributes:
+        history: of every epoch.
+        best_epoch: the epoch whose weights the model has, counted from 1; None where there was no validation, and the
+            weights are the last epoch's.
+    """
+
+    history: list[EpochSummary]
+    best_epoch: int | None
 
 
 def train(
@@ -51,10 +68,13 @@ def train(
     state_file: Path,
     show: Progress,
     before_epoch: EpochHook | None = None,
-) -> list[EpochSummary]:
+    validation: Validation | None = None,
+    origin: Mapping[str, Any] | None = None,
+) -> Outcome:
     """Trains in place; a killed run continues from `state_file` and ends with the same bits.
 
-    Every epoch's randomness comes from (seed, epoch) alone, and the state is saved after each.
+    Every epoch's randomness comes from (seed, epoch) alone, and the state is saved after each. With validation the
+    model ends with the weights of its best epoch, by accuracy and then by loss; validation changes no step.
 
     Args:
         model: `[n, channels, …]` float32 → logits `[n, classes]`.
@@ -63,149 +83,126 @@ def train(
         state_file: where the unfinished training is kept; removed by the caller when its result is safe.
         show: progress, in steps.
         before_epoch: may change the model's mode, for example to freeze batch norm.
+        validation: held-out samples; without them `config.patience` must be off.
+        origin: what else decides the result, as JSON: a training is continued only with the same.
 
     Raises:
-        TrainingError: if the loss is not finite (the state file keeps the last good epoch), or if an augmentation is
-            not for samples of this kind.
+        TrainingError: if the loss is not finite or explodes (the state file keeps the last good epoch); if the state
+            file is damaged, of a training begun otherwise, or in use; or if an augmentation does not fit the samples.
         EvaluationError: if the model's output is not `[n, classes]` with a column for every label.
     """
-    _check_augmentation(config, split)
+    check_augmentation(config, split)
+    if config.patience and validation is None:
+        raise TrainingError(f"patience: {config.patience} needs a validation split to stop by; hold samples out")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.SGD(
         model.parameters(), lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay
     )
-    steps = math.ceil(len(split) / config.batch_size)
-    schedule = _schedule(optimizer, config, steps)
-    history = _resume(state_file, model, optimizer, schedule)
-    for epoch in range(len(history), config.epochs):
-        model.train()
-        if before_epoch is not None:
-            before_epoch(model, epoch)
-        history.append(_epoch(model, split, config, optimizer, schedule, epoch, device, show))
-        state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}
-        with replacing(state_file) as temporary:
-            torch.save({**state, "history": [asdict(summary) for summary in history]}, temporary)
+    schedule = make_schedule(optimizer, config, math.ceil(len(split) / config.batch_size))
+    loop = _Loop(model, split, config, optimizer, schedule, device, show, state_file)
+    parts: dict[str, Part] = {"model": model, "optimizer": optimizer, "schedule": schedule}
+    data = {each.name: each.sha256 for each in (split, *([validation.split] if validation else []))}
+    identity = {"training": config.described(), "data": data, "normalization": asdict(split.normalization)}
+    identity |= origin or {}
+    with alone(state_file):
+        progressed = restore(state_file, identity, parts)
+        while not progressed.has_ended(config.epochs, config.patience):
+            started, epoch = time.monotonic(), len(progressed.history)
+            model.train()
+            if before_epoch is not None:
+                before_epoch(model, epoch)
+            summary = _epoch(loop, progressed)
+            if validation is not None:
+                summary = _validated(summary, validation, loop, epoch)
+            progressed.add(replace(summary, seconds=time.monotonic() - started), model)
+            save(state_file, identity, parts, progressed)
+    if progressed.best is not None:
+        model.load_state_dict(progressed.best)
     model.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     model.eval()
-    return history
+    return Outcome(progressed.history, progressed.best_epoch)
 
 
-def _epoch(
-    model: nn.Module,
-    split: Split,
-    config: TrainingConfig,
-    optimizer: torch.optim.Optimizer,
-    schedule: LRScheduler,
-    epoch: int,
-    device: torch.device,
-    show: Progress,
-) -> EpochSummary:
+@dataclass(frozen=True)
+class _Loop:
+    """What every step uses."""
+
+    model: nn.Module
+    split: Split
+    config: TrainingConfig
+    optimizer: torch.optim.Optimizer
+    schedule: LRScheduler
+    device: torch.device
+    show: Progress
+    state_file: Path
+
+    def placed(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Normalized inputs `[n, channels, …]` on the model's device and in its layout."""
+        inputs = inputs.to(self.device)
+        return inputs.to(memory_format=torch.channels_last) if inputs.dim() == 4 else inputs
+
+
+def _epoch(loop: _Loop, progressed: Progressed) -> EpochSummary:
+    split, config, epoch = loop.split, loop.config, len(progressed.history)
     steps = math.ceil(len(split) / config.batch_size)
-    augment = _augmentation(config)
-    loss_sum = n_correct = n_seen = 0.0
+    augment = augmentation(config)
+    watch: LossWatch | None = None
+    loss_sum = n_correct = n_seen = lr = 0.0
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed * 1_000_003 + epoch)
         order = torch.randperm(len(split)).numpy()
         for step in range(steps):
             stored, labels = split.take(order[step * config.batch_size : (step + 1) * config.batch_size])
-            labels = labels.to(device)
-            inputs = split.normalization(augment(stored)).to(device)
-            if inputs.dim() == 4:
-                inputs = inputs.to(memory_format=torch.channels_last)
-            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=config.precision == "bf16"):
-                logits = model(inputs)
-            check_logits(logits, len(labels), int(labels.max()))
-            logits = logits.float()
+            logits, labels = _forward(loop, augment(stored), labels)
             loss = cross_entropy(logits, labels)
-            if not math.isfinite(loss.item()):
-                raise TrainingError(
-                    f"the loss is {loss.item()} at epoch {epoch + 1}, step {step + 1} of {steps}; the last good epoch "
-                    f"is kept. Try a smaller lr than {config.lr} or more than {config.warmup_epochs} warm-up epochs"
-                )
-            optimizer.zero_grad(set_to_none=True)
+            value = loss.item()
+            watch = watch or LossWatch(logits.shape[1], [each.loss for each in progressed.history], steps)
+            if problem := watch.problem(value):
+                where = f"at epoch {epoch + 1}, step {step + 1} of {steps}"
+                raise TrainingError(_diverged(loop, f"{problem} {where}", epoch))
+            loop.optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            schedule.step()
+            lr = float(loop.optimizer.param_groups[0]["lr"])
+            loop.optimizer.step()
+            loop.schedule.step()
             n_seen += len(labels)
-            loss_sum += loss.item() * len(labels)
+            loss_sum += value * len(labels)
             n_correct += float((logits.argmax(1) == labels).sum())
             shown = f"loss {loss_sum / n_seen:.3f} accuracy {100 * n_correct / n_seen:.2f} %"
             total = config.epochs * steps
-            show.update(epoch * steps + step + 1, total, f"epoch {epoch + 1}/{config.epochs} {shown}")
-    return EpochSummary(loss_sum / n_seen, n_correct / n_seen)
+            loop.show.update(epoch * steps + step + 1, total, f"epoch {epoch + 1}/{config.epochs} {shown}")
+    return EpochSummary(loss_sum / n_seen, n_correct / n_seen, lr, 0.0)
 
 
-def _schedule(optimizer: torch.optim.Optimizer, config: TrainingConfig, steps_per_epoch: int) -> LRScheduler:
-    """Linear warm-up, then one half cosine down to `min_lr`, stepped per batch."""
-    total = config.epochs * steps_per_epoch
-    warmup = min(round(config.warmup_epochs * steps_per_epoch), total - 1)
-    cosine = CosineAnnealingLR(optimizer, T_max=total - warmup, eta_min=config.min_lr)
-    if warmup == 0:
-        return cosine
-    linear = LinearLR(optimizer, start_factor=WARMUP_START, total_iters=warmup)
-    return SequentialLR(optimizer, [linear, cosine], milestones=[warmup])
+def _forward(loop: _Loop, stored: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Stored integers `[n, channels, …]` and labels `[n]` → float32 logits `[n, classes]` and labels, on one device."""
+    inputs = loop.placed(loop.split.normalization(stored))
+    with torch.autocast(loop.device.type, dtype=torch.bfloat16, enabled=loop.config.precision == "bf16"):
+        logits = loop.model(inputs)
+    check_logits(logits, len(labels), int(labels.max()))
+    return logits.float(), labels.to(loop.device)
 
 
-def _check_augmentation(config: TrainingConfig, split: Split) -> None:
-    """Refuses what would run and destroy the samples: a crop of a padded sound is silence most of the time."""
-    dims = split.side.inputs.ndim
-    kind, fitting = KINDS.get(dims, (f"samples of {dims - 1} dimensions", ()))
-    for name in config.augment:
-        if name not in fitting:
-            kept = ", ".join(each for each in config.augment if each in fitting)
-            raise TrainingError(
-                f"workload.training.augment: '{name}' is not for {kind}. Allowed: {', '.join(fitting) or '(none)'}; "
-                f"set augment: [{kept}]"
-            )
-
-
-def _augmentation(config: TrainingConfig) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Random changes, drawn per sample, on stored integers `[n, channels, …]`."""
-    from torchvision.transforms import v2
-
-    def apply(batch: torch.Tensor) -> torch.Tensor:
-        if "time_shift" in config.augment:
-            batch = _shifted(batch)
-        transforms: list[Any] = []
-        if "pad_crop" in config.augment:
-            transforms.append(v2.RandomCrop(list(batch.shape[-2:]), padding=CROP_PADDING))
-        if "horizontal_flip" in config.augment:
-            transforms.append(v2.RandomHorizontalFlip())
-        if not transforms:
-            return batch
-        chain = v2.Compose(transforms)
-        return torch.stack([chain(sample) for sample in batch])
-
-    return apply
-
-
-def _shifted(batch: torch.Tensor) -> torch.Tensor:
-    """Sounds `[n, channels, samples]`, each moved by up to a tenth of its length either way; silence moves in."""
-    n, channels, samples = batch.shape
-    most = int(samples * LARGEST_SHIFT)
-    padded = torch.nn.functional.pad(batch, (most, most))
-    starts = torch.randint(0, 2 * most + 1, (n, 1, 1))
-    return padded.gather(2, (starts + torch.arange(samples)).expand(n, channels, samples))
-
-
-def _resume(
-    state_file: Path, model: nn.Module, optimizer: torch.optim.Optimizer, schedule: LRScheduler
-) -> list[EpochSummary]:
-    if not state_file.is_file():
-        return []
+def _validated(summary: EpochSummary, validation: Validation, loop: _Loop, epoch: int) -> EpochSummary:
+    """The epoch with its loss and accuracy on the validation split, in fp32 as the result is evaluated."""
+    model = validation.evaluated(loop.model)
     try:
-        state = torch.load(state_file, weights_only=True)
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        schedule.load_state_dict(state["schedule"])
-        return [EpochSummary(**summary) for summary in state["history"]]
-    except Exception as error:
-        raise TrainingError(
-            f"{state_file}: cannot continue this training ({type(error).__name__}: {_first_line(error)}); "
-            "remove the file to start again"
-        ) from None
+        found = evaluate(lambda inputs: model(loop.placed(inputs)).cpu(), validation.split)
+    except EvaluationError as error:
+        raise TrainingError(_diverged(loop, f"after epoch {epoch + 1}: {error}", epoch)) from None
+    return replace(summary, validation_loss=found.loss, validation_accuracy=found.accuracy)
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
+def _diverged(loop: _Loop, problem: str, epochs: int) -> str:
+    """The message for a training that went wrong for good: what, what is left, what to try."""
+    config = loop.config
+    kept = f"the last good epoch ({epochs}) is kept in {loop.state_file}" if epochs else "no epoch was finished"
+    more = {
+        "warmup_cosine": f" or more than {config.warmup_epochs:g} warm-up epochs",
+        "step": " or schedule: warmup_cosine",
+        "constant": " or schedule: warmup_cosine",
+    }[config.schedule]
+    remove = ", and remove that file to start anew" if epochs else ""
+    precision = ", or precision: fp32" if config.precision == "bf16" else ""
+    return f"{problem}; {kept}. Try a smaller lr than {config.lr:g}{more}{precision}{remove}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import shlex
-import time
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,10 +13,10 @@ from quantbench import baselines
 from quantbench.config import TrainingConfig, Workload
 from quantbench.data.splits import Splits, open_splits
 from quantbench.errors import BaselineError, ConfigError
-from quantbench.files import cache_dir, sha256_of_json
 from quantbench.measure.allocator import keep_freed_memory
 from quantbench.measure.environment import environment
-from quantbench.progress import progress
+from quantbench.mixed_precision import AMP
+from quantbench.progress import Progress, progress
 from quantbench.records import BaselineCard, Environment
 from quantbench.registry import MODELS
 from quantbench.stats.proportions import wilson_interval
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from quantbench.evaluation import Evaluation
-    from quantbench.training import EpochSummary
+    from quantbench.training import Outcome
 
 
 @dataclass(frozen=True)
@@ -116,42 +115,55 @@ class OpenWorkload:
         load_state(model, state, weights)
         evaluation = evaluate(model, self.splits.test)
         sha256 = baselines.save_weights(self.weights_path, model.state_dict())
-        card = make_card(self, "fp32_baseline", {"adopted": weights.name}, [], evaluation, sha256)
+        card = make_card(self, "fp32_baseline", {"adopted": weights.name}, None, evaluation, sha256)
         command = f"quantbench adopt {shlex.quote(str(self.workload.path))} {shlex.quote(weights.name)}"
         card = card.model_copy(update={"command": command})
         baselines.save_card(self.weights_path, card)
         return card
 
-    def train_baseline(self) -> BaselineCard:
-        """Trains from scratch (or continues a killed training) and writes weights and card."""
+    def fit(self, training: TrainingConfig, name: str, show: Progress) -> tuple[nn.Module, Outcome]:
+        """A model trained from scratch, or from where a killed training of that name stopped.
+
+        Args:
+            training: how; its best epoch is chosen on the search split, where the workload holds one out.
+            name: of the state file, which the caller removes by `forget_training` when the result is safe.
+            show: progress, in steps.
+
+        Raises:
+            TrainingError: if it diverges, or the unfinished one was begun otherwise.
+        """
         import torch
 
-        from quantbench.evaluation import evaluate
-        from quantbench.training import train
+        from quantbench.training import Validation, train
+        from quantbench.training_state import state_path
 
         # Training allocates the largest blocks of all, which would be faulted in anew at each step.
         keep_freed_memory()
-        config, training = self.workload.config, self.training
-        key = sha256_of_json(
-            {
-                "model": config.model.model_dump(),
-                "training": training.model_dump(),
-                "train": self.splits.train.sha256,
-            }
-        )
-        state_file = cache_dir() / "training" / f"{self.workload.name}-{key[:16]}.pt"
         torch.manual_seed(training.seed)
-        model = self.build_model()
-        started = time.monotonic()
-        with progress(f"training {self.workload.name}") as show:
-            history = train(model, self.splits.train, training, state_file, show)
-        duration_s = time.monotonic() - started
+        model, splits = self.build_model(), self.splits
+        validation = Validation(splits.search) if len(splits.search) else None
+        origin = {"model": self.workload.config.model.model_dump(mode="json")}
+        return model, train(model, splits.train, training, state_path(name), show, None, validation, origin)
+
+    def train_baseline(self, amp: bool = False) -> BaselineCard:
+        """Trains from scratch (or continues a killed training) and writes weights and card.
+
+        Args:
+            amp: compute in bf16, whatever the workload file says.
+        """
+        from quantbench.evaluation import evaluate
+        from quantbench.training_state import forget_training
+
+        name, training = self.workload.name, self.training.in_bf16() if amp else self.training
+        with progress(f"training {name}") as show:
+            model, outcome = self.fit(training, name, show)
         evaluation = evaluate(model, self.splits.test)
         sha256 = baselines.save_weights(self.weights_path, model.state_dict())
-        card = make_card(self, "fp32_baseline", training.model_dump(mode="json"), history, evaluation, sha256)
-        card = card.model_copy(update={"duration_s": round(duration_s, 3), "command": self.train_command})
+        card = make_card(self, "fp32_baseline", training.described(), outcome, evaluation, sha256)
+        command = f"{self.train_command} --amp" if amp else self.train_command
+        card = card.model_copy(update={"command": command})
         baselines.save_card(self.weights_path, card)
-        state_file.unlink(missing_ok=True)
+        forget_training(name)
         return card
 
 
@@ -159,12 +171,13 @@ def make_card(
     opened: OpenWorkload,
     recipe: str,
     training: dict[str, Any],
-    history: list[EpochSummary],
+    outcome: Outcome | None,
     evaluation: Evaluation,
     weights_sha256: str,
 ) -> BaselineCard:
-    """A card for weights just trained; duration, command and parent are the caller's to fill in."""
+    """A card for weights trained, or adopted if there is no outcome; command and parent are the caller's to fill in."""
     config, splits = opened.workload.config, opened.splits
+    history = outcome.history if outcome else []
     n = len(evaluation.correct)
     interval = wilson_interval(int(evaluation.correct.sum()), n)
     return BaselineCard(
@@ -173,8 +186,9 @@ def make_card(
         model=config.model.model_dump(),
         data=config.data.model_dump(mode="json"),
         data_note=config.data_note,
-        data_sha256={split.name: split.sha256 for split in (splits.train, splits.calibration, splits.test)},
+        data_sha256=split_hashes(splits),
         n_train=len(splits.train),
+        n_validation=len(splits.search) if outcome and outcome.best_epoch else 0,
         n_test=n,
         n_per_class={
             name: (int((splits.train.labels == label).sum()), int((splits.test.labels == label).sum()))
@@ -184,9 +198,12 @@ def make_card(
         accuracy_interval=(round(interval.low, 6), round(interval.high, 6)),
         loss=round(evaluation.loss, 6),
         training=training,
-        history=[{"loss": round(epoch.loss, 6), "accuracy": round(epoch.accuracy, 6)} for epoch in history],
+        history=[epoch.as_json() for epoch in history],
+        best_epoch=outcome.best_epoch if outcome else None,
+        amp=AMP if training.get("precision") == "bf16" else None,
         seed=config.training.seed if config.training else 0,
-        duration_s=0.0,
+        # Of a training that was killed and continued, the time of all its epochs.
+        duration_s=round(sum(epoch.seconds for epoch in history), 3),
         command="",
         environment=environment(),
         weights_sha256=weights_sha256,
@@ -212,8 +229,16 @@ def check_data(card: BaselineCard, splits: Splits, path: Path, retrain: str) -> 
 
 def changed_splits(card: BaselineCard, splits: Splits) -> list[str]:
     """The splits whose samples are not those that the card was written for."""
-    current = {split.name: split.sha256 for split in (splits.train, splits.calibration, splits.test)}
+    # A card of weights that no validation split had a part in may be older than the split.
+    current = {name: sha for name, sha in split_hashes(splits).items() if name != "search" or name in card.data_sha256}
     return sorted(name for name, sha256 in current.items() if card.data_sha256.get(name) != sha256)
+
+
+def split_hashes(splits: Splits) -> dict[str, str]:
+    """Of every split that has samples."""
+    return {
+        each.name: each.sha256 for each in (splits.train, splits.calibration, splits.test, splits.search) if len(each)
+    }
 
 
 def _platform(made_on: Environment) -> tuple[str, str]:

@@ -11,24 +11,30 @@ import quantbench
 PACKAGE = Path(quantbench.__file__).parent
 # Right may import left, never back; a folder stands for all of its modules.
 LAYERS = (
-    {"errors", "registry", "files", "progress", "upstream", "config", "records", "accepted", "stats"},
+    {
+        "errors", "registry", "files", "progress", "upstream", "config", "training_config", "records", "accepted",
+        "stats", "ablation_config", "ablation_records", "ablation_comparison",
+    },
     {"quant"},
     {"data", "models"},
-    {"training", "evaluation", "baselines"},
+    {
+        "training", "training_state", "augmentation", "lr_schedule", "divergence", "mixed_precision", "evaluation",
+        "baselines",
+    },
     {"backends", "recipes"},
     {"measure"},
     {
-        "workloads", "quantized", "baseline_run", "repetition", "runner", "goldens", "golden_extension", "acceptance",
-        "suite", "judging", "judging_latency", "judging_memory", "judging_regression",
+        "workloads", "parallel", "ablation", "quantized", "baseline_run", "repetition", "runner", "goldens",
+        "golden_extension", "acceptance", "suite", "judging", "judging_latency", "judging_memory", "judging_regression",
     },
     {"analysis"},
     {"plugin", "plugin_acceptance", "plugin_audit", "plugin_fixtures", "plugin_state", "cli"},
 )  # fmt: skip
-REPORT_MAY_IMPORT = {"records", "stats", "errors", "files", "registry", "config", "report"}
+REPORT_MAY_IMPORT = {"records", "ablation_records", "stats", "errors", "files", "registry", "config", "report"}
 REPORT_IS_IMPORTED_BY = {"plugin", "cli", "report"}
 WITHOUT_TORCH = {
     "errors", "registry", "config", "records", "accepted", "files", "progress", "upstream", "stats", "recipes",
-    "goldens", "report",
+    "goldens", "report", "training_config", "ablation_config", "ablation_records", "ablation_comparison",
 }  # fmt: skip
 LIBRARIES = ("torch.ao", "torchao", "onnxruntime", "openvino")
 MAY_IMPORT_LIBRARIES = ("backends/", "models/quantizable.py")

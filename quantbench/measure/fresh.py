@@ -29,7 +29,7 @@ def in_fresh_process(work: Callable[[Job], Result], job: Job, died: str) -> Resu
         CheckpointError: with that message.
         Exception: whatever the work raises.
     """
-    with ProcessPoolExecutor(max_workers=1, mp_context=_context()) as pool:
+    with ProcessPoolExecutor(max_workers=1, mp_context=fresh_context()) as pool:
         try:
             return pool.submit(work, job).result()
         except BrokenProcessPool:
@@ -37,8 +37,9 @@ def in_fresh_process(work: Callable[[Job], Result], job: Job, died: str) -> Resu
 
 
 @functools.cache
-def _context() -> multiprocessing.context.BaseContext:
-    """A server that has imported torch and nothing else, forked once per job: fresh, without seconds of import each."""
+def fresh_context() -> multiprocessing.context.ForkServerContext | multiprocessing.context.SpawnContext:
+    """Starts processes from a server that has imported torch and nothing else, forked once per job: fresh, without
+    seconds of import each."""
     if sys.platform == "win32":
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")

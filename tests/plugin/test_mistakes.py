@@ -101,3 +101,9 @@ def test_retraining_under_parallel_workers_is_refused(bench):
     result = bench("--retrain", "-n", "2")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert error_lines(result) == ["ERROR: --retrain: two workers would train the same weights; drop -n"]
+
+
+def test_amp_without_retraining_is_refused_with_what_it_belongs_to(bench):
+    result = bench("--amp")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert error_lines(result) == ["ERROR: --amp: is how --retrain trains; add --retrain, or drop --amp"]

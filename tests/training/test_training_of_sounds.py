@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from quantbench import training
+from quantbench import augmentation
 from quantbench.config import TrainingConfig
 from quantbench.data.audio import AUDIO_NORMALIZATION
 from quantbench.data.cache import CachedSide
@@ -84,7 +84,7 @@ def test_a_time_shift_moves_each_sound_by_up_to_a_tenth_and_silence_moves_in(sou
 def test_the_largest_shifts_are_a_tenth_both_ways_and_every_channel_moves_alike(monkeypatch, most):
     monkeypatch.setattr(torch, "randint", lambda low, high, size: torch.full(size, low if most > 0 else high - 1))
     batch = torch.arange(1, SAMPLES + 1, dtype=torch.int16).expand(2, 3, SAMPLES)
-    shifted = training._shifted(batch)
+    shifted = augmentation._shifted(batch)
     silence, sound = torch.zeros(20, dtype=torch.int16), batch[0, 0]
     expected = torch.cat([silence, sound[:-20]] if most > 0 else [sound[20:], silence])
     assert torch.equal(shifted, expected.expand(2, 3, SAMPLES))

@@ -1,0 +1,65 @@
+"""Jobs for other processes: they tell of themselves, fail, die, or wait until they are stopped."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from pathlib import Path
+
+from quantbench.errors import TrainingError
+
+# Seconds after which a job that waits for another one in vain ends itself.
+PATIENCE_S = 60
+
+
+def tell(job, show):
+    """Its process, and what it was given."""
+    return os.getpid(), job
+
+
+def fail(job, show):
+    """As a training that diverges, if the job says so."""
+    if job:
+        raise TrainingError(f"the loss is nan in {job}")
+    return "done"
+
+
+def stumble(job, show):
+    """As code with a mistake in it."""
+    return {}[job]
+
+
+def die(job, show):
+    """Ends its process by a signal, or with a status."""
+    if job < 0:
+        os.kill(os.getpid(), -job)
+    os._exit(job)
+
+
+def count(job, show):
+    """Tells of so many steps."""
+    for step in range(job):
+        show.update(step + 1, job, f"step {step + 1}")
+    return job
+
+
+def meet(job, show):
+    """Waits for the other end of a pipe with a name, which only a job that runs at the same time can open."""
+    path, mode = job
+    signal.alarm(PATIENCE_S)
+    with Path(path).open(mode) as pipe:
+        if mode == "w":
+            pipe.write("met")
+            return "met"
+        return pipe.read()
+
+
+def wait(job, show):
+    """Says that it has begun, waits until it is stopped, and cleans up."""
+    try:
+        Path(job).write_text("begun")
+        show.update(1, 2, "waiting")
+        threading.Event().wait()
+    finally:
+        Path(job).write_text("cleaned up")
