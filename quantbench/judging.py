@@ -10,11 +10,12 @@ from functools import partial
 from quantbench.accepted import accept_command
 from quantbench.baselines import load_card
 from quantbench.config import Experiment
-from quantbench.errors import MeasurementError
+from quantbench.errors import ConfigError, MeasurementError
 from quantbench.goldens import differences, read_golden, shortened
 from quantbench.judging_latency import SPEEDUP_VS_ACCEPTED, judge_latency, judge_speedup_vs_accepted, questions_of
 from quantbench.judging_memory import judge_memory
 from quantbench.judging_regression import ACCURACY_VS_ACCEPTED, judge_accuracy_vs_accepted
+from quantbench.measure.environment import environment
 from quantbench.repetition import differences as differences_of_bits
 from quantbench.runner import Run
 from quantbench.stats.intervals import Interval
@@ -120,7 +121,9 @@ def judge_gate(run: Run, gate: str) -> Verdict:
         run: the experiment.
         gate: a field of `Gates` that the experiment's configuration sets.
     """
-    bound = getattr(run.experiment.config.gates, gate)
+    bound = run.experiment.config.gates.bound(gate, environment().isa)
+    if bound is None:
+        raise ConfigError(f"{run.experiment.where('gates')}: '{gate}' is not set")
     run.verdicts[gate] = JUDGES[gate](run, bound)
     return run.verdicts[gate]
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from quantbench.acceptance import accepted_speedup, margin_of, timing_machine
 from quantbench.accepted import accept_command, read_result
 from quantbench.errors import GoldenError
+from quantbench.measure.environment import environment
 from quantbench.measure.latency import LATENCY_LEVEL
 from quantbench.records import Latency
 from quantbench.runner import Run
@@ -32,7 +33,8 @@ def questions_of(run: Run, to_accept: bool = False) -> SpeedQuestions:
     except GoldenError:
         found = None  # told by the claim about the accepted result
     accepted = Speedup(found.speedup, Interval(*found.speedup_interval, found.level)) if found else None
-    return SpeedQuestions(run.experiment.config.gates.speedup, accepted, margin_of(run).speedup, to_accept)
+    bound = run.experiment.config.gates.bound(SPEEDUP, environment().isa)
+    return SpeedQuestions(bound, accepted, margin_of(run).speedup, to_accept)
 
 
 def judge_latency(run: Run, bound: float) -> Verdict:

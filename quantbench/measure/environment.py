@@ -6,13 +6,12 @@ import importlib.metadata
 import os
 import platform
 from functools import cache
+from typing import get_args
 
+from quantbench.config import Isa
 from quantbench.records import Environment
 
-# Instruction sets that decide which int8 kernels run, under the names that /proc/cpuinfo and sysctl give them.
-RELEVANT_ISA = (
-    "avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx_vnni_int8", "amx_int8", "asimd", "asimddp", "i8mm", "sve",
-)  # fmt: skip
+RELEVANT_ISA: tuple[str, ...] = get_args(Isa)
 COMPUTING_PACKAGES = ("torch", "torchvision", "torchaudio", "numpy", "quantbench-suite")
 
 
