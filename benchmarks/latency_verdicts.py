@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -131,7 +132,7 @@ def products_for(slowdown: float) -> int:
     """How many small products take that share of a forward: guessed, measured in long runs, and corrected."""
     if not slowdown:
         return 0
-    # As in the trials: without it the forward faults its memory in anew, and a share of it is another number of products.
+    # As in the trials: without it the forward faults its memory in anew, and takes longer.
     keep_freed_memory()
     products = 20
     looks = Looks(CALIBRATION_ROUNDS, 1, LATENCY_LEVEL)
@@ -146,7 +147,9 @@ def products_for(slowdown: float) -> int:
 def _compute() -> None:
     matrix = torch.randn(512, 512)
     torch.set_num_threads(1)
-    while True:
+    parent = os.getppid()
+    # A killed parent would otherwise leave it computing for ever, beside whatever is measured next.
+    while os.getppid() == parent:
         matrix = torch.mm(matrix, matrix).clamp(-1, 1)
 
 
