@@ -88,10 +88,16 @@ def train(
 
     Raises:
         TrainingError: if the loss is not finite or explodes (the state file keeps the last good epoch); if the state
-            file is damaged, of a training begun otherwise, or in use; or if an augmentation does not fit the samples.
+            file is damaged, of a training begun otherwise, or in use; if an augmentation does not fit the samples, or
+            the model has no weight to train.
         EvaluationError: if the model's output is not `[n, classes]` with a column for every label.
     """
     check_augmentation(config, split)
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise TrainingError(
+            f"{type(model).__name__} has no weight that could be trained: it was converted to integers, or is frozen; "
+            "train it before it is converted"
+        )
     if config.patience and validation is None:
         raise TrainingError(f"patience: {config.patience} needs a validation split to stop by; hold samples out")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -17,10 +17,11 @@ def fuse(model: nn.Module, groups: Sequence[Sequence[str]], is_qat: bool) -> Non
 
     Args:
         model: in eval mode for inference, in train mode for `is_qat`.
-        groups: names such as `["conv1", "bn1", "relu1"]`.
+        groups: names such as `["conv1", "bn1", "relu1"]`; none leave the model as it is.
         is_qat: keep batch norm trainable beside the convolution.
     """
-    (fuse_modules_qat if is_qat else fuse_modules)(model, [list(group) for group in groups], inplace=True)
+    if groups:
+        (fuse_modules_qat if is_qat else fuse_modules)(model, [list(group) for group in groups], inplace=True)
 
 
 __all__ = ["DeQuantStub", "FloatFunctional", "QuantStub", "fuse"]

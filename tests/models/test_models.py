@@ -8,6 +8,7 @@ from torch import nn
 
 from quantbench.backends.eager import EagerBackend, default_engine
 from quantbench.errors import ConfigError
+from quantbench.models.quantizable import fuse
 from quantbench.registry import MODELS, RECIPES
 
 N_CLASSES = 7
@@ -79,6 +80,12 @@ def test_fusing_for_training_keeps_the_logits_and_the_batch_norms(name):
         assert (fused.eval()(inputs(name)) - model(inputs(name))).abs().max() < 1e-4
     before, after = (sum(isinstance(m, BATCH_NORMS) for m in each.modules()) for each in (model, fused))
     assert before == after > 0
+
+
+def test_a_network_without_a_group_to_fuse_stays_as_it_is():
+    model = nn.Sequential(nn.Linear(2, 2))
+    fuse(model, [], is_qat=False)
+    assert [type(module) for module in model] == [nn.Linear]
 
 
 @OWN_MODEL

@@ -7,7 +7,7 @@ from tiny_training import BATCH, CONFIG, EPOCHS, STEPS, N, different_keys, fit, 
 
 from quantbench.config import TrainingConfig
 from quantbench.data.splits import Split
-from quantbench.errors import EvaluationError
+from quantbench.errors import EvaluationError, TrainingError
 from quantbench.progress import Progress
 from quantbench.training import train
 
@@ -108,3 +108,9 @@ def test_progress_tells_epoch_loss_and_accuracy_of_every_step(split, state_file)
 def test_a_head_too_small_for_the_labels_is_named_before_any_step(split, state_file):
     with pytest.raises(EvaluationError, match=r"gave 2 logits per sample, but a label is 2; size its head"):
         train(tiny_cnn(n_classes=2), split, CONFIG, state_file, Progress("test"))
+
+
+def test_a_model_without_a_weight_to_train_is_refused(split, state_file):
+    with pytest.raises(TrainingError, match=r"^TinyCNN has no weight that could be trained: it was converted"):
+        train(new_model().requires_grad_(False), split, CONFIG, state_file, Progress("test"))
+    assert not state_file.exists()
