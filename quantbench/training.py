@@ -92,14 +92,7 @@ def train(
             the model has no weight to train.
         EvaluationError: if the model's output is not `[n, classes]` with a column for every label.
     """
-    check_augmentation(config, split)
-    if not any(parameter.requires_grad for parameter in model.parameters()):
-        raise TrainingError(
-            f"{type(model).__name__} has no weight that could be trained: it was converted to integers, or is frozen; "
-            "train it before it is converted"
-        )
-    if config.patience and validation is None:
-        raise TrainingError(f"patience: {config.patience} needs a validation split to stop by; hold samples out")
+    _check(model, split, config, validation)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.SGD(
@@ -128,6 +121,18 @@ def train(
     model.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     model.eval()
     return Outcome(progressed.history, progressed.best_epoch)
+
+
+def _check(model: nn.Module, split: Split, config: TrainingConfig, validation: Validation | None) -> None:
+    """Refuses what cannot be trained, before anything is begun."""
+    check_augmentation(config, split)
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise TrainingError(
+            f"{type(model).__name__} has no weight that could be trained: it was converted to integers, or is frozen; "
+            "train it before it is converted"
+        )
+    if config.patience and validation is None:
+        raise TrainingError(f"patience: {config.patience} needs a validation split to stop by; hold samples out")
 
 
 @dataclass(frozen=True)
