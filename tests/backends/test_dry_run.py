@@ -191,7 +191,10 @@ def test_only_the_blocks_that_a_recipe_quantizes_are_rehearsed(name):
 
 @pytest.mark.parametrize("name", ["fp32_baseline", "dynamic_int8"])
 def test_recipes_that_leave_activations_alone_have_nothing_to_rehearse(name):
-    EagerBackend(default_engine()).rehearse(Residual(tiny_residual.Plus), RECIPES.create(name, "here", {}), SAMPLES)
+    backend, model = EagerBackend(default_engine()), Residual(tiny_residual.Plus)
+    backend.rehearse(model, RECIPES.create(name, "here", {}), SAMPLES)
+    with pytest.raises(QuantizationError, match="aten::add"):
+        backend.rehearse(model, RECIPES.create("static_int8", "here", {}), SAMPLES)
 
 
 def test_an_error_of_the_fp32_model_is_its_own():

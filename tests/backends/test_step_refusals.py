@@ -7,6 +7,7 @@ from stepped import HERE, QAT_QCONFIG, QCONFIG, SAMPLES, calibrated, line_of, tr
 from tiny_model import TinyCNN, tiny_cnn
 from tiny_residual import Residual
 from torch import nn
+from torch.ao.quantization import ObserverBase
 
 from quantbench.backends.qconfigs import power_of_two_qat_qconfig, power_of_two_qconfig
 from quantbench.backends.steps import check_trainable, convert, fuse, prepare, prepare_qat
@@ -92,7 +93,9 @@ def test_a_pair_that_fuse_model_forgot_is_named(is_qat):
 def test_an_unfused_pair_that_stays_fp32_is_nobody_s_business():
     fused = fuse(Forgetful().eval())
     fused.fc.qconfig = QCONFIG
-    prepare(fused)
+    prepared = prepare(fused)
+    observed = [name for name, module in prepared.named_modules() if isinstance(module, ObserverBase)]
+    assert observed == ["fc.activation_post_process"]
 
 
 def test_preparing_for_calibration_what_was_fused_for_training_is_refused(model):

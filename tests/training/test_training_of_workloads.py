@@ -55,7 +55,10 @@ def test_a_card_from_before_validation_still_loads(project):
         del card[key]
     card["history"] = [{"loss": 1.0, "accuracy": 0.5}]
     path.write_text(json.dumps(card))
-    opened(project).load_baseline()
+    loaded = opened(project).load_baseline().state_dict()
+    expected = load_file(project.weights)
+    assert loaded.keys() == expected.keys()
+    assert all(torch.equal(loaded[key], expected[key]) for key in expected)
 
 
 def test_the_baseline_is_the_best_epochs_and_its_card_tells_which_and_by_how_many_samples(held_out):
