@@ -7,10 +7,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic_core import PydanticCustomError
 
 from quantbench.errors import ConfigError
 from quantbench.registry import BACKENDS, DATA, MODELS, RECIPES, unknown_name, validation_lines
@@ -23,9 +24,10 @@ MAX_CONFIG_BYTES = 1 << 20
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 # Instruction sets that decide which int8 kernels run, under the names that /proc/cpuinfo and sysctl give them.
-Isa = Literal[
+INSTRUCTION_SETS = (
     "avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx_vnni_int8", "amx_int8", "asimd", "asimddp", "i8mm", "sve"
-]
+)  # fmt: skip
+DEFAULT = "default"
 
 
 class _Strict(BaseModel):
@@ -105,14 +107,25 @@ class WorkloadConfig(_Strict):
     regression: RegressionConfig = RegressionConfig()
 
 
-DEFAULT = "default"
-SpeedupBound = Annotated[float, Field(gt=0)]
+def _by_isa(bound: Any) -> Any:
+    """One number is a bound for every processor."""
+    return bound if isinstance(bound, dict) else {DEFAULT: bound}
 
 
-def _check_default(bounds: dict[str, float]) -> dict[str, float]:
-    if DEFAULT not in bounds:
-        raise ValueError(f"a bound for each instruction set needs one for all others: add '{DEFAULT}'")
+def _check_instruction_sets(bounds: dict[str, float]) -> dict[str, float]:
+    known = [DEFAULT, *INSTRUCTION_SETS]
+    wrong = [unknown_name("instruction set", name, known) for name in bounds if name not in known]
+    if not wrong and DEFAULT not in bounds:
+        wrong = [f"a bound for each instruction set needs one for all others: add '{DEFAULT}'"]
+    if wrong:
+        raise PydanticCustomError("instruction_sets", "{wrong}", {"wrong": wrong[0]})
     return bounds
+
+
+# Not a union with a number, of which a mistake would be told once for each of its members.
+SpeedupBounds = Annotated[
+    dict[str, Annotated[float, Field(gt=0)]], BeforeValidator(_by_isa), AfterValidator(_check_instruction_sets)
+]
 
 
 class Gates(_Strict):
@@ -133,9 +146,7 @@ class Gates(_Strict):
     accuracy_drop_pp: Annotated[float, Field(ge=-100, le=100)] | None = None
     block_drop_pp: Annotated[float, Field(ge=-100, le=100)] | None = None
     size_ratio: Annotated[float, Field(gt=0)] | None = None
-    speedup: (
-        SpeedupBound | Annotated[dict[Isa | Literal["default"], SpeedupBound], AfterValidator(_check_default)] | None
-    ) = None
+    speedup: SpeedupBounds | None = None
     int8_share: Annotated[float, Field(ge=0, le=1)] | None = None
     memory_ratio: Annotated[float, Field(gt=0)] | None = None
     card_drift_pp: Annotated[float, Field(ge=0)] | None = None

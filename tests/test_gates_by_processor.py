@@ -35,6 +35,7 @@ def test_an_instruction_set_may_lower_the_bound():
 def test_one_number_holds_on_every_machine():
     gates = Gates(speedup=1.5, size_ratio=3.0)
     assert [gates.bound("speedup", isa) for isa in ((), ("avx512_vnni",))] == [1.5, 1.5]
+    assert Gates(speedup=None).bound("speedup", ()) is None
     assert (gates.bound("size_ratio", ()), gates.bound("memory_ratio", ())) == (3.0, None)
 
 
@@ -42,8 +43,12 @@ def test_one_number_holds_on_every_machine():
     ("speedup", "words"),
     [
         ("{avx512_vnni: 2.0}", "a bound for each instruction set needs one for all others: add 'default'"),
-        ("{default: 1.3, avx1024: 2.0}", "avx1024"),
-        ("{default: 0}", "greater than 0"),
+        (
+            "{default: 1.3, avx512vnni: 2.0}",
+            "unknown instruction set 'avx512vnni'. Did you mean 'avx512_vnni'? Known: default, avx2",
+        ),
+        ("{default: 0}", "speedup.default: Input should be greater than 0 (given: 0)"),
+        ("fast", "speedup.default: Input should be a valid number, unable to parse string as a number (given: 'fast')"),
     ],
 )
 def test_a_mistake_in_bounds_by_instruction_set_is_named(project, speedup, words):
@@ -52,6 +57,7 @@ def test_a_mistake_in_bounds_by_instruction_set_is_named(project, speedup, words
         load_experiments(project.configs)
     assert "configs/tiny.yaml: experiments.ptq_static_int8_per_channel.gates.speedup" in str(refused.value)
     assert words in str(refused.value)
+    assert len(str(refused.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,10 @@ import importlib.metadata
 import os
 import platform
 from functools import cache
-from typing import get_args
 
-from quantbench.config import Isa
+from quantbench.config import INSTRUCTION_SETS
 from quantbench.records import Environment
 
-RELEVANT_ISA: tuple[str, ...] = get_args(Isa)
 COMPUTING_PACKAGES = ("torch", "torchvision", "torchaudio", "numpy", "quantbench-suite")
 
 
@@ -25,7 +23,7 @@ def environment() -> Environment:
     return Environment(
         processor=str(info.get("brand_raw") or platform.processor() or "unknown"),
         architecture=platform.machine(),
-        isa=tuple(flag for flag in RELEVANT_ISA if flag in flags),
+        isa=tuple(flag for flag in INSTRUCTION_SETS if flag in flags),
         cores=os.cpu_count() or 1,
         system=f"{platform.system()} {platform.release()}",
         python=platform.python_version(),

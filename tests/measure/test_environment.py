@@ -5,8 +5,9 @@ import os
 import platform
 from importlib.metadata import version
 
+from quantbench.config import INSTRUCTION_SETS
 from quantbench.measure import environment as module
-from quantbench.measure.environment import RELEVANT_ISA, environment
+from quantbench.measure.environment import environment
 from quantbench.records import Environment
 
 
@@ -27,7 +28,7 @@ def test_the_processor_and_the_instruction_sets_of_int8_kernels_are_named():
     assert described.processor
     assert described.architecture == platform.machine()
     assert described.cores == os.cpu_count()
-    assert set(described.isa) <= set(RELEVANT_ISA)
+    assert set(described.isa) <= set(INSTRUCTION_SETS)
 
 
 def test_both_spellings_of_an_instruction_set_give_one_name(monkeypatch):
