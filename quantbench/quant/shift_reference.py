@@ -146,14 +146,47 @@ def conv2d(
     Raises:
         QuantizationError: if the accumulator or the bias needs more than 32 bits.
     """
-    outputs, per_group, kh, kw = weight.codes.shape
-    centred = torch.nn.functional.pad(x.codes - x.zero_point, (padding,) * 4)
-    rows, columns = (_taps(centred.shape[d], k, stride, dilation) for d, k in ((2, kh), (3, kw)))
-    windows = centred[:, :, rows][..., columns]  # [n, inputs, oh, kh, ow, kw]
+    geometry = Geometry((stride,) * 2, (padding,) * 2, (dilation,) * 2, groups)
+    return _rescaled(convolution_sums(x.codes - x.zero_point, weight.codes, geometry), x, weight, bias, output)
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Of a 2-D convolution; pairs are for rows and columns.
+
+    Attributes:
+        stride: of the window.
+        padding: zeros at each side.
+        dilation: between the taps of a window.
+        groups: of channels.
+    """
+
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+
+
+def convolution_sums(x: torch.Tensor, weight: torch.Tensor, geometry: Geometry) -> torch.Tensor:
+    """The sums of products of a convolution, in integers.
+
+    Args:
+        x: int64 `[n, inputs, h, w]`, zero where zero is meant.
+        weight: int64 `[outputs, inputs / groups, kh, kw]`.
+        geometry: of the convolution.
+
+    Returns:
+        int64 `[n, outputs, oh, ow]`.
+    """
+    outputs, per_group, *kernel = weight.shape
+    (rows, columns), groups = geometry.padding, geometry.groups
+    padded = torch.nn.functional.pad(x, (columns, columns, rows, rows))
+    taps = [_taps(padded.shape[2 + d], kernel[d], geometry.stride[d], geometry.dilation[d]) for d in (0, 1)]
+    windows = padded[:, :, taps[0]][..., taps[1]]  # [n, inputs, oh, kh, ow, kw]
     n, _, oh, _, ow, _ = windows.shape
-    patches = windows.permute(1, 3, 5, 0, 2, 4).reshape(groups, per_group * kh * kw, n * oh * ow)
-    accumulator = weight.codes.reshape(groups, outputs // groups, -1) @ patches
-    return _rescaled(accumulator.reshape(outputs, n, oh, ow).transpose(0, 1), x, weight, bias, output)
+    patches = windows.permute(1, 3, 5, 0, 2, 4).reshape(groups, per_group * kernel[0] * kernel[1], n * oh * ow)
+    sums = weight.reshape(groups, outputs // groups, -1) @ patches
+    return sums.reshape(outputs, n, oh, ow).transpose(0, 1)
 
 
 def linear(x: Activation, weight: Weight, bias: torch.Tensor | None, output: Output) -> Activation:
