@@ -31,7 +31,7 @@ from quantbench.measure.origin import note_origin
 from quantbench.measure.reload import ReloadJob
 from quantbench.mixed_precision import float32_fake_quantizers
 from quantbench.progress import progress
-from quantbench.recipes.spec import QatInt8, StaticInt8, describe
+from quantbench.recipes.spec import StaticInt8, Trained, describe
 from quantbench.records import BaselineCard
 from quantbench.registry import BACKENDS, MODELS
 from quantbench.training import Validation, train
@@ -96,16 +96,16 @@ def quantized_artefact(
 ) -> Artefact:
     """The experiment's checkpoint, from the cache or made now.
 
-    With `retrain` the weights of a QAT recipe are trained first, with `amp` in bf16.
+    With `retrain` the weights of a recipe that is trained are trained first, with `amp` in bf16.
 
     Raises:
         QuantizationError: if the recipe does not fit the model or the data.
         BaselineError: if the recipe needs committed trained weights that are missing or damaged, or weights are NaN.
         EvaluationError: if the baseline or the quantized model gives NaN or infinity.
     """
-    if retrain and isinstance(experiment.recipe(), QatInt8):
+    if retrain and isinstance(experiment.recipe(), Trained):
         train_qat(opened, experiment, baseline, engine, amp)
-    content = _content(opened, experiment, engine)
+    content = content_of(opened, experiment, engine)
     folder = cache_dir() / "quantized" / f"{experiment.id.replace('/', '-')}-{sha256_of_json(content)[:16]}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
@@ -205,31 +205,31 @@ def train_qat(
     return card
 
 
-def fine_tuning_config(training: TrainingConfig, recipe: QatInt8, amp: bool) -> TrainingConfig:
+def fine_tuning_config(training: TrainingConfig, recipe: Trained, amp: bool) -> TrainingConfig:
     """How the recipe trains: as its workload, with its own length and rate, down half a cosine without a warm-up."""
     own = {"epochs": recipe.epochs, "lr": recipe.lr, "schedule": "warmup_cosine", "warmup_epochs": 0.0}
     return training.changed({**own, "patience": None, "precision": "bf16" if amp else "fp32"})
 
 
 def trained_path(opened: OpenWorkload, experiment: Experiment) -> Path:
-    """Where the fine-tuned weights of a QAT experiment are committed."""
+    """Where the fine-tuned weights of an experiment that is trained are committed."""
     return baselines.weights_path(opened.golden, f"{opened.workload.config.baseline}.{experiment.name}")
 
 
 def weights_of(opened: OpenWorkload, experiment: Experiment) -> Path:
-    """The committed weights that are quantized: the baseline's, or those that a QAT experiment was fine-tuned to."""
-    return trained_path(opened, experiment) if isinstance(experiment.recipe(), QatInt8) else opened.weights_path
+    """The committed weights that are quantized: the baseline's, or those that an experiment was fine-tuned to."""
+    return trained_path(opened, experiment) if isinstance(experiment.recipe(), Trained) else opened.weights_path
 
 
 def retrain_command(experiment: Experiment) -> str:
-    """The command that trains a QAT experiment for real."""
+    """The command that trains an experiment for real."""
     return f"pytest bench --experiment {shlex.quote(experiment.id)} --retrain"
 
 
 def _quantize(opened: OpenWorkload, experiment: Experiment, baseline: nn.Module, engine: str | None) -> Quantized:
     backend, recipe = make_backend(experiment, engine), experiment.recipe()
     backend.rehearse(baseline, recipe, rehearsal_inputs(opened))
-    if isinstance(recipe, QatInt8):
+    if isinstance(recipe, Trained):
         return backend.convert_trained(_trained(opened, experiment, backend, recipe, baseline))
     if isinstance(recipe, StaticInt8) and recipe.calibration_n > len(opened.splits.calibration):
         raise QuantizationError(
@@ -245,7 +245,7 @@ def _quantize(opened: OpenWorkload, experiment: Experiment, baseline: nn.Module,
 
 
 def _trained(
-    opened: OpenWorkload, experiment: Experiment, backend: Backend, recipe: QatInt8, baseline: nn.Module
+    opened: OpenWorkload, experiment: Experiment, backend: Backend, recipe: Trained, baseline: nn.Module
 ) -> nn.Module:
     path, command = trained_path(opened, experiment), retrain_command(experiment)
     state = baselines.load_weights(path, command)
@@ -282,11 +282,11 @@ def _finite_logits(model: nn.Module, inputs: torch.Tensor, whose: str) -> NDArra
     return result
 
 
-def _content(opened: OpenWorkload, experiment: Experiment, engine: str | None) -> dict[str, Any]:
+def content_of(opened: OpenWorkload, experiment: Experiment, engine: str | None) -> dict[str, Any]:
     """Everything that decides the checkpoint's bytes."""
     recipe, weights = experiment.recipe(), weights_of(opened, experiment)
     if not weights.is_file():
-        command = retrain_command(experiment) if isinstance(recipe, QatInt8) else opened.train_command
+        command = retrain_command(experiment) if isinstance(recipe, Trained) else opened.train_command
         raise BaselineError(f"{weights}: no such file; restore it from version control, or make it: {command}")
     model = opened.workload.config.model.name
     return {

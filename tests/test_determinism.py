@@ -109,7 +109,7 @@ def test_trained_and_quantized_twice_in_new_interpreters_everything_has_the_same
     first, second = (json.loads(process.communicate(timeout=300)[0]) for process in started)
     assert first == second
     tried = {name.rpartition(" by ")[2] for name in first}
-    assert set(RECIPES.names()) - tried == {"qat_int8_blocks", "qat_int8_pow2"}
+    assert set(RECIPES.names()) - tried == {"low_bit", "qat_int8_blocks", "qat_int8_pow2"}
     assert {"training", "QAT"} <= tried
 
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from quantbench.analysis.anatomy import State
 from quantbench.analysis.folding import BATCH_NORM, batch_norms, names_apart
-from quantbench.measure.origin import FAKE_QUANTIZER, OBSERVER
+from quantbench.measure.origin import FAKE_QUANTIZER, LOW_BIT_QUANTIZERS, OBSERVER
 
-PARTS = (("fake quantizer of the weight", FAKE_QUANTIZER), ("observer", OBSERVER))
+PARTS = (
+    ("fake quantizer of the weight", FAKE_QUANTIZER),
+    ("observer", OBSERVER),
+    *((f"learned range of the {of}", part) for of, part in zip(("input", "weight"), LOW_BIT_QUANTIZERS, strict=True)),
+)
 
 
 def aligned(before: State, after: State) -> tuple[State, State, list[str]]:

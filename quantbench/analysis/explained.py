@@ -22,7 +22,8 @@ from quantbench.analysis.folding import (
     steps_apart,
 )
 from quantbench.measure.checkpoint import describe_entry, schema_of
-from quantbench.measure.origin import PACKED, PACKED_DTYPE, is_dynamic
+from quantbench.measure.origin import PACKED, PACKED_CODES, PACKED_DTYPE, WIDTHS, is_dynamic
+from quantbench.quant.packing import packed_bytes
 
 
 def explain(before: State, after: State, names: tuple[str, str] = ("the first file", "the second file")) -> Explanation:
@@ -60,6 +61,8 @@ class _Comparison:
                     self.result.unexplained.append(f"{key}: {_became(self.old[key], self.new[key])}")
         for key in sorted((key for key in self.added if key.endswith(PACKED)), key=natural):
             self._packed(key)
+        for key in sorted((key for key in self.added if key.endswith(PACKED_CODES)), key=natural):
+            self._packed_codes(key)
         for key in sorted((key for key in self.old if key.endswith(".weight") and self.free), key=natural):
             self._folded_in_float(key)
         self._scales()
@@ -147,6 +150,21 @@ class _Comparison:
         self.result.explained.append(f"{layer}: linear packed: weight {became}{inside}")
         if packed[0].is_quantized and not expected.weight.is_quantized:
             self._quantized(layer, expected, packed[0], packed[1])
+
+    def _packed_codes(self, key: str) -> None:
+        """A low-bit layer, whose weight became codes."""
+        layer = key.removesuffix(PACKED_CODES)
+        weight, widths = self.before.get(f"{layer}.weight"), self.after.get(f"{layer}{WIDTHS}")
+        if not isinstance(weight, torch.Tensor) or not isinstance(widths, torch.Tensor) or widths.shape != (2,):
+            return
+        bits, input_bits = widths.tolist()
+        if self.after[key].shape != (packed_bytes(weight.numel(), bits),):
+            return
+        self.gone.discard(f"{layer}.weight")
+        self.added -= {key, *(f"{layer}{part}" for part in (WIDTHS, ".weight_scale", ".clip"))}
+        self.result.packed[layer] = bits
+        became = f"{_became(self.old[f'{layer}.weight'], self.new[key])}: {bits}-bit codes"
+        self.result.explained.append(f"{layer}: weight packed: {became}, of {input_bits} bits for its input")
 
     def _folded_in_float(self, key: str) -> None:
         """A layer that stayed in floating point with a batch norm folded into it, as in a fused model."""

@@ -16,6 +16,7 @@ class Explanation:
         unchanged: keys equal in form and values.
         rounded: layers whose int8 weights are the float ones, folded and rounded: steps apart, at most ½.
         moved: layers whose weights are further apart than rounding explains.
+        packed: low-bit layers, and the width of their weights' codes.
     """
 
     explained: list[str] = field(default_factory=list)
@@ -24,9 +25,13 @@ class Explanation:
     unchanged: int = 0
     rounded: dict[str, float] = field(default_factory=dict)
     moved: dict[str, float] = field(default_factory=dict)
+    packed: dict[str, int] = field(default_factory=dict)
 
     def conclusion(self) -> str:
         """What the weights say about how the second came from the first; empty where nothing was quantized."""
+        if self.packed:
+            widths = "/".join(str(bits) for bits in sorted(set(self.packed.values())))
+            return f"{len(self.packed)} layers hold packed codes of {widths} bits: low-bit training"
         if self.moved:
             furthest = max(self.moved, key=lambda layer: self.moved[layer])
             n = len(self.moved) + len(self.rounded)

@@ -11,7 +11,7 @@ from quantbench.measure.checkpoint import payload_bytes
 from quantbench.measure.origin import kind_of, stage_of
 from quantbench.measure.reload import load_quantized
 from quantbench.quantized import reload_job
-from quantbench.recipes.spec import Fp32, QatInt8
+from quantbench.recipes.spec import Fp32, QatInt8, Trained
 from quantbench.runner import Run
 
 
@@ -62,7 +62,7 @@ def check_experiment(path: Path, run: Run) -> str:
     state = load_quantized(reload_job(run.opened, run.experiment, path, run.engine))[1]
     found = explain(dict(run.baseline.model.state_dict()), state, ("the baseline", str(path)))
     others = [*found.unexplained, *found.values]
-    if not isinstance(recipe, QatInt8) and (found.moved or others):
+    if not isinstance(recipe, Trained) and (found.moved or others):
         # Whatever is not trained keeps its weights, but for their form.
         reason = found.conclusion() if found.moved else f"was not made from this baseline: {others[0]}"
         what = "the baseline itself" if isinstance(recipe, Fp32) else "post-training quantization"

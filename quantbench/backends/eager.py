@@ -18,24 +18,21 @@ from torch.ao.nn.intrinsic.qat import freeze_bn_stats
 
 from quantbench.backends.blocks import fused_with_qconfig
 from quantbench.backends.dry_run import check_operators
-from quantbench.backends.interface import Backend, Quantized
+from quantbench.backends.engines import default_engine, select_engine
+from quantbench.backends.int8_switches import int8_switches
+from quantbench.backends.interface import Backend, Quantized, wrong_backend
 from quantbench.backends.observers import observers_of
 from quantbench.backends.qconfigs import static_qconfig, training_qconfig
 from quantbench.backends.steps import calibrate, convert, prepare, prepare_qat
-from quantbench.errors import ConfigError, QuantizationError
-from quantbench.recipes.spec import DynamicInt8, Fp32, QatInt8, Recipe, StaticInt8
-from quantbench.registry import BACKENDS, unknown_name
+from quantbench.errors import QuantizationError
+from quantbench.recipes.spec import DynamicInt8, Fp32, LowBit, QatInt8, Recipe, StaticInt8, Trained
+from quantbench.registry import BACKENDS
 from quantbench.upstream import silenced
+
+__all__ = ["EagerBackend", "default_engine", "eager"]
 
 # Left on a model in training of which no block is quantized, since it looks like one that was never prepared.
 CONTROL = "quantbench_control"
-
-
-def default_engine() -> str:
-    """`x86` on x86-64, `qnnpack` on Arm."""
-    import platform
-
-    return "qnnpack" if platform.machine().lower() in ("arm64", "aarch64") else "x86"
 
 
 @BACKENDS.register("eager")
@@ -48,14 +45,12 @@ class EagerBackend(Backend):
     """Eager mode on one quantized engine, which becomes the process's."""
 
     def __init__(self, engine: str) -> None:
-        supported = [name for name in torch.backends.quantized.supported_engines if name != "none"]
-        if engine not in supported:
-            raise ConfigError(f"--engine: {unknown_name('quantized engine', engine, supported)}")
-        torch.backends.quantized.engine = engine
-        self.engine = engine
+        self.engine = select_engine(engine)
 
     def rehearse(self, model: nn.Module, recipe: Recipe, samples: torch.Tensor) -> None:
         """See `Backend.rehearse`."""
+        if isinstance(recipe, LowBit):
+            raise wrong_backend("eager", recipe)
         if isinstance(recipe, StaticInt8 | QatInt8) and recipe.blocks != ():
             check_operators(model, samples, recipe.blocks)
 
@@ -74,9 +69,13 @@ class EagerBackend(Backend):
                 return Quantized(convert(prepared), observers_of(prepared))
             case QatInt8():
                 raise QuantizationError("a QAT recipe is trained: prepare_training, fine-tune, convert_trained")
+            case _:
+                raise wrong_backend("eager", recipe)
 
-    def prepare_training(self, model: nn.Module, recipe: QatInt8) -> nn.Module:
+    def prepare_training(self, model: nn.Module, recipe: Trained) -> nn.Module:
         """See `Backend.prepare_training`."""
+        if not isinstance(recipe, QatInt8):
+            raise wrong_backend("eager", recipe)
         qconfig = training_qconfig(recipe, self.engine)
         prepared = fused_with_qconfig(copy.deepcopy(model).train(), qconfig, recipe.blocks, is_qat=True)
         if recipe.blocks == ():
@@ -104,6 +103,17 @@ class EagerBackend(Backend):
                 return convert(self._prepared(model, recipe), structure_only=True)
             case QatInt8():
                 return self._converted(self.prepare_training(model, recipe), structure_only=True).model
+            case _:
+                raise wrong_backend("eager", recipe)
+
+    def switchable(self, model: nn.Module, recipe: Recipe, converted: nn.Module, sample: torch.Tensor) -> nn.Module:
+        """See `Backend.switchable`; each layer in int8 can be left in fp32."""
+        if not isinstance(recipe, StaticInt8):
+            raise QuantizationError(
+                f"the recipe ({type(recipe).__name__}) leaves no layer whose bit width can be switched; name an "
+                "experiment of a static int8 recipe, whose layers can be left in fp32, or of a low-bit one"
+            )
+        return int8_switches(self._fused(model, recipe), converted, sample)
 
     def _converted(self, prepared: nn.Module, structure_only: bool) -> Quantized:
         trained = copy.deepcopy(prepared).eval()
@@ -119,5 +129,8 @@ class EagerBackend(Backend):
             return ao.quantize_dynamic(model, kinds, dtype=torch.qint8)
 
     def _prepared(self, model: nn.Module, recipe: StaticInt8) -> nn.Module:
+        return prepare(self._fused(model, recipe))
+
+    def _fused(self, model: nn.Module, recipe: StaticInt8) -> nn.Module:
         fp32 = copy.deepcopy(model).eval()
-        return prepare(fused_with_qconfig(fp32, static_qconfig(recipe, self.engine), recipe.blocks, is_qat=False))
+        return fused_with_qconfig(fp32, static_qconfig(recipe, self.engine), recipe.blocks, is_qat=False)

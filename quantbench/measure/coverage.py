@@ -7,6 +7,7 @@ each operator's work from its operands, so that a layer that silently fell back 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,6 +65,18 @@ def measure_coverage(model: nn.Module, sample: torch.Tensor) -> Coverage:
     if int8 + floating == 0:
         raise MeasurementError(f"{type(model).__name__}: no convolution or matrix product was seen in its forward")
     return Coverage(int8, floating, dict(listener.floating))
+
+
+def count_macs(compute: Callable[[], object]) -> int:
+    """Multiply-accumulates of whatever is computed, int8 and floating point alike; 0 where nothing multiplies.
+
+    Args:
+        compute: runs it once; its tensors must not be of inference mode.
+    """
+    listener = _Listener(ModuleTracker())
+    with torch.inference_mode(False), torch.no_grad(), listener:
+        compute()
+    return sum(listener.int8.values()) + sum(listener.floating.values())
 
 
 class _Listener(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -19,6 +19,9 @@ WAYS = {StaticInt8.__name__: "by post-training quantization", QatInt8.__name__: 
 # A packed linear layer: its (weight, bias), and their dtype.
 PACKED, PACKED_DTYPE = "._packed_params._packed_params", "._packed_params.dtype"
 FAKE_QUANTIZER, OBSERVER = ".weight_fake_quant.", ".activation_post_process."
+# A low-bit layer: its quantizers in training, and its packed codes with their widths after conversion.
+LOW_BIT_QUANTIZERS = (".input_quantizer.", ".weight_quantizer.")
+PACKED_CODES, WIDTHS = ".packed_weight", ".widths"
 
 
 def way_of(recipe: Recipe) -> str | None:
@@ -47,14 +50,15 @@ class Stage(IntEnum):
 
     FLOAT = 0
     PREPARED = 1
+    # Or codes of fewer bits.
     INT8 = 2
 
 
 def stage_of(state: dict[str, Any]) -> Stage:
     """From its keys and dtypes."""
-    if any(FAKE_QUANTIZER in key or OBSERVER in key for key in state):
+    if any(part in key for key in state for part in (FAKE_QUANTIZER, OBSERVER, *LOW_BIT_QUANTIZERS)):
         return Stage.PREPARED
-    packed = any(key.endswith(PACKED) for key in state)
+    packed = any(key.endswith((PACKED, PACKED_CODES)) for key in state)
     return Stage.INT8 if packed or any(_is_quantized(value) for value in state.values()) else Stage.FLOAT
 
 
@@ -66,11 +70,24 @@ def kind_of(state: dict[str, Any]) -> str:
     if stage is Stage.PREPARED:
         if any(FAKE_QUANTIZER in key for key in state):
             return "prepared for quantization-aware training, not converted: fp32 weights with fake quantizers"
+        if any(LOW_BIT_QUANTIZERS[1] in key for key in state):
+            return "prepared for low-bit training, not converted: fp32 weights with learned ranges"
         return "prepared for post-training quantization, not converted: fp32 weights with observers"
+    if any(key.endswith(PACKED_CODES) for key in state):
+        return _low_bit_kind(state)
     if is_dynamic(state):
         return "dynamic int8"
     origin = origin_of(state)
     return f"static int8, {WAYS[origin] if origin else 'of unknown origin (both ways end with the same keys)'}"
+
+
+def _low_bit_kind(state: dict[str, Any]) -> str:
+    found = [value for key, value in state.items() if key.endswith(WIDTHS)]
+    widths = [each.tolist() for each in found if isinstance(each, torch.Tensor) and each.shape == (2,)]
+    if not widths:
+        return "low-bit: weights packed as codes of unknown width"
+    weights, inputs = ("/".join(str(bits) for bits in sorted(set(each))) for each in zip(*widths, strict=True))
+    return f"low-bit: weights packed as codes of {weights} bits, inputs as {inputs}, in {len(widths)} layers"
 
 
 def is_dynamic(state: dict[str, Any]) -> bool:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from quantbench.baselines import read_safetensors
-from quantbench.errors import CheckpointError
+from quantbench.errors import CheckpointError, QuantizationError
 from quantbench.measure.checkpoint import Schema, describe_entry, read_checkpoint, schema_of
 from quantbench.measure.fresh import in_fresh_process
 from quantbench.measure.origin import kind_of, wrong_way
@@ -96,6 +96,10 @@ def load_quantized(job: ReloadJob) -> tuple[torch.nn.Module, dict[str, Any]]:
     try:
         with silenced():
             model.load_state_dict(state)
+    except QuantizationError as error:
+        raise CheckpointError(
+            f"{job.checkpoint}: {error}. Quantize again with this recipe, or name the one that made it"
+        ) from None
     # Keys, dtypes and shapes fit, so this is torch's own word on something rare.
     except Exception as error:
         raise CheckpointError(

@@ -52,7 +52,12 @@ def fine_tuning(
     Raises:
         ValueError: if no epoch would be left in which observers and batch norm move.
     """
-    if frozen_epochs >= epochs:
-        raise ValueError(f"frozen_epochs ({frozen_epochs}) must be fewer than epochs ({epochs})")
+    check_frozen_epochs(epochs, frozen_epochs)
     activation, weight = (replace(spec, max_shift=max_shift) for spec in (QAT_ACTIVATION, QAT_WEIGHT))
     return QatInt8(activation, weight, epochs, lr, frozen_epochs, blocks)
+
+
+def check_frozen_epochs(epochs: int, frozen_epochs: int) -> None:
+    """Raises ValueError if no epoch would be left in which observers and batch norm move."""
+    if frozen_epochs >= epochs:
+        raise ValueError(f"frozen_epochs ({frozen_epochs}) must be fewer than epochs ({epochs})")

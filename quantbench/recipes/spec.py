@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -14,6 +14,8 @@ from quantbench.quant.limits import LARGEST_MAX_SHIFT
 DEFAULT_CALIBRATION_N = 256
 CalibrationN = Annotated[int, Field(gt=0)]
 MaxShift = Annotated[int, Field(ge=0, le=LARGEST_MAX_SHIFT)]
+# The width of what is left in floating point.
+FP32_BITS = 32
 
 
 @dataclass(frozen=True)
@@ -37,10 +39,14 @@ class ObserverSpec:
 class Fp32:
     """No quantization."""
 
+    backend: ClassVar[str | None] = None
+
 
 @dataclass(frozen=True)
 class DynamicInt8:
     """Weights of the named layer types quantized once, their activations on the fly; no calibration."""
+
+    backend: ClassVar[str | None] = "eager"
 
     layers: tuple[str, ...]
 
@@ -56,6 +62,8 @@ class StaticInt8:
         blocks: the model's blocks that are quantized, the rest staying fp32; None for the whole model.
         full_range: activations use all 8 bits on every engine; with the processor's default observers only.
     """
+
+    backend: ClassVar[str | None] = "eager"
 
     activation: ObserverSpec | None
     weight: ObserverSpec | None
@@ -80,6 +88,8 @@ class QatInt8:
             none at all for a control that shows what the fine-tuning alone does.
     """
 
+    backend: ClassVar[str | None] = "eager"
+
     activation: ObserverSpec
     weight: ObserverSpec
     epochs: int
@@ -88,7 +98,37 @@ class QatInt8:
     blocks: tuple[str, ...] | None = None
 
 
-Recipe = Fp32 | DynamicInt8 | StaticInt8 | QatInt8
+@dataclass(frozen=True)
+class LowBit:
+    """Fine-tune from the baseline with learned ranges of a few bits, then pack the weights' codes.
+
+    Attributes:
+        weight_bits: of every convolution and linear layer, 2 to 8.
+        activation_bits: of the input of each.
+        quantizer: `clipping` learns where activations and normalized weights are clipped, `lsq` the size of a step.
+        epochs: of fine-tuning.
+        lr: peak learning rate.
+        frozen_epochs: the last epochs, in which batch-norm statistics stand still.
+        first_bits: of weights and input of the first layer instead; 32 leaves it in fp32, None is as all others.
+        last_bits: of the last linear layer, likewise.
+    """
+
+    backend: ClassVar[str | None] = "low_bit"
+
+    weight_bits: int
+    activation_bits: int
+    quantizer: Literal["clipping", "lsq"]
+    epochs: int
+    lr: float
+    frozen_epochs: int
+    first_bits: int | None = None
+    last_bits: int | None = None
+
+
+# `backend` of each: the one of ours that runs such recipes; None for any.
+Recipe = Fp32 | DynamicInt8 | StaticInt8 | QatInt8 | LowBit
+# Those whose weights are fine-tuned, and committed.
+Trained = QatInt8 | LowBit
 
 
 def describe(recipe: Recipe) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from torch import nn
 
 from quantbench.backends.eager import EagerBackend, default_engine
 from quantbench.errors import MeasurementError
-from quantbench.measure.coverage import measure_coverage
+from quantbench.measure.coverage import count_macs, measure_coverage
 from quantbench.models.quantizable import DeQuantStub, QuantStub
 from quantbench.registry import RECIPES
 
@@ -126,3 +126,14 @@ def test_listening_changes_nothing_about_the_logits():
         before = model(SAMPLE)
         measure_coverage(model, SAMPLE)
         assert torch.equal(model(SAMPLE), before)
+
+
+def test_the_work_of_any_call_can_be_counted_in_inference_mode_too():
+    model = tiny_cnn()
+    with torch.inference_mode():
+        assert count_macs(lambda: model(SAMPLE)) == CONV + HEAD
+    assert count_macs(lambda: SAMPLE.relu()) == 0
+    backend = EagerBackend(default_engine())
+    recipe = RECIPES.create("static_int8_per_tensor", "here", {})
+    int8 = backend.quantize(model.eval(), recipe, lambda: [torch.randn(8, 3, 8, 8)]).model
+    assert count_macs(lambda: int8(SAMPLE)) == CONV + HEAD

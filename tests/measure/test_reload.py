@@ -16,7 +16,9 @@ from quantbench.registry import RECIPES
 
 INPUTS = torch.randn(16, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 # Recipes for some blocks have tests of their own, with a model that has blocks.
-POST_TRAINING = [name for name in RECIPES.names() if not name.startswith("qat") and not name.endswith("_blocks")]
+POST_TRAINING = [
+    name for name in RECIPES.names() if not name.startswith(("qat", "low")) and not name.endswith("_blocks")
+]
 
 USER_MODEL = """\
 import os

@@ -1,0 +1,189 @@
+"""Backend `low_bit`: convolutions and linear layers of 2 to 8 bits with learned ranges, computed on integer codes.
+
+All of it is quantbench's own; batch norm stays a layer of its own, and so does everything that is no `nn.Conv2d` or
+`nn.Linear`.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from quantbench.backends.engines import default_engine, select_engine
+from quantbench.backends.interface import Backend, Observers, Quantized, wrong_backend
+from quantbench.errors import QuantizationError
+from quantbench.quant.learned_step import LearnedStep
+from quantbench.quant.low_bit import LearnedClipping, LowBitQuantizer, NormalizedClipping
+from quantbench.quant.low_bit_layers import QuantConv2d, QuantLayer, QuantLinear
+from quantbench.quant.packed_layers import packed
+from quantbench.recipes.spec import FP32_BITS, Fp32, LowBit, Recipe, Trained
+from quantbench.registry import BACKENDS
+
+
+@BACKENDS.register("low_bit")
+def low_bit(engine: Annotated[str | None, Field(description="quantized engine")] = None) -> LowBitBackend:
+    """The low-bit backend; the engine names its goldens and decides nothing."""
+    return LowBitBackend(engine or default_engine())
+
+
+class LowBitBackend(Backend):
+    """Layers on integer codes, the same with every quantized engine."""
+
+    def __init__(self, engine: str) -> None:
+        self.engine = select_engine(engine)
+
+    def rehearse(self, model: nn.Module, recipe: Recipe, samples: torch.Tensor) -> None:
+        """See `Backend.rehearse`; on a copy that is prepared and converted."""
+        if isinstance(recipe, Fp32):
+            return
+        prepared = self.prepare_training(model, _low_bit(recipe))
+        with torch.random.fork_rng(devices=[]), torch.no_grad(), _unsigned_inputs_checked(prepared):
+            # Batch norm needs more than one value per channel in train mode; ranges need train mode.
+            _freeze_batch_norm(prepared)
+            prepared(samples)
+            self.convert_trained(prepared).model(samples)
+
+    def quantize(
+        self,
+        model: nn.Module,
+        recipe: Recipe,
+        calibration: Callable[[], Iterable[torch.Tensor]],  # noqa: ARG002
+    ) -> Quantized:
+        """See `Backend.quantize`; the recipes of this backend are trained."""
+        if isinstance(recipe, Fp32):
+            return Quantized(copy.deepcopy(model), {})
+        _low_bit(recipe)
+        raise QuantizationError("a low-bit recipe is trained: prepare_training, fine-tune, convert_trained")
+
+    def prepare_training(self, model: nn.Module, recipe: Trained) -> nn.Module:
+        """See `Backend.prepare_training`."""
+        recipe = _low_bit(recipe)
+        prepared = copy.deepcopy(model).train()
+        layers = {
+            name: each
+            for name, each in prepared.named_modules(remove_duplicate=False)
+            if type(each) in (nn.Conv2d, nn.Linear)
+        }
+        if not layers:
+            raise QuantizationError(
+                f"{type(model).__name__} has no nn.Conv2d or nn.Linear layer; recipes of kind LowBit quantize no other"
+            )
+        first, last = next(iter(layers)), _last_linear(layers)
+        for name, layer in layers.items():
+            widths = recipe.weight_bits, recipe.activation_bits
+            if name == first and recipe.first_bits is not None:
+                widths = recipe.first_bits, recipe.first_bits
+            if name == last and recipe.last_bits is not None:
+                widths = recipe.last_bits, recipe.last_bits
+            if widths[0] != FP32_BITS:
+                replacement = _quant_layer(layer, recipe.quantizer, *widths, signed=name == first)
+                if name:
+                    prepared.set_submodule(name, replacement)
+                else:
+                    prepared = replacement
+        return prepared
+
+    def freeze(self, prepared: nn.Module) -> None:
+        """See `Backend.freeze`; ranges are learned as weights are, and go on."""
+        _freeze_batch_norm(prepared)
+
+    def convert_trained(self, prepared: nn.Module) -> Quantized:
+        """See `Backend.convert_trained`."""
+        converted = copy.deepcopy(prepared).eval()
+        observers: Observers = {}
+        for name, layer in list(converted.named_modules(remove_duplicate=False)):
+            if isinstance(layer, QuantLayer):
+                observers[name] = {
+                    "activation": str(layer.input_quantizer),
+                    "weight": str(layer.weight_quantizer),
+                }
+                try:
+                    replacement = packed(layer)
+                except QuantizationError as error:
+                    raise QuantizationError(f"'{name}' of {type(prepared).__name__}: {error}") from None
+                if name:
+                    converted.set_submodule(name, replacement)
+                else:
+                    converted = replacement
+        return Quantized(converted.eval(), observers)
+
+    def skeleton(self, model: nn.Module, recipe: Recipe) -> nn.Module:
+        """See `Backend.skeleton`."""
+        if isinstance(recipe, Fp32):
+            return copy.deepcopy(model)
+        return self.convert_trained(self.prepare_training(model, _low_bit(recipe))).model
+
+
+def _low_bit(recipe: Recipe) -> LowBit:
+    if not isinstance(recipe, LowBit):
+        raise wrong_backend("low_bit", recipe)
+    return recipe
+
+
+def _last_linear(layers: dict[str, nn.Module]) -> str | None:
+    return next((name for name in reversed(layers) if isinstance(layers[name], nn.Linear)), None)
+
+
+def _quant_layer(layer: nn.Module, quantizer: str, weight_bits: int, input_bits: int, signed: bool) -> QuantLayer:
+    """A layer on fake-quantized values, which shares the given one's weight.
+
+    Args:
+        layer: an `nn.Conv2d` or `nn.Linear`.
+        quantizer: `clipping` or `lsq`.
+        weight_bits: width of the weight's codes.
+        input_bits: width of the input's codes.
+        signed: the input has values on both sides of zero.
+    """
+    input_quantizer: LowBitQuantizer
+    weight_quantizer: LowBitQuantizer
+    if quantizer == "lsq":
+        input_quantizer = LearnedStep(input_bits, signed, is_weight=False)
+        weight_quantizer = LearnedStep(weight_bits, signed=True, is_weight=True)
+    else:
+        input_quantizer, weight_quantizer = LearnedClipping(input_bits, signed), NormalizedClipping(weight_bits)
+    if isinstance(layer, nn.Conv2d):
+        return QuantConv2d(layer, input_quantizer, weight_quantizer)
+    if isinstance(layer, nn.Linear):
+        return QuantLinear(layer, input_quantizer, weight_quantizer)
+    raise TypeError(f"{type(layer).__name__} is neither a convolution nor a linear layer")
+
+
+def _freeze_batch_norm(model: nn.Module) -> None:
+    for module in model.modules():
+        if isinstance(module, _BatchNorm):
+            module.eval()
+
+
+@contextmanager
+def _unsigned_inputs_checked(prepared: nn.Module) -> Iterator[None]:
+    """Refuses a layer with unsigned input that is given negative values: they would all become zero.
+
+    Raises:
+        QuantizationError: naming the layer.
+    """
+
+    def check(name: str, given: torch.Tensor) -> None:
+        lowest = float(given.min())
+        if lowest < 0:
+            raise QuantizationError(
+                f"'{name}' of {type(prepared).__name__} is given negative values (down to {lowest:.3g}), and the codes "
+                "of its input are unsigned: put a ReLU before it; only the first layer's input is signed"
+            )
+
+    handles = [
+        layer.register_forward_pre_hook(lambda _, inputs, name=name: check(name, inputs[0]))
+        for name, layer in prepared.named_modules()
+        if isinstance(layer, QuantLayer) and not layer.input_quantizer.coding.signed
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -1,0 +1,73 @@
+"""What backend `low_bit` refuses: models it cannot quantize, recipes of other kinds, and the reverse."""
+
+import pytest
+import torch
+from tiny_model import tiny_cnn
+from torch import nn
+
+from quantbench.backends.eager import EagerBackend, default_engine
+from quantbench.backends.low_bit import LowBitBackend
+from quantbench.errors import ConfigError, QuantizationError
+from quantbench.registry import BACKENDS, RECIPES
+
+INPUTS = torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+BACKEND = LowBitBackend(default_engine())
+
+
+def recipe(name="low_bit", **params):
+    return RECIPES.create(name, "here", params)
+
+
+def model(made=None):
+    torch.manual_seed(0)
+    return (made or tiny_cnn()).eval()
+
+
+def test_a_model_without_such_layers_is_refused():
+    with pytest.raises(
+        QuantizationError, match=r"^Sequential has no nn\.Conv2d or nn\.Linear layer; recipes of kind L"
+    ):
+        BACKEND.prepare_training(model(nn.Sequential(nn.Conv1d(1, 2, 3), nn.ReLU())), recipe())
+
+
+def test_the_rehearsal_finds_negative_values_before_a_layer_with_unsigned_input():
+    message = (
+        r"^'1' of Sequential is given negative values \(down to -\d.*\), and the codes of its input are unsigned: put "
+        r"a ReLU before it; only the first layer's input is signed$"
+    )
+    with pytest.raises(QuantizationError, match=message):
+        BACKEND.rehearse(model(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3))), recipe(), INPUTS[:2])
+
+
+def test_a_low_bit_recipe_is_trained():
+    with pytest.raises(QuantizationError, match=r"^a low-bit recipe is trained: prepare_training, fine-tune, convert_"):
+        BACKEND.quantize(model(), recipe(), list)
+
+
+STEPS = {
+    "rehearse": lambda backend, made: backend.rehearse(model(), made, INPUTS[:2]),
+    "quantize": lambda backend, made: backend.quantize(model(), made, list),
+    "prepare_training": lambda backend, made: backend.prepare_training(model(), made),
+    "skeleton": lambda backend, made: backend.skeleton(model(), made),
+}
+
+
+@pytest.mark.parametrize("step", STEPS.values(), ids=STEPS)
+def test_each_backend_refuses_the_other_s_recipes_and_names_the_right_one(step):
+    with pytest.raises(
+        QuantizationError, match=r"^backend 'eager' does not run recipes of kind LowBit; set backend: lo"
+    ):
+        step(EagerBackend(default_engine()), recipe())
+    message = r"^backend 'low_bit' does not run recipes of kind QatInt8; set backend: eager$"
+    with pytest.raises(QuantizationError, match=message):
+        step(BACKEND, recipe("qat_int8"))
+
+
+def test_an_engine_that_is_not_there_is_refused_as_by_the_other_backend():
+    with pytest.raises(ConfigError, match=r"^--engine: unknown quantized engine 'x87'\. Did you mean 'x86'\?"):
+        BACKENDS.create("low_bit", "here", {"engine": "x87"})
+    assert BACKENDS.create("low_bit", "here", {}).engine == default_engine()
+
+
+def test_a_rehearsal_of_one_sample_does_not_ask_batch_norm_for_more():
+    BACKEND.rehearse(model(nn.Sequential(nn.Flatten(), nn.Linear(192, 4), nn.BatchNorm1d(4))), recipe(), INPUTS[:1])
