@@ -30,6 +30,13 @@ INSTRUCTION_SETS = (
 DEFAULT = "default"
 
 
+# Ends what is said of a search where nothing is held out for it.
+NO_SEARCH_POOL = (
+    "no sample is held out to search on, and the test split is for reporting; set workload.data.search_pool to the "
+    "number of training samples to hold out, such as 2000, and train again"
+)
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -141,6 +148,8 @@ class Gates(_Strict):
         int8_share: smallest accepted share of multiply-accumulates that ran as int8 kernels.
         memory_ratio: smallest accepted fp32 bytes / int8 bytes at the peak of one forward.
         card_drift_pp: for the baseline: largest accepted distance of its accuracy from its card's, percentage points.
+        search_drop_pp: for an experiment with a `search`: largest accepted drop of what that finds, on the test
+            split against all layers at their high width, percentage points.
     """
 
     accuracy_drop_pp: Annotated[float, Field(ge=-100, le=100)] | None = None
@@ -150,6 +159,7 @@ class Gates(_Strict):
     int8_share: Annotated[float, Field(ge=0, le=1)] | None = None
     memory_ratio: Annotated[float, Field(gt=0)] | None = None
     card_drift_pp: Annotated[float, Field(ge=0)] | None = None
+    search_drop_pp: Annotated[float, Field(ge=-100, le=100)] | None = None
 
     def bound(self, gate: str, isa: Sequence[str]) -> float | None:
         """The bound of a gate on a machine with these instruction sets, or None where the gate is not set."""
@@ -160,12 +170,25 @@ class Gates(_Strict):
         return max(own, default=bound[DEFAULT])
 
 
+class SearchConfig(_Strict):
+    """A search for mixed precision whose outcome is accepted as a golden.
+
+    Attributes:
+        low: width that layers are tried at; their own is the high one.
+        epsilon_pp: total drop against all layers high that is accepted on the search split, percentage points.
+    """
+
+    low: Annotated[int, Field(ge=2, le=8, strict=True)]
+    epsilon_pp: Annotated[float, Field(ge=0, le=100)] = 1.0
+
+
 class ExperimentConfig(_Strict):
-    """One recipe through one backend, with its gates."""
+    """One recipe through one backend, with its gates, and the search that is made of its layers' widths, if any."""
 
     recipe: Component
     backend: str = "eager"
     gates: Gates = Gates()
+    search: SearchConfig | None = None
 
 
 class _File(_Strict):
@@ -251,8 +274,39 @@ def load_workload(path: Path) -> list[Experiment]:
     check_patience(file.workload.training, data, workload.where("training"))
     for experiment in experiments:
         BACKENDS.check(experiment.config.backend, experiment.where("backend"))
-        experiment.recipe()
+        check_backend(experiment)
+        check_search(experiment)
     return experiments
+
+
+def check_backend(experiment: Experiment) -> None:
+    """Refuses a recipe through a backend of ours that does not run its kind; of a user's own nothing is known.
+
+    Raises:
+        ConfigError: naming the backend that does.
+    """
+    needed, given = getattr(experiment.recipe(), "backend", None), experiment.config.backend
+    if needed is not None and given != needed and ":" not in given:
+        raise ConfigError(
+            f"{experiment.where('backend')}: backend '{given}' does not run recipe '{experiment.config.recipe.name}'; "
+            f"set backend: {needed}"
+        )
+
+
+def check_search(experiment: Experiment) -> None:
+    """Refuses a search without samples of its own, and a bound on one that is not asked for.
+
+    Raises:
+        ConfigError: naming the setting that is missing.
+    """
+    config, data = experiment.config, experiment.workload.config.data
+    if config.search is not None and data.search_pool == 0:
+        raise ConfigError(f"{experiment.where('search')}: {NO_SEARCH_POOL}")
+    if config.search is None and config.gates.search_drop_pp is not None:
+        raise ConfigError(
+            f"{experiment.where('gates.search_drop_pp')}: a bound on what a search finds, but none is asked for; add "
+            "search: {low: …, epsilon_pp: …} to the experiment, or remove the bound"
+        )
 
 
 def check_patience(training: TrainingConfig | None, data: DataConfig, where: str) -> None:
@@ -338,8 +392,9 @@ def with_recipe(workload: Workload, recipe: str, params: dict[str, Any]) -> Expe
 
 
 def _made_up(workload: Workload, name: str, recipe: Component, place: str) -> Experiment:
-    RECIPES.create(recipe.name, place, recipe.params)
-    return Experiment(workload, name, ExperimentConfig(recipe=recipe), place)
+    made = RECIPES.create(recipe.name, place, recipe.params)
+    backend = getattr(made, "backend", None) or ExperimentConfig.model_fields["backend"].default
+    return Experiment(workload, name, ExperimentConfig(recipe=recipe, backend=backend), place)
 
 
 def read_yaml(path: Path, what: str) -> Any:
@@ -373,6 +428,7 @@ def read_yaml(path: Path, what: str) -> Any:
 
 
 _KEYS: dict[str, type[BaseModel]] = {
+    "search": SearchConfig,
     "workload": WorkloadConfig,
     "workload.training": TrainingConfig,
     "workload.latency": LatencyConfig,

@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import pytest
 import yaml
 
 from quantbench.config import load_workload
 from quantbench.data.speech_words import WORDS
+from quantbench.measure.checkpoint import serialize
+from quantbench.registry import BACKENDS, MODELS
 
 REPOSITORY = Path(__file__).parents[1]
 SUBSET = REPOSITORY / "configs" / "m5_speech_commands.yaml"
@@ -66,3 +69,25 @@ def test_resnet50_is_trained_as_it_was_published():
     assert (training.epochs, training.batch_size, training.schedule) == (40, 64, "warmup_cosine")
     assert (training.lr, training.min_lr, training.momentum, training.weight_decay) == (0.1, 1e-5, 0.9, 5e-4)
     assert set(training.augment) == {"pad_crop", "horizontal_flip"}
+
+
+def test_full_vgg16_has_the_data_the_widths_and_the_training_that_were_published():
+    experiments = {each.name: each for each in load_workload(FULL.parent / "vgg16_cifar10_full.yaml")}
+    config = experiments["low_bit_4"].workload.config
+    assert config.model.params == {}, "full width"
+    assert (config.data.params["mean"], config.data.params["std"]) == ([0.491, 0.482, 0.447], [0.247, 0.243, 0.262])
+    assert config.training.batch_size == 128
+    assert set(config.training.augment) == {"pad_crop", "horizontal_flip"}
+    recipe = experiments["low_bit_4"].recipe()
+    assert (recipe.weight_bits, recipe.activation_bits, recipe.first_bits, recipe.last_bits) == (4, 4, None, 32)
+    assert read(REPOSITORY / "configs" / "vgg16_shapes.yaml")["workload"]["model"]["name"] == config.model.name
+
+
+@pytest.mark.parametrize("name", ["ptq_static_int8", "low_bit_4"])
+def test_the_bounds_on_the_size_of_full_vgg16_are_reached_and_not_idle(name):
+    (experiment,) = (e for e in load_workload(FULL.parent / "vgg16_cifar10_full.yaml") if e.name == name)
+    model = MODELS.create("vgg16", "here", {}).eval()
+    backend = BACKENDS.create(experiment.config.backend, "here", {})
+    sizes = [len(serialize(each.state_dict())) for each in (model, backend.skeleton(model, experiment.recipe()))]
+    bound = experiment.config.gates.size_ratio
+    assert bound <= sizes[0] / sizes[1] < 1.05 * bound
