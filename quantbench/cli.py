@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from enum import StrEnum
@@ -11,6 +10,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from quantbench.cli_options import (
+    CONFIGS,
+    GOLDEN,
+    OUT,
+    Amp,
+    Configs,
+    Engine,
+    Golden,
+    Out,
+    RealData,
+    allow_download,
+)
+from quantbench.cli_search import search, sensitivity
 from quantbench.errors import QuantbenchError
 
 if TYPE_CHECKING:
@@ -18,17 +30,6 @@ if TYPE_CHECKING:
     from quantbench.workloads import OpenWorkload
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-
-Configs = Annotated[Path, typer.Option(help="Folder of workload files.")]
-Golden = Annotated[Path, typer.Option(help="Folder of goldens and baselines.")]
-Engine = Annotated[str | None, typer.Option(help="Quantized engine; default: x86 on x86-64, qnnpack on Arm.")]
-RealData = Annotated[bool, typer.Option("--real-data", help="Let a missing data set be downloaded.")]
-Amp = Annotated[bool, typer.Option("--amp", help="Compute in bf16 where that is safe (torch.autocast).")]
-Out = Annotated[Path, typer.Option(help="Folder for the tables and plots.")]
-
-CONFIGS = Path("configs")
-GOLDEN = Path("golden")
-OUT = Path("out")
 
 
 class Kind(StrEnum):
@@ -67,7 +68,7 @@ def train(
     """Train a workload's fp32 baseline and write its weights and card; a killed run continues."""
     from quantbench.report.curves import curves_of, overfitting
 
-    _allow_download(real_data)
+    allow_download(real_data)
     opened = _opened(workload, configs, golden)
     card = opened.train_baseline(amp)
     _print_card(opened.weights_path, card)
@@ -84,7 +85,7 @@ def adopt(
     real_data: RealData = False,
 ) -> None:
     """Make weights that were trained elsewhere a workload's baseline: measure them and write them with a card."""
-    _allow_download(real_data)
+    allow_download(real_data)
     opened = _opened(workload, configs, golden)
     _print_card(opened.weights_path, opened.adopt(weights))
 
@@ -105,7 +106,7 @@ def quantize(
     from quantbench.files import replacing
     from quantbench.runner import Session, Settings
 
-    _allow_download(real_data)
+    allow_download(real_data)
     params = {} if calibration_n is None else {"calibration_n": calibration_n}
     experiment = with_recipe(find_workload(workload, configs), config, params)
     run = Session(Settings(golden, engine)).run(experiment)
@@ -139,7 +140,7 @@ def run(
     from quantbench.stats.verdicts import Outcome
     from quantbench.suite import family_of, run_suite
 
-    _allow_download(real_data)
+    allow_download(real_data)
     if json:
         check_place(json)
     selected = select(load_experiments(configs), experiment)
@@ -291,7 +292,7 @@ def ablate(
         record = read_ablation(Path(ablation))
         print(ablation_text(record) + "\n".join(map(str, write_ablation(record, out))))
         return
-    _allow_download(real_data)
+    allow_download(real_data)
     found = find_ablation(ablation, configs)
     # Before hours of training, not after.
     out.mkdir(parents=True, exist_ok=True)
@@ -311,16 +312,13 @@ def ablate(
         raise QuantbenchError("\n".join(f"{found.path}: rows.{name}: {why}" for name, why in run.failed.items()))
 
 
+app.command()(sensitivity)
+app.command()(search)
+
+
 @app.callback()
 def _root() -> None:
     """Test-driven benchmark and regression suite for neural-network quantization."""
-
-
-def _allow_download(allowed: bool) -> None:
-    if allowed:
-        from quantbench.data.source import DOWNLOAD_VARIABLE
-
-        os.environ[DOWNLOAD_VARIABLE] = "1"
 
 
 def _opened(workload: str, configs: Path, golden: Path) -> OpenWorkload:

@@ -13,6 +13,8 @@ from quantbench.files import write_json
 
 # The engine whose goldens carry no suffix; other engines choose other observers and so have goldens of their own.
 DEFAULT_ENGINE = "x86"
+# Kinds of goldens of which there may be one for each engine.
+BY_ENGINE = ("checkpoints", "searches")
 MISSING = "(absent)"
 # Lines of a difference that are shown; the rest is counted.
 SHOWN_LINES = 24
@@ -97,18 +99,18 @@ def shortened(lines: list[str]) -> str:
 
 
 def golden_files(folder: Path) -> list[tuple[str, Path]]:
-    """Every golden below a folder with the id of its experiment; checkpoints may be for any engine."""
+    """Every golden below a folder with the id of its experiment; some kinds may be for any engine."""
     found = [(path.relative_to(folder).with_suffix("").as_posix(), path) for path in sorted(folder.rglob("*.json"))]
-    is_by_engine = folder.name == "checkpoints"
+    is_by_engine = folder.name in BY_ENGINE
     return [(name.partition("@")[0] if is_by_engine else name, path) for name, path in found]
 
 
 def orphans(golden: Path, experiments: list[Experiment]) -> list[Path]:
-    """Goldens that no configured experiment claims: checkpoints and results."""
+    """Goldens that no configured experiment claims: checkpoints, results, and searches that none asks for."""
     known = {experiment.id for experiment in experiments}
-    return [
-        path for folder in ("checkpoints", "results") for id_, path in golden_files(golden / folder) if id_ not in known
-    ]
+    searched = {experiment.id for experiment in experiments if experiment.config.search is not None}
+    claimed = {"checkpoints": known, "results": known, "searches": searched}
+    return [path for folder, ids in claimed.items() for id_, path in golden_files(golden / folder) if id_ not in ids]
 
 
 def _leaves(value: Any, path: str) -> list[tuple[str, str]]:

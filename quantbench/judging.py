@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 
 from quantbench.accepted import accept_command
@@ -12,35 +11,21 @@ from quantbench.baselines import load_card
 from quantbench.config import Experiment
 from quantbench.errors import ConfigError, MeasurementError
 from quantbench.goldens import differences, read_golden, shortened
+from quantbench.judging_accuracy import judge_drop
 from quantbench.judging_latency import SPEEDUP_VS_ACCEPTED, judge_latency, judge_speedup_vs_accepted, questions_of
 from quantbench.judging_memory import judge_memory
 from quantbench.judging_regression import ACCURACY_VS_ACCEPTED, judge_accuracy_vs_accepted
+from quantbench.judging_search import SEARCH, SEARCH_DROP, judge_search, judge_search_drop
 from quantbench.measure.environment import environment
 from quantbench.repetition import differences as differences_of_bits
 from quantbench.runner import Run
-from quantbench.stats.intervals import Interval
-from quantbench.stats.paired import PairedOutcomes, samples_to_decide, tango_interval
 from quantbench.stats.verdicts import Outcome, Verdict, at_least, at_most, no_evidence
 from quantbench.workloads import changed_splits
 
 
 def judge_accuracy(run: Run, bound: float, gate: str = "accuracy_drop_pp") -> Verdict:
     """The drop against the baseline on the same samples, by Tango's interval."""
-    a = run.accuracy
-    low, high = a.drop_interval_pp
-    measured = (
-        f"{a.drop_pp:.2f} pp [{low:.2f}, {high:.2f}] ({100 * a.fp32:.2f} % → {100 * a.quantized:.2f} %, n={a.n:,}: "
-        f"{a.lost} lost, {a.gained} gained)"
-    )
-    outcomes, level = PairedOutcomes(a.n, a.lost, a.gained), run.settings.family.level(a.level)
-    wider = tango_interval(outcomes, level)
-    strict = Interval(100 * wider.low, 100 * wider.high, level)
-    verdict = at_most(gate, a.drop_pp, Interval(low, high, a.level), bound, a.n, measured, " pp", strict)
-    if verdict.outcome is not Outcome.INCONCLUSIVE:
-        return verdict
-    needed = samples_to_decide(outcomes, bound / 100, level if low > bound else a.level)
-    how_many = "no number of samples" if needed is None else f"about {needed:,} samples"
-    return replace(verdict, measured=f"{measured}; {how_many} changing at these rates would decide")
+    return judge_drop(run, run.accuracy, bound, gate)
 
 
 def judge_size(run: Run, bound: float) -> Verdict:
@@ -100,6 +85,7 @@ JUDGES: dict[str, Callable[[Run, float], Verdict]] = {
     "int8_share": judge_coverage,
     "speedup": judge_latency,
     "card_drift_pp": judge_card,
+    SEARCH_DROP: judge_search_drop,
 }
 
 
@@ -135,7 +121,8 @@ def measure_and_judge(run: Run) -> list[Verdict]:
         if getattr(run.experiment.config.gates, gate) is not None:
             judge_gate(run, gate)
     for claim in CLAIMS:
-        judge_claim(run, claim)
+        if claim != SEARCH or run.experiment.config.search is not None:
+            judge_claim(run, claim)
     for part in QUANTITIES:
         measure(run, part)
     return list(run.verdicts.values())
@@ -173,13 +160,14 @@ def judge_golden(run: Run) -> Verdict:
     return Verdict("checkpoint", outcome, None, None, None, 1, measured, "the accepted checkpoint golden")
 
 
-# Claims that are made of every experiment and need no bound, in the order in which they are made.
+# Claims that need no bound, in the order in which they are made; of every experiment, but for the one about its search.
 CLAIMS: dict[str, Callable[[Run], Verdict]] = {
     "reload": judge_reload,
     "determinism": judge_determinism,
     "checkpoint": judge_golden,
     ACCURACY_VS_ACCEPTED: judge_accuracy_vs_accepted,
     SPEEDUP_VS_ACCEPTED: judge_speedup_vs_accepted,
+    SEARCH: judge_search,
 }
 
 
@@ -188,7 +176,7 @@ def explain(experiment: Experiment, verdict: Verdict) -> str:
     quoted = shlex.quote(experiment.id)
     if verdict.accept:
         accept = f"accept:       {verdict.accept}"
-    elif verdict.quantity in ("checkpoint", ACCURACY_VS_ACCEPTED, SPEEDUP_VS_ACCEPTED):
+    elif verdict.quantity in ("checkpoint", SEARCH, ACCURACY_VS_ACCEPTED, SPEEDUP_VS_ACCEPTED):
         # A speed-up that is accepted leaves predictions alone.
         accept = f"accept:       {accept_command(experiment.id, verdict.quantity == SPEEDUP_VS_ACCEPTED)}"
     elif verdict.quantity == "reload":
@@ -204,10 +192,11 @@ def explain(experiment: Experiment, verdict: Verdict) -> str:
         accept = (
             f"accept:       change experiments.{experiment.name}.gates.{verdict.quantity} in {experiment.workload.path}"
         )
+    further = f"search {quoted}" if verdict.quantity in (SEARCH, SEARCH_DROP) else f"run {quoted} --json record.json"
     return (
         f"{experiment.id}: {verdict.quantity}: {verdict.change or verdict.outcome}\n"
         f"  measured:     {verdict.measured}\n"
         f"  required:     {verdict.requirement}\n"
-        f"  look further: quantbench run {quoted} --json record.json\n"
+        f"  look further: quantbench {further}\n"
         f"  {accept}"
     )

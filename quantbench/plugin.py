@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 pytest_plugins = ("quantbench.plugin_fixtures",)
 FIXTURE = "experiment_run"
 # Gates whose quantity is estimated from samples; the others are exact, or confirmed in a second process.
-INTERVAL_GATES = ("accuracy_drop_pp", "block_drop_pp")
+INTERVAL_GATES = ("accuracy_drop_pp", "block_drop_pp", "search_drop_pp")
 # Whoever stops a run does not want what it has found so far to be accepted.
 CUT_SHORT = (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
 # Nothing was measured, so that records written earlier stay.
@@ -68,6 +68,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "gate(name): the claim is parametrized by the experiments that set this gate")
     config.addinivalue_line("markers", "ungated(name): the test is parametrized by those that do not set this gate")
+    config.addinivalue_line("markers", "searched: the test is parametrized by the experiments that ask for a search")
     config.addinivalue_line("markers", "latency: measures time; never under parallel workers")
     config.stash[STATE] = State(config)
     if (path := config.getoption("quantbench_json")) and not hasattr(config, "workerinput"):
@@ -117,7 +118,10 @@ def _is_claim(node: pytest.Item) -> bool:
 
 
 def _claimed_experiments(state: State, definition: pytest.Item) -> list[Experiment]:
-    """The selected experiments; of a gate's claim those that set the gate, of its `ungated` twin the others."""
+    """The selected experiments; of a gate's claim those that set the gate, of its `ungated` twin the others; of a claim
+    about a search those that ask for one."""
+    if definition.get_closest_marker("searched") is not None:
+        return [e for e in state.selected if e.config.search is not None]
     gate, ungated = definition.get_closest_marker("gate"), definition.get_closest_marker("ungated")
     marker = gate or ungated
     if marker is None:

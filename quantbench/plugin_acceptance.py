@@ -28,11 +28,13 @@ class Noted:
         run: with all of it measured.
         claims: about the accepted result, by name.
         checkpoint: its golden's file and new content, if that is to be written.
+        search: the same of what its search found.
     """
 
     run: Run
     claims: set[str] = field(default_factory=set)
     checkpoint: tuple[Path, dict[str, Any]] | None = None
+    search: tuple[Path, dict[str, Any]] | None = None
 
 
 class Acceptances:
@@ -50,6 +52,23 @@ class Acceptances:
     def has_checkpoint(self, run: Run) -> bool:
         """Whether a checkpoint golden was noted for the run."""
         return self._of(run).checkpoint is not None
+
+    def takes_search(self, run: Run) -> bool:
+        """Whether the session accepts what the run's search finds, which is noted then.
+
+        Raises:
+            CheckpointError: if an accepted search is there and damaged; it is never overwritten.
+        """
+        if not is_update(self._config):
+            return False
+        from quantbench.goldens import read_document
+        from quantbench.judging_search import search_document, search_path
+
+        path = search_path(run)
+        if read_document(path) is not None and not self._config.option.update_snapshots:
+            return False
+        self._of(run).search = path, search_document(run)
+        return True
 
     def takes_result(self, run: Run) -> bool:
         """Whether the session accepts the run's result, and so has nothing to compare it with.
@@ -90,6 +109,8 @@ class Acceptances:
         try:
             if noted.checkpoint is not None:
                 self._accept_checkpoint(*noted.checkpoint)
+            if noted.search is not None:
+                self._accept_search(*noted.search)
             return self._accept_result(id_, noted) if noted.claims else True
         except GoldenError as error:
             self.told.append(str(error))
@@ -102,6 +123,20 @@ class Acceptances:
         write_document(path, document, self._config.getoption("reason"))
         if before is None:
             self.told.append(f"{path}: accepted for the first time, {len(document['keys'])} keys")
+        else:
+            self.told.append(f"{path}: updated, old → new:\n{shortened(differences(before, document))}")
+
+    def _accept_search(self, path: Path, document: dict[str, Any]) -> None:
+        from quantbench.goldens import differences, read_document, shortened, write_document
+
+        before = read_document(path)
+        if before == document:
+            return
+        write_document(path, document, self._config.getoption("reason"))
+        if before is None:
+            low = sum(bits == document["low"] for bits in document["bits"].values())
+            found = f"{low} of {len(document['bits'])} layers at {document['low']} bits"
+            self.told.append(f"{path}: accepted for the first time, {found}")
         else:
             self.told.append(f"{path}: updated, old → new:\n{shortened(differences(before, document))}")
 

@@ -12,7 +12,7 @@ from quantbench.plugin_acceptance import is_update
 from quantbench.plugin_state import State
 
 # Fixture of a claim about a golden → folder of the goldens that it checks.
-CHECKED_BY = {"check_golden": "checkpoints", "check_accepted": "results"}
+CHECKED_BY = {"check_golden": "checkpoints", "check_accepted": "results", "check_search": "searches"}
 # Goldens that are named; the rest is counted.
 SHOWN = 4
 

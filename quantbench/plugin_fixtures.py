@@ -228,3 +228,20 @@ def check_golden(
             pytest.fail(f"{experiment_run.experiment.id}: the golden cannot be read as a snapshot", pytrace=False)
 
     return check
+
+
+@pytest.fixture
+def check_search(
+    request: pytest.FixtureRequest, experiment_run: Run, check_claim: Callable[[str], None]
+) -> Callable[[], None]:
+    """Compares what the experiment's search finds with its golden; an update notes it for acceptance at the end."""
+
+    def check() -> None:
+        from quantbench.judging_search import searched
+
+        with _uncaptured(request.config):
+            searched(experiment_run)
+        if not request.config.stash[STATE].acceptances.takes_search(experiment_run):
+            check_claim("search")
+
+    return check

@@ -52,6 +52,7 @@ from quantbench.records import (
     pack_bits,
 )
 from quantbench.repetition import Repetition, repeat_in_fresh_process
+from quantbench.search_records import SearchRecord
 from quantbench.stats.multiplicity import Family
 from quantbench.stats.paired import PairedOutcomes, tango_interval
 from quantbench.stats.proportions import wilson_interval
@@ -134,6 +135,7 @@ class Run:
         strayed: the session's, shared by its runs.
         latency: what was timed, or None if nothing was.
         not_timed: why nothing was.
+        search: what its search found, or None if there was none.
     """
 
     experiment: Experiment
@@ -142,6 +144,7 @@ class Run:
     strayed: dict[str, str] = field(default_factory=dict)
     latency: Latency | None = None
     not_timed: str = "nothing was timed"
+    search: SearchRecord | None = None
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     _confirmed: tuple[Speedup, Speedup] | None = None
 
@@ -174,23 +177,7 @@ class Run:
     @cached_property
     def accuracy(self) -> Accuracy:
         """Both models on the same samples."""
-        before, after = self.baseline.evaluation, self.evaluation
-        outcomes = PairedOutcomes.from_correct(before.correct, after.correct)
-        interval = tango_interval(outcomes, ACCURACY_LEVEL)
-        own = wilson_interval(int(after.correct.sum()), outcomes.n, ACCURACY_LEVEL)
-        return Accuracy(
-            n=outcomes.n,
-            fp32=before.accuracy,
-            quantized=after.accuracy,
-            lost=outcomes.lost,
-            gained=outcomes.gained,
-            drop_pp=100 * outcomes.drop,
-            drop_interval_pp=(100 * interval.low, 100 * interval.high),
-            level=ACCURACY_LEVEL,
-            quantized_interval=(own.low, own.high),
-            fp32_correct=pack_bits(before.correct),
-            quantized_correct=pack_bits(after.correct),
-        )
+        return paired_accuracy(self.baseline.evaluation, self.evaluation)
 
     @cached_property
     def size(self) -> Size:
@@ -390,6 +377,26 @@ class Run:
                 for v in self.verdicts.values()
             ],
         )
+
+
+def paired_accuracy(before: Evaluation, after: Evaluation) -> Accuracy:
+    """Two models on the same samples: before and after quantizing, or before and after quantizing further."""
+    outcomes = PairedOutcomes.from_correct(before.correct, after.correct)
+    interval = tango_interval(outcomes, ACCURACY_LEVEL)
+    own = wilson_interval(int(after.correct.sum()), outcomes.n, ACCURACY_LEVEL)
+    return Accuracy(
+        n=outcomes.n,
+        fp32=before.accuracy,
+        quantized=after.accuracy,
+        lost=outcomes.lost,
+        gained=outcomes.gained,
+        drop_pp=100 * outcomes.drop,
+        drop_interval_pp=(100 * interval.low, 100 * interval.high),
+        level=ACCURACY_LEVEL,
+        quantized_interval=(own.low, own.high),
+        fp32_correct=pack_bits(before.correct),
+        quantized_correct=pack_bits(after.correct),
+    )
 
 
 def _largest_difference(saved: NDArray[np.float32], loaded: NDArray[np.float32]) -> float:

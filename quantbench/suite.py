@@ -85,5 +85,10 @@ def family_of(experiments: Sequence[Experiment]) -> Family:
     """The gates of these experiments that are judged by intervals on samples, the comparison with what was accepted
     among them."""
     gates = [experiment.config.gates for experiment in experiments]
-    bounds = [bound for each in gates for bound in (each.accuracy_drop_pp, each.block_drop_pp) if bound is not None]
+    bounds = [
+        bound
+        for each in gates
+        for bound in (each.accuracy_drop_pp, each.block_drop_pp, each.search_drop_pp)
+        if bound is not None
+    ]
     return Family(len(bounds) + len(experiments))

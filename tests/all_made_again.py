@@ -22,7 +22,7 @@ def experiments(configs: Path) -> list[Experiment]:
     rest = set(RECIPES.names()) - {experiment.config.recipe.name for experiment in known}
     blocks = {name: {"blocks": ["features"]} for name in rest if name.endswith("_blocks")}
     # Those that train are made by the configuration's alone.
-    untrained = sorted(name for name in rest if not name.startswith("qat"))
+    untrained = sorted(name for name in rest if not name.startswith(("qat", "low_bit")))
     return [*known, *(with_recipe(workload, name, blocks.get(name, {"calibration_n": 32})) for name in untrained)]
 
 

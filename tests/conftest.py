@@ -44,9 +44,11 @@ class Project:
 
     Attributes:
         root: holds `configs/`, `golden/` and `data/images/`.
+        name: of the workload.
     """
 
     root: Path
+    name: str = "tiny"
 
     @property
     def configs(self) -> Path:
@@ -56,7 +58,7 @@ class Project:
     @property
     def config(self) -> Path:
         """The only workload file."""
-        return self.configs / "tiny.yaml"
+        return self.configs / f"{self.name}.yaml"
 
     @property
     def golden(self) -> Path:
@@ -71,7 +73,7 @@ class Project:
     @property
     def weights(self) -> Path:
         """The baseline's weights."""
-        return self.golden / "baselines" / "tiny.safetensors"
+        return self.golden / "baselines" / f"{self.name}.safetensors"
 
     def edit(self, old: str, new: str) -> None:
         """Replaces text of the workload file, which must be there."""
@@ -114,6 +116,39 @@ def trained_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
         patch.setenv("QUANTBENCH_CACHE", str(project.root / "cache"))
         OpenWorkload(find_workload(str(project.config), project.configs), project.golden).train_baseline()
     return project
+
+
+@pytest.fixture(scope="session")
+def trained_chain(trained_project: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Made once: the same images with a network of five layers, trained in fp32 and in 4 bits, samples held out."""
+    from searchable import CONFIG as CHAIN
+
+    from quantbench.config import load_experiments, select
+    from quantbench.runner import Session, Settings
+
+    project = Project(tmp_path_factory.mktemp("chain"), "chain")
+    shutil.copytree(trained_project.images, project.images)
+    project.configs.mkdir()
+    project.config.write_text(CHAIN)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("QUANTBENCH_DATA", str(project.root / "data"))
+        patch.setenv("QUANTBENCH_CACHE", str(project.root / "cache"))
+        session = Session(Settings(project.golden, retrain=True))
+        run = session.run(select(load_experiments(project.configs), "chain/low_bit_4")[0])
+        run.opened.train_baseline()
+        assert run.artefact.path.is_file()
+    return project
+
+
+@pytest.fixture
+def chain(trained_chain: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A copy of it that a test may break, with a cache of its own; the current folder is its root."""
+    root = tmp_path / "chain"
+    shutil.copytree(trained_chain.root, root)
+    monkeypatch.setenv("QUANTBENCH_DATA", str(root / "data"))
+    monkeypatch.setenv("QUANTBENCH_CACHE", str(root / "cache"))
+    monkeypatch.chdir(root)
+    return Project(root, "chain")
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ def test_no_arguments_show_every_verb(quantbench):
         ("models", {"cifar_cnn"}),
         ("recipes", {"fp32_baseline", "dynamic_int8", "static_int8_per_tensor", "static_int8_per_channel", "qat_int8"}),
         ("data", {"shapes", "cifar10", "image_folder"}),
-        ("backends", {"eager"}),
+        ("backends", {"eager", "low_bit"}),
         ("experiments", {"tiny/fp32_baseline", "tiny/ptq_dynamic_int8", STATIC, "tiny/qat_int8"}),
     ],
 )

@@ -153,6 +153,8 @@ def test_an_int8_forward_that_is_really_slower_fails_the_speedup_gate(with_model
 
 def test_only_the_gates_that_the_configuration_sets_are_judged(project):
     run = run_of(project, "ptq_dynamic_int8")
-    assert {verdict.quantity for verdict in measure_and_judge(run)} == {"accuracy_drop_pp", *CLAIMS}
+    # An experiment that is not searched makes no claim about a search.
+    claims = CLAIMS.keys() - {"search"}
+    assert {verdict.quantity for verdict in measure_and_judge(run)} == {"accuracy_drop_pp", *claims}
     record = run.record("quantbench run")
     assert None not in (record.accuracy, record.size, record.coverage, record.latency), "measured all the same"

@@ -13,7 +13,7 @@ PACKAGE = Path(quantbench.__file__).parent
 LAYERS = (
     {
         "errors", "registry", "files", "progress", "upstream", "config", "training_config", "records", "accepted",
-        "stats", "ablation_config", "ablation_records", "ablation_comparison",
+        "stats", "ablation_config", "ablation_records", "ablation_comparison", "search_records", "search_costs",
     },
     {"quant"},
     {"data", "models"},
@@ -25,16 +25,27 @@ LAYERS = (
     {"measure"},
     {
         "workloads", "parallel", "ablation", "quantized", "baseline_run", "repetition", "runner", "goldens",
-        "golden_extension", "acceptance", "suite", "judging", "judging_latency", "judging_memory", "judging_regression",
+        "golden_extension", "switchable_models",
     },
     {"analysis"},
-    {"plugin", "plugin_acceptance", "plugin_audit", "plugin_fixtures", "plugin_state", "cli"},
+    {
+        "acceptance", "suite", "judging", "judging_latency", "judging_memory", "judging_regression", "judging_search",
+        "judging_accuracy",
+    },
+    {
+        "plugin", "plugin_acceptance", "plugin_audit", "plugin_fixtures", "plugin_state", "cli", "cli_options",
+        "cli_search",
+    },
 )  # fmt: skip
-REPORT_MAY_IMPORT = {"records", "ablation_records", "stats", "errors", "files", "registry", "config", "report"}
-REPORT_IS_IMPORTED_BY = {"plugin", "cli", "report"}
+REPORT_MAY_IMPORT = {
+    "records", "ablation_records", "search_records", "search_costs", "stats", "errors", "files", "registry", "config",
+    "report",
+}  # fmt: skip
+REPORT_IS_IMPORTED_BY = {"plugin", "cli", "cli_search", "report"}
 WITHOUT_TORCH = {
     "errors", "registry", "config", "records", "accepted", "files", "progress", "upstream", "stats", "recipes",
     "goldens", "report", "training_config", "ablation_config", "ablation_records", "ablation_comparison",
+    "search_records", "search_costs",
 }  # fmt: skip
 LIBRARIES = ("torch.ao", "torchao", "onnxruntime", "openvino")
 MAY_IMPORT_LIBRARIES = ("backends/", "models/quantizable.py")

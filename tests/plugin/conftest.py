@@ -32,6 +32,16 @@ REASON = "as it was trained"
 @pytest.fixture
 def bench(pytester: pytest.Pytester, project) -> Bench:
     """Runs `pytest bench` with more arguments in the project's folder."""
+    return _bench_of(pytester, project)
+
+
+@pytest.fixture
+def chain_bench(pytester: pytest.Pytester, chain) -> Bench:
+    """The same in the folder of the project whose layers are searched."""
+    return _bench_of(pytester, chain)
+
+
+def _bench_of(pytester: pytest.Pytester, project) -> Bench:
     shutil.copytree(BENCH, project.root / "bench", ignore=shutil.ignore_patterns("__pycache__"))
     (project.root / "pytest.ini").write_text(INI)
     return lambda *args: pytester.runpytest_inprocess("bench", *args)

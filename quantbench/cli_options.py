@@ -1,0 +1,28 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Configs = Annotated[Path, typer.Option(help="Folder of workload files.")]
+Golden = Annotated[Path, typer.Option(help="Folder of goldens and baselines.")]
+Engine = Annotated[str | None, typer.Option(help="Quantized engine; default: x86 on x86-64, qnnpack on Arm.")]
+RealData = Annotated[bool, typer.Option("--real-data", help="Let a missing data set be downloaded.")]
+Amp = Annotated[bool, typer.Option("--amp", help="Compute in bf16 where that is safe (torch.autocast).")]
+Out = Annotated[Path, typer.Option(help="Folder for the tables and plots.")]
+
+CONFIGS = Path("configs")
+GOLDEN = Path("golden")
+OUT = Path("out")
+
+
+def allow_download(allowed: bool) -> None:
+    """Lets data sets be downloaded from now on, if the option says so."""
+    if allowed:
+        from quantbench.data.source import DOWNLOAD_VARIABLE
+
+        os.environ[DOWNLOAD_VARIABLE] = "1"
