@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file, save_file
 
 from quantbench import quantized
@@ -74,8 +75,11 @@ def kill_at(steps, chain):
     """A real process, killed between two steps."""
     code = KILLED.format(steps=steps, experiment=LOW_BIT)
     path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
-    child = subprocess.run([sys.executable, "-c", code], cwd=chain.root, env=os.environ | {"PYTHONPATH": path},
-                           capture_output=True, text=True, check=False)  # fmt: skip
+    # A search with another number of threads is another search.
+    env = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    child = subprocess.run(
+        [sys.executable, "-c", code], cwd=chain.root, env=env, capture_output=True, text=True, check=False
+    )
     assert child.returncode == -signal.SIGKILL, child.stderr
 
 
