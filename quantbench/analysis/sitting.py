@@ -60,7 +60,9 @@ class Sitting:
         if self._show is not None:
             whole = self._engine.replay.macs * self._engine.n
             saved = self.passes - (self.macs + self._engine.macs - self._macs) / whole
-            self._show.update(round(self.passes), self._total, f"{max(saved, 0.0):.1f} passes saved")
+            why = self._engine.replay.why_whole
+            note = f"{max(saved, 0.0):.1f} passes saved" + (f", few since {why}" if why else "")
+            self._show.update(round(self.passes), self._total, note)
 
 
 def packed(values: NDArray[Any]) -> str:

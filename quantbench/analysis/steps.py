@@ -103,13 +103,9 @@ def _traced(model: nn.Module, layers: Collection[str]) -> list[Step]:
 
 def _graph(model: nn.Module, layers: Collection[str]) -> fx.Graph:
     class Tracer(fx.Tracer):
-        def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-            if module_qualified_name in layers:
-                return True
-            # A leaf would hide the layers inside it.
-            if any(name.startswith(f"{module_qualified_name}.") for name in layers):
-                return False
-            return super().is_leaf_module(m, module_qualified_name)
+        def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:  # noqa: ARG002
+            # Only what holds layers is looked into: nothing starts inside of any other module, whatever it does there.
+            return not any(name.startswith(f"{module_qualified_name}.") for name in layers)
 
     try:
         return Tracer().trace(model)

@@ -103,3 +103,13 @@ def test_progress_counts_passes_of_the_published_way_and_those_saved(problem, mo
     saved = 11 - found.macs_spent / (found.macs_naive / 11)
     assert show.updates[-1][2] == f"{saved:.1f} passes saved"
     assert (saved == 0) == (mode == "naive")
+
+
+def test_progress_says_why_values_cannot_be_reused():
+    class Deciding(Residual):
+        def forward(self, x):
+            return super().forward(x) if x.sum() > -1e9 else x
+
+    model, show = built(Deciding), Shown()
+    search(Problem(model, labelled_split(model, 400), 3, 8), 6.0, show=show)
+    assert " passes saved, few since its forward cannot be traced (TraceError: " in show.updates[0][2]

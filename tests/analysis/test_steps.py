@@ -102,3 +102,25 @@ def test_a_layer_inside_a_module_of_torch_is_found():
     steps, why = checked_steps(Outer(), ["inner.0"], images(2))
     assert why == ""
     assert [step.layer for step in steps if step.layer] == ["inner.0"]
+
+
+def test_a_module_that_holds_no_layer_is_one_step_whatever_it_does_inside():
+    class Deciding(nn.Module):
+        def forward(self, x):
+            y = x * 2 if x.sum() > 0 else x
+            y.round_().clamp_(0, 3)
+            return y.sum((2, 3))
+
+    class Outer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.head = CodesConv(1, 2, signed=True), Deciding()
+
+        def forward(self, x):
+            return self.head(self.conv(x))
+
+    model = Outer()
+    steps, why = checked_steps(model, ["conv"], images(2))
+    assert why == ""
+    assert [step.name for step in steps] == ["conv", "head"]
+    assert torch.equal(run_all(steps, images())["head"], model(images()))
