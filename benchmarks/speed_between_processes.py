@@ -1,4 +1,4 @@
-"""How much a speed-up moves from process to process: `python benchmarks/speed_between_processes.py` (about 8 minutes).
+"""How much a speed-up moves from process to process: `python benchmarks/speed_between_processes.py` (about 3 minutes).
 
 Each experiment is timed in fresh processes, one after the other, with all rounds that are planned. If the interval that
 a process finds told everything, the medians of two processes would differ by little more than it is wide. Run again
