@@ -108,25 +108,18 @@ class Acceptances:
                 return False
         try:
             if noted.checkpoint is not None:
-                self._accept_checkpoint(*noted.checkpoint)
+                path, document = noted.checkpoint
+                self._accept_document(path, document, f"{len(document['keys'])} keys")
             if noted.search is not None:
-                self._accept_search(*noted.search)
+                path, document = noted.search
+                self._accept_document(path, document, _widths_found(document))
             return self._accept_result(id_, noted) if noted.claims else True
         except GoldenError as error:
             self.told.append(str(error))
             return False
 
-    def _accept_checkpoint(self, path: Path, document: dict[str, Any]) -> None:
-        from quantbench.goldens import differences, read_document, shortened, write_document
-
-        before = read_document(path)
-        write_document(path, document, self._config.getoption("reason"))
-        if before is None:
-            self.told.append(f"{path}: accepted for the first time, {len(document['keys'])} keys")
-        else:
-            self.told.append(f"{path}: updated, old → new:\n{shortened(differences(before, document))}")
-
-    def _accept_search(self, path: Path, document: dict[str, Any]) -> None:
+    def _accept_document(self, path: Path, document: dict[str, Any], first: str) -> None:
+        """Writes a golden that differs from the one in its file; of a new one, `first` tells what is in it."""
         from quantbench.goldens import differences, read_document, shortened, write_document
 
         before = read_document(path)
@@ -134,9 +127,7 @@ class Acceptances:
             return
         write_document(path, document, self._config.getoption("reason"))
         if before is None:
-            low = sum(bits == document["low"] for bits in document["bits"].values())
-            found = f"{low} of {len(document['bits'])} layers at {document['low']} bits"
-            self.told.append(f"{path}: accepted for the first time, {found}")
+            self.told.append(f"{path}: accepted for the first time, {first}")
         else:
             self.told.append(f"{path}: updated, old → new:\n{shortened(differences(before, document))}")
 
@@ -152,3 +143,8 @@ class Acceptances:
             self.told.append(f"{id_}: no speed-up is accepted: {noted.run.not_timed}")
             return predictions
         return True
+
+
+def _widths_found(search: dict[str, Any]) -> str:
+    bits = list(search["bits"].values())
+    return f"{bits.count(search['low'])} of {len(bits)} layers at {search['low']} bits"
