@@ -97,6 +97,21 @@ def write_images(root: Path, per_class: dict[str, int], seed: int = 0) -> None:
                 Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"{i:03}.png")
 
 
+def keep_all_within(project: Project, patch: pytest.MonkeyPatch) -> None:
+    """Data and cache in the project's own folder."""
+    patch.setenv("QUANTBENCH_DATA", str(project.root / "data"))
+    patch.setenv("QUANTBENCH_CACHE", str(project.root / "cache"))
+
+
+def copied(project: Project, root: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A copy of a project at `root`, which becomes the current folder."""
+    shutil.copytree(project.root, root)
+    copy = Project(root, project.name)
+    keep_all_within(copy, monkeypatch)
+    monkeypatch.chdir(root)
+    return copy
+
+
 @pytest.fixture(scope="session")
 def trained_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Made once: images, configuration and a baseline trained for three epochs."""
@@ -112,8 +127,7 @@ def trained_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project.configs.mkdir()
     project.config.write_text(CONFIG)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("QUANTBENCH_DATA", str(project.root / "data"))
-        patch.setenv("QUANTBENCH_CACHE", str(project.root / "cache"))
+        keep_all_within(project, patch)
         OpenWorkload(find_workload(str(project.config), project.configs), project.golden).train_baseline()
     return project
 
@@ -131,8 +145,7 @@ def trained_chain(trained_project: Project, tmp_path_factory: pytest.TempPathFac
     project.configs.mkdir()
     project.config.write_text(CHAIN)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("QUANTBENCH_DATA", str(project.root / "data"))
-        patch.setenv("QUANTBENCH_CACHE", str(project.root / "cache"))
+        keep_all_within(project, patch)
         session = Session(Settings(project.golden, retrain=True))
         run = session.run(select(load_experiments(project.configs), "chain/low_bit_4")[0])
         run.opened.train_baseline()
@@ -143,23 +156,13 @@ def trained_chain(trained_project: Project, tmp_path_factory: pytest.TempPathFac
 @pytest.fixture
 def chain(trained_chain: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A copy of it that a test may break, with a cache of its own; the current folder is its root."""
-    root = tmp_path / "chain"
-    shutil.copytree(trained_chain.root, root)
-    monkeypatch.setenv("QUANTBENCH_DATA", str(root / "data"))
-    monkeypatch.setenv("QUANTBENCH_CACHE", str(root / "cache"))
-    monkeypatch.chdir(root)
-    return Project(root, "chain")
+    return copied(trained_chain, tmp_path / "chain", monkeypatch)
 
 
 @pytest.fixture
 def project(trained_project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A copy of the project that a test may break, with a cache of its own; the current folder is its root."""
-    root = tmp_path / "project"
-    shutil.copytree(trained_project.root, root)
-    monkeypatch.setenv("QUANTBENCH_DATA", str(root / "data"))
-    monkeypatch.setenv("QUANTBENCH_CACHE", str(root / "cache"))
-    monkeypatch.chdir(root)
-    return Project(root)
+    return copied(trained_project, tmp_path / "project", monkeypatch)
 
 
 @pytest.fixture
