@@ -2,30 +2,15 @@
 
 import pytest
 import torch
-from tiny_model import tiny_cnn
+from tiny_low_bit import BACKEND, INPUTS, model, recipe
 from torch import nn
 
-from quantbench.backends.eager import default_engine
-from quantbench.backends.low_bit import LowBitBackend
 from quantbench.errors import CheckpointError, QuantizationError
 from quantbench.measure.checkpoint import write_checkpoint
 from quantbench.measure.coverage import measure_coverage
 from quantbench.measure.origin import Stage, kind_of, stage_of
 from quantbench.measure.reload import ReloadJob, load_quantized
 from quantbench.quant.low_bit_layers import QuantConv2d, QuantLinear
-from quantbench.registry import RECIPES
-
-INPUTS = torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-BACKEND = LowBitBackend(default_engine())
-
-
-def recipe(name="low_bit", **params):
-    return RECIPES.create(name, "here", params)
-
-
-def model(made=None):
-    torch.manual_seed(0)
-    return (made or tiny_cnn()).eval()
 
 
 def trained(**params):

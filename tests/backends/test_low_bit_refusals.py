@@ -1,26 +1,12 @@
 """What backend `low_bit` refuses: models it cannot quantize, recipes of other kinds, and the reverse."""
 
 import pytest
-import torch
-from tiny_model import tiny_cnn
+from tiny_low_bit import BACKEND, INPUTS, model, recipe
 from torch import nn
 
 from quantbench.backends.eager import EagerBackend, default_engine
-from quantbench.backends.low_bit import LowBitBackend
 from quantbench.errors import ConfigError, QuantizationError
-from quantbench.registry import BACKENDS, RECIPES
-
-INPUTS = torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-BACKEND = LowBitBackend(default_engine())
-
-
-def recipe(name="low_bit", **params):
-    return RECIPES.create(name, "here", params)
-
-
-def model(made=None):
-    torch.manual_seed(0)
-    return (made or tiny_cnn()).eval()
+from quantbench.registry import BACKENDS
 
 
 def test_a_model_without_such_layers_is_refused():
@@ -70,4 +56,7 @@ def test_an_engine_that_is_not_there_is_refused_as_by_the_other_backend():
 
 
 def test_a_rehearsal_of_one_sample_does_not_ask_batch_norm_for_more():
-    BACKEND.rehearse(model(nn.Sequential(nn.Flatten(), nn.Linear(192, 4), nn.BatchNorm1d(4))), recipe(), INPUTS[:1])
+    made = model(nn.Sequential(nn.Flatten(), nn.Linear(192, 4), nn.BatchNorm1d(4)))
+    with pytest.raises(ValueError, match=r"^Expected more than 1 value per channel when training"):
+        BACKEND.prepare_training(made, recipe())(INPUTS[:1])
+    assert BACKEND.rehearse(made, recipe(), INPUTS[:1]) is None
