@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 ExperimentId = Annotated[str, typer.Argument(help="An experiment's id.")]
 Low = Annotated[int | None, typer.Option(help="Bits that layers are tried at; default: the experiment's, or 8 or 2.")]
+Layers = Annotated[list[str] | None, typer.Option("--layer", help="Try only this layer; may be repeated.")]
 Json = Annotated[Path | None, typer.Option(help="Write the record to this file.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Forget what an earlier run of the same kept.")]
 PublishedFile = Annotated[Path | None, typer.Option(help="File of a published search to be set beside.")]
@@ -49,6 +50,7 @@ class SearchMode(StrEnum):
 def sensitivity(
     experiment: ExperimentId,
     low: Low = None,
+    layer: Layers = None,
     split: Annotated[SplitName, typer.Option(help="Samples to measure on.")] = SplitName.SEARCH,
     published: PublishedFile = None,
     json: Json = None,
@@ -64,7 +66,7 @@ def sensitivity(
 
     allow_download(real_data)
     _check_out(json, out)
-    searched = _search_run(experiment, low, split, configs, golden, engine)
+    searched = _search_run(experiment, low, layer, split, configs, golden, engine)
     beside = _published(published, searched)
     record = _interruptible(searched, lambda: searched.sensitivities(_command(), fresh))
     plots = [out / f"{_stem('sensitivity', record)}.{suffix}" for suffix in ("png", "svg")]
@@ -78,9 +80,10 @@ def search(
         float | None, typer.Option(help="Total drop accepted, pp; default: the experiment's, or 1.")
     ] = None,
     low: Low = None,
+    layer: Layers = None,
     mode: Annotated[SearchMode, typer.Option(help="Every decision certain, or at a stated risk.")] = SearchMode.EXACT,
     delta: Annotated[float, typer.Option(help="With --mode adaptive: risk of any wrong decision.")] = 0.05,
-    seed: Annotated[int, typer.Option(help="With --mode adaptive: of the samples drawn.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="With --mode adaptive: of the samples drawn.")] = 0,
     memory: Annotated[str, typer.Option(help="For values kept between forwards, such as 500MB or 2GB.")] = "2GB",
     budget_bytes: Annotated[float | None, typer.Option(help="Instead: least drop within so many bytes.")] = None,
     budget_bits: Annotated[float | None, typer.Option(help="Instead: within so many bits on average.")] = None,
@@ -111,7 +114,7 @@ def search(
     _check_out(json, out)
     if into:
         with_section(into, experiment, "")
-    searched = _search_run(experiment, low, SplitName.SEARCH, configs, golden, engine)
+    searched = _search_run(experiment, low, layer, SplitName.SEARCH, configs, golden, engine)
     beside = _published(published, searched)
     if budget:
         measure, limit = budget
@@ -132,7 +135,13 @@ def search(
 
 
 def _search_run(
-    experiment: str, low: int | None, split: SplitName, configs: Path, golden: Path, engine: str | None
+    experiment: str,
+    low: int | None,
+    layers: list[str] | None,
+    split: SplitName,
+    configs: Path,
+    golden: Path,
+    engine: str | None,
 ) -> SearchRun:
     from quantbench.analysis.search_run import SearchRun
     from quantbench.config import load_experiments, select
@@ -143,7 +152,7 @@ def _search_run(
         raise ConfigError(f"{experiment}: {len(selected)} experiments match; name one, such as {selected[0].id}")
     own = selected[0].config.search
     wanted = low if low is not None or own is None else own.low
-    return SearchRun(Session(Settings(golden, engine)).run(selected[0]), wanted, split.value)
+    return SearchRun(Session(Settings(golden, engine)).run(selected[0]), wanted, split.value, layers or ())
 
 
 def _interruptible(searched: SearchRun, work: Callable[[], R]) -> R:

@@ -81,6 +81,18 @@ def test_the_experiments_own_search_is_the_default(quantbench, chain):
     assert "each layer alone at 2 bits" in quantbench("search", LOW_BIT, "--low", "2")[1]
 
 
+def test_only_the_layers_that_are_named_are_tried(quantbench, chain):
+    status, out, _ = quantbench("search", LOW_BIT, "--layer", "fc", "--layer", "conv1", "--json", "s.json")
+    assert status == 0
+    record = SearchRecord.model_validate_json((chain.root / "s.json").read_text())
+    assert [each.name for each in record.layers] == ["conv1", "fc"]
+    assert f"found: {record.bits}: " in out
+    quantbench("sensitivity", LOW_BIT, "--json", "all.json")
+    whole = SensitivityRecord.model_validate_json((chain.root / "all.json").read_text())
+    alone = {each.layer: each.correct for each in whole.sensitivities}
+    assert [each.correct for each in record.sensitivities] == [alone["conv1"], alone["fc"]]
+
+
 def test_run_again_it_prints_the_same(quantbench, chain):
     first = quantbench("search", LOW_BIT)
     assert quantbench("search", LOW_BIT) == first
@@ -159,6 +171,11 @@ MISTAKES = {
     "epsilon below zero": (
         f"search {LOW_BIT} --epsilon -1",
         "epsilon is -1 pp; the accepted drop is between 0 and 100",
+    ),
+    "epsilon no number": (f"search {LOW_BIT} --epsilon nan", "epsilon is nan pp; the accepted drop is between 0 and"),
+    "an unknown layer": (
+        f"sensitivity {LOW_BIT} --layer conv9",
+        f"{LOW_BIT}: unknown layer 'conv9'. Did you mean 'conv3'? Known: conv0, conv1,",
     ),
     "a split too small": (f"search {LOW_BIT} --epsilon 1", "has 80 samples, too few to decide about epsilon = 1 pp"),
     "delta": (f"search {LOW_BIT} --mode adaptive --delta 2", "risk 2 is not strictly between 0 and 1"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from typing import Any, Literal
@@ -15,6 +15,7 @@ from quantbench.analysis.budget import Additive, within_budget
 from quantbench.analysis.journal import FileJournal, journal_of, searches_dir
 from quantbench.analysis.layer_costs import layer_costs
 from quantbench.analysis.search import DEFAULT_MEMORY_BYTES, Problem, search, sensitivities
+from quantbench.analysis.search_engine import allowed_drop
 from quantbench.analysis.search_settings import SearchSettings
 from quantbench.config import NO_SEARCH_POOL
 from quantbench.data.splits import Split, check_disjoint
@@ -25,9 +26,11 @@ from quantbench.measure.environment import environment
 from quantbench.progress import progress
 from quantbench.quant.switchable import switchable_layers
 from quantbench.records import Accuracy, read_json
+from quantbench.registry import unknown_name
 from quantbench.runner import Run, paired_accuracy
 from quantbench.search_costs import Measure
 from quantbench.search_records import BudgetRecord, LayerSensitivity, SearchRecord, SensitivityRecord
+from quantbench.stats.betting import check_risk
 from quantbench.switchable_models import switchable_model
 
 
@@ -38,13 +41,20 @@ class SearchRun:
         run: the experiment.
         low: width that layers are tried at; None for 8 where layers are in int8 or fp32, else 2.
         split: `search`, or `test` for sensitivities that are nothing but looked at.
+        layers: those to be tried, of one width; none for all that have the width of most.
 
     Raises:
         ConfigError: if the workload holds out no samples to search on.
-        QuantizationError: if no layer can be switched, or none has that width.
+        QuantizationError: if no layer can be switched, none has that width, or one that is named does not exist.
     """
 
-    def __init__(self, run: Run, low: int | None = None, split: Literal["search", "test"] = "search") -> None:
+    def __init__(
+        self,
+        run: Run,
+        low: int | None = None,
+        split: Literal["search", "test"] = "search",
+        layers: Collection[str] = (),
+    ) -> None:
         self.run = run
         self.kept: FileJournal | None = None
         splits = run.opened.splits
@@ -54,15 +64,25 @@ class SearchRun:
         if split != "test":
             # What is reported must not have been searched on, whatever made the splits.
             check_disjoint([self.split, splits.test], run.opened.workload.where("data"))
-        widths = {name: layer.bits for name, layer in switchable_layers(self.model).items()}
-        # First and last layers of another width are left as they are.
-        self.high = Counter(widths.values()).most_common(1)[0][0]
-        self.names = tuple(name for name, bits in widths.items() if bits == self.high)
+        self.high, self.names = self._layers_to_try(layers)
         self.low = low if low is not None else (8 if self.high == 32 else 2)
         if self.low >= self.high:
             raise QuantizationError(
                 f"{run.experiment.id}: its layers have {self.high} bits; a search tries fewer, not {self.low}"
             )
+
+    def _layers_to_try(self, wanted: Collection[str]) -> tuple[int, tuple[str, ...]]:
+        """Their width, and their names in the model's order."""
+        widths = {name: layer.bits for name, layer in switchable_layers(self.model).items()}
+        for name in wanted:
+            if name not in widths:
+                raise QuantizationError(f"{self.run.experiment.id}: {unknown_name('layer', name, list(widths))}")
+        if len({widths[name] for name in wanted}) > 1:
+            told = ", ".join(f"'{name}' has {widths[name]}" for name in widths if name in wanted)
+            raise QuantizationError(f"{self.run.experiment.id}: {told} bits; name layers of one width")
+        # Of all layers, first and last ones of another width are left as they are.
+        high = Counter(widths[name] for name in wanted or widths).most_common(1)[0][0]
+        return high, tuple(name for name in widths if widths[name] == high and (not wanted or name in wanted))
 
     @cached_property
     def model(self) -> nn.Module:
@@ -104,7 +124,13 @@ class SearchRun:
     def search(
         self, settings: SearchSettings, command: str, memory_bytes: int = DEFAULT_MEMORY_BYTES, fresh: bool = False
     ) -> SearchRecord:
-        """The search, from what was kept or continued where a killed one stopped, confirmed on the test split."""
+        """The search, from what was kept or continued where a killed one stopped, confirmed on the test split.
+
+        Raises:
+            StatisticsError: if ε or δ is none, or the split is too small to decide about ε.
+        """
+        allowed_drop(settings.epsilon_pp, len(self.split), self.split.name)
+        check_risk(settings.delta)
         journal = self.journal(asdict(settings), fresh)
         done = journal.path.with_suffix(".json")
         with FileLock(journal.path.with_suffix(".lock")):

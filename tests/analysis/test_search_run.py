@@ -246,15 +246,30 @@ def test_a_budget_is_met_and_what_it_finds_is_confirmed(open_search):
     assert record.confirmed.n == 150
 
 
-def test_first_and_last_layers_of_another_width_are_left_as_they_are(chain, open_search):
+@pytest.fixture
+def with_ends(chain):
+    """The experiment trained anew, its first and last layers with 8 bits."""
     chain.edit("{name: low_bit, epochs: 3, frozen_epochs: 1}",
                "{name: low_bit, epochs: 1, frozen_epochs: 0, first_bits: 8, last_bits: 8}")  # fmt: skip
-    session = Session(Settings(chain.golden, retrain=True))
-    search = SearchRun(session.run(select(load_experiments(chain.configs), LOW_BIT)[0]))
+    return Session(Settings(chain.golden, retrain=True)).run(select(load_experiments(chain.configs), LOW_BIT)[0])
+
+
+def test_first_and_last_layers_of_another_width_are_left_as_they_are(with_ends):
+    search = SearchRun(with_ends)
     assert search.names == ("conv1", "conv2", "conv3")
     record = search.search(SearchSettings(10.0), "here")
     assert len(record.bits) == 3
     assert [switchable_layers(search.model)[name].bits for name in ("conv0", "fc")] == [8, 8]
+
+
+def test_a_layer_of_another_width_is_tried_when_it_is_named_and_not_together_with_others(with_ends):
+    search = SearchRun(with_ends, layers=["fc"])
+    record = search.search(SearchSettings(0.0), "here")
+    assert (record.high, record.low, [each.name for each in record.layers]) == (8, 2, ["fc"])
+    assert switchable_layers(search.model)["conv1"].bits == 4
+    with pytest.raises(QuantizationError) as error:
+        SearchRun(with_ends, layers=["fc", "conv1"])
+    assert str(error.value) == f"{LOW_BIT}: 'conv1' has 4, 'fc' has 8 bits; name layers of one width"
 
 
 def test_a_workload_that_holds_nothing_out_says_what_to_set(chain, open_search):
