@@ -6,16 +6,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from quantbench.files import replacing
 from quantbench.report.curves import Curves
-from quantbench.report.pareto import COLORS
+from quantbench.report.figures import BLUE, COLORS, VERMILION, drawn, labelled, legend_below
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # Inches.
 SIZE = (10.5, 4.2)
-TRAIN, VALIDATION = "#0072B2", "#D55E00"
+TRAIN, VALIDATION = BLUE, VERMILION
 LABELS = {TRAIN: "training samples, as they were learned from", VALIDATION: "validation split, after the epoch"}
 BAND = "95 % interval of the validation accuracy"
 # Up to so many epochs each is a point too.
@@ -84,25 +83,13 @@ def _line(axis: Axes, values: Sequence[float], color: str, label: str) -> None:
 
 
 def _draw(draw: Callable[[Axes, Axes], None], paths: Sequence[Path], columns: int) -> None:
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
     from matplotlib.ticker import MaxNLocator
 
-    # A fixed salt and no date: the same history gives the same SVG.
-    with plt.rc_context({"svg.hashsalt": "quantbench", "font.size": 9, "axes.titlesize": 10}):
-        figure, axes = plt.subplots(1, 2, figsize=SIZE, layout="constrained")
+    with drawn(paths, SIZE, columns=2) as (figure, [axes]):
         draw(*axes)
         for axis in axes:
             axis.set_xlabel("epoch")
             axis.set_xlim(0.5, axis.dataLim.x1 + 0.5)
             axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
             axis.grid(alpha=0.25)
-        entries = {label: line for axis in axes for line, label in zip(*axis.get_legend_handles_labels(), strict=True)}
-        figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=columns, frameon=False)
-        for path in paths:
-            metadata = {"Date": None} if path.suffix == ".svg" else {}
-            with replacing(path) as temporary:
-                figure.savefig(temporary, format=path.suffix.removeprefix("."), dpi=130, metadata=metadata)
-        plt.close(figure)
+        legend_below(figure, labelled(axes), columns)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from quantbench.errors import ConfigError
-from quantbench.files import replacing
 from quantbench.records import RunRecord
+from quantbench.report.figures import COLORS, drawn, legend_below
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 # Inches.
 WIDTH, PANEL_HEIGHT, LEGEND_HEIGHT = 10.5, 3.4, 0.9
-# Okabe & Ito (2008), told apart with any colour vision; its yellow, hard to see on white, gave way to a purple.
-COLORS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#D55E00", "#CC79A7", "#0072B2", "#7A5195")
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">", "p", "h")
 LINE_COLOR, LINE_WIDTH = "0.82", 3.5
 Style = tuple[str, str]
@@ -109,17 +107,10 @@ def pareto_markdown(records: Sequence[RunRecord]) -> str:
 
 def pareto_plot(records: Sequence[RunRecord], paths: Sequence[Path]) -> None:
     """Draws accuracy against size and against relative time, one row per workload, into each of the files."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
     groups = by_workload(records)
     styles = point_styles(groups)
-    # A fixed salt and no date: the same records give the same SVG.
-    with plt.rc_context({"svg.hashsalt": "quantbench", "font.size": 9, "axes.titlesize": 10}):
-        height = PANEL_HEIGHT * len(groups) + LEGEND_HEIGHT
-        figure, axes = plt.subplots(len(groups), 2, figsize=(WIDTH, height), squeeze=False, layout="constrained")
+    size = WIDTH, PANEL_HEIGHT * len(groups) + LEGEND_HEIGHT
+    with drawn(paths, size, rows=len(groups), columns=2) as (figure, axes):
         for row, (workload, own) in zip(axes, groups.items(), strict=True):
             points = pareto_points(own)
             title = f"{workload}, n = {_n(own):,}: accuracy against"
@@ -130,11 +121,6 @@ def pareto_plot(records: Sequence[RunRecord], paths: Sequence[Path]) -> None:
             timed = [(p.relative_time, p.relative_time_interval, p) for p in points if p.relative_time is not None]
             _draw(row[1], timed, styles)
         _legend(figure, styles)
-        for path in paths:
-            metadata = {"Date": None} if path.suffix == ".svg" else {}
-            with replacing(path) as temporary:
-                figure.savefig(temporary, format=path.suffix.removeprefix("."), dpi=130, metadata=metadata)
-        plt.close(figure)
 
 
 def point_styles(groups: dict[str, list[RunRecord]]) -> dict[str, Style]:
@@ -192,7 +178,7 @@ def staircase(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]
 
 
 def _legend(figure: Figure, styles: dict[str, Style]) -> None:
-    """One legend for all panels, below them, where it covers no point."""
+    """What each color and each marker stands for."""
     from matplotlib.lines import Line2D
 
     entries = [
@@ -208,7 +194,7 @@ def _legend(figure: Figure, styles: dict[str, Style]) -> None:
         ),
         Line2D([], [], color=LINE_COLOR, linewidth=LINE_WIDTH, label="best accuracy up to that size or time"),
     ]  # fmt: skip
-    figure.legend(handles=entries, loc="outside lower center", ncols=3, frameon=False)
+    legend_below(figure, {str(each.get_label()): each for each in entries}, 3)
 
 
 def by_workload(records: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from quantbench.files import replacing
+from quantbench.report.figures import BLUE, ORANGE, SKY, VERMILION, drawn, labelled, legend_below
 from quantbench.report.published_search import PublishedSearch
 from quantbench.report.search import Record
 from quantbench.search_costs import Configuration, Measure, shown
@@ -16,13 +15,11 @@ from quantbench.search_records import BudgetRecord, SearchRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 # Inches.
 BARS_WIDTH, BAR_HEIGHT, MARGIN_HEIGHT = 6.4, 0.3, 1.5
 FRONT_WIDTH, FRONT_HEIGHT = 4.2, 4.0
-# Okabe & Ito (2008).
-OURS, THEIRS, PREDICTED, FOUND = "#0072B2", "#E69F00", "#56B4E9", "#D55E00"
+OURS, THEIRS, PREDICTED, FOUND = BLUE, ORANGE, SKY, VERMILION
 
 
 @dataclass(frozen=True)
@@ -47,7 +44,7 @@ def layers_plot(record: Record, paths: Sequence[Path], published: PublishedSearc
         published: drawn as marks beside the bars.
     """
     ordered = sorted(record.sensitivities, key=lambda each: (not each.failed, -each.drop_pp, each.index))
-    with _figure((BARS_WIDTH, MARGIN_HEIGHT + BAR_HEIGHT * len(ordered)), 1, paths) as (_, (axis,)):
+    with drawn(paths, (BARS_WIDTH, MARGIN_HEIGHT + BAR_HEIGHT * len(ordered))) as (_, [[axis]]):
         axis.set(
             title=f"{record.experiment}: one layer at {record.low} bits, all others at {record.high}, n = {record.n:,}",
             xlabel="accuracy drop, pp (95 % interval); less is better",
@@ -55,12 +52,12 @@ def layers_plot(record: Record, paths: Sequence[Path], published: PublishedSearc
             yticklabels=[f"{each.layer} ({each.failed})" if each.failed else each.layer for each in ordered],
             ylim=(len(ordered) - 0.5, -0.5),
         )
-        drawn = [(i, each) for i, each in enumerate(ordered) if not each.failed]
-        drops = [each.drop_pp for _, each in drawn]
-        below = [each.drop_pp - each.drop_interval_pp[0] for _, each in drawn]
-        above = [each.drop_interval_pp[1] - each.drop_pp for _, each in drawn]
+        finite = [(i, each) for i, each in enumerate(ordered) if not each.failed]
+        drops = [each.drop_pp for _, each in finite]
+        below = [each.drop_pp - each.drop_interval_pp[0] for _, each in finite]
+        above = [each.drop_interval_pp[1] - each.drop_pp for _, each in finite]
         axis.barh(
-            [i for i, _ in drawn], drops, height=0.6, color=OURS, xerr=[below, above],
+            [i for i, _ in finite], drops, height=0.6, color=OURS, xerr=[below, above],
             error_kw={"elinewidth": 1, "capsize": 2, "ecolor": "0.3"}, label="ours",
         )  # fmt: skip
         if published:
@@ -84,7 +81,7 @@ def fronts_plot(
         paths: files to write, by suffix `.png` or `.svg`.
     """
     size = (FRONT_WIDTH * len(fronts), FRONT_HEIGHT)
-    with _figure(size, len(fronts), paths) as (figure, axes):
+    with drawn(paths, size, columns=len(fronts)) as (figure, [axes]):
         for axis, (measure, both) in zip(axes, fronts.items(), strict=True):
             _front(axis, record, measure, both.predicted, PREDICTED, ".", "predicted front: if drops add up")
             _front(axis, record, measure, both.measured, OURS, "o", "measured front")
@@ -97,8 +94,8 @@ def fronts_plot(
             axis.set(xlabel=_label(measure), ylabel="accuracy drop on the search split, pp")
             axis.grid(alpha=0.25)
         figure.suptitle(f"{record.experiment}: {record.low} or {record.high} bits, n = {record.n:,}")
-        named = {label: each for axis in axes for each, label in zip(*axis.get_legend_handles_labels(), strict=True)}
-        figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=len(named), frameon=False)
+        entries = labelled(axes)
+        legend_below(figure, entries, len(entries))
 
 
 def _label(measure: Measure) -> str:
@@ -117,22 +114,3 @@ def _front(
     costs = [shown(record.layers, each.bits, measure) for each in front]
     drops = [each.drop_pp for each in front]
     axis.plot(costs, drops, marker=marker, color=color, drawstyle="steps-post", linewidth=1, markersize=4, label=label)
-
-
-@contextmanager
-def _figure(size: tuple[float, float], panels: int, paths: Sequence[Path]) -> Iterator[tuple[Figure, Sequence[Axes]]]:
-    """A figure with panels side by side, written to the paths when it is drawn."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    # A fixed salt and no date: the same records give the same SVG.
-    with plt.rc_context({"svg.hashsalt": "quantbench", "font.size": 9, "axes.titlesize": 10}):
-        figure, axes = plt.subplots(1, panels, figsize=size, squeeze=False, layout="constrained")
-        yield figure, list(axes[0])
-        for path in paths:
-            metadata = {"Date": None} if path.suffix == ".svg" else {}
-            with replacing(path) as temporary:
-                figure.savefig(temporary, format=path.suffix.removeprefix("."), dpi=130, metadata=metadata)
-        plt.close(figure)

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from quantbench.files import replacing
 from quantbench.records import Accuracy, RunRecord
+from quantbench.report.figures import BLUE, ORANGE, drawn, labelled, legend_below
 from quantbench.report.sensitivity import Part, sensitivities, sensitivity_text
 
 if TYPE_CHECKING:
@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 
 # Inches.
 PANEL_WIDTH, BAR_HEIGHT, MARGIN_HEIGHT = 5.6, 0.42, 1.3
-# Okabe & Ito (2008).
-COLORS = {"PTQ": "#0072B2", "QAT": "#E69F00"}
+COLORS = {"PTQ": BLUE, "QAT": ORANGE}
 LABELS = {"PTQ": "PTQ: calibrated", "QAT": "QAT: fine-tuned"}
 THICKNESS = 0.38
 
@@ -49,27 +48,13 @@ def sensitivity_plot(parts: Mapping[str, Sequence[Part]], paths: Sequence[Path])
         parts: of each workload, as `sensitivities` gives them.
         paths: files to write, by suffix `.png` or `.svg`.
     """
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    # A fixed salt and no date: the same records give the same SVG.
-    with plt.rc_context({"svg.hashsalt": "quantbench", "font.size": 9, "axes.titlesize": 10}):
-        height = MARGIN_HEIGHT + BAR_HEIGHT * 2 * max(len(own) for own in parts.values())
-        size = (PANEL_WIDTH * len(parts), height)
-        # One scale, so that bars of two workloads can be compared.
-        figure, axes = plt.subplots(1, len(parts), figsize=size, squeeze=False, sharex=True, layout="constrained")
-        for axis, (workload, own) in zip(axes[0], parts.items(), strict=True):
+    size = PANEL_WIDTH * len(parts), MARGIN_HEIGHT + BAR_HEIGHT * 2 * max(len(own) for own in parts.values())
+    # One scale, so that bars of two workloads can be compared.
+    with drawn(paths, size, columns=len(parts), sharex=True) as (figure, [axes]):
+        for axis, (workload, own) in zip(axes, parts.items(), strict=True):
             _panel(axis, workload, [part for part in own if part.ptq_accuracy or part.qat_accuracy])
-        legend = {label: bar for axis in axes[0] for bar, label in zip(*axis.get_legend_handles_labels(), strict=True)}
-        order = [label for label in LABELS.values() if label in legend]
-        figure.legend([legend[label] for label in order], order, loc="outside lower center", ncols=2, frameon=False)
-        for path in paths:
-            metadata = {"Date": None} if path.suffix == ".svg" else {}
-            with replacing(path) as temporary:
-                figure.savefig(temporary, format=path.suffix.removeprefix("."), dpi=130, metadata=metadata)
-        plt.close(figure)
+        entries = labelled(axes)
+        legend_below(figure, {label: entries[label] for label in LABELS.values() if label in entries}, 2)
 
 
 def _panel(axis: Axes, workload: str, parts: Sequence[Part]) -> None:

@@ -8,7 +8,8 @@ from itertools import combinations
 import pytest
 from matplotlib import pyplot as plt
 
-from quantbench.report.pareto import COLORS, by_workload, pareto_plot, point_styles
+from quantbench.report.figures import COLORS
+from quantbench.report.pareto import by_workload, pareto_plot, point_styles
 
 
 @pytest.fixture
