@@ -167,6 +167,10 @@ class Run:
     @cached_property
     def model(self) -> nn.Module:
         """The quantized model as loaded from its file, never the object that was converted."""
+        return self.loaded()
+
+    def loaded(self) -> nn.Module:
+        """The same, loaded once more."""
         return load_quantized(reload_job(self.opened, self.experiment, self.artefact.path, self.engine))[0]
 
     @cached_property
@@ -254,9 +258,14 @@ class Run:
             )
 
     def forwards(self) -> Forwards:
-        """The forwards that are timed against each other, on one batch of the test split."""
+        """The forwards that are timed against each other, on one batch of the test split.
+
+        The quantized model is one that never ran: its convolutions keep what they prepare for the first batch's shape
+        and number of threads, and are slower for all others, so that a model that was evaluated before would lose to
+        one that was not (`benchmarks/first_batch.py`).
+        """
         batch = self.baseline.latency_batch
-        model, fp32, fastest = self.model, self.baseline.model, self.baseline.fastest[1]
+        model, fp32, fastest = self.loaded(), self.baseline.model, self.baseline.fastest[1]
         last = batch if fastest is fp32 else in_layout(batch)
         return {
             FP32: lambda: fp32(batch),

@@ -2,8 +2,10 @@
 
 import pytest
 
+from quantbench import runner
 from quantbench.config import load_experiments, select
 from quantbench.judging import measure_and_judge
+from quantbench.measure.latency import INT8
 from quantbench.records import RunRecord
 from quantbench.runner import Session, Settings
 
@@ -33,3 +35,25 @@ def test_a_record_survives_json(session, project):
     measure_and_judge(run)
     record = run.record("quantbench run")
     assert RunRecord.model_validate_json(record.model_dump_json()) == record
+
+
+def test_the_batch_that_is_timed_is_the_first_that_its_model_runs(session, project, monkeypatch):
+    load, shapes = runner.load_quantized, []
+
+    def watched(job):
+        model, state = load(job)
+        own = []
+        shapes.append(own)
+        model.register_forward_pre_hook(lambda _, inputs: own.append(tuple(inputs[0].shape)))
+        return model, state
+
+    monkeypatch.setattr(runner, "load_quantized", watched)
+    run = run_of(session, project, "ptq_static_int8_per_channel")
+    assert run.accuracy.n == 150
+    batch = tuple(run.baseline.latency_batch.shape)
+    for _ in range(2):
+        run.forwards()[INT8]()
+        assert shapes[-1] == [batch]
+    evaluated = shapes[0]
+    assert evaluated
+    assert batch not in evaluated
