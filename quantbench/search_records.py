@@ -111,6 +111,7 @@ class SearchRecord(_Record):
         bits: what was found, one width per layer.
         macs_spent: multiply-accumulates of the whole search.
         macs_naive: of the published way: one pass, one for each sensitivity and one for each decision.
+        memory_bytes: most that values kept between forwards took; of a search that was continued, in its last part.
         confirmed: what was found against all layers high, on the reporting split; None if that was not asked for.
     """
 
@@ -133,6 +134,7 @@ class SearchRecord(_Record):
     macs_spent: int
     macs_naive: int
     seconds: float
+    memory_bytes: int
     confirmed: Accuracy | None
     environment: Environment
     command: str

@@ -51,7 +51,7 @@ def published_search(n=10_000, **changes):
         layers=[layer(name, macs=10_000 * (i + 1), weights=1_000 * (i + 1), inputs=5_000 // (i + 1))
                 for i, name in enumerate(names)],
         accuracy=0.9068, sensitivities=found, decisions=decisions, bits=[4] * 8 + [2] * 5, macs_spent=10**9,
-        macs_naive=27 * 10**8, seconds=10.0, confirmed=None, environment=ENVIRONMENT,
+        macs_naive=27 * 10**8, seconds=10.0, memory_bytes=5 * 10**8, confirmed=None, environment=ENVIRONMENT,
         command="quantbench search vgg16_cifar10/low_bit_4",
     )  # fmt: skip
     return record.model_copy(update=changes)

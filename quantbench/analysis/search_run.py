@@ -161,6 +161,7 @@ class SearchRun:
             macs_spent=found.macs_spent,
             macs_naive=found.macs_naive,
             seconds=round(found.seconds, 3),
+            memory_bytes=found.memory_bytes,
             confirmed=self.confirm(found.bits),
             command=command,
         )

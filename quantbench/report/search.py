@@ -111,7 +111,8 @@ def found_sentences(record: SearchRecord | BudgetRecord, published: PublishedSea
         ratio = record.macs_naive / record.macs_spent if record.macs_spent else float("inf")
         lines.append(
             f"cost of the search: {record.macs_spent:.3g} multiply-accumulates, {ratio:.1f} times fewer than the "
-            f"published way's {1 + 2 * len(record.layers)} passes; {record.seconds:,.0f} s"
+            f"published way's {1 + 2 * len(record.layers)} passes; {record.seconds:,.0f} s; values kept between "
+            f"forwards took {record.memory_bytes / 1e6:,.0f} MB at most"
         )
     return lines
 

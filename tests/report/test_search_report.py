@@ -61,7 +61,8 @@ def test_what_was_found_is_told_with_its_costs_and_what_it_saved(published):
     assert lines[1] == f"published: {record.bits}: 5 of 13 layers (38.5 %) at 2 bits"
     assert lines[2].startswith("costs: 3.23 bits on average (from 4.00 bits on average), ")
     assert lines[-1] == (
-        "cost of the search: 1e+09 multiply-accumulates, 2.7 times fewer than the published way's 27 passes; 10 s"
+        "cost of the search: 1e+09 multiply-accumulates, 2.7 times fewer than the published way's 27 passes; 10 s; "
+        "values kept between forwards took 500 MB at most"
     )
     assert not any("test split" in line for line in lines), "nothing was confirmed"
 
