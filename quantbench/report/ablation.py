@@ -142,13 +142,12 @@ def row_curves(record: AblationRecord) -> list[Curves]:
 
 
 def write_ablation(record: AblationRecord, folder: Path) -> Sequence[Path]:
-    """Writes the record, the document and the picture.
+    """Writes the record, the document and the picture, as `ablation_<name>` with their suffixes.
 
     Returns:
         Their paths; no picture where no row was trained.
     """
-    json, markdown = folder / f"{record.name}.json", folder / f"{record.name}.md"
-    plots = [folder / f"{record.name}.{suffix}" for suffix in ("png", "svg")]
+    json, markdown, *plots = (folder / f"ablation_{record.name}.{suffix}" for suffix in ("json", "md", "png", "svg"))
     write_text(json, record.model_dump_json(indent=1) + "\n")
     curves = row_curves(record)
     if curves:

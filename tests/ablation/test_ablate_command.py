@@ -18,8 +18,8 @@ def test_it_prints_the_table_and_writes_record_document_and_picture(quantbench, 
     assert lines[0].startswith("row ")
     assert [line.split()[0] for line in lines[1:4]] == ["reference", "small_rate", "no_schedule"]
     assert "Kendall's tau-b = " in out
-    assert lines[-4:] == [f"out/three.{suffix}" for suffix in ("json", "md", "png", "svg")]
-    record = AblationRecord.model_validate_json((done.project.root / "out/three.json").read_text())
+    assert lines[-4:] == [f"out/ablation_three.{suffix}" for suffix in ("json", "md", "png", "svg")]
+    record = AblationRecord.model_validate_json((done.project.root / "out/ablation_three.json").read_text())
     assert record.command == "quantbench ablate three --jobs 2"
     assert [row.trained.n_test for row in record.rows] == [150] * 3
     assert f"{100 * record.rows[0].accuracy:.2f} [" in lines[1]
@@ -35,7 +35,7 @@ def test_run_again_it_prints_the_same_and_trains_nothing(quantbench, done, forge
 def test_amp_is_told_below_the_table_and_in_every_row(quantbench, two):
     _, out, _ = quantbench("ablate", "three", "--amp", "--jobs", "2")
     assert "torch.autocast: forward and backward in bfloat16" in out
-    record = AblationRecord.model_validate_json((two.project.root / "out/three.json").read_text())
+    record = AblationRecord.model_validate_json((two.project.root / "out/ablation_three.json").read_text())
     assert {row.trained.training["precision"] for row in record.rows} == {"bf16"}
 
 
@@ -47,7 +47,7 @@ def test_a_row_that_fails_leaves_the_table_of_the_others_and_exit_status_2(quant
     assert len(err.splitlines()) == 1
     row = next(line for line in out.splitlines() if line.startswith("small_rate"))
     assert "failed" in row
-    written = json.loads((done.project.root / "out/three.json").read_text())
+    written = json.loads((done.project.root / "out/ablation_three.json").read_text())
     assert written["rows"][1]["failed"].startswith("the loss is nan")
 
 
@@ -72,19 +72,19 @@ def test_ctrl_c_ends_it_with_what_is_kept_and_how_to_go_on(quantbench, done, for
     assert err.endswith(
         " of 3 rows are done and kept; the same command trains the others on from their last whole epoch\n"
     )
-    assert not (done.project.root / "out/three.json").exists()
+    assert not (done.project.root / "out/ablation_three.json").exists()
     assert quantbench("ablate", "three")[0] == 0
 
 
 def test_a_record_is_printed_and_drawn_again_and_nothing_is_trained(quantbench, done, forget, monkeypatch):
     _, out, _ = quantbench("ablate", "three")
-    written = (done.project.root / "out/three.json").read_text()
+    written = (done.project.root / "out/ablation_three.json").read_text()
     forget("reference")
     monkeypatch.setattr(module, "run_each", lambda *_: pytest.fail("trained again"))
-    status, again, err = quantbench("ablate", "out/three.json", "--out", "docs")
+    status, again, err = quantbench("ablate", "out/ablation_three.json", "--out", "docs")
     assert (status, err) == (0, "")
-    assert again == out.replace("out/three", "docs/three")
-    assert (done.project.root / "docs/three.json").read_text() == written
+    assert again == out.replace("out/ablation_three", "docs/ablation_three")
+    assert (done.project.root / "docs/ablation_three.json").read_text() == written
 
 
 DAMAGES = {
@@ -100,9 +100,9 @@ DAMAGES = {
 @pytest.mark.parametrize(("damage", "message"), DAMAGES.values(), ids=DAMAGES)
 def test_a_damaged_record_is_refused_with_the_command_that_writes_one(quantbench, done, damage, message):
     quantbench("ablate", "three")
-    path = done.project.root / "out/three.json"
+    path = done.project.root / "out/ablation_three.json"
     path.write_text(damage(path.read_text()))
-    status, out, err = quantbench("ablate", "out/three.json", "--out", "docs")
+    status, out, err = quantbench("ablate", "out/ablation_three.json", "--out", "docs")
     assert (status, out) == (2, "")
     assert message in err
     assert err.endswith("write it with: quantbench ablate <ablation file>\n")

@@ -130,16 +130,16 @@ def test_rows_of_different_circumstances_are_told_apart(record):
 
 
 def test_the_document_has_the_table_the_picture_and_a_sentence_on_over_fitting_for_each_row(record):
-    document = ablation_markdown(record, "three.png")
+    document = ablation_markdown(record, "ablation_three.png")
     assert "| row | changes | test accuracy % [95 %] |" in document
     assert "| d | lr 9.0 | failed | – | – | 86.5 |" in document
-    assert "![Loss and accuracy of each row, epoch by epoch](three.png)" in document
+    assert "![Loss and accuracy of each row, epoch by epoch](ablation_three.png)" in document
     assert document.count("The validation loss was lowest at epoch 1") == 3
 
 
 def test_record_document_and_picture_are_written_and_the_record_can_be_read_again(record, tmp_path):
     paths = write_ablation(record, tmp_path / "out")
-    assert [path.name for path in paths] == ["three.json", "three.md", "three.png", "three.svg"]
+    assert [path.name for path in paths] == [f"ablation_three.{suffix}" for suffix in ("json", "md", "png", "svg")]
     assert all(path.stat().st_size for path in paths)
     assert AblationRecord.model_validate_json(paths[0].read_text()) == record
 
@@ -147,7 +147,7 @@ def test_record_document_and_picture_are_written_and_the_record_can_be_read_agai
 def test_without_any_trained_row_there_is_no_picture(record, tmp_path):
     failed = record.model_copy(update={"rows": record.rows[3:] * 2, "pairs": []})
     assert [path.suffix for path in write_ablation(failed, tmp_path)] == [".json", ".md"]
-    assert "![" not in (tmp_path / "three.md").read_text()
+    assert "![" not in (tmp_path / "ablation_three.md").read_text()
 
 
 def test_a_kept_training_is_read_again(tmp_path):
