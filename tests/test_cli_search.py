@@ -236,6 +236,15 @@ def test_a_mistake_in_a_published_file_is_told(quantbench, chain, old, new, mess
     assert message in err
 
 
+def test_a_published_search_of_all_layers_is_not_set_beside_some(quantbench, chain):
+    (chain.root / "p.yaml").write_text(PUBLISHED)
+    status, out, err = quantbench("search", LOW_BIT, "--published", "p.yaml", "--layer", "fc")
+    assert (status, out) == (2, "")
+    assert err == (
+        f"quantbench: p.yaml: is of 5 layers, but of {LOW_BIT} 1 are tried; leave out --layer, or --published\n"
+    )
+
+
 def test_no_samples_held_out_is_told_with_the_setting(quantbench, chain):
     chain.edit(", search_pool: 80", "")
     status, _, err = quantbench("search", INT8)

@@ -69,7 +69,7 @@ def read_published_search(path: Path, experiment: str, layers: int) -> Published
     Args:
         path: the file.
         experiment: id of ours.
-        layers: how many switchable layers it has.
+        layers: how many of its layers are tried.
 
     Raises:
         ConfigError: if the file is missing or not what is expected, or is no counterpart of the experiment.
@@ -84,5 +84,8 @@ def read_published_search(path: Path, experiment: str, layers: int) -> Published
             f"{path}: is set beside {', '.join(found.experiments)}, not {experiment}; add it, or leave it out"
         )
     if len(found.bits) != layers:
-        raise ConfigError(f"{path}: is of {len(found.bits)} layers, but {experiment} has {layers} that can be switched")
+        raise ConfigError(
+            f"{path}: is of {len(found.bits)} layers, but of {experiment} {layers} are tried; leave out --layer, or "
+            "--published"
+        )
     return found
