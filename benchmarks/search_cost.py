@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 
 from quantbench.analysis.adaptive_search import ZONE_PP, AdaptiveSearch
 from quantbench.analysis.kept import Kept
+from quantbench.analysis.ledger import Ledger, packed
 from quantbench.analysis.sampled_layers import SampledLayers
 from quantbench.analysis.search import Found, Mode, Problem, search
 from quantbench.analysis.search_engine import Engine, Outcome, allowed_drop
 from quantbench.analysis.search_problem import Entry
 from quantbench.analysis.search_run import SearchRun
 from quantbench.analysis.sensitivity import Table, measured_table
-from quantbench.analysis.sitting import Sitting, packed
 from quantbench.config import load_experiments, select
 from quantbench.data.splits import Split
 from quantbench.measure.residency import reset_peak, resident
@@ -52,7 +52,7 @@ class RecordedEngine(Engine):
     def __init__(self, problem: Problem, memory_bytes: int) -> None:
         super().__init__(problem)
         self.high_values = Kept(self.replay, self.names, self.n, memory_bytes)
-        self.table: Table = measured_table(self, Sitting(self, None, None, 1), self.high_values)
+        self.table: Table = measured_table(self, Ledger(self, None, None, 1), self.high_values)
         self.outcomes: dict[frozenset[str], Outcome] = {}
 
     @property
@@ -167,7 +167,7 @@ def repeat(problem: Problem, epsilon_pp: float, arguments: argparse.Namespace, e
         for seed in range(arguments.repetitions):
             kept = Kept(engine.replay, engine.names, engine.n, 0)
             worked = RecordedSearch(engine, kept, allowed, arguments.delta, seed)
-            worked.run(Sitting(engine, None, None, 1))
+            worked.run(Ledger(engine, None, None, 1))
             right += wrong_decisions(engine, worked) == 0
             bits = [problem.low if name in worked.accepted else problem.high for name in engine.names]
             same += bits == exact.bits

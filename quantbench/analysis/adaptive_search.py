@@ -7,11 +7,11 @@ from math import floor
 import numpy as np
 
 from quantbench.analysis.kept import Kept
+from quantbench.analysis.ledger import Ledger
 from quantbench.analysis.sampled_layers import SAMPLES_PER_LOOK, SampledLayers, read, written
 from quantbench.analysis.search_engine import COUNT_TOLERANCE, Engine
 from quantbench.analysis.search_problem import Entry
 from quantbench.analysis.sensitivity import Table
-from quantbench.analysis.sitting import Sitting
 from quantbench.search_records import Decision, LayerSensitivity, Reason
 from quantbench.stats.betting import check_risk
 from quantbench.stats.draws import Floats, Ids
@@ -72,16 +72,16 @@ class AdaptiveSearch:
         """One per layer, in the model's order."""
         return [self.layers.sensitivities[name] for name in self.engine.names]
 
-    def run(self, sitting: Sitting) -> None:
+    def run(self, ledger: Ledger) -> None:
         """Measures every layer on some samples, then decides about every layer."""
-        self.layers.run(sitting)
+        self.layers.run(ledger)
         for layer in self.layers.order():
-            entry = sitting.earlier("decision", layer)
+            entry = ledger.earlier("decision", layer)
             if entry is None:
                 entry = self._decided(layer)
-                sitting.add("decision", layer, entry)
+                ledger.add("decision", layer, entry)
             self._take(layer, entry)
-            sitting.done(1)
+            ledger.done(1)
 
     def _take(self, layer: str, entry: Entry) -> None:
         decision = Decision.model_validate(entry["decision"])

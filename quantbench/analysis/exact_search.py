@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantbench.analysis.kept import Kept
+from quantbench.analysis.ledger import Ledger, packed, unpacked
 from quantbench.analysis.search_engine import Engine
 from quantbench.analysis.search_problem import Entry
 from quantbench.analysis.sensitivity import Table
-from quantbench.analysis.sitting import Sitting, packed, unpacked
 from quantbench.search_records import Decision, LayerSensitivity, Reason
 from quantbench.stats.draws import Ids
 
@@ -45,16 +45,16 @@ class ExactSearch:
         """One per layer, in the model's order."""
         return self.table.records()
 
-    def run(self, sitting: Sitting) -> None:
+    def run(self, ledger: Ledger) -> None:
         """Decides about every layer."""
         for layer in self.table.order():
-            entry = sitting.earlier("decision", layer)
+            entry = ledger.earlier("decision", layer)
             if entry is None:
                 decision, correct = self._decided(layer)
                 entry = {"decision": decision.model_dump(), "correct": packed(correct)}
-                sitting.add("decision", layer, entry)
+                ledger.add("decision", layer, entry)
             self._take(layer, entry)
-            sitting.done(1)
+            ledger.done(1)
 
     def _take(self, layer: str, entry: Entry) -> None:
         decision = Decision.model_validate(entry["decision"])

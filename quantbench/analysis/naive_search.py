@@ -7,9 +7,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from quantbench.analysis.ledger import Ledger
 from quantbench.analysis.search_engine import Engine
 from quantbench.analysis.sensitivity import Table
-from quantbench.analysis.sitting import Sitting
 from quantbench.evaluation import EVALUATION_BATCH
 from quantbench.search_records import Decision, LayerSensitivity
 
@@ -36,18 +36,18 @@ class NaiveSearch:
         """One per layer, in the model's order."""
         return self.table.records()
 
-    def run(self, sitting: Sitting) -> None:
+    def run(self, ledger: Ledger) -> None:
         """Measures every layer, then decides about every layer."""
         self.table.correct, _, self.table.margin = self._pass(())
-        sitting.done(1)
+        ledger.done(1)
         for layer in self.engine.names:
             self.table.low_correct[layer], self.table.not_finite[layer], _ = self._pass((layer,))
-            sitting.done(1)
+            ledger.done(1)
         self.correct = self.table.correct
         for layer in self.table.order():
             self._decide(layer)
-            sitting.done(1)
-        sitting.add("naive", "", {})
+            ledger.done(1)
+        ledger.add("naive", "", {})
 
     def _decide(self, layer: str) -> None:
         index, n = self.engine.names.index(layer), self.engine.n

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantbench.analysis.kept import Kept
+from quantbench.analysis.ledger import Ledger, packed, unpacked
 from quantbench.analysis.search_engine import Engine
 from quantbench.analysis.search_problem import Entry
 from quantbench.analysis.sensitivity import Table, measured_base, measured_part, why_failed
-from quantbench.analysis.sitting import Sitting, packed, unpacked
 from quantbench.search_records import LayerSensitivity
 from quantbench.stats.draws import Floats, Ids
 from quantbench.stats.flips import FlipModel
@@ -52,16 +52,16 @@ class SampledLayers:
         self.drops: dict[str, float] = {}
         self.intervals: dict[str, tuple[float, float]] = {}
 
-    def run(self, sitting: Sitting) -> None:
+    def run(self, ledger: Ledger) -> None:
         """Measures all layers, from the output on: the last ones cost least, and teach which samples change."""
-        self._start(sitting)
+        self._start(ledger)
         for layer in reversed(self.engine.names):
-            entry = sitting.earlier("sensitivity", layer)
+            entry = ledger.earlier("sensitivity", layer)
             if entry is None:
                 entry = self._measured(layer)
-                sitting.add("sensitivity", layer, entry)
+                ledger.add("sensitivity", layer, entry)
             self._take(layer, entry)
-            sitting.done(1)
+            ledger.done(1)
 
     def order(self) -> list[str]:
         """Names from least to most sensitive by estimate, ties in the model's order; those without figures last."""
@@ -108,20 +108,20 @@ class SampledLayers:
     def _changes(self, ids: Ids, correct: NDArray[np.bool_]) -> Floats:
         return self.table.correct[ids].astype(np.float64) - correct
 
-    def _start(self, sitting: Sitting) -> None:
-        """The pass with all layers high, which a later sitting repeats to fill the kept values; and the pilot."""
+    def _start(self, ledger: Ledger) -> None:
+        """The pass with all layers high, which a later run repeats to fill the kept values; and the pilot."""
         self.table.correct, self.table.margin = self.measured_base()
         self.flips = FlipModel(self.table.margin, self.table.correct)
-        entry = sitting.earlier("pilot", "")
+        entry = ledger.earlier("pilot", "")
         pilot = np.sort(self.random(0).choice(self.engine.n, min(PILOT, self.engine.n), replace=False))
         if entry is None:
             entry = self.measured_pilot(pilot)
-            sitting.add("pilot", "", entry)
+            ledger.add("pilot", "", entry)
         self.table.take(pilot, entry)
         for layer in self.engine.names:
             self.alone[layer] = pilot, self._changes(pilot, self.table.low_correct[layer][pilot])
             self.learn(*self.alone[layer])
-        sitting.done(1)
+        ledger.done(1)
 
     def _measured(self, layer: str) -> Entry:
         """Looks at samples until the layer is seen to lose far too much, or at most a share of all."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from quantbench.analysis.adaptive_search import AdaptiveSearch
 from quantbench.analysis.exact_search import ExactSearch
 from quantbench.analysis.kept import Kept
+from quantbench.analysis.ledger import Ledger
 from quantbench.analysis.naive_search import NaiveSearch
 from quantbench.analysis.search_engine import Engine, allowed_drop
 from quantbench.analysis.search_problem import Entry, Found, Journal, Mode, Problem
 from quantbench.analysis.sensitivity import measured_table
-from quantbench.analysis.sitting import Sitting
 from quantbench.measure.allocator import keep_freed_memory
 from quantbench.progress import Progress
 from quantbench.records import pack_bits
@@ -41,7 +41,7 @@ def sensitivities(
     # Each batch allocates large blocks, which would be faulted in anew every time.
     keep_freed_memory()
     engine = Engine(problem)
-    table = measured_table(engine, Sitting(engine, journal, show, 1 + len(engine.names)))
+    table = measured_table(engine, Ledger(engine, journal, show, 1 + len(engine.names)))
     return table.records()
 
 
@@ -79,7 +79,7 @@ def search(
     keep_freed_memory()
     engine = Engine(problem)
     published = 1 + 2 * len(engine.names)
-    sitting = Sitting(engine, None if mode == "naive" else journal, show, published)
+    ledger = Ledger(engine, None if mode == "naive" else journal, show, published)
     kept = Kept(engine.replay, engine.names, engine.n, memory_bytes if mode != "naive" else 0)
     worked: ExactSearch | NaiveSearch | AdaptiveSearch
     if mode == "naive":
@@ -87,8 +87,8 @@ def search(
     elif mode == "adaptive":
         worked = AdaptiveSearch(engine, kept, allowed, delta, seed)
     else:
-        worked = ExactSearch(engine, measured_table(engine, sitting, kept), kept, allowed)
-    worked.run(sitting)
+        worked = ExactSearch(engine, measured_table(engine, ledger, kept), kept, allowed)
+    worked.run(ledger)
     return Found(
         mode=mode,
         names=engine.names,
@@ -99,9 +99,9 @@ def search(
         sensitivities=worked.records(),
         decisions=worked.decisions,
         layer_macs=engine.replay.layer_macs,
-        macs_spent=sitting.macs,
+        macs_spent=ledger.macs,
         macs_naive=published * engine.replay.macs * engine.n,
-        seconds=sitting.seconds,
+        seconds=ledger.seconds,
         memory_bytes=kept.peak_bytes,
         traced=not engine.replay.why_whole,
     )

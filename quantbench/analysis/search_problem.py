@@ -58,9 +58,9 @@ class Found:
         sensitivities: one per layer, in the model's order.
         decisions: one per layer, in the order of the search.
         layer_macs: multiply-accumulates of each layer for one sample.
-        macs_spent: multiply-accumulates really performed, in all sittings of a resumed search.
+        macs_spent: multiply-accumulates really performed, in all runs of a resumed search.
         macs_naive: of the published way: one pass, one for each sensitivity and one for each decision.
-        seconds: in all sittings.
+        seconds: in all runs of it.
         memory_bytes: most that kept values took.
         traced: whether values upstream of a changed layer could be reused; otherwise every forward was a whole one.
     """

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from quantbench.analysis.divergences import Divergences
 from quantbench.analysis.kept import Kept
+from quantbench.analysis.ledger import Ledger, packed, unpacked
 from quantbench.analysis.search_engine import Engine, Outcome
 from quantbench.analysis.search_problem import Entry
-from quantbench.analysis.sitting import Sitting, packed, unpacked
 from quantbench.errors import EvaluationError
 from quantbench.evaluation import EVALUATION_BATCH
 from quantbench.records import pack_bits
@@ -100,12 +100,12 @@ def why_failed(not_finite: int, n: int) -> str:
     return f"logits are NaN or infinite for {not_finite:,} of {n:,} samples" if not_finite else ""
 
 
-def measured_table(engine: Engine, sitting: Sitting, kept: Kept | None = None) -> Table:
+def measured_table(engine: Engine, ledger: Ledger, kept: Kept | None = None) -> Table:
     """Measures all layers.
 
     Args:
         engine: the model and the split.
-        sitting: gives parts that were measured before, takes the others.
+        ledger: gives parts that were measured before, takes the others.
         kept: takes the values with all layers high, where a search will start from them.
 
     Raises:
@@ -116,12 +116,12 @@ def measured_table(engine: Engine, sitting: Sitting, kept: Kept | None = None) -
     for start in range(0, engine.n, size):
         ids = np.arange(start, min(start + size, engine.n))
         key = [start, int(ids[-1]) + 1]
-        entry = sitting.earlier("part", key)
+        entry = ledger.earlier("part", key)
         if entry is None:
             entry = measured_part(engine, ids, kept)
-            sitting.add("part", key, entry)
+            ledger.add("part", key, entry)
         table.take(ids, entry)
-        sitting.done((1 + len(engine.names)) * len(ids) / engine.n)
+        ledger.done((1 + len(engine.names)) * len(ids) / engine.n)
     return table
 
 

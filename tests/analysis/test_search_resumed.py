@@ -61,7 +61,7 @@ def test_a_finished_search_costs_nothing_to_ask_for_again(problem, mode):
     whole = search(problem, 6.0, mode, journal=journal)
     again = search(problem, 6.0, mode, journal=Lines(journal.lines))
     assert result(again) == result(whole)
-    # All sittings together: the adaptive search repeats its pass with all layers high.
+    # All runs together: the adaptive search repeats its pass with all layers high.
     assert again.macs_spent == whole.macs_spent
     assert again.seconds == pytest.approx(whole.seconds)
 

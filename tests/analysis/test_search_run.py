@@ -59,7 +59,7 @@ def open_search(chain):
 
 
 def outcome(record):
-    """What of a record must not depend on how many sittings it took, whose values are computed anew."""
+    """What of a record must not depend on how many runs it took, whose values are computed anew."""
     return record.model_dump(exclude={"seconds", "command", "macs_spent", "memory_bytes"})
 
 
@@ -94,7 +94,7 @@ def test_a_killed_search_goes_on_from_its_last_step_and_ends_with_the_same_recor
     assert left == len(appended) - left - steps, "no step was made twice"
     assert left > 0
     assert outcome(resumed) == outcome(whole)
-    assert resumed.macs_spent >= whole.macs_spent, "of all sittings"
+    assert resumed.macs_spent >= whole.macs_spent, "of all runs"
     assert not journal.exists(), "what is finished is kept as a record"
 
 

@@ -1,4 +1,4 @@
-"""One sitting of a search: what earlier ones wrote down, what this one adds, and how far it is."""
+"""The ledger of a search: what earlier runs of it wrote down, what this one adds, and how far it is."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from quantbench.analysis.search_problem import Entry, Journal
 from quantbench.progress import Progress
 
 
-class Sitting:
+class Ledger:
     """Keeps a journal and a progress bar up to date.
 
     Args:
         engine: whose work is counted.
-        journal: of earlier sittings; None to begin anew and keep nothing.
+        journal: of earlier runs; None to begin anew and keep nothing.
         show: progress, in passes of the published way.
         total: of these passes.
 
     Attributes:
-        macs: multiply-accumulates of all sittings, up to the last entry.
+        macs: multiply-accumulates of all runs, up to the last entry.
         seconds: the same of time.
         passes: of the published way that are done.
     """
@@ -36,7 +36,7 @@ class Sitting:
         self.macs, self.seconds, self.passes = 0, 0.0, 0.0
 
     def earlier(self, kind: str, key: Any) -> Entry | None:
-        """What an earlier sitting found, so that it is not computed again; counted as done."""
+        """What an earlier run found, so that it is not computed again; counted as done."""
         for entry in self._earlier:
             if entry["kind"] == kind and entry["key"] == key:
                 self.macs += entry["macs"]
