@@ -21,13 +21,14 @@ from torch.utils.data import DataLoader, Dataset
 from torchaudio.functional import resample
 from torchaudio.transforms import Resample
 
-from quantbench.config import load_experiments, select
+from quantbench.config.reading import load_experiments
+from quantbench.config.selection import select
 from quantbench.data.audio import CLIP_SAMPLES, SAMPLE_RATE
 from quantbench.data.speech_commands import RATE, SpeechCommandsSource
-from quantbench.evaluation import EVALUATION_BATCH, evaluate
+from quantbench.experiment.run import Session, Settings
 from quantbench.measure.environment import environment
+from quantbench.measure.evaluation import EVALUATION_BATCH, evaluate
 from quantbench.registry import DATA
-from quantbench.runner import Session, Settings
 from quantbench.stats.ratios import median_ratio_interval
 
 ROUNDS, SHARE_ROUNDS = 15, 60

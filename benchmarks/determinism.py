@@ -23,16 +23,17 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
-from quantbench.config import Component, Experiment, load_experiments
+from quantbench.backends.checkpoint import read_checkpoint, serialize
+from quantbench.config.reading import load_experiments
+from quantbench.config.schema import Component, Experiment
 from quantbench.data.splits import Split
-from quantbench.evaluation import EVALUATION_BATCH, evaluate
+from quantbench.experiment.artifact import train_qat, trained_path
+from quantbench.experiment.run import Session, Settings
+from quantbench.experiment.workload import OpenWorkload
 from quantbench.files import cache_dir, data_dir, sha256_of_file
-from quantbench.measure.checkpoint import read_checkpoint, serialize
 from quantbench.measure.environment import environment
-from quantbench.quantized import train_qat, trained_path
+from quantbench.measure.evaluation import EVALUATION_BATCH, evaluate
 from quantbench.recipes.spec import QatInt8
-from quantbench.runner import Session, Settings
-from quantbench.workloads import OpenWorkload
 
 EMBEDDED = ("cifar_cnn_shapes/*", "m5_spoken_words/*")
 THREADS = (1, 2)

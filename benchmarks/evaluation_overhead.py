@@ -13,10 +13,11 @@ import numpy as np
 import torch
 from interleaved import interleaved
 
-from quantbench.config import load_experiments, select
-from quantbench.evaluation import EVALUATION_BATCH, evaluate
+from quantbench.config.reading import load_experiments
+from quantbench.config.selection import select
+from quantbench.experiment.run import Session, Settings
 from quantbench.measure.environment import environment
-from quantbench.runner import Session, Settings
+from quantbench.measure.evaluation import EVALUATION_BATCH, evaluate
 from quantbench.stats.ratios import median_ratio_interval
 
 ROUNDS = 15

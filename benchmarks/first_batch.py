@@ -15,10 +15,11 @@ import torch
 from interleaved import interleaved
 from torch import nn
 
-from quantbench.config import load_experiments, select
+from quantbench.config.reading import load_experiments
+from quantbench.config.selection import select
+from quantbench.experiment.run import Run, Session, Settings
 from quantbench.measure.environment import environment
 from quantbench.measure.latency import quiet_process
-from quantbench.runner import Run, Session, Settings
 from quantbench.stats.ratios import median_ratio_interval
 
 EXPERIMENTS = (

@@ -19,8 +19,9 @@ REPEATS = 3
 
 def measure(keep: bool) -> None:
     """Prints one row per measurement."""
-    from quantbench import runner
-    from quantbench.config import load_experiments, select
+    from quantbench.config.reading import load_experiments
+    from quantbench.config.selection import select
+    from quantbench.experiment import run as runner
     from quantbench.stats.speed import SpeedQuestions
 
     if not keep:

@@ -25,14 +25,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from quantbench.baselines import read_safetensors
-from quantbench.config import LatencyConfig
-from quantbench.judging_latency import Measurement, trusted
+from quantbench.backends.checkpoint import read_safetensors
+from quantbench.config.schema import LatencyConfig
 from quantbench.measure.allocator import keep_freed_memory
 from quantbench.measure.environment import environment
 from quantbench.measure.fresh import in_fresh_process
 from quantbench.measure.latency import FP32, FP32_AGAIN, INT8, LATENCY_LEVEL, Timings, quiet_process, time_forwards
 from quantbench.models.cifar_cnn import CifarCNN
+from quantbench.quantities.speed import Measurement, trusted
 from quantbench.stats.proportions import wilson_interval
 from quantbench.stats.sequential import Looks
 from quantbench.stats.speed import SpeedQuestions, Speedup

@@ -15,12 +15,13 @@ from pathlib import Path
 
 import torch
 
-from quantbench.config import load_experiments, select
+from quantbench.config.reading import load_experiments
+from quantbench.config.selection import select
+from quantbench.experiment.artifact import reload_job
+from quantbench.experiment.run import Session, Settings
 from quantbench.measure import fresh, memory
 from quantbench.measure.allocator import return_freed_memory
 from quantbench.measure.residency import reset_peak, resident, settled
-from quantbench.quantized import reload_job
-from quantbench.runner import Session, Settings
 
 IDS = ("cifar_cnn_shapes/ptq_static_int8_per_channel", "m5_spoken_words/ptq_static")
 PROCESSES = {"forked": 20, "started anew": 10}

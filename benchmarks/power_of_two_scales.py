@@ -13,12 +13,12 @@ from pathlib import Path
 
 from torch import nn
 
-from quantbench.backends.eager import EagerBackend, default_engine
-from quantbench.config import find_workload
-from quantbench.evaluation import Evaluation, evaluate
+from quantbench.backends.torch_ao.eager import EagerBackend, default_engine
+from quantbench.config.selection import find_workload
+from quantbench.experiment.workload import OpenWorkload
+from quantbench.measure.evaluation import Evaluation, evaluate
 from quantbench.registry import RECIPES
 from quantbench.stats.paired import PairedOutcomes, tango_interval
-from quantbench.workloads import OpenWorkload
 
 ROOT = Path(__file__).parents[1]
 MAX_SHIFTS = (6, 7, 8, 9, 10, 12, 16)

@@ -17,7 +17,7 @@ import torch
 from interleaved import interleaved
 from torch import nn
 
-from quantbench.backends.eager import EagerBackend, default_engine
+from quantbench.backends.torch_ao.eager import EagerBackend, default_engine
 from quantbench.measure.allocator import keep_freed_memory
 from quantbench.measure.environment import environment
 from quantbench.measure.fp32_forms import fastest_form, in_layout

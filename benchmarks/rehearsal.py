@@ -10,7 +10,7 @@ import time
 import numpy as np
 import torch
 
-from quantbench.backends.dry_run import check_operators
+from quantbench.backends.torch_ao.dry_run import check_operators
 from quantbench.measure.environment import environment
 from quantbench.registry import MODELS
 

@@ -17,20 +17,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from quantbench.analysis.adaptive_search import ZONE_PP, AdaptiveSearch
-from quantbench.analysis.kept import Kept
-from quantbench.analysis.ledger import Ledger, packed
-from quantbench.analysis.sampled_layers import SampledLayers
-from quantbench.analysis.search import Found, Mode, Problem, search
-from quantbench.analysis.search_engine import Engine, Outcome, allowed_drop
-from quantbench.analysis.search_problem import Entry
-from quantbench.analysis.search_run import SearchRun
-from quantbench.analysis.sensitivity import Table, measured_table
-from quantbench.config import load_experiments, select
+from quantbench.config.reading import load_experiments
+from quantbench.config.selection import select
 from quantbench.data.splits import Split
+from quantbench.experiment.run import Session, Settings
 from quantbench.measure.residency import reset_peak, resident
 from quantbench.progress import progress
-from quantbench.runner import Session, Settings
+from quantbench.search.adaptive import ZONE_PP, AdaptiveSearch
+from quantbench.search.engine import Engine, Outcome, allowed_drop
+from quantbench.search.kept import Kept
+from quantbench.search.ledger import Ledger, packed
+from quantbench.search.problem import Entry
+from quantbench.search.run import SearchRun
+from quantbench.search.sampled_layers import SampledLayers
+from quantbench.search.search import Found, Mode, Problem, search
+from quantbench.search.sensitivity import Table, measured_table
 from quantbench.stats.draws import Ids
 from quantbench.stats.proportions import wilson_interval
 

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from quantbench.config import load_experiments, select
+from quantbench.config.reading import load_experiments
+from quantbench.config.selection import select
+from quantbench.experiment.run import Session, Settings
 from quantbench.measure.confirmation import time_in_fresh_process
 from quantbench.measure.environment import environment
-from quantbench.runner import Session, Settings
 from quantbench.stats.speed import SpeedQuestions, Speedup
 
 EXPERIMENTS = (

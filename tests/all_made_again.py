@@ -8,12 +8,14 @@ from pathlib import Path
 
 import torch
 
-from quantbench.config import Experiment, find_workload, load_experiments, select, with_recipe
+from quantbench.config.reading import load_experiments
+from quantbench.config.schema import Experiment
+from quantbench.config.selection import find_workload, select, with_recipe
+from quantbench.experiment.artifact import trained_path
+from quantbench.experiment.run import Session, Settings
+from quantbench.experiment.workload import OpenWorkload
 from quantbench.files import sha256_of_file
-from quantbench.quantized import trained_path
 from quantbench.registry import RECIPES
-from quantbench.runner import Session, Settings
-from quantbench.workloads import OpenWorkload
 
 
 def experiments(configs: Path) -> list[Experiment]:

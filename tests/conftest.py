@@ -117,8 +117,8 @@ def trained_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Made once: images, configuration and a baseline trained for three epochs."""
     import torch
 
-    from quantbench.config import find_workload
-    from quantbench.workloads import OpenWorkload
+    from quantbench.config.selection import find_workload
+    from quantbench.experiment.workload import OpenWorkload
 
     # A model this small gains nothing from threads, and they cost dearly where others compete for the cores.
     torch.set_num_threads(1)
@@ -137,8 +137,9 @@ def trained_chain(trained_project: Project, tmp_path_factory: pytest.TempPathFac
     """Made once: the same images with a network of five layers, trained in fp32 and in 4 bits, samples held out."""
     from searchable import CONFIG as CHAIN
 
-    from quantbench.config import load_experiments, select
-    from quantbench.runner import Session, Settings
+    from quantbench.config.reading import load_experiments
+    from quantbench.config.selection import select
+    from quantbench.experiment.run import Session, Settings
 
     project = Project(tmp_path_factory.mktemp("chain"), "chain")
     shutil.copytree(trained_project.images, project.images)
@@ -170,7 +171,7 @@ def quantbench(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Callable[..., tuple[int, str, str]]:
     """Runs the command line in this process: exit status, standard output, standard error."""
-    from quantbench.cli import main
+    from quantbench.cli.app import main
 
     def run(*args: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["quantbench", *map(str, args)])
@@ -187,7 +188,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     """A machine that times what it is told to."""
     from made_timings import Machine
 
-    from quantbench import runner
+    from quantbench.experiment import run as runner
 
     made = Machine()
     monkeypatch.setattr(runner, "time_forwards", made.time_forwards)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from quantbench.accepted import read_result, result_path
-from quantbench.records import pack_bits
+from quantbench.golden.results import read_result, result_path
+from quantbench.records.base import pack_bits
 
 
 def flip(golden: Path, experiment: str, lost: int = 0, gained: int = 0) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from quantbench.records import Environment, pack_bits
-from quantbench.search_records import Decision, LayerCost, LayerSensitivity, SearchRecord
+from quantbench.records.base import Environment, pack_bits
+from quantbench.records.search import Decision, LayerCost, LayerSensitivity, SearchRecord
 
 ENVIRONMENT = Environment(
     processor="Example CPU", architecture="x86_64", isa=("avx2",), cores=2, system="Linux", python="3.12",

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 from torch.ao import quantization as ao
 
-from quantbench.backends.eager import default_engine
-from quantbench.backends.qconfigs import static_qconfig, training_qconfig
-from quantbench.backends.steps import calibrate, fuse, prepare, prepare_qat
+from quantbench.backends.torch_ao.eager import default_engine
+from quantbench.backends.torch_ao.qconfigs import static_qconfig, training_qconfig
+from quantbench.backends.torch_ao.steps import calibrate, fuse, prepare, prepare_qat
 from quantbench.errors import QuantizationError
 from quantbench.registry import RECIPES
 

@@ -8,8 +8,8 @@ import torch
 from tiny_model import tiny_cnn
 from torch import nn
 
-from quantbench.backends.eager import default_engine
 from quantbench.backends.low_bit import LowBitBackend
+from quantbench.backends.torch_ao.eager import default_engine
 from quantbench.recipes.spec import Recipe
 from quantbench.registry import RECIPES
 

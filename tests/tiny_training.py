@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from tiny_model import tiny_cnn
 
-from quantbench.config import TrainingConfig
+from quantbench.config.training import TrainingConfig
 from quantbench.data.cache import CachedSide
 from quantbench.data.source import Normalization
 from quantbench.data.splits import Split
 from quantbench.progress import Progress
-from quantbench.training import Validation, train
+from quantbench.training.loop import Validation, train
 
 # 70 is no multiple of the batch size, so that every epoch ends with a smaller batch.
 N, BATCH, EPOCHS = 70, 16, 4

@@ -16,8 +16,8 @@ from pydantic import Field
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from quantbench.backends.engines import default_engine, select_engine
 from quantbench.backends.interface import Backend, Observers, Quantized, wrong_backend
+from quantbench.backends.torch_ao.engines import default_engine, select_engine
 from quantbench.errors import QuantizationError
 from quantbench.quant.learned_step import LearnedStep
 from quantbench.quant.low_bit import LearnedClipping, LowBitQuantizer, NormalizedClipping

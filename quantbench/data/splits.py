@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from quantbench.config import DataConfig
+from quantbench.config.schema import DataConfig
 from quantbench.data.cache import CachedSide, open_cached
 from quantbench.data.source import Normalization, Source
 from quantbench.errors import DataError

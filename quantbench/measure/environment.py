@@ -7,8 +7,8 @@ import os
 import platform
 from functools import cache
 
-from quantbench.config import INSTRUCTION_SETS
-from quantbench.records import Environment
+from quantbench.config.schema import INSTRUCTION_SETS
+from quantbench.records.base import Environment
 
 COMPUTING_PACKAGES = ("torch", "torchvision", "torchaudio", "numpy", "quantbench-suite")
 

@@ -43,5 +43,5 @@ def fresh_context() -> multiprocessing.context.ForkServerContext | multiprocessi
     if sys.platform == "win32":
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["quantbench.measure.reload", "quantbench.backends.eager"])
+    context.set_forkserver_preload(["quantbench.measure.reload", "quantbench.backends.torch_ao.eager"])
     return context

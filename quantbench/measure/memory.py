@@ -25,7 +25,7 @@ from quantbench.measure.allocator import return_freed_memory
 from quantbench.measure.fresh import in_fresh_process
 from quantbench.measure.reload import FloatJob, ReloadJob, load_float, load_quantized
 from quantbench.measure.residency import RESOLUTION_BYTES, check_instrument, reset_peak, resident, settled
-from quantbench.records import Memory
+from quantbench.records.run import Memory
 
 # Fresh processes per model: a figure moves by some 100 KiB from one to the next, since the kernel counts pages loosely.
 PROCESSES = 3

@@ -10,11 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from quantbench.baselines import read_safetensors
+from quantbench.backends.checkpoint import Schema, describe_entry, read_checkpoint, read_safetensors, schema_of
+from quantbench.backends.origin import kind_of, wrong_way
 from quantbench.errors import CheckpointError, QuantizationError
-from quantbench.measure.checkpoint import Schema, describe_entry, read_checkpoint, schema_of
 from quantbench.measure.fresh import in_fresh_process
-from quantbench.measure.origin import kind_of, wrong_way
 from quantbench.recipes.spec import Recipe
 from quantbench.registry import BACKENDS, MODELS
 from quantbench.upstream import silenced

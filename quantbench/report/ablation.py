@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from quantbench.ablation_records import AblationRecord, PairRecord, RowRecord
 from quantbench.files import write_text
+from quantbench.records.ablation import AblationRecord, PairRecord, RowRecord
 from quantbench.report.curves import Curves, curves_of, overfitting
 from quantbench.report.curves_plot import rows_plot
 from quantbench.report.tables import NOTHING, markdown_rows, plain_table

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from quantbench.errors import ConfigError
-from quantbench.records import BaselineCard, read_json
+from quantbench.records.base import read_json
+from quantbench.records.card import BaselineCard
 from quantbench.stats.intervals import Interval
 from quantbench.stats.proportions import wilson_interval
 

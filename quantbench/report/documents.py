@@ -12,7 +12,8 @@ from pydantic import BaseModel
 
 from quantbench.errors import ConfigError
 from quantbench.files import write_text
-from quantbench.records import SCHEMA_VERSION, NotRun, RecordFile, RunRecord, read_json, unpack_bits
+from quantbench.records.base import read_json, unpack_bits
+from quantbench.records.run import SCHEMA_VERSION, NotRun, RecordFile, RunRecord
 from quantbench.report.pareto import pareto_markdown
 from quantbench.report.published import published_markdown, read_published
 from quantbench.report.sensitivity import sensitivities, sensitivity_markdown

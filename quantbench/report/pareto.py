@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from quantbench.errors import ConfigError
-from quantbench.records import RunRecord
+from quantbench.records.run import RunRecord
 from quantbench.report.figures import COLORS, drawn, legend_below
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from typing import Annotated
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from quantbench.config import read_yaml
+from quantbench.config.reading import read_yaml
 from quantbench.errors import ConfigError
-from quantbench.records import RunRecord
+from quantbench.records.run import RunRecord
 from quantbench.registry import unknown_name, validation_lines
 from quantbench.report.tables import NOTHING, markdown_rows, provenance
 

@@ -7,7 +7,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from quantbench.config import read_yaml
+from quantbench.config.reading import read_yaml
 from quantbench.errors import ConfigError
 from quantbench.registry import validation_lines
 

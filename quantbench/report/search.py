@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from quantbench.records import Accuracy
+from quantbench.records.costs import Measure, figure, shown
+from quantbench.records.run import Accuracy
+from quantbench.records.search import BudgetRecord, Decision, LayerSensitivity, SearchRecord, SensitivityRecord
 from quantbench.report.published_search import PublishedSearch
 from quantbench.report.tables import NOTHING, markdown_rows, plain_table
-from quantbench.search_costs import Measure, figure, shown
-from quantbench.search_records import BudgetRecord, Decision, LayerSensitivity, SearchRecord, SensitivityRecord
 
 Record = SearchRecord | SensitivityRecord
 ACCEPTED = {True: "accepted", False: "rejected"}

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from quantbench.records.costs import Configuration, Measure, shown
+from quantbench.records.search import BudgetRecord, SearchRecord
 from quantbench.report.figures import BLUE, ORANGE, SKY, VERMILION, drawn, labelled, legend_below
 from quantbench.report.published_search import PublishedSearch
 from quantbench.report.search import Record
-from quantbench.search_costs import Configuration, Measure, shown
-from quantbench.search_records import BudgetRecord, SearchRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from quantbench.errors import ConfigError
-from quantbench.records import Accuracy, Latency, RunRecord, unpack_bits
+from quantbench.records.base import unpack_bits
+from quantbench.records.run import Accuracy, Latency, RunRecord
 from quantbench.report.tables import NOTHING, markdown_rows, plain_table
 from quantbench.stats.intervals import Interval
 from quantbench.stats.paired import PairedOutcomes, tango_interval

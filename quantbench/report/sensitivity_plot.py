@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from quantbench.records import Accuracy, RunRecord
+from quantbench.records.run import Accuracy, RunRecord
 from quantbench.report.figures import BLUE, ORANGE, drawn, labelled, legend_below
 from quantbench.report.sensitivity import Part, sensitivities, sensitivity_text
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from quantbench.records import NotRun, RunRecord, VerdictRecord
+from quantbench.records.run import NotRun, RunRecord, VerdictRecord
 from quantbench.report.sensitivity import sensitivity_markdown
 from quantbench.report.tables import markdown_table, not_run_lines, provenance, without_baseline
 from quantbench.stats.regression import Change

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 
-from quantbench.records import NotRun, RunRecord
+from quantbench.records.run import NotRun, RunRecord
 from quantbench.stats.regression import Change
 from quantbench.stats.verdicts import Outcome
 

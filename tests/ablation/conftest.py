@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from quantbench.ablation import AblationRun, kept_path
-from quantbench.ablation_config import find_ablation
-from quantbench.ablation_records import TrainedRow
+from quantbench.ablation.run import AblationRun, kept_path
+from quantbench.config.ablation import find_ablation
 from quantbench.files import cache_dir
-from quantbench.records import Environment, pack_bits
+from quantbench.records.ablation import TrainedRow
+from quantbench.records.base import Environment, pack_bits
 
 FILE = """\
 workload: tiny

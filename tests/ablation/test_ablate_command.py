@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from quantbench import ablation as module
-from quantbench.ablation_records import AblationRecord
+from quantbench.ablation import run as module
 from quantbench.progress import Progress
+from quantbench.records.ablation import AblationRecord
 
 THREE = "configs/ablations/three.yaml"
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from quantbench.ablation_comparison import compare
-from quantbench.ablation_config import find_ablation
-from quantbench.ablation_records import AblationRecord
-from quantbench.records import pack_bits
+from quantbench.ablation.comparison import compare
+from quantbench.config.ablation import find_ablation
+from quantbench.records.ablation import AblationRecord
+from quantbench.records.base import pack_bits
 from quantbench.stats.paired import PairedOutcomes, tango_interval
 from quantbench.stats.proportions import wilson_interval
 from quantbench.stats.ranking import agreement

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from quantbench.ablation_config import find_ablation
-from quantbench.config import load_experiments
+from quantbench.config.ablation import find_ablation
+from quantbench.config.reading import load_experiments
 from quantbench.errors import ConfigError
 
 REPOSITORY = Path(__file__).parents[2]

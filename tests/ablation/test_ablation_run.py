@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from quantbench import ablation as module
-from quantbench.ablation import kept_path
-from quantbench.ablation_records import read_trained
-from quantbench.config import find_workload
-from quantbench.evaluation import evaluate
+from quantbench.ablation import run as module
+from quantbench.ablation.run import kept_path
+from quantbench.config.selection import find_workload
+from quantbench.experiment.workload import OpenWorkload
 from quantbench.files import cache_dir
+from quantbench.measure.evaluation import evaluate
 from quantbench.progress import Progress
-from quantbench.workloads import OpenWorkload
+from quantbench.records.ablation import read_trained
 
 
 def test_every_row_is_trained_and_evaluated_as_the_workload_itself_would_be(run, done):

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from quantbench.ablation_config import find_ablation
+from quantbench.config.ablation import find_ablation
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 PUBLISHED = {

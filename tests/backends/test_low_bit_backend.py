@@ -5,10 +5,10 @@ import torch
 from tiny_low_bit import BACKEND, INPUTS, model, recipe
 from torch import nn
 
+from quantbench.backends.checkpoint import write_checkpoint
+from quantbench.backends.origin import Stage, kind_of, stage_of
 from quantbench.errors import CheckpointError, QuantizationError
-from quantbench.measure.checkpoint import write_checkpoint
 from quantbench.measure.coverage import measure_coverage
-from quantbench.measure.origin import Stage, kind_of, stage_of
 from quantbench.measure.reload import ReloadJob, load_quantized
 from quantbench.quant.low_bit_layers import QuantConv2d, QuantLinear
 

@@ -4,7 +4,7 @@ import pytest
 from tiny_low_bit import BACKEND, INPUTS, model, recipe
 from torch import nn
 
-from quantbench.backends.eager import EagerBackend, default_engine
+from quantbench.backends.torch_ao.eager import EagerBackend, default_engine
 from quantbench.errors import ConfigError, QuantizationError
 from quantbench.registry import BACKENDS
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from quantbench.config import DataConfig
+from quantbench.config.schema import DataConfig
 from quantbench.data.cache import open_cached
 from quantbench.data.source import Arrays, Decoded, Normalization, Source
 from quantbench.data.splits import check_disjoint, open_splits

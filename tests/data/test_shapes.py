@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from quantbench.config import DataConfig
+from quantbench.config.schema import DataConfig
 from quantbench.data import shapes as module
 from quantbench.data.cache import open_cached
 from quantbench.data.shapes_drawing import CLASSES, draw_shapes

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 import yaml
 
-from quantbench.config import DataConfig
+from quantbench.config.schema import DataConfig
 from quantbench.data import speech_commands as module
 from quantbench.data.cache import open_cached
 from quantbench.data.speech_commands import speech_commands

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from quantbench.config import DataConfig
+from quantbench.config.schema import DataConfig
 from quantbench.data.splits import check_disjoint, open_splits
 from quantbench.errors import DataError
 

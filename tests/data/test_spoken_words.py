@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("espeakng_loader", reason="the extra 'speech' is not installed")
 
-from quantbench.config import DataConfig
+from quantbench.config.schema import DataConfig
 from quantbench.data import spoken_words as module
 from quantbench.data.cache import open_cached
 from quantbench.data.speech_words import WORDS

@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import save_file
 from tiny_model import tiny_cnn
 
-from quantbench.backends.eager import EagerBackend, default_engine
+from quantbench.backends.checkpoint import write_checkpoint
+from quantbench.backends.torch_ao.eager import EagerBackend, default_engine
 from quantbench.errors import CheckpointError, MeasurementError
-from quantbench.measure.checkpoint import write_checkpoint
 from quantbench.measure.confirmation import TimingJob, run, time_in_fresh_process
 from quantbench.measure.latency import FP32, FP32_AGAIN, INT8, time_forwards
 from quantbench.measure.reload import FloatJob, ReloadJob, load_float

@@ -5,7 +5,7 @@ import torch
 from tiny_model import TinyCNN, tiny_cnn
 from torch import nn
 
-from quantbench.backends.eager import EagerBackend, default_engine
+from quantbench.backends.torch_ao.eager import EagerBackend, default_engine
 from quantbench.errors import MeasurementError
 from quantbench.measure.coverage import count_macs, measure_coverage
 from quantbench.models.quantizable import DeQuantStub, QuantStub

@@ -5,10 +5,10 @@ import os
 import platform
 from importlib.metadata import version
 
-from quantbench.config import INSTRUCTION_SETS
+from quantbench.config.schema import INSTRUCTION_SETS
 from quantbench.measure import environment as module
 from quantbench.measure.environment import environment
-from quantbench.records import Environment
+from quantbench.records.base import Environment
 
 
 def test_the_versions_are_those_of_the_libraries_that_compute():

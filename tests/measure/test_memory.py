@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import save_file
 from tiny_model import tiny_cnn
 
-from quantbench.backends.eager import EagerBackend, default_engine
+from quantbench.backends.checkpoint import write_checkpoint
+from quantbench.backends.torch_ao.eager import EagerBackend, default_engine
 from quantbench.errors import CheckpointError, MeasurementError
-from quantbench.measure.checkpoint import write_checkpoint
 from quantbench.measure.memory import PROCESSES, MemoryJob, Peak, Peaks, compared, load, peak_memory
 from quantbench.measure.reload import FloatJob, ReloadJob
 from quantbench.measure.residency import PROBE_BYTES, RESOLUTION_BYTES, check_instrument, reset_peak, resident

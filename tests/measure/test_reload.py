@@ -8,9 +8,9 @@ import pytest
 import torch
 from tiny_model import tiny_cnn
 
-from quantbench.backends.eager import EagerBackend, default_engine
+from quantbench.backends.checkpoint import read_checkpoint, schema_of, write_checkpoint
+from quantbench.backends.torch_ao.eager import EagerBackend, default_engine
 from quantbench.errors import CheckpointError
-from quantbench.measure.checkpoint import read_checkpoint, schema_of, write_checkpoint
 from quantbench.measure.reload import ReloadJob, load_quantized, reload_in_fresh_process
 from quantbench.registry import RECIPES
 

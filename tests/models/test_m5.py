@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from quantbench.backends.eager import EagerBackend, default_engine
-from quantbench.measure.checkpoint import describe_entry, schema_of, serialize
+from quantbench.backends.checkpoint import describe_entry, schema_of, serialize
+from quantbench.backends.torch_ao.eager import EagerBackend, default_engine
 from quantbench.models.m5 import M5
 from quantbench.registry import MODELS, RECIPES
 

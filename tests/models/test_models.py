@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from quantbench.backends.eager import EagerBackend, default_engine
 from quantbench.backends.low_bit import LowBitBackend
+from quantbench.backends.torch_ao.eager import EagerBackend, default_engine
 from quantbench.errors import ConfigError
 from quantbench.models.quantizable import fuse
 from quantbench.quant.low_bit_layers import QuantLayer

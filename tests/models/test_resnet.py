@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from quantbench.backends.eager import EagerBackend, default_engine
+from quantbench.backends.checkpoint import serialize
+from quantbench.backends.torch_ao.eager import EagerBackend, default_engine
 from quantbench.errors import ConfigError
-from quantbench.measure.checkpoint import serialize
 from quantbench.measure.coverage import measure_coverage
 from quantbench.registry import MODELS, RECIPES
 

@@ -50,11 +50,11 @@ def _bench_of(pytester: pytest.Pytester, project) -> Bench:
 @pytest.fixture(scope="session")
 def accepted_golden(trained_project, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Made once: a folder of goldens in which checkpoints and results of the post-training experiments are accepted."""
-    from quantbench.acceptance import accept
-    from quantbench.config import load_experiments
-    from quantbench.goldens import write_document
-    from quantbench.judging_latency import questions_of
-    from quantbench.runner import Session, Settings
+    from quantbench.config.reading import load_experiments
+    from quantbench.experiment.result import accept
+    from quantbench.experiment.run import Session, Settings
+    from quantbench.golden.documents import write_document
+    from quantbench.quantities.speed import questions_of
 
     golden = tmp_path_factory.mktemp("accepted") / "golden"
     shutil.copytree(trained_project.golden, golden)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from quantbench.records import RecordFile
+from quantbench.records.run import RecordFile
 
 STATIC = "tiny/ptq_static_int8_per_channel"
 AGAIN = ("-q", "--experiment", STATIC, "-k", "quantized_again")

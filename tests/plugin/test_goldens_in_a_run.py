@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from quantbench.golden_extension import golden_extension
+from quantbench.golden.snapshots import golden_extension
 
 STATIC = "tiny/ptq_static_int8_per_channel"
 ONLY_GOLDENS = ("-q", "-k", "checkpoint_is and not qat")

@@ -8,9 +8,9 @@ import sys
 import pytest
 from made_timings import Machine, timings
 
-from quantbench import runner
+from quantbench.experiment import run as runner
 from quantbench.measure import latency
-from quantbench.records import RecordFile
+from quantbench.records.run import RecordFile
 
 DYNAMIC, STATIC = "tiny/ptq_dynamic_int8", "tiny/ptq_static_int8_per_channel"
 ONE = ("-q", "--experiment", STATIC, "-m", "latency", "-k", "reaches")

@@ -5,9 +5,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from quantbench.config import load_experiments, select
-from quantbench.records import RecordFile
-from quantbench.runner import Session, Settings
+from quantbench.config.reading import load_experiments
+from quantbench.config.selection import select
+from quantbench.experiment.run import Session, Settings
+from quantbench.records.run import RecordFile
 
 STATIC = "tiny/ptq_static_int8_per_channel"
 ACCURACY = ("-q", "--experiment", STATIC, "-k", "accuracy")

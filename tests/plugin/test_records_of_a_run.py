@@ -8,7 +8,8 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from quantbench.files import sha256_of_file
-from quantbench.records import RecordFile, unpack_bits
+from quantbench.records.base import unpack_bits
+from quantbench.records.run import RecordFile
 
 STATIC = "tiny/ptq_static_int8_per_channel"
 EXACT = {"reload", "determinism", "checkpoint", "accuracy_drop_pp", "size_ratio", "int8_share"}

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from flipped import changed, contents, flip, recalibrate
 
-from quantbench.accepted import result_path
-from quantbench.runner import Run
+from quantbench.experiment.run import Run
+from quantbench.golden.results import result_path
 from quantbench.stats import speed
 
 STATIC = "tiny/ptq_static_int8_per_channel"

@@ -8,8 +8,8 @@ from xml.etree import ElementTree
 import pytest
 from flipped import flip, rewrite
 
-from quantbench.accepted import result_path
-from quantbench.records import RecordFile
+from quantbench.golden.results import result_path
+from quantbench.records.run import RecordFile
 
 STATIC = "tiny/ptq_static_int8_per_channel"
 PREDICTIONS = ("-q", "--experiment", STATIC, "-k", "predictions")

@@ -5,7 +5,7 @@ import json
 import pytest
 from flipped import changed, contents, flip, recalibrate, rewrite
 
-from quantbench.accepted import read_result, result_path
+from quantbench.golden.results import read_result, result_path
 
 STATIC = "tiny/ptq_static_int8_per_channel"
 DYNAMIC = "tiny/ptq_dynamic_int8"

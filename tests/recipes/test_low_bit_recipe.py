@@ -2,7 +2,8 @@
 
 import pytest
 
-from quantbench.config import find_workload, load_workload, with_recipe
+from quantbench.config.reading import load_workload
+from quantbench.config.selection import find_workload, with_recipe
 from quantbench.errors import ConfigError
 from quantbench.recipes.spec import LowBit, Recipe, Trained, describe
 from quantbench.registry import BACKENDS, RECIPES

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from quantbench.records import Accuracy, Environment, Latency, RunRecord, Size, VerdictRecord, pack_bits
+from quantbench.records.base import Environment, pack_bits
+from quantbench.records.run import Accuracy, Latency, RunRecord, Size, VerdictRecord
 from quantbench.stats.proportions import wilson_interval
 
 N = 1_000

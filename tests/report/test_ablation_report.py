@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from quantbench.ablation_records import AblationRecord, PairRecord, RowRecord, TrainedRow, read_trained
 from quantbench.errors import ConfigError
-from quantbench.records import Environment, pack_bits
+from quantbench.records.ablation import AblationRecord, PairRecord, RowRecord, TrainedRow, read_trained
+from quantbench.records.base import Environment, pack_bits
 from quantbench.report.ablation import ablation_markdown, ablation_text, cells, ranking_sentences, write_ablation
 
 KEY = "a" * 32

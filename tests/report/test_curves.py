@@ -5,7 +5,7 @@ import json
 import pytest
 
 from quantbench.errors import ConfigError
-from quantbench.records import BaselineCard
+from quantbench.records.card import BaselineCard
 from quantbench.report.curves import curves_of, overfitting, read_curves
 from quantbench.stats.proportions import wilson_interval
 

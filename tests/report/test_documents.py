@@ -5,7 +5,7 @@ import json
 import pytest
 
 from quantbench.errors import ConfigError
-from quantbench.records import NotRun
+from quantbench.records.run import NotRun
 from quantbench.report.documents import check_place, pareto_document, read_records, sensitivity_document, write_records
 
 

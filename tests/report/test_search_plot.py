@@ -4,12 +4,12 @@ import pytest
 from made_searches import published_search, sensitivity
 from matplotlib import pyplot as plt
 
-from quantbench.analysis.budget import Additive, additive_front
-from quantbench.analysis.visited import drop_of_found, visited, visited_front
+from quantbench.records.costs import Measure, shown
+from quantbench.records.search import Decision
 from quantbench.report.published_search import PublishedSearch
 from quantbench.report.search_plot import Fronts, fronts_plot, layers_plot
-from quantbench.search_costs import Measure, shown
-from quantbench.search_records import Decision
+from quantbench.search.budget import Additive, additive_front
+from quantbench.search.visited import drop_of_found, visited, visited_front
 
 
 def fronts_of(record):

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from made_searches import PUBLISHED_DECISIONS, PUBLISHED_DROPS, layer, published_search, sensitivity
 
-from quantbench.records import Accuracy
+from quantbench.records.run import Accuracy
+from quantbench.records.search import BudgetRecord, Decision, SensitivityRecord
 from quantbench.report.published_search import read_published_search
 from quantbench.report.search import decision_rows, found_sentences, markdown, sensitivity_rows, text
 from quantbench.report.search_documents import with_section
-from quantbench.search_records import BudgetRecord, Decision, SensitivityRecord
 
 FIGURES = Path(__file__).parents[2] / "docs" / "published" / "vgg16.yaml"
 EXPERIMENT = "vgg16_cifar10/low_bit_4"

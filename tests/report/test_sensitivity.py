@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from quantbench.errors import ConfigError
-from quantbench.records import unpack_bits
+from quantbench.records.base import unpack_bits
 from quantbench.report.sensitivity import (
     ALL,
     COLUMNS,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from quantbench.records import NotRun, VerdictRecord
+from quantbench.records.run import NotRun, VerdictRecord
 from quantbench.report.step_summary import append_step_summary, summary_markdown
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from quantbench.records import Memory, NotRun, VerdictRecord
+from quantbench.records.run import Memory, NotRun, VerdictRecord
 from quantbench.report.tables import (
     cells,
     markdown_rows,

@@ -6,9 +6,9 @@ import pytest
 import torch
 from tiny_training import BATCH, CONFIG, STEPS, different_keys, trained
 
-from quantbench.config import TrainingConfig
-from quantbench.divergence import EXPLODED, RECENT_STEPS, LossWatch
+from quantbench.config.training import TrainingConfig
 from quantbench.errors import TrainingError
+from quantbench.training.divergence import EXPLODED, RECENT_STEPS, LossWatch
 
 STEPS_OF_AN_EPOCH = 100
 LN10 = math.log(10)

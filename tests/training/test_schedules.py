@@ -5,7 +5,7 @@ import pytest
 import torch
 from tiny_training import BATCH, STEPS, fit
 
-from quantbench.config import TrainingConfig
+from quantbench.config.training import TrainingConfig
 
 
 @pytest.fixture

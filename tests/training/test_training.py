@@ -5,11 +5,11 @@ import torch
 from tiny_model import tiny_cnn
 from tiny_training import BATCH, CONFIG, EPOCHS, STEPS, N, different_keys, fit, killed, new_model, trained
 
-from quantbench.config import TrainingConfig
+from quantbench.config.training import TrainingConfig
 from quantbench.data.splits import Split
 from quantbench.errors import EvaluationError, TrainingError
 from quantbench.progress import Progress
-from quantbench.training import train
+from quantbench.training.loop import train
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

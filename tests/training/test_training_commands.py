@@ -4,10 +4,11 @@ import json
 
 import pytest
 
-from quantbench.config import load_experiments, select
+from quantbench.config.reading import load_experiments
+from quantbench.config.selection import select
+from quantbench.experiment.run import Session, Settings
 from quantbench.files import cache_dir
-from quantbench.records import BaselineCard
-from quantbench.runner import Session, Settings
+from quantbench.records.card import BaselineCard
 
 
 @pytest.fixture

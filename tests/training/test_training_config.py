@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from quantbench.config import TrainingConfig, load_workload
+from quantbench.config.reading import load_workload
+from quantbench.config.training import TrainingConfig
 from quantbench.errors import ConfigError
 
 GOOD = """\

@@ -5,14 +5,14 @@ import pytest
 import torch
 from torch import nn
 
-from quantbench import augmentation
-from quantbench.config import TrainingConfig
+from quantbench.config.training import TrainingConfig
 from quantbench.data.audio import AUDIO_NORMALIZATION
 from quantbench.data.cache import CachedSide
 from quantbench.data.splits import Split
 from quantbench.errors import TrainingError
 from quantbench.progress import Progress
-from quantbench.training import train
+from quantbench.training import augmentation
+from quantbench.training.loop import train
 
 N, SAMPLES = 24, 200
 

@@ -6,16 +6,18 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from quantbench import quantized, training
-from quantbench.baselines import load_card
-from quantbench.config import find_workload, load_experiments, select
+from quantbench.config.reading import load_experiments
+from quantbench.config.selection import find_workload, select
 from quantbench.data.splits import open_splits
 from quantbench.errors import BaselineError, TrainingError
-from quantbench.evaluation import evaluate
+from quantbench.experiment import artifact as quantized
+from quantbench.experiment.artifact import fine_tuning_config
+from quantbench.experiment.run import Session, Settings
+from quantbench.experiment.workload import OpenWorkload
 from quantbench.files import cache_dir
-from quantbench.quantized import fine_tuning_config
-from quantbench.runner import Session, Settings
-from quantbench.workloads import OpenWorkload
+from quantbench.golden.baselines import load_card
+from quantbench.measure.evaluation import evaluate
+from quantbench.training import loop as training
 
 POOL = ("calibration_pool: 60}", "calibration_pool: 60, search_pool: 40}")
 

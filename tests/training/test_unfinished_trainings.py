@@ -6,11 +6,11 @@ from filelock import FileLock
 from tiny_model import tiny_cnn
 from tiny_training import CONFIG, STEPS, different_keys, fit, killed, made_split, trained
 
-from quantbench import training_state
 from quantbench.errors import TrainingError
 from quantbench.files import cache_dir
 from quantbench.progress import Progress
-from quantbench.training import train
+from quantbench.training import state as training_state
+from quantbench.training.loop import train
 
 DAMAGES = {
     "cut short": lambda data: data[: len(data) // 2],

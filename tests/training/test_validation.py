@@ -4,12 +4,12 @@ import pytest
 import torch
 from tiny_training import BATCH, CONFIG, EPOCHS, STEPS, different_keys, fit, killed, new_model, trained, weights
 
-from quantbench.config import TrainingConfig
+from quantbench.config.training import TrainingConfig
 from quantbench.errors import TrainingError
-from quantbench.evaluation import evaluate
+from quantbench.measure.evaluation import evaluate
 from quantbench.progress import Progress
-from quantbench.training import Validation, train
-from quantbench.training_state import EpochSummary, Progressed
+from quantbench.training.loop import Validation, train
+from quantbench.training.state import EpochSummary, Progressed
 
 LONG = TrainingConfig(epochs=12, batch_size=BATCH, lr=0.05, augment=())
 

@@ -1,0 +1,1 @@
+"""Ablations: trainings that differ in one choice each, compared with the first."""

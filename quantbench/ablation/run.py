@@ -1,0 +1,191 @@
+"""An ablation run: each row trained in a process of its own, kept by its content, and compared with the first."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from quantbench.ablation.comparison import compare
+from quantbench.ablation.parallel import run_each
+from quantbench.config.ablation import Ablation
+from quantbench.config.schema import Workload
+from quantbench.config.training import TrainingConfig
+from quantbench.data import source
+from quantbench.errors import ConfigError
+from quantbench.experiment.workload import OpenWorkload, split_hashes
+from quantbench.files import cache_dir, data_dir, sha256_of_file, sha256_of_json, write_text
+from quantbench.measure import evaluation
+from quantbench.measure.environment import environment
+from quantbench.progress import Progress, progress
+from quantbench.records.ablation import AblationRecord, TrainedRow, read_trained
+from quantbench.records.base import Environment, pack_bits
+from quantbench.registry import MODELS
+from quantbench.training import augmentation
+from quantbench.training import loop as training
+from quantbench.training import schedule as lr_schedule
+from quantbench.training import state as training_state
+from quantbench.training.mixed_precision import AMP
+
+# What of our own code decides the result of a training; that of the model is found from the model.
+DECIDING = (training, training_state, augmentation, lr_schedule, evaluation, source)
+# Their versions are in the key, in place of their source.
+LIBRARIES = ("torch", "torchvision", "torchaudio")
+
+
+@dataclass(frozen=True)
+class RowJob:
+    """All that a process needs to train a row.
+
+    Attributes:
+        key: of the row, and the name of its files.
+        threads: intra-operator threads.
+        environment: of this machine, which takes a second to find out.
+        folder: current one, in which relative paths of the workload are looked for.
+        cache: where unfinished trainings and results are kept.
+        data: where data sets that people bring lie.
+    """
+
+    workload: Workload
+    training: TrainingConfig
+    key: str
+    threads: int
+    environment: Environment
+    folder: Path
+    cache: Path
+    data: Path
+
+
+def train_row(job: RowJob, show: Progress) -> TrainedRow:
+    """Trains a row, or continues it, evaluates it on the test split and keeps the result."""
+    # The process may stem from a server that was started elsewhere.
+    os.chdir(job.folder)
+    os.environ.update(QUANTBENCH_CACHE=str(job.cache), QUANTBENCH_DATA=str(job.data))
+    torch.set_num_threads(job.threads)
+    opened = OpenWorkload(job.workload, Path())
+    name = f"ablation-{job.key}"
+    model, outcome = opened.fit(job.training, name, show)
+    found = evaluation.evaluate(model, opened.splits.test)
+    row = TrainedRow(
+        key=job.key,
+        training=job.training.described(),
+        n_train=len(opened.splits.train),
+        n_validation=len(opened.splits.search) if outcome.best_epoch else 0,
+        n_test=len(found.correct),
+        correct=pack_bits(found.correct),
+        loss=round(found.loss, 6),
+        history=[epoch.as_json() for epoch in outcome.history],
+        best_epoch=outcome.best_epoch,
+        duration_s=round(sum(epoch.seconds for epoch in outcome.history), 3),
+        threads=job.threads,
+        environment=job.environment,
+        amp=AMP if job.training.precision == "bf16" else None,
+    )
+    write_text(kept_path(job.key), row.model_dump_json(indent=1) + "\n")
+    training_state.forget_training(name)
+    return row
+
+
+def kept_path(key: str) -> Path:
+    """Where the result of a finished row is kept."""
+    return cache_dir() / "ablations" / f"{key}.json"
+
+
+@dataclass
+class AblationRun:
+    """The rows of an ablation, trained where that was not done before. Opens the data.
+
+    Attributes:
+        ablation: its checked file.
+        amp: compute in bf16, whatever the files say.
+    """
+
+    ablation: Ablation
+    amp: bool = False
+
+    def __post_init__(self) -> None:
+        self.opened = OpenWorkload(self.ablation.workload, Path())
+        self.settings = {row.name: row.training.in_bf16() if self.amp else row.training for row in self.ablation.rows}
+        self.keys = self._keys()
+        self.trained: dict[str, TrainedRow] = {}
+        self.failed: dict[str, str] = {}
+
+    def _keys(self) -> dict[str, str]:
+        """The hash of everything that decides each row's result."""
+        config = self.ablation.workload.config.model
+        versions = environment().versions
+        shared = {
+            "model": {"name": config.name, **self.opened.model_params()},
+            "data": split_hashes(self.opened.splits),
+            "normalization": vars(self.opened.splits.train.normalization),
+            "code": self._code(),
+            "versions": {library: versions[library] for library in LIBRARIES},
+        }
+        return {
+            name: sha256_of_json({**shared, "training": each.described()})[:32] for name, each in self.settings.items()
+        }
+
+    def _code(self) -> list[str]:
+        """Hashes of the source of the training loop, of the model's factory and of every class in the model."""
+        config = self.ablation.workload.config.model
+        own: set[Callable[..., object]] = {type(module) for module in self.opened.build_model().modules()}
+        own.add(MODELS.factory(config.name, self.ablation.workload.where("model")))
+        made_by = {inspect.getsourcefile(each) for each in own if each.__module__.partition(".")[0] not in LIBRARIES}
+        files = {str(module.__file__) for module in DECIDING} | {file for file in made_by if file}
+        return sorted(sha256_of_file(Path(file)) for file in files)
+
+    def train(self, jobs: int | None = None) -> None:
+        """Trains all rows that are not kept, `jobs` of them at once; one that fails stops no other.
+
+        Args:
+            jobs: processes; by default one for each core. The cores' threads are divided among them.
+
+        Raises:
+            KeyboardInterrupt: when interrupted; finished rows are kept and the others continue from their last epoch.
+        """
+        waiting = [row.name for row in self.ablation.rows if not self._is_kept(row.name)]
+        if not waiting:
+            return
+        cores = _cores()
+        at_once = min(jobs or cores, len(waiting))
+        threads = max(1, cores // at_once)
+        batches = {name: math.ceil(len(self.opened.splits.train) / self.settings[name].batch_size) for name in waiting}
+        sizes = {name: self.settings[name].epochs * batches[name] for name in waiting}
+        rest = (threads, environment(), Path.cwd(), cache_dir().absolute(), data_dir().absolute())
+        work = {name: RowJob(self.ablation.workload, self.settings[name], self.keys[name], *rest) for name in waiting}
+        with progress(f"ablation {self.ablation.name}") as show:
+            ended = run_each(train_row, work, sizes, at_once, show)
+        self.trained |= {name: each.result for name, each in ended.items() if each.result}
+        self.failed |= {name: each.failed for name, each in ended.items() if each.failed}
+
+    def _is_kept(self, name: str) -> bool:
+        path = kept_path(self.keys[name])
+        if path.is_file():
+            try:
+                self.trained[name] = read_trained(path, self.keys[name])
+            except ConfigError as error:
+                print(error, file=sys.stderr)
+        return name in self.trained
+
+    def interrupted(self) -> str:
+        """The words for a run that was stopped."""
+        done = sum(kept_path(key).is_file() for key in self.keys.values())
+        return (
+            f"{self.ablation.path}: interrupted: {done} of {len(self.keys)} rows are done and kept; the same command "
+            "trains the others on from their last whole epoch"
+        )
+
+    def record(self, command: str) -> AblationRecord:
+        """All rows compared, those that failed too."""
+        return compare(self.ablation, self.trained, self.failed, split_hashes(self.opened.splits), command)
+
+
+def _cores() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

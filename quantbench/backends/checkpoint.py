@@ -1,0 +1,130 @@
+"""A checkpoint as a file: written the same way for every model, described key by key, opened without running code."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from quantbench.errors import BaselineError, CheckpointError
+from quantbench.files import replacing
+from quantbench.upstream import silenced
+
+# What one key of a checkpoint is: dtype and shape, and for quantized tensors qscheme and axis.
+Entry = dict[str, Any]
+Schema = dict[str, Entry]
+PER_CHANNEL = (torch.per_channel_affine, torch.per_channel_symmetric, torch.per_channel_affine_float_qparams)
+
+
+def serialize(state: dict[str, Any]) -> bytes:
+    """A state dict as the bytes of a `torch.save` file; equal content gives equal bytes.
+
+    `torch.save` writes a file's own name into it; going through a buffer keeps names out.
+    """
+    buffer = io.BytesIO()
+    with silenced():
+        torch.save(state, buffer)
+    return buffer.getvalue()
+
+
+def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Saves a state dict whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(serialize(state))
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Opens a checkpoint that may come from anywhere: only tensors and plain values are accepted.
+
+    Raises:
+        CheckpointError: if it is missing, cut short, not a state dict, or would run code when opened.
+    """
+    try:
+        with silenced():
+            # torch warns before it refuses a plain pickle.
+            warnings.filterwarnings("ignore", message="Detected pickle protocol")
+            state = torch.load(path, weights_only=True, map_location="cpu")
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such checkpoint") from None
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path}: refused: opening it could run code or build objects that are not tensors ({_reason(error)}); "
+            f"{_ADVICE}"
+        ) from None
+    # Damaged bytes trip the reader anywhere: EOFError, KeyError, RuntimeError, struct.error, TypeError and more.
+    except Exception as error:
+        raise CheckpointError(f"{path}: not a whole checkpoint ({_reason(error)}); {_ADVICE}") from None
+    if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
+        raise CheckpointError(f"{path}: holds a {type(state).__name__}, not names with their tensors; {_ADVICE}")
+    return state
+
+
+_ADVICE = "save a state dict again, with torch.save(model.state_dict(), …)"
+
+
+def _reason(error: Exception) -> str:
+    """The telling line of torch's message, without its advice to open the file unsafely."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
+    line = next((line for line in lines if "GLOBAL" in line or "Unsupported" in line), lines[0])
+    return f"{type(error).__name__}: {line.partition('. ')[0][:200]}"
+
+
+def schema_of(state: dict[str, Any]) -> Schema:
+    """Describes every key; a packed tuple has its `members` described."""
+    return {key: _entry(value) for key, value in state.items()}
+
+
+def describe_entry(entry: Entry) -> str:
+    """An entry on one line: `qint8 [32, 3, 3, 3] per_channel_affine axis 0`, or `(…, …)` for a packed tuple."""
+    if "members" in entry:
+        return f"({', '.join(describe_entry(member) for member in entry['members'])})"
+    if "type" in entry:
+        return f"{entry['type']} {entry['value']}"
+    axis = f" axis {entry['axis']}" if "axis" in entry else ""
+    scheme = f" {entry['qscheme']}" if "qscheme" in entry else ""
+    return f"{entry['dtype']} {entry['shape']}{scheme}{axis}"
+
+
+def payload_bytes(state: dict[str, Any]) -> int:
+    """Bytes of the tensors alone, scales and zero points of channels included; the same with every version of torch."""
+    total = 0
+    for value in state.values():
+        for tensor in value if isinstance(value, tuple) else (value,):
+            if isinstance(tensor, torch.Tensor):
+                total += tensor.numel() * tensor.element_size()
+                if tensor.is_quantized and tensor.qscheme() in PER_CHANNEL:
+                    scales, zeros = tensor.q_per_channel_scales(), tensor.q_per_channel_zero_points()
+                    total += scales.numel() * scales.element_size() + zeros.numel() * zeros.element_size()
+    return total
+
+
+def _entry(value: Any) -> Entry:
+    if isinstance(value, tuple):
+        return {"members": [_entry(member) for member in value]}
+    if not isinstance(value, torch.Tensor):
+        return {"type": type(value).__name__, "value": str(value)}
+    entry: Entry = {"dtype": str(value.dtype).removeprefix("torch."), "shape": list(value.shape)}
+    if value.is_quantized:
+        entry["qscheme"] = str(value.qscheme()).removeprefix("torch.")
+        if value.qscheme() in PER_CHANNEL:
+            entry["axis"] = value.q_per_channel_axis()
+    return entry
+
+
+def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
+    """Reads tensors from a file that cannot hold anything else.
+
+    Raises:
+        BaselineError: if the file is missing or not whole safetensors.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise BaselineError(f"{path}: not a whole safetensors file ({error}); save it again") from None

@@ -1,0 +1,213 @@
+"""The steps of eager quantization; each refuses a wrong order, mode or device in a line that says what to do instead.
+
+    fuse → prepare → calibrate → convert                     after training
+    fuse(is_qat=True) → prepare_qat → train → convert        quantization-aware training
+
+A step takes a model and gives a new one; the given one stays as it was, but for the observers that `calibrate` fills.
+`docs/quantization-modes.md` has the tables of steps, modes and devices, to which a test holds this module.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.ao import quantization as ao
+
+from quantbench.backends.torch_ao.checks import (
+    check_can_be_fused,
+    check_mode,
+    check_on_cpu,
+    check_one_device,
+    refuse,
+    refuse_mode,
+)
+from quantbench.backends.torch_ao.states import (
+    FUSED_FOR,
+    State,
+    blind_observer,
+    half_configured_group,
+    state_of,
+    unfused_pair,
+)
+from quantbench.errors import QuantizationError
+from quantbench.upstream import silenced
+
+
+def fuse(model: nn.Module, is_qat: bool = False) -> nn.Module:
+    """A copy whose Conv-BN-ReLU groups are one layer each, by the model's own `fuse_model(is_qat)`.
+
+    Args:
+        model: fp32; in eval mode for inference, in train mode for `is_qat`.
+        is_qat: keep batch norm beside the convolution, so that it goes on learning.
+
+    Raises:
+        QuantizationError: if the model is in the wrong mode, is fused already or further, or cannot fuse itself.
+    """
+    state = state_of(model)
+    if state is not State.FLOAT:
+        refuse("fuse", model, state, "fuse once, as the first step, and start from the fp32 model")
+    check_can_be_fused(model)
+    check_mode("fuse for training" if is_qat else "fuse for inference", model, training=is_qat)
+    check_one_device("fuse", model)
+    fused = copy.deepcopy(model)
+    try:
+        with silenced():
+            fused.fuse_model(is_qat=is_qat)  # type: ignore[operator]
+    except (NotImplementedError, AssertionError, AttributeError, KeyError) as error:
+        raise QuantizationError(
+            f"{type(model).__name__}.fuse_model(is_qat={is_qat}) failed: {_first_line(error)}; name groups of Conv-BN, "
+            "Conv-BN-ReLU, Conv-ReLU or Linear-ReLU that the model has"
+        ) from error
+    setattr(fused, FUSED_FOR, State.FUSED_FOR_TRAINING if is_qat else State.FUSED)
+    return fused
+
+
+def prepare(model: nn.Module, qconfig: ao.QConfig | None = None) -> nn.Module:
+    """A copy whose layers to be quantized are watched by observers.
+
+    Args:
+        model: fp32, fused for inference, in eval mode.
+        qconfig: observers for the whole model; None where its modules have some already.
+
+    Raises:
+        QuantizationError: if the model is in the wrong state or mode, or nothing of it is to be quantized.
+    """
+    state = state_of(model)
+    if state is State.FUSED_FOR_TRAINING:
+        refuse("prepare", model, state, "fuse the fp32 model for inference, or go on with prepare_qat")
+    if state not in (State.FLOAT, State.FUSED):
+        refuse("prepare", model, state, "prepare once, right after fuse, and start from the fp32 model")
+    check_mode("prepare", model, training=False)
+    prepared = _with_qconfig("prepare", model, qconfig, fake=False)
+    with silenced():
+        ao.prepare(prepared, inplace=True)
+    group = half_configured_group(prepared)
+    if group is not None:
+        raise QuantizationError(
+            f"{group}: one layer of this fused group has qconfig None; set it on the whole group, at the end of "
+            "fuse_model"
+        )
+    return prepared
+
+
+def prepare_qat(model: nn.Module, qconfig: ao.QConfig | None = None) -> nn.Module:
+    """A copy whose layers to be quantized train with fake quantization of weights and activations.
+
+    Args:
+        model: fp32, fused for training, in train mode.
+        qconfig: fake quantizers for the whole model; None where its modules have some already.
+
+    Raises:
+        QuantizationError: if the model is in the wrong state or mode, or nothing of it is to be quantized.
+    """
+    state = state_of(model)
+    if state is State.FUSED:
+        refuse("prepare_qat", model, state, "its batch norms are folded away: fuse the fp32 model with is_qat=True")
+    if state not in (State.FLOAT, State.FUSED_FOR_TRAINING):
+        refuse("prepare_qat", model, state, "prepare once, right after fuse, and start from the fp32 model")
+    check_mode("prepare_qat", model, training=True)
+    prepared = _with_qconfig("prepare_qat", model, qconfig, fake=True)
+    with silenced():
+        return ao.prepare_qat(prepared, inplace=True)
+
+
+def calibrate(prepared: nn.Module, batches: Iterable[torch.Tensor]) -> int:
+    """Shows batches to the observers of a prepared model, in place, and says how many samples that were.
+
+    Args:
+        prepared: from `prepare`, in eval mode.
+        batches: normalized inputs `[n, …]`, on the model's device.
+
+    Raises:
+        QuantizationError: if the model has no observers, is in train mode, or there is no sample.
+    """
+    state = state_of(prepared)
+    if state is not State.OBSERVED:
+        refuse("calibrate", prepared, state, "calibrate comes right after prepare")
+    check_mode("calibrate", prepared, training=False)
+    seen = 0
+    with torch.inference_mode():
+        for batch in batches:
+            prepared(batch)
+            seen += len(batch)
+    if seen == 0:
+        raise QuantizationError("calibration saw no sample; its observers would give every scale 1.0")
+    return seen
+
+
+def check_trainable(model: nn.Module) -> None:
+    """Refuses a model that quantization-aware training would not train.
+
+    Raises:
+        QuantizationError: if the model has no fake quantizers, is converted already or is in eval mode.
+    """
+    state = state_of(model)
+    if state is State.INT8:
+        refuse("train", model, state, "integers have no gradient: train what prepare_qat gives, and convert that")
+    if state is State.OBSERVED:
+        refuse("train", model, state, "observers do not quantize: take fuse(is_qat=True) and prepare_qat instead")
+    if state is not State.FAKE_QUANTIZED:
+        refuse("train", model, state, "nothing would be quantized in training: call fuse(is_qat=True) and prepare_qat")
+    # Not layer by layer: frozen batch norms are in eval mode on purpose.
+    if not model.training:
+        refuse_mode("train", type(model).__name__, needed="train")
+
+
+def convert(prepared: nn.Module, structure_only: bool = False) -> nn.Module:
+    """A copy in int8.
+
+    Args:
+        prepared: calibrated or trained, in eval mode, on the CPU, where the int8 kernels are.
+        structure_only: without calibration too, for a model whose values a state dict will replace.
+
+    Raises:
+        QuantizationError: if the model was not prepared, some layer saw no data, or mode or device are wrong.
+    """
+    state = state_of(prepared)
+    if state is State.INT8:
+        refuse("convert", prepared, state, "convert once")
+    if state not in (State.OBSERVED, State.FAKE_QUANTIZED):
+        refuse("convert", prepared, state, "without observers: prepare and calibrate, or prepare_qat and train, first")
+    # Not layer by layer: of a model whose batch norms were frozen in training, some parts never leave train mode.
+    if prepared.training:
+        refuse_mode("convert", type(prepared).__name__, needed="eval")
+    check_on_cpu("convert", prepared)
+    blind = None if structure_only else blind_observer(prepared)
+    if blind is not None:
+        raise QuantizationError(
+            f"convert: '{blind}' has seen no data, and its scale would be 1.0; run samples through it first "
+            "(calibrate, or train), or set its qconfig to None if no sample ever gets there"
+        )
+    with silenced():
+        return ao.convert(copy.deepcopy(prepared), inplace=True)
+
+
+def _with_qconfig(step: str, model: nn.Module, qconfig: ao.QConfig | None, fake: bool) -> nn.Module:
+    """A copy with its qconfig, after all checks that need one."""
+    check_one_device(step, model)
+    prepared = copy.deepcopy(model)
+    if qconfig is not None:
+        prepared.qconfig = qconfig  # type: ignore[assignment]
+    with silenced():
+        qconfigs: list[Any] = [getattr(each, "qconfig", None) for each in prepared.modules()]
+        watching = [each.activation() for each in qconfigs if each is not None]
+    if not watching:
+        raise QuantizationError(f"{step}: no part of {type(model).__name__} has a qconfig; give one, for all or a part")
+    if any(isinstance(each, ao.FakeQuantizeBase) is not fake for each in watching):
+        wanted, found = ("fake quantizers", "observers") if fake else ("observers", "fake quantizers")
+        raise QuantizationError(f"{step}: the qconfig of {type(model).__name__} has {found}; it needs {wanted}")
+    pair = unfused_pair(prepared)
+    if pair is not None:
+        raise QuantizationError(
+            f"{step}: '{pair[0]}' and '{pair[1]}' of {type(model).__name__} are not fused; call fuse first, with a "
+            "fuse_model that names every such pair, or set qconfig = None on the convolution to leave it in fp32"
+        )
+    return prepared
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0].strip() or type(error).__name__

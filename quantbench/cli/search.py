@@ -1,0 +1,243 @@
+"""`quantbench sensitivity` and `quantbench search`: which layers can do with fewer bits."""
+
+from __future__ import annotations
+
+import math
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from quantbench.cli.options import CONFIGS, GOLDEN, OUT, Configs, Engine, Golden, Out, RealData, allow_download
+from quantbench.errors import ConfigError
+
+if TYPE_CHECKING:
+    from quantbench.records.costs import Measure
+    from quantbench.records.search import BudgetRecord, SearchRecord
+    from quantbench.report.published_search import PublishedSearch
+    from quantbench.report.search import Record
+    from quantbench.report.search_plot import Fronts
+    from quantbench.search.run import SearchRun
+
+ExperimentId = Annotated[str, typer.Argument(help="An experiment's id.")]
+Low = Annotated[int | None, typer.Option(help="Bits that layers are tried at; default: the experiment's, or 8 or 2.")]
+Layers = Annotated[list[str] | None, typer.Option("--layer", help="Try only this layer; may be repeated.")]
+Json = Annotated[Path | None, typer.Option(help="Write the record to this file.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Forget what an earlier run of the same kept.")]
+PublishedFile = Annotated[Path | None, typer.Option(help="File of a published search to be set beside.")]
+EPSILON_PP = 1.0
+R = TypeVar("R")
+
+
+class SplitName(StrEnum):
+    """What `sensitivity` measures on."""
+
+    SEARCH = "search"
+    TEST = "test"
+
+
+class SearchMode(StrEnum):
+    """How `search` decides."""
+
+    EXACT = "exact"
+    ADAPTIVE = "adaptive"
+
+
+def sensitivity(
+    experiment: ExperimentId,
+    low: Low = None,
+    layer: Layers = None,
+    split: Annotated[SplitName, typer.Option(help="Samples to measure on.")] = SplitName.SEARCH,
+    published: PublishedFile = None,
+    json: Json = None,
+    out: Out = OUT,
+    fresh: Fresh = False,
+    configs: Configs = CONFIGS,
+    golden: Golden = GOLDEN,
+    engine: Engine = None,
+    real_data: RealData = False,
+) -> None:
+    """Measure what each layer alone costs at fewer bits: accuracy, SQNR and divergence; a killed run continues."""
+    from quantbench.report.search_plot import layers_plot
+
+    allow_download(real_data)
+    _check_out(json, out)
+    searched = _search_run(experiment, low, layer, split, configs, golden, engine)
+    beside = _published(published, searched)
+    record = _interruptible(searched, lambda: searched.sensitivities(_command(), fresh))
+    plots = [out / f"{_stem('sensitivity', record)}.{suffix}" for suffix in ("png", "svg")]
+    layers_plot(record, plots, beside)
+    _tell(record, beside, json, out / f"{_stem('sensitivity', record)}.md", plots)
+
+
+def search(
+    experiment: ExperimentId,
+    epsilon: Annotated[
+        float | None, typer.Option(help="Total drop accepted, pp; default: the experiment's, or 1.")
+    ] = None,
+    low: Low = None,
+    layer: Layers = None,
+    mode: Annotated[SearchMode, typer.Option(help="Every decision certain, or at a stated risk.")] = SearchMode.EXACT,
+    delta: Annotated[float, typer.Option(help="With --mode adaptive: risk of any wrong decision.")] = 0.05,
+    seed: Annotated[int, typer.Option(min=0, help="With --mode adaptive: of the samples drawn.")] = 0,
+    memory: Annotated[str, typer.Option(help="For values kept between forwards, such as 500MB or 2GB.")] = "2GB",
+    budget_bytes: Annotated[float | None, typer.Option(help="Instead: least drop within so many bytes.")] = None,
+    budget_bits: Annotated[float | None, typer.Option(help="Instead: within so many bits on average.")] = None,
+    budget_bitops: Annotated[float | None, typer.Option(help="Instead: within so many bit operations.")] = None,
+    published: PublishedFile = None,
+    into: Annotated[Path | None, typer.Option(help="Also replace the marked section of this Markdown file.")] = None,
+    json: Json = None,
+    out: Out = OUT,
+    fresh: Fresh = False,
+    configs: Configs = CONFIGS,
+    golden: Golden = GOLDEN,
+    engine: Engine = None,
+    real_data: RealData = False,
+) -> None:
+    """Find layers that can do with fewer bits, on the search split, and confirm that on the test split.
+
+    A killed run continues from its last decision. Exit status: 0, or 2 if something is wrong, 130 interrupted.
+    """
+    from quantbench.report.search_documents import with_section
+    from quantbench.report.search_plot import fronts_plot, layers_plot
+    from quantbench.search.settings import SearchSettings
+
+    budget = _budget(budget_bytes, budget_bits, budget_bitops)
+    if budget and (epsilon is not None or mode is SearchMode.ADAPTIVE):
+        raise ConfigError("a budget takes the place of --epsilon and --mode; drop them, or the budget")
+    memory_bytes = _memory_bytes(memory)
+    allow_download(real_data)
+    _check_out(json, out)
+    if into:
+        with_section(into, experiment, "")
+    searched = _search_run(experiment, low, layer, SplitName.SEARCH, configs, golden, engine)
+    beside = _published(published, searched)
+    if budget:
+        measure, limit = budget
+        record: SearchRecord | BudgetRecord = _interruptible(
+            searched, lambda: searched.within(measure, limit, _command(), fresh)
+        )
+    else:
+        own = searched.run.experiment.config.search
+        epsilon_pp = epsilon if epsilon is not None else own.epsilon_pp if own else EPSILON_PP
+        settings = SearchSettings(epsilon_pp, mode.value, delta, seed)
+        record = _interruptible(searched, lambda: searched.search(settings, _command(), memory_bytes, fresh))
+    stem = _stem("search", record)
+    plots = [out / f"{stem}{kind}.{suffix}" for kind in ("_layers", "") for suffix in ("png", "svg")]
+    layers_plot(record, plots[:2], beside)
+    fronts, drop_pp = _fronts(record)
+    fronts_plot(record, fronts, drop_pp, plots[2:])
+    _tell(record, beside, json, out / f"{stem}.md", plots, into)
+
+
+def _search_run(
+    experiment: str,
+    low: int | None,
+    layers: list[str] | None,
+    split: SplitName,
+    configs: Path,
+    golden: Path,
+    engine: str | None,
+) -> SearchRun:
+    from quantbench.config.reading import load_experiments
+    from quantbench.config.selection import select
+    from quantbench.experiment.run import Session, Settings
+    from quantbench.search.run import SearchRun
+
+    selected = select(load_experiments(configs), experiment)
+    if len(selected) > 1:
+        raise ConfigError(f"{experiment}: {len(selected)} experiments match; name one, such as {selected[0].id}")
+    own = selected[0].config.search
+    wanted = low if low is not None or own is None else own.low
+    return SearchRun(Session(Settings(golden, engine)).run(selected[0]), wanted, split.value, layers or ())
+
+
+def _interruptible(searched: SearchRun, work: Callable[[], R]) -> R:
+    """What the work gives; Ctrl-C ends it with what is kept and how to go on."""
+    try:
+        return work()
+    except KeyboardInterrupt:
+        print(f"quantbench: {searched.interrupted()}", file=sys.stderr)
+        raise typer.Exit(130) from None
+
+
+def _budget(
+    budget_bytes: float | None, budget_bits: float | None, budget_bitops: float | None
+) -> tuple[Measure, float] | None:
+    from quantbench.records.costs import Measure
+
+    measures = (Measure.BYTES, Measure.BITS, Measure.BIT_OPERATIONS)
+    given = [
+        (measure, limit)
+        for measure, limit in zip(measures, (budget_bytes, budget_bits, budget_bitops), strict=True)
+        if limit is not None
+    ]
+    if len(given) > 1:
+        raise ConfigError("--budget-bytes, --budget-bits and --budget-bitops: give one of them")
+    if given and not (math.isfinite(given[0][1]) and given[0][1] > 0):
+        raise ConfigError(f"a budget of {given[0][1]:g} {given[0][0]} is none; give a number above zero")
+    return given[0] if given else None
+
+
+def _memory_bytes(text: str) -> int:
+    from pydantic import ByteSize, TypeAdapter, ValidationError
+
+    try:
+        size = int(TypeAdapter(ByteSize).validate_python(text))
+    except ValidationError:
+        size = 0
+    if size <= 0:
+        raise ConfigError(f"--memory {text}: is no number of bytes above zero; write it as 500MB, 2GB or 1.5GiB")
+    return size
+
+
+def _published(path: Path | None, searched: SearchRun) -> PublishedSearch | None:
+    if path is None:
+        return None
+    from quantbench.report.published_search import read_published_search
+
+    return read_published_search(path, searched.run.experiment.id, len(searched.names))
+
+
+def _check_out(json: Path | None, out: Path) -> None:
+    """Before minutes of measuring, not after."""
+    from quantbench.report.documents import check_place
+
+    if json:
+        check_place(json)
+    out.mkdir(parents=True, exist_ok=True)
+
+
+def _fronts(record: SearchRecord | BudgetRecord) -> tuple[dict[Measure, Fronts], float]:
+    """The fronts against each measure, and the drop of what was found on the split that was searched."""
+    from quantbench.records.costs import Measure
+    from quantbench.report.search_plot import Fronts
+    from quantbench.search.budget import Additive, additive_front
+    from quantbench.search.visited import drop_of_found, visited_front
+
+    model = Additive.of(record.layers, record.sensitivities, record.high, record.low)
+    fronts = {each: Fronts(visited_front(record, each), additive_front(model, each)) for each in Measure}
+    return fronts, drop_of_found(record)
+
+
+def _stem(kind: str, record: Record) -> str:
+    return f"{kind}_{record.experiment.replace('/', '_')}"
+
+
+def _command() -> str:
+    return shlex.join(["quantbench", *sys.argv[1:]])
+
+
+def _tell(
+    record: Record, published: PublishedSearch | None, json: Path | None, document: Path, plots: Sequence[Path],
+    into: Path | None = None,
+) -> None:  # fmt: skip
+    from quantbench.report.search import text
+    from quantbench.report.search_documents import write_search
+
+    paths = write_search(record, published, document, json, into)
+    print(text(record, published) + "\n" + "\n".join(map(str, [*plots, *paths])))

@@ -1,0 +1,185 @@
+"""`configs/<workload>.yaml` → checked workloads and experiments; every mistake is one line with its place."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from quantbench.config.schema import (
+    NAME_PATTERN,
+    NO_SEARCH_POOL,
+    DataConfig,
+    Experiment,
+    ExperimentConfig,
+    Gates,
+    LatencyConfig,
+    RegressionConfig,
+    SearchConfig,
+    Workload,
+    WorkloadConfig,
+    _File,
+)
+from quantbench.config.training import TrainingConfig as TrainingConfig
+from quantbench.errors import ConfigError
+from quantbench.registry import BACKENDS, DATA, MODELS, unknown_name, validation_lines
+
+# A workload file is a page of text; anything larger is a mistake or an attack on the parser.
+MAX_CONFIG_BYTES = 1 << 20
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """Safe YAML that refuses a key given twice, which PyYAML would silently resolve to the last one."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a key is not plain text", key_node.start_mark)
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key '{key}' is given twice", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def load_workload(path: Path) -> list[Experiment]:
+    """Reads one workload file.
+
+    Raises:
+        ConfigError: naming the file, the key, what is allowed; all mistakes of the file at once.
+    """
+    if re.fullmatch(NAME_PATTERN, path.stem) is None:
+        raise ConfigError(f"{path}: the file's name is the workload's; use letters, digits, '_', '-' and '.' only")
+    parsed = read_yaml(path, "a workload file")
+    try:
+        file = _File.model_validate(parsed)
+    except ValidationError as error:
+        raise ConfigError(
+            "\n".join(_explain_unknown_keys(line) for line in validation_lines(error, str(path)))
+        ) from None
+    workload = Workload(path.stem, path, file.workload)
+    experiments = [Experiment(workload, name, config) for name, config in file.experiments.items()]
+    MODELS.check(file.workload.model.name, workload.where("model.name"))
+    data = file.workload.data
+    DATA.create(data.name, workload.where("data"), data.params, beside=DataConfig.model_fields)
+    check_patience(file.workload.training, data, workload.where("training"))
+    for experiment in experiments:
+        BACKENDS.check(experiment.config.backend, experiment.where("backend"))
+        check_backend(experiment)
+        check_search(experiment)
+    return experiments
+
+
+def check_backend(experiment: Experiment) -> None:
+    """Refuses a recipe through a backend of ours that does not run its kind; of a user's own nothing is known.
+
+    Raises:
+        ConfigError: naming the backend that does.
+    """
+    needed, given = getattr(experiment.recipe(), "backend", None), experiment.config.backend
+    if needed is not None and given != needed and ":" not in given:
+        raise ConfigError(
+            f"{experiment.where('backend')}: backend '{given}' does not run recipe '{experiment.config.recipe.name}'; "
+            f"set backend: {needed}"
+        )
+
+
+def check_search(experiment: Experiment) -> None:
+    """Refuses a search without samples of its own, and a bound on one that is not asked for.
+
+    Raises:
+        ConfigError: naming the setting that is missing.
+    """
+    config, data = experiment.config, experiment.workload.config.data
+    if config.search is not None and data.search_pool == 0:
+        raise ConfigError(f"{experiment.where('search')}: {NO_SEARCH_POOL}")
+    if config.search is None and config.gates.search_drop_pp is not None:
+        raise ConfigError(
+            f"{experiment.where('gates.search_drop_pp')}: a bound on what a search finds, but none is asked for; add "
+            "search: {low: …, epsilon_pp: …} to the experiment, or remove the bound"
+        )
+
+
+def check_patience(training: TrainingConfig | None, data: DataConfig, where: str) -> None:
+    """Refuses to stop early where no sample is held out to stop by; the test split is never one.
+
+    Raises:
+        ConfigError: naming the setting that holds samples out.
+    """
+    if training is not None and training.patience and data.search_pool == 0:
+        raise ConfigError(
+            f"{where}.patience: {training.patience} epochs by which split? None is held out for validation; set "
+            "workload.data.search_pool to the number of training samples to hold out, or remove patience"
+        )
+
+
+def load_experiments(folder: Path) -> list[Experiment]:
+    """Every experiment of every `*.yaml` in a folder, in file order.
+
+    Raises:
+        ConfigError: if the folder holds no workload file, or any of them is wrong.
+    """
+    files = sorted(folder.glob("*.yaml"))
+    if not files:
+        raise ConfigError(f"{folder}: no workload file (*.yaml) here; name the folder with --configs")
+    return [experiment for file in files for experiment in load_workload(file)]
+
+
+def read_yaml(path: Path, what: str) -> Any:
+    """What a YAML file holds, every key given once.
+
+    Args:
+        path: the file.
+        what: it should be, for messages: `a workload file`.
+
+    Raises:
+        ConfigError: if it cannot be read, is no YAML, or is far larger or deeper than it should be.
+    """
+    try:
+        if path.stat().st_size > MAX_CONFIG_BYTES:
+            raise ConfigError(f"{path}: larger than {MAX_CONFIG_BYTES} bytes; {what} is a page of text")
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)  # noqa: S506 — a SafeLoader
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 text: {error.reason} at byte {error.start}") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: nested too deeply; {what} has four levels at most") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"line {mark.line + 1}: " if mark else ""
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise ConfigError(f"{path}: {place}not valid YAML: {problem}") from None
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        # PyYAML's constructors of dates, numbers and tagged values let these through.
+        raise ConfigError(f"{path}: not valid YAML: a value cannot be read: {error}") from None
+
+
+_KEYS: dict[str, type[BaseModel]] = {
+    "search": SearchConfig,
+    "workload": WorkloadConfig,
+    "workload.training": TrainingConfig,
+    "workload.latency": LatencyConfig,
+    "workload.regression": RegressionConfig,
+    "gates": Gates,
+}
+
+
+def _explain_unknown_keys(line: str) -> str:
+    """Turns pydantic's 'Extra inputs are not permitted' into our words, with the nearest key that exists."""
+    if "Extra inputs are not permitted" not in line:
+        return line
+    file, place, _ = line.split(": ", 2)
+    parent, _, key = place.rpartition(".")
+    model = _KEYS.get(parent) or _KEYS.get(parent.rpartition(".")[2])
+    if model is None:
+        model = ExperimentConfig if parent.startswith("experiments.") else _File
+    return f"{file}: {parent + ': ' if parent else ''}{unknown_name('key', key, sorted(model.model_fields))}"

@@ -1,0 +1,226 @@
+"""Workloads and experiments as `configs/<workload>.yaml` describes them: typed, strict, immutable."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic_core import PydanticCustomError
+
+from quantbench.config.training import PositiveInt
+from quantbench.config.training import TrainingConfig as TrainingConfig
+from quantbench.registry import RECIPES, unknown_name
+
+# Names become file names of goldens and parts of pytest ids.
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+# Instruction sets that decide which int8 kernels run, under the names that /proc/cpuinfo and sysctl give them.
+INSTRUCTION_SETS = (
+    "avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx_vnni_int8", "amx_int8", "asimd", "asimddp", "i8mm", "sve"
+)  # fmt: skip
+DEFAULT = "default"
+
+
+# Ends what is said of a search where nothing is held out for it.
+NO_SEARCH_POOL = (
+    "no sample is held out to search on, and the test split is for reporting; set workload.data.search_pool to the "
+    "number of training samples to hold out, such as 2000, and train again"
+)
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Component(BaseModel):
+    """A registered name with the parameters that its factory takes: `{name: cifar_cnn, width: 0.5}`."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    name: str
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """Everything beside the name."""
+        return dict(self.model_extra or {})
+
+
+class DataConfig(Component):
+    """A data set and how many of its training samples are set aside, unseen by training.
+
+    Attributes:
+        calibration_pool: samples that calibration draws from; beyond about 1,024 there is little to gain.
+        search_pool: samples on which choices are made: the best epoch of a training, when to stop it, bit widths.
+    """
+
+    calibration_pool: PositiveInt = 1024
+    search_pool: Annotated[int, Field(ge=0, strict=True)] = 0
+
+
+class LatencyConfig(_Strict):
+    """How forward time is measured.
+
+    Attributes:
+        batch_size: samples in one timed forward.
+        threads: intra-operator threads, pinned for the measurement.
+        rounds: interleaved fp32/int8 pairs before the first look at them.
+        looks: planned; each needs twice the rounds of the one before, and is taken only if that one did not decide.
+        budget_s: seconds after which no further look is begun; the first is always reached.
+    """
+
+    batch_size: PositiveInt = 32
+    threads: PositiveInt = 1
+    # With fewer than 12 pairs even their whole range is no interval for their median at the level of six looks.
+    rounds: Annotated[int, Field(ge=12, le=10_000, strict=True)] = 40
+    looks: Annotated[int, Field(ge=1, le=6, strict=True)] = 4
+    budget_s: Annotated[float, Field(gt=0)] = 6.0
+
+
+class RegressionConfig(_Strict):
+    """How much worse than what was accepted an experiment may be.
+
+    Attributes:
+        accuracy_pp: accuracy lost on the same samples, percentage points.
+        speedup: share of the accepted speed-up that is lost: 0.1 where 3.6× is left of 4×.
+    """
+
+    accuracy_pp: Annotated[float, Field(ge=0, le=100)] = 0.5
+    speedup: Annotated[float, Field(ge=0, lt=1)] = 0.1
+
+
+class WorkloadConfig(_Strict):
+    """A model, its data, its baseline and how that was trained.
+
+    Attributes:
+        baseline: name of the committed weights under `golden/baselines/`.
+        training: how `quantbench train` makes the baseline; not needed for weights that were adopted.
+        data_note: what a reader of the card should know of the data, such as its encoding.
+    """
+
+    model: Component
+    data: DataConfig
+    baseline: Name
+    data_note: str = ""
+    training: TrainingConfig | None = None
+    latency: LatencyConfig = LatencyConfig()
+    regression: RegressionConfig = RegressionConfig()
+
+
+def _by_isa(bound: Any) -> Any:
+    """One number is a bound for every processor."""
+    return bound if isinstance(bound, dict) else {DEFAULT: bound}
+
+
+def _check_instruction_sets(bounds: dict[str, float]) -> dict[str, float]:
+    known = [DEFAULT, *INSTRUCTION_SETS]
+    wrong = [unknown_name("instruction set", name, known) for name in bounds if name not in known]
+    if not wrong and DEFAULT not in bounds:
+        wrong = [f"a bound for each instruction set needs one for all others: add '{DEFAULT}'"]
+    if wrong:
+        raise PydanticCustomError("instruction_sets", "{wrong}", {"wrong": wrong[0]})
+    return bounds
+
+
+# Not a union with a number, of which a mistake would be told once for each of its members.
+SpeedupBounds = Annotated[
+    dict[str, Annotated[float, Field(gt=0)]], BeforeValidator(_by_isa), AfterValidator(_check_instruction_sets)
+]
+
+
+class Gates(_Strict):
+    """Bounds on measured quantities; a quantity without a bound is shown and not judged.
+
+    Attributes:
+        accuracy_drop_pp: largest accepted drop against the baseline, percentage points on the same samples.
+        block_drop_pp: the same for an experiment that quantizes some blocks of its model, judged by the claim about
+            their sensitivity.
+        size_ratio: smallest accepted fp32 bytes / int8 bytes of the saved files.
+        speedup: smallest accepted median of fp32 time / int8 time over interleaved pairs; one number, or one for each
+            instruction set and a `default`: a machine is held to the highest of those that it has.
+        int8_share: smallest accepted share of multiply-accumulates that ran as int8 kernels.
+        memory_ratio: smallest accepted fp32 bytes / int8 bytes at the peak of one forward.
+        card_drift_pp: for the baseline: largest accepted distance of its accuracy from its card's, percentage points.
+        search_drop_pp: for an experiment with a `search`: largest accepted drop of what that finds, on the test
+            split against all layers at their high width, percentage points.
+    """
+
+    accuracy_drop_pp: Annotated[float, Field(ge=-100, le=100)] | None = None
+    block_drop_pp: Annotated[float, Field(ge=-100, le=100)] | None = None
+    size_ratio: Annotated[float, Field(gt=0)] | None = None
+    speedup: SpeedupBounds | None = None
+    int8_share: Annotated[float, Field(ge=0, le=1)] | None = None
+    memory_ratio: Annotated[float, Field(gt=0)] | None = None
+    card_drift_pp: Annotated[float, Field(ge=0)] | None = None
+    search_drop_pp: Annotated[float, Field(ge=-100, le=100)] | None = None
+
+    def bound(self, gate: str, isa: Sequence[str]) -> float | None:
+        """The bound of a gate on a machine with these instruction sets, or None where the gate is not set."""
+        bound: float | dict[str, float] | None = getattr(self, gate)
+        if not isinstance(bound, dict):
+            return bound
+        own = [value for name, value in bound.items() if name in isa]
+        return max(own, default=bound[DEFAULT])
+
+
+class SearchConfig(_Strict):
+    """A search for mixed precision whose outcome is accepted as a golden.
+
+    Attributes:
+        low: width that layers are tried at; their own is the high one.
+        epsilon_pp: total drop against all layers high that is accepted on the search split, percentage points.
+    """
+
+    low: Annotated[int, Field(ge=2, le=8, strict=True)]
+    epsilon_pp: Annotated[float, Field(ge=0, le=100)] = 1.0
+
+
+class ExperimentConfig(_Strict):
+    """One recipe through one backend, with its gates, and the search that is made of its layers' widths, if any."""
+
+    recipe: Component
+    backend: str = "eager"
+    gates: Gates = Gates()
+    search: SearchConfig | None = None
+
+
+class _File(_Strict):
+    workload: WorkloadConfig
+    experiments: Annotated[dict[Name, ExperimentConfig], Field(min_length=1)]
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A workload file that was read and checked."""
+
+    name: str
+    path: Path
+    config: WorkloadConfig
+
+    def where(self, key: str) -> str:
+        """The place of a key for messages: `configs/a.yaml: workload.model`."""
+        return f"{self.path}: workload.{key}"
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One experiment of a workload; `id` is the pytest parameter, the golden's path and the record's key."""
+
+    workload: Workload
+    name: str
+    config: ExperimentConfig
+    place: str = ""
+
+    @property
+    def id(self) -> str:
+        """`<workload>/<experiment>`."""
+        return f"{self.workload.name}/{self.name}"
+
+    def where(self, key: str) -> str:
+        """The place of a key for messages; `place` stands for an experiment that is in no file."""
+        return f"{self.place}: {key}" if self.place else f"{self.workload.path}: experiments.{self.name}.{key}"
+
+    def recipe(self) -> Any:
+        """The recipe, its parameters checked."""
+        return RECIPES.create(self.config.recipe.name, self.where("recipe"), self.config.recipe.params)

@@ -1,0 +1,76 @@
+"""Experiments chosen by id, glob, workload or recipe."""
+
+from __future__ import annotations
+
+import fnmatch
+from pathlib import Path
+from typing import Any
+
+from quantbench.config.reading import load_workload
+from quantbench.config.schema import Component, Experiment, ExperimentConfig, Workload
+from quantbench.config.training import TrainingConfig as TrainingConfig
+from quantbench.errors import ConfigError
+from quantbench.registry import RECIPES, unknown_name
+
+
+def select(experiments: list[Experiment], pattern: str) -> list[Experiment]:
+    """The experiments whose id matches an exact id or a glob.
+
+    Raises:
+        ConfigError: if none matches.
+    """
+    chosen = [experiment for experiment in experiments if fnmatch.fnmatchcase(experiment.id, pattern)]
+    if not chosen:
+        raise ConfigError(unknown_name("experiment", pattern, [experiment.id for experiment in experiments]))
+    return chosen
+
+
+def find_workload(name_or_path: str, folder: Path) -> Workload:
+    """The workload named by a file path or by the name of a file in the folder.
+
+    Raises:
+        ConfigError: if there is no such workload.
+    """
+    path = Path(name_or_path)
+    if path.suffix != ".yaml":
+        path = folder / f"{name_or_path}.yaml"
+        if not path.is_file():
+            known = sorted(file.stem for file in folder.glob("*.yaml"))
+            raise ConfigError(f"{folder}: {unknown_name('workload', name_or_path, known)}")
+    return load_workload(path)[0].workload
+
+
+def with_recipe(workload: Workload, recipe: str, params: dict[str, Any]) -> Experiment:
+    """The workload's own experiment of that name or of that recipe with these parameters, or one made up without gates.
+
+    Raises:
+        ConfigError: if there is no such recipe or parameter, or several experiments of the workload have the recipe.
+    """
+    experiments = load_workload(workload.path)
+    place = f"--config {recipe}"
+    for experiment in experiments:
+        if experiment.name == recipe:
+            if not params:
+                return experiment
+            own = experiment.config.recipe
+            return _made_up(workload, recipe, Component(name=own.name, **{**own.params, **params}), place)
+    RECIPES.check(recipe, "--config")
+    alike = []
+    for experiment in experiments:
+        own = experiment.config.recipe
+        if own.name == recipe and RECIPES.create(recipe, "--config", {**own.params, **params}) == experiment.recipe():
+            alike.append(experiment)
+    if len(alike) > 1:
+        names = ", ".join(experiment.name for experiment in alike)
+        raise ConfigError(
+            f"--config {recipe}: several experiments of {workload.path} use it; name one of them: {names}"
+        )
+    if alike:
+        return alike[0]
+    return _made_up(workload, recipe, Component(name=recipe, **params), place)
+
+
+def _made_up(workload: Workload, name: str, recipe: Component, place: str) -> Experiment:
+    made = RECIPES.create(recipe.name, place, recipe.params)
+    backend = getattr(made, "backend", None) or ExperimentConfig.model_fields["backend"].default
+    return Experiment(workload, name, ExperimentConfig(recipe=recipe, backend=backend), place)

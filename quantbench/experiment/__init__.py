@@ -1,0 +1,1 @@
+"""An experiment opened: its workload, baseline and artifact, and its measurements, each made once."""

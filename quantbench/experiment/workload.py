@@ -1,0 +1,262 @@
+"""A workload made real: its splits, its model and its fp32 baseline; and the training of that baseline."""
+
+from __future__ import annotations
+
+import inspect
+import shlex
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from quantbench.config.schema import Workload
+from quantbench.config.training import TrainingConfig
+from quantbench.data.splits import Splits, open_splits
+from quantbench.errors import BaselineError, ConfigError
+from quantbench.golden import baselines
+from quantbench.measure.allocator import keep_freed_memory
+from quantbench.measure.environment import environment
+from quantbench.progress import Progress, progress
+from quantbench.records.base import Environment
+from quantbench.records.card import BaselineCard
+from quantbench.registry import MODELS
+from quantbench.stats.proportions import wilson_interval
+from quantbench.training.mixed_precision import AMP
+from quantbench.upstream import silenced
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from quantbench.measure.evaluation import Evaluation
+    from quantbench.training.loop import Outcome
+
+
+@dataclass(frozen=True)
+class OpenWorkload:
+    """A workload whose data and weights are opened when first asked for.
+
+    Attributes:
+        workload: its checked file.
+        golden: the folder of goldens.
+    """
+
+    workload: Workload
+    golden: Path
+
+    @cached_property
+    def splits(self) -> Splits:
+        """The data; made, decoded or downloaded on first use."""
+        return open_splits(self.workload.config.data, self.workload.where("data"))
+
+    def model_params(self) -> dict[str, Any]:
+        """Parameters of the model's factory; its head is sized for the data where it takes `n_classes`."""
+        config = self.workload.config.model
+        params = config.params
+        if "n_classes" in inspect.signature(MODELS.factory(config.name, self.workload.where("model"))).parameters:
+            params.setdefault("n_classes", len(self.splits.classes))
+        return params
+
+    def build_model(self) -> nn.Module:
+        """An untrained model in eval mode."""
+        config, where = self.workload.config.model, self.workload.where("model")
+        with silenced():
+            model: nn.Module = MODELS.create(config.name, where, self.model_params())
+        return model.eval()
+
+    @property
+    def weights_path(self) -> Path:
+        """The committed weights."""
+        return baselines.weights_path(self.golden, self.workload.config.baseline)
+
+    @property
+    def train_command(self) -> str:
+        """The command that makes the baseline."""
+        return f"quantbench train {shlex.quote(str(self.workload.path))}"
+
+    def load_baseline(self) -> nn.Module:
+        """The fp32 model with its committed weights, in eval mode.
+
+        Raises:
+            BaselineError: if the weights are missing, damaged, or made for another model or other data.
+        """
+        state = baselines.load_weights(self.weights_path, self.train_command)
+        card = baselines.load_card(self.weights_path, self.train_command)
+        check_data(card, self.splits, self.weights_path, self.train_command)
+        model = self.build_model()
+        load_state(model, state, self.weights_path)
+        return model
+
+    @property
+    def training(self) -> TrainingConfig:
+        """How this workload trains.
+
+        Raises:
+            ConfigError: if its file does not say.
+        """
+        training = self.workload.config.training
+        if training is None:
+            raise ConfigError(f"{self.workload.where('training')}: missing; training needs at least {{epochs: N}}")
+        return training
+
+    def adopt(self, weights: Path) -> BaselineCard:
+        """Makes weights that were trained elsewhere the baseline: fits them, measures them, writes them with a card.
+
+        Args:
+            weights: safetensors, or a state dict saved by `torch.save`.
+
+        Raises:
+            CheckpointError: if the file is missing, damaged or would run code.
+            BaselineError: if it does not fit the model.
+        """
+        from quantbench.backends.checkpoint import read_checkpoint, read_safetensors
+        from quantbench.measure.evaluation import evaluate
+
+        state = read_safetensors(weights) if weights.suffix == ".safetensors" else read_checkpoint(weights)
+        model = self.build_model()
+        load_state(model, state, weights)
+        evaluation = evaluate(model, self.splits.test)
+        sha256 = baselines.save_weights(self.weights_path, model.state_dict())
+        card = make_card(self, "fp32_baseline", {"adopted": weights.name}, None, evaluation, sha256)
+        command = f"quantbench adopt {shlex.quote(str(self.workload.path))} {shlex.quote(weights.name)}"
+        card = card.model_copy(update={"command": command})
+        baselines.save_card(self.weights_path, card)
+        return card
+
+    def fit(self, training: TrainingConfig, name: str, show: Progress) -> tuple[nn.Module, Outcome]:
+        """A model trained from scratch, or from where a killed training of that name stopped.
+
+        Args:
+            training: how; its best epoch is chosen on the search split, where the workload holds one out.
+            name: of the state file, which the caller removes by `forget_training` when the result is safe.
+            show: progress, in steps.
+
+        Raises:
+            TrainingError: if it diverges, or the unfinished one was begun otherwise.
+        """
+        import torch
+
+        from quantbench.training.loop import Validation, train
+        from quantbench.training.state import state_path
+
+        # Training allocates the largest blocks of all, which would be faulted in anew at each step.
+        keep_freed_memory()
+        torch.manual_seed(training.seed)
+        model, splits = self.build_model(), self.splits
+        validation = Validation(splits.search) if len(splits.search) else None
+        origin = {"model": self.workload.config.model.model_dump(mode="json")}
+        return model, train(model, splits.train, training, state_path(name), show, None, validation, origin)
+
+    def train_baseline(self, amp: bool = False) -> BaselineCard:
+        """Trains from scratch (or continues a killed training) and writes weights and card.
+
+        Args:
+            amp: compute in bf16, whatever the workload file says.
+        """
+        from quantbench.measure.evaluation import evaluate
+        from quantbench.training.state import forget_training
+
+        name, training = self.workload.name, self.training.in_bf16() if amp else self.training
+        with progress(f"training {name}") as show:
+            model, outcome = self.fit(training, name, show)
+        evaluation = evaluate(model, self.splits.test)
+        sha256 = baselines.save_weights(self.weights_path, model.state_dict())
+        card = make_card(self, "fp32_baseline", training.described(), outcome, evaluation, sha256)
+        command = f"{self.train_command} --amp" if amp else self.train_command
+        card = card.model_copy(update={"command": command})
+        baselines.save_card(self.weights_path, card)
+        forget_training(name)
+        return card
+
+
+def make_card(
+    opened: OpenWorkload,
+    recipe: str,
+    training: dict[str, Any],
+    outcome: Outcome | None,
+    evaluation: Evaluation,
+    weights_sha256: str,
+) -> BaselineCard:
+    """A card for weights trained, or adopted if there is no outcome; command and parent are the caller's to fill in."""
+    config, splits = opened.workload.config, opened.splits
+    history = outcome.history if outcome else []
+    n = len(evaluation.correct)
+    interval = wilson_interval(int(evaluation.correct.sum()), n)
+    return BaselineCard(
+        workload=opened.workload.name,
+        recipe=recipe,
+        model=config.model.model_dump(),
+        data=config.data.model_dump(mode="json"),
+        data_note=config.data_note,
+        data_sha256=split_hashes(splits),
+        n_train=len(splits.train),
+        n_validation=len(splits.search) if outcome and outcome.best_epoch else 0,
+        n_test=n,
+        n_per_class={
+            name: (int((splits.train.labels == label).sum()), int((splits.test.labels == label).sum()))
+            for label, name in enumerate(splits.classes)
+        },
+        accuracy=evaluation.accuracy,
+        accuracy_interval=(round(interval.low, 6), round(interval.high, 6)),
+        loss=round(evaluation.loss, 6),
+        training=training,
+        history=[epoch.as_json() for epoch in history],
+        best_epoch=outcome.best_epoch if outcome else None,
+        amp=AMP if training.get("precision") == "bf16" else None,
+        seed=config.training.seed if config.training else 0,
+        # Of a training that was killed and continued, the time of all its epochs.
+        duration_s=round(sum(epoch.seconds for epoch in history), 3),
+        command="",
+        environment=environment(),
+        weights_sha256=weights_sha256,
+    )
+
+
+def check_data(card: BaselineCard, splits: Splits, path: Path, retrain: str) -> None:
+    """Refuses weights whose card was written for other samples: their accuracy would mean something else.
+
+    Data that another platform makes a little differently is let through: every comparison within a run stays sound, and
+    only the card's own figures do not apply.
+
+    Raises:
+        BaselineError: naming the splits that differ.
+    """
+    changed = changed_splits(card, splits)
+    if changed and not (splits.platform_dependent and _platform(card.environment) != _platform(environment())):
+        raise BaselineError(
+            f"{path}: its card was written for other data than this machine has (split {', '.join(changed)}); "
+            f"get the data the card describes ({card.data_note or card.data['name']}), or train on yours: {retrain}"
+        )
+
+
+def changed_splits(card: BaselineCard, splits: Splits) -> list[str]:
+    """The splits whose samples are not those that the card was written for."""
+    # A card of weights that no validation split had a part in may be older than the split.
+    current = {name: sha for name, sha in split_hashes(splits).items() if name != "search" or name in card.data_sha256}
+    return sorted(name for name, sha256 in current.items() if card.data_sha256.get(name) != sha256)
+
+
+def split_hashes(splits: Splits) -> dict[str, str]:
+    """Of every split that has samples."""
+    return {
+        each.name: each.sha256 for each in (splits.train, splits.calibration, splits.test, splits.search) if len(each)
+    }
+
+
+def _platform(made_on: Environment) -> tuple[str, str]:
+    return made_on.system.partition(" ")[0], made_on.architecture
+
+
+def load_state(model: nn.Module, state: dict[str, torch.Tensor], path: Path) -> None:
+    """Loads a state dict, naming the first keys that do not fit.
+
+    Raises:
+        BaselineError: if keys or shapes differ.
+    """
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        details = "; ".join(line.strip() for line in str(error).splitlines()[1:4])
+        raise BaselineError(
+            f"{path}: does not fit the model of this workload: {details}; correct workload.model, or train again"
+        ) from None

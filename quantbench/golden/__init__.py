@@ -1,0 +1,1 @@
+"""Goldens: accepted facts under version control, read, compared and written with their history."""

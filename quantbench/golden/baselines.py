@@ -1,0 +1,66 @@
+"""Committed weights and their cards: `golden/baselines/<name>.safetensors` beside `<name>.json`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from quantbench.backends.checkpoint import read_safetensors
+from quantbench.errors import BaselineError
+from quantbench.files import replacing, sha256_of_file, write_json
+from quantbench.records.base import read_json
+from quantbench.records.card import BaselineCard
+
+if TYPE_CHECKING:
+    import torch
+
+
+def weights_path(golden: Path, name: str) -> Path:
+    """Where the weights of that name lie."""
+    return golden / "baselines" / f"{name}.safetensors"
+
+
+def save_weights(path: Path, state: dict[str, torch.Tensor]) -> str:
+    """Writes weights whole or not at all.
+
+    Returns:
+        The file's sha256, for its card.
+    """
+    from safetensors.torch import save_file
+
+    with replacing(path) as temporary:
+        # Cloned, since safetensors refuses tensors that share memory, as tied weights do.
+        save_file({key: tensor.detach().cpu().clone().contiguous() for key, tensor in state.items()}, temporary)
+    return sha256_of_file(path)
+
+
+def save_card(path: Path, card: BaselineCard) -> None:
+    """Writes the card beside the weights at `path`."""
+    write_json(path.with_suffix(".json"), card.model_dump(mode="json"))
+
+
+def load_card(path: Path, retrain: str) -> BaselineCard:
+    """Reads the card of the weights at `path`.
+
+    Raises:
+        BaselineError: if weights or card are missing or damaged, or the weights are not the card's; every message
+            ends with the `retrain` command.
+    """
+    if not path.is_file():
+        raise BaselineError(f"{path}: no such baseline; restore it from version control, or make it: {retrain}")
+    advice = f"restore it from version control, or make it again: {retrain}"
+    card = read_json(BaselineCard, path.with_suffix(".json"), BaselineError, advice)
+    found = sha256_of_file(path)
+    if found != card.weights_sha256:
+        raise BaselineError(f"{path}: sha256 is {found[:16]}…, but its card says {card.weights_sha256[:16]}…; {advice}")
+    return card
+
+
+def load_weights(path: Path, retrain: str) -> dict[str, torch.Tensor]:
+    """Reads weights that match their card.
+
+    Raises:
+        BaselineError: as `load_card`, or if the file is not whole safetensors.
+    """
+    load_card(path, retrain)
+    return read_safetensors(path)

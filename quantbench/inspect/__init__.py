@@ -1,0 +1,1 @@
+"""What is in a checkpoint, and what became of one in another."""

@@ -1,0 +1,105 @@
+"""What ends a run before it starts: goldens that nothing checks, and updates that may not be."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from quantbench.plugin.acceptance import is_update
+from quantbench.plugin.state import State
+
+# Fixture of a claim about a golden → folder of the goldens that it checks.
+CHECKED_BY = {"check_golden": "checkpoints", "check_accepted": "results", "check_search": "searches"}
+# Goldens that are named; the rest is counted.
+SHOWN = 4
+
+
+def audit(config: pytest.Config, state: State, claims: list[pytest.Item]) -> str | None:
+    """Why the run may not go on, or None.
+
+    Args:
+        config: of the run.
+        state: of the run.
+        claims: every collected test about experiments, before `-k` and `-m` leave any out.
+    """
+    return state.mistake or _refusal(config) or _orphans(state) or _unchecked(config, state, claims)
+
+
+def _refusal(config: pytest.Config) -> str | None:
+    """Why nothing may be accepted as this run was asked for."""
+    if not is_update(config):
+        return None
+    if os.environ.get("CI"):
+        return (
+            "--update-golden is refused because CI is set: a gate must not accept what it checks; update on a "
+            "developer's machine and commit the golden"
+        )
+    if hasattr(config, "workerinput") or config.getoption("numprocesses", None):
+        return "--update-golden: parallel workers cannot time what is accepted; drop -n"
+    if not config.getoption("experiment"):
+        return "--update-golden: name what is accepted: --experiment ID, several times or as a glob; '*' is everything"
+    if not (config.getoption("reason") or "").strip():
+        return '--update-golden: say why, for the history of the golden: --reason "…"'
+    return None
+
+
+def _orphans(state: State) -> str | None:
+    """Which goldens no experiment claims, whatever part of the suite was selected."""
+    from quantbench.golden.documents import orphans
+
+    found = orphans(state.folder("golden"), state.experiments)
+    if not found:
+        return None
+    return f"orphan golden, claimed by no experiment in {state.folder('configs')}: {_named(found)}; remove it"
+
+
+def _unchecked(config: pytest.Config, state: State, claims: list[pytest.Item]) -> str | None:
+    """Which goldens of configured experiments no collected test looks at, in a run of whole folders."""
+    if not _is_whole(config):
+        return None
+    from quantbench.golden.documents import golden_files
+
+    checked = {folder: _ids_with(claims, fixture) for fixture, folder in CHECKED_BY.items()}
+    selected = {experiment.id for experiment in state.selected}
+    found = [
+        path
+        for folder, ids in checked.items()
+        for id_, path in golden_files(state.folder("golden") / folder)
+        if id_ in selected and id_ not in ids
+    ]
+    if not found:
+        return None
+    return (
+        f"golden that no test of this run checks, because its test file was deleted or its test is skipped: "
+        f"{_named(found)}; bring the test back, or remove the golden"
+    )
+
+
+def _is_whole(config: pytest.Config) -> bool:
+    """Whether whole folders were collected, so that a test that is not there is missing."""
+    if config.getoption("lf", False):
+        return False
+    return all("::" not in argument and (config.invocation_params.dir / argument).is_dir() for argument in config.args)
+
+
+def _ids_with(claims: Iterable[pytest.Item], fixture: str) -> set[str]:
+    """Experiments of the tests that use a fixture and are not skipped in any case."""
+    using = [item for item in claims if fixture in getattr(item, "fixturenames", ()) and not _is_skipped(item)]
+    experiments = [item.callspec.params["experiment_run"] for item in using]  # type: ignore[attr-defined]
+    return {experiment.id for experiment in experiments if experiment is not None}
+
+
+def _is_skipped(item: pytest.Item) -> bool:
+    """Whether a mark skips the test. Conditions in quotes are left to pytest, which alone can evaluate them."""
+    conditions = [condition for mark in item.iter_markers("skipif") for condition in mark.args]
+    return item.get_closest_marker("skip") is not None or any(
+        bool(condition) for condition in conditions if not isinstance(condition, str)
+    )
+
+
+def _named(paths: list[Path]) -> str:
+    more = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
+    return ", ".join(map(str, paths[:SHOWN])) + more

@@ -1,0 +1,1 @@
+"""Quantities: what is measured and judged, and the words for it."""

@@ -1,0 +1,36 @@
+"""An accuracy drop against a bound on it, by Tango's interval."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from quantbench.experiment.run import Run
+from quantbench.records.run import Accuracy
+from quantbench.stats.intervals import Interval
+from quantbench.stats.paired import PairedOutcomes, samples_to_decide, tango_interval
+from quantbench.stats.verdicts import Outcome, Verdict, at_most
+
+
+def judge_drop(run: Run, a: Accuracy, bound: float, gate: str) -> Verdict:
+    """A drop on the same samples against the largest accepted one.
+
+    Args:
+        run: whose session shares its false alarms among all gates.
+        a: two models on the same samples.
+        bound: percentage points.
+        gate: name of the quantity.
+    """
+    low, high = a.drop_interval_pp
+    measured = (
+        f"{a.drop_pp:.2f} pp [{low:.2f}, {high:.2f}] ({100 * a.fp32:.2f} % → {100 * a.quantized:.2f} %, n={a.n:,}: "
+        f"{a.lost} lost, {a.gained} gained)"
+    )
+    outcomes, level = PairedOutcomes(a.n, a.lost, a.gained), run.settings.family.level(a.level)
+    wider = tango_interval(outcomes, level)
+    strict = Interval(100 * wider.low, 100 * wider.high, level)
+    verdict = at_most(gate, a.drop_pp, Interval(low, high, a.level), bound, a.n, measured, " pp", strict)
+    if verdict.outcome is not Outcome.INCONCLUSIVE:
+        return verdict
+    needed = samples_to_decide(outcomes, bound / 100, level if low > bound else a.level)
+    how_many = "no number of samples" if needed is None else f"about {needed:,} samples"
+    return replace(verdict, measured=f"{measured}; {how_many} changing at these rates would decide")

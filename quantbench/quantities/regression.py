@@ -1,0 +1,113 @@
+"""Is the experiment worse than what was last accepted? The same samples, one by one, then and now."""
+
+from __future__ import annotations
+
+from quantbench.experiment.result import inputs_of, machine_of, margin_of, versions_of_run
+from quantbench.experiment.run import ACCURACY_LEVEL, Run
+from quantbench.golden.results import AcceptedResult, read_result
+from quantbench.stats.discordant import p_value_of_change
+from quantbench.stats.intervals import Interval
+from quantbench.stats.paired import PairedOutcomes, samples_to_decide, tango_interval
+from quantbench.stats.regression import Change, change_of
+from quantbench.stats.verdicts import Outcome, Verdict, of_change
+
+ACCURACY_VS_ACCEPTED = "accuracy_vs_accepted"
+
+
+def judge_accuracy_vs_accepted(run: Run) -> Verdict:
+    """Per-sample correctness now against what was accepted, by Tango's interval and a margin."""
+    margin = margin_of(run).accuracy_pp
+    requirement = f"at most {margin:g} pp below what was accepted"
+    accepted = read_result(run.settings.golden, run.experiment.id)
+    if accepted is None:
+        return _not_comparable(Outcome.FAIL, "no result of this experiment was ever accepted", requirement)
+    here = inputs_of(run)
+    if accepted.inputs.test != here.test or accepted.n != run.accuracy.n:
+        return _other_samples(run, accepted, here.test, requirement)
+    outcomes = PairedOutcomes.from_correct(accepted.bits, run.evaluation.correct)
+    strict_level = run.settings.family.level(ACCURACY_LEVEL)
+    loss, strict = _pp(outcomes, ACCURACY_LEVEL), _pp(outcomes, strict_level)
+    change = change_of(loss, margin, strict)
+    if change is Change.INCONCLUSIVE and not outcomes.lost + outcomes.gained and not circumstances(run, accepted):
+        # However few the samples: the same inputs gave the same predictions, so that there is nothing to estimate.
+        change = Change.SAME
+    measured = _measured(run, accepted, outcomes, loss)
+    if change is Change.INCONCLUSIVE:
+        # Beyond the margin by its own interval, it is only the stricter one that is left to decide.
+        needed = samples_to_decide(outcomes, margin / 100, strict_level if loss.low > margin else ACCURACY_LEVEL)
+        how_many = "no number of samples" if needed is None else f"about {needed:,} samples"
+        measured += f"; {how_many} changing at these rates would decide"
+    return of_change(ACCURACY_VS_ACCEPTED, change, 100 * outcomes.drop, loss, margin, outcomes.n, measured, requirement)
+
+
+def change_of_behaviour(run: Run) -> str | None:
+    """What is to be told of predictions that flipped although nothing that decides them changed; None if none did."""
+    accepted = read_result(run.settings.golden, run.experiment.id)
+    if accepted is None or accepted.inputs.test != inputs_of(run).test or accepted.n != run.accuracy.n:
+        return None
+    flipped = int((accepted.bits != run.evaluation.correct).sum())
+    determinism = run.verdicts.get("determinism")
+    changes_by_itself = determinism is not None and determinism.outcome is Outcome.FAIL
+    if not flipped or changes_by_itself or circumstances(run, accepted):
+        return None
+    return (
+        f"{run.experiment.id}: change of behaviour: {flipped:,} of {accepted.n:,} predictions flipped since "
+        f"{_date(accepted)}, on the same class of machine, with the same versions, weights, data and configuration: "
+        "the code computes something else"
+    )
+
+
+def circumstances(run: Run, accepted: AcceptedResult) -> list[str]:
+    """What else is not as it was when the result was accepted; where it is empty, every bit should be the same."""
+    import torch
+
+    here, versions = inputs_of(run), versions_of_run()
+    found = []
+    machine = machine_of(run, torch.get_num_threads())
+    if machine != accepted.machine:
+        found.append(f"machine ({accepted.machine} → {machine})")
+    found += [
+        f"{name} ({accepted.versions.get(name, '–')} → {version})"
+        for name, version in versions.items()
+        if accepted.versions.get(name) != version
+    ]
+    return found + [f"{name}" for name in here.differing(accepted.inputs)]
+
+
+def _measured(run: Run, accepted: AcceptedResult, outcomes: PairedOutcomes, loss: Interval) -> str:
+    before, now = 100 * float(accepted.bits.mean()), 100 * run.accuracy.quantized
+    flips = f"{outcomes.lost} lost, {outcomes.gained} gained, exact test p = {p_value_of_change(outcomes):.2g}"
+    changed = circumstances(run, accepted)
+    beside = f"; also changed: {', '.join(changed)}" if changed else ""
+    return (
+        f"{100 * outcomes.drop:.2f} pp lost [{loss.low:.2f}, {loss.high:.2f}] since {_date(accepted)} "
+        f"({before:.2f} % → {now:.2f} %, n={outcomes.n:,}: {flips}){beside}"
+    )
+
+
+def _pp(outcomes: PairedOutcomes, level: float) -> Interval:
+    interval = tango_interval(outcomes, level)
+    return Interval(100 * interval.low, 100 * interval.high, level)
+
+
+def _other_samples(run: Run, accepted: AcceptedResult, here: str, requirement: str) -> Verdict:
+    """Data that each platform makes a little differently is nobody's mistake; anything else is a stale golden."""
+    words = (
+        f"the accepted result is of other test samples (n={accepted.n:,}, sha256 {accepted.inputs.test[:12]}…) "
+        f"than this run's (n={run.accuracy.n:,}, sha256 {here[:12]}…), so that nothing can be compared"
+    )
+    then = accepted.versions.get("system", "–"), accepted.machine.architecture
+    now = versions_of_run()["system"], machine_of(run, 1).architecture
+    if run.opened.splits.platform_dependent and then != now:
+        words += f"; each platform makes this data a little differently, and it was accepted on {' '.join(then)}"
+        return _not_comparable(Outcome.INCONCLUSIVE, words, requirement)
+    return _not_comparable(Outcome.FAIL, f"{words}; get the data it was accepted with, or accept again", requirement)
+
+
+def _not_comparable(outcome: Outcome, measured: str, requirement: str) -> Verdict:
+    change = Change.INCONCLUSIVE if outcome is Outcome.INCONCLUSIVE else None
+    return Verdict(ACCURACY_VS_ACCEPTED, outcome, None, None, None, 0, measured, requirement, change)
+
+
+def _date(accepted: AcceptedResult) -> str:
+    return accepted.history[-1].date if accepted.history else "an unknown day"

@@ -1,0 +1,179 @@
+"""What an ablation writes down: every row's training and its correctness on each test sample, as checked JSON."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from quantbench.errors import ConfigError
+from quantbench.records.base import Environment, read_json, unpack_bits
+
+# Of files of ablations; raised with every change of their fields.
+SCHEMA_VERSION = 1
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TrainedRow(_Record):
+    """One finished training, whatever the row is called that asked for it.
+
+    Attributes:
+        key: hash of all that decides the result: settings, model, data, code.
+        training: every setting.
+        n_train: samples.
+        n_validation: samples held out, by which the best epoch was chosen; 0: the last epoch's weights were taken.
+        n_test: samples.
+        correct: packed bits of per-sample correctness on the test split, base64, most significant bit first.
+        loss: mean cross entropy on it, nats.
+        history: one entry per epoch, as on a card.
+        best_epoch: counted from 1; None without validation.
+        duration_s: of all epochs.
+        threads: intra-operator threads; another number gives other bits.
+        amp: what ran in lower precision, in words; None where nothing did.
+    """
+
+    key: str
+    training: dict[str, Any]
+    n_train: int
+    n_validation: int
+    n_test: int
+    correct: str
+    loss: float
+    history: list[dict[str, float]]
+    best_epoch: int | None
+    duration_s: float
+    threads: int
+    environment: Environment
+    amp: str | None = None
+
+    @property
+    def bits(self) -> NDArray[np.bool_]:
+        """Whether each test sample was right, `[n_test]`."""
+        return unpack_bits(self.correct, self.n_test)
+
+
+class RowRecord(_Record):
+    """A row of the table.
+
+    Attributes:
+        changes: training keys that the row sets.
+        published: accuracy that the source gives, per cent.
+        failed: why there is no result; None where there is one.
+        trained: the result.
+        accuracy: on the test split, 0..1.
+        accuracy_interval: Wilson interval of it, 0..1.
+        validation_accuracy: at the best epoch, 0..1; None where nothing was held out.
+        validation_interval: Wilson interval of it, 0..1.
+        difference_pp: accuracy minus the first row's on the same samples, percentage points; None for the first row.
+        difference_interval_pp: Tango's score interval of it.
+    """
+
+    name: str
+    changes: dict[str, Any]
+    published: float | None
+    failed: str | None = None
+    trained: TrainedRow | None = None
+    accuracy: float | None = None
+    accuracy_interval: tuple[float, float] | None = None
+    validation_accuracy: float | None = None
+    validation_interval: tuple[float, float] | None = None
+    difference_pp: float | None = None
+    difference_interval_pp: tuple[float, float] | None = None
+
+
+class PairRecord(_Record):
+    """Two rows that follow each other in a ranking.
+
+    Attributes:
+        upper: name of the row ranked higher.
+        lower: name of the next one.
+        difference_pp: accuracy of the upper minus the lower's on the same test samples, percentage points.
+        interval_pp: Tango's score interval of it; together the intervals of all pairs hold at the ablation's level.
+        separated: whether it leaves out 0.
+    """
+
+    upper: str
+    lower: str
+    difference_pp: float
+    interval_pp: tuple[float, float]
+    separated: bool
+
+
+class AblationRecord(_Record):
+    """A whole ablation.
+
+    Attributes:
+        published: what the published figures are of.
+        level: of all intervals.
+        ranked_by: `published` where rows have published figures, else `measured`.
+        pairs: neighbours in that ranking.
+        tau: Kendall's tau-b between the published and our accuracies; None where they cannot be compared.
+        p_value: of it, if the two rankings were unrelated.
+        n_ranked: rows that have both.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    name: str
+    workload: str
+    published: str
+    data_name: str
+    data_note: str
+    data_sha256: dict[str, str]
+    level: float
+    command: str
+    rows: list[RowRecord]
+    ranked_by: str
+    pairs: list[PairRecord]
+    tau: float | None
+    p_value: float | None
+    n_ranked: int
+
+
+class _AnyVersion(BaseModel):
+    schema_version: int
+
+
+def read_ablation(path: Path) -> AblationRecord:
+    """The record of an ablation, as `quantbench ablate` writes it.
+
+    Raises:
+        ConfigError: if the file is missing, damaged, of something else or of another version.
+    """
+    advice = "write it with: quantbench ablate <ablation file>"
+    # The version first: another one may have other keys.
+    version = read_json(_AnyVersion, path, ConfigError, advice).schema_version
+    if version != SCHEMA_VERSION:
+        raise ConfigError(f"{path}: schema_version {version} is not {SCHEMA_VERSION}; {advice}")
+    record = read_json(AblationRecord, path, ConfigError, advice)
+    for row in record.rows:
+        if row.trained and not _is_whole(row.trained):
+            raise ConfigError(f"{path}: rows.{row.name}: its samples or its history are not whole; {advice}")
+    return record
+
+
+def _is_whole(row: TrainedRow) -> bool:
+    """Whether there are as many bits as samples, and a history."""
+    try:
+        packed = base64.b64decode(row.correct, validate=True)
+    except ValueError:
+        return False
+    return 0 < row.n_test <= 8 * len(packed) < row.n_test + 8 and len(row.history) > 0
+
+
+def read_trained(path: Path, key: str) -> TrainedRow:
+    """The training kept in a file.
+
+    Raises:
+        ConfigError: if the file is missing, damaged, of something else, or holds what no training could have had.
+    """
+    row = read_json(TrainedRow, path, ConfigError, "it is trained again")
+    if row.key != key or not _is_whole(row):
+        raise ConfigError(f"{path}: is not the training it is named after; it is trained again")
+    return row

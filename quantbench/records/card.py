@@ -1,0 +1,53 @@
+"""The card of trained weights: how they came to be, beside them as JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from quantbench.records.base import Environment, Record
+
+
+class BaselineCard(Record):
+    """How committed weights came to be; lies beside them as JSON.
+
+    Attributes:
+        weights_sha256: of the safetensors file; loading refuses any other.
+        parent_sha256: of the weights that training started from, for quantization-aware training.
+        data_sha256: of each split: samples, order and labels.
+        n_per_class: training and test samples of each class.
+        accuracy: on the test split, 0..1.
+        accuracy_interval: Wilson interval at 95 %, 0..1.
+        n_validation: samples of the search split, by which the best epoch was chosen; 0 where the last one was taken.
+        best_epoch: the epoch that the weights are of, counted from 1; None where there was no validation.
+        amp: what ran in lower precision, in words; None where nothing did.
+        history: one entry per epoch: `loss` and `accuracy` on training samples as they were learned from; `lr` of the
+            last step; `seconds`; and, where there was validation, `validation_loss` and `validation_accuracy` in eval
+            mode. Losses are in nats, accuracies 0..1. Older cards have the first two only.
+        duration_s: of all epochs.
+    """
+
+    workload: str
+    recipe: str
+    model: dict[str, Any]
+    data: dict[str, Any]
+    data_note: str
+    data_sha256: dict[str, str]
+    n_train: int
+    n_test: int
+    n_validation: int = 0
+    n_per_class: dict[str, tuple[int, int]] = Field(default_factory=dict)
+    accuracy: float
+    accuracy_interval: tuple[float, float]
+    loss: float
+    training: dict[str, Any]
+    history: list[dict[str, float]]
+    best_epoch: int | None = None
+    amp: str | None = None
+    seed: int
+    duration_s: float
+    command: str
+    environment: Environment
+    weights_sha256: str
+    parent_sha256: str | None = None

@@ -1,0 +1,88 @@
+"""The journal of a search on disk: each finished step is safe there before the next begins."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from quantbench.experiment.artifact import content_of
+from quantbench.experiment.run import Run
+from quantbench.files import cache_dir, sha256_of_file, sha256_of_json
+from quantbench.search.problem import Entry
+
+
+class FileJournal:
+    """Steps as lines of JSON, written through to the disk one by one.
+
+    A line that a kill cut short is dropped, and so is everything after a line that is damaged.
+
+    Args:
+        path: whose name tells all that decides the result; it need not exist.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._entries = self._read()
+
+    def entries(self) -> list[Entry]:
+        """See `Journal.entries`."""
+        return list(self._entries)
+
+    def append(self, entry: Entry) -> None:
+        """See `Journal.append`."""
+        line = json.dumps(entry, allow_nan=False) + "\n"
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+        self._entries.append(entry)
+
+    def forget(self) -> None:
+        """Removes it."""
+        self.path.unlink(missing_ok=True)
+        self._entries = []
+
+    def _read(self) -> list[Entry]:
+        if not self.path.is_file():
+            return []
+        found, whole = [], 0
+        for number, line in enumerate(self.path.read_bytes().splitlines(keepends=True), start=1):
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                entry = None
+            if not isinstance(entry, dict) or not line.endswith(b"\n"):
+                print(
+                    f"{self.path}: line {number} is cut short or damaged; going on from the one before", file=sys.stderr
+                )
+                break
+            found.append(entry)
+            whole += len(line)
+        # Cut off, so that the next step does not continue a broken line.
+        os.truncate(self.path, whole)
+        return found
+
+
+def searches_dir() -> Path:
+    """Where journals and finished searches are kept."""
+    return cache_dir() / "searches"
+
+
+def journal_of(run: Run, settings: dict[str, Any]) -> FileJournal:
+    """The journal whose name is a hash of everything that decides what is found.
+
+    Args:
+        run: its weights, checkpoint, data, machine, code and library versions.
+        settings: whatever else, as JSON has it.
+    """
+    decides = {
+        "content": content_of(run.opened, run.experiment, run.engine),
+        "checkpoint": sha256_of_file(run.artefact.path),
+        "settings": settings,
+    }
+    name = f"{run.experiment.id.replace('/', '-')}-{sha256_of_json(decides)[:16]}"
+    return FileJournal(searches_dir() / f"{name}.jsonl")

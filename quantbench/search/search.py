@@ -1,0 +1,107 @@
+"""Per-layer sensitivities and the greedy mixed-precision search: the entry points."""
+
+from __future__ import annotations
+
+from quantbench.measure.allocator import keep_freed_memory
+from quantbench.progress import Progress
+from quantbench.records.base import pack_bits
+from quantbench.records.search import LayerSensitivity
+from quantbench.search.adaptive import AdaptiveSearch
+from quantbench.search.engine import Engine, allowed_drop
+from quantbench.search.exact import ExactSearch
+from quantbench.search.kept import Kept
+from quantbench.search.ledger import Ledger
+from quantbench.search.naive import NaiveSearch
+from quantbench.search.problem import Entry, Found, Journal, Mode, Problem
+from quantbench.search.sensitivity import measured_table
+
+__all__ = ["DEFAULT_MEMORY_BYTES", "Entry", "Found", "Journal", "Mode", "Problem", "search", "sensitivities"]
+
+# For values kept between forwards; the model and the batch in work come on top.
+DEFAULT_MEMORY_BYTES = 2 << 30
+
+
+def sensitivities(
+    problem: Problem, journal: Journal | None = None, show: Progress | None = None
+) -> list[LayerSensitivity]:
+    """Accuracy, SQNR and divergence with each layer alone at the low width, on every sample.
+
+    Args:
+        problem: model, split and widths.
+        journal: of an earlier, killed call of the same problem; None to begin anew and keep nothing.
+        show: progress, in passes.
+
+    Returns:
+        One per layer, in the model's order.
+
+    Raises:
+        QuantizationError: if no layer can be switched, a layer does not exist, or has no such width.
+        EvaluationError: if the model's output does not fit the labels, or is not finite with all layers high.
+    """
+    # Each batch allocates large blocks, which would be faulted in anew every time.
+    keep_freed_memory()
+    engine = Engine(problem)
+    table = measured_table(engine, Ledger(engine, journal, show, 1 + len(engine.names)))
+    return table.records()
+
+
+def search(
+    problem: Problem,
+    epsilon_pp: float,
+    mode: Mode = "exact",
+    *,
+    delta: float = 0.05,
+    memory_bytes: int = DEFAULT_MEMORY_BYTES,
+    seed: int = 0,
+    journal: Journal | None = None,
+    show: Progress | None = None,
+) -> Found:
+    """Greedy mixed precision: layers from least to most sensitive, each kept at the low width if the total drop allows.
+
+    Args:
+        problem: model, split and widths.
+        epsilon_pp: total drop that is accepted, percentage points.
+        mode: `exact` for the decisions of the published way at less cost; `adaptive` for those of a stated risk at much
+            less; `naive` for the published way itself, to compare with.
+        delta: in adaptive mode, the risk of any wrong decision outside the indifference zone.
+        memory_bytes: for values kept between forwards.
+        seed: of the samples drawn in adaptive mode.
+        journal: of an earlier, killed search of the same problem and settings; the caller keys it by all that decides
+            the result. None to begin anew and keep nothing.
+        show: progress, in passes of the published way.
+
+    Raises:
+        QuantizationError: as `sensitivities`.
+        EvaluationError: as `sensitivities`.
+        StatisticsError: if ε is below zero, δ is no probability, or the split is too small to decide about ε.
+    """
+    allowed = allowed_drop(epsilon_pp, len(problem.split), problem.split.name)
+    keep_freed_memory()
+    engine = Engine(problem)
+    published = 1 + 2 * len(engine.names)
+    ledger = Ledger(engine, None if mode == "naive" else journal, show, published)
+    kept = Kept(engine.replay, engine.names, engine.n, memory_bytes if mode != "naive" else 0)
+    worked: ExactSearch | NaiveSearch | AdaptiveSearch
+    if mode == "naive":
+        worked = NaiveSearch(engine, problem.model, allowed)
+    elif mode == "adaptive":
+        worked = AdaptiveSearch(engine, kept, allowed, delta, seed)
+    else:
+        worked = ExactSearch(engine, measured_table(engine, ledger, kept), kept, allowed)
+    worked.run(ledger)
+    return Found(
+        mode=mode,
+        names=engine.names,
+        bits=[problem.low if name in worked.accepted else problem.high for name in engine.names],
+        n=engine.n,
+        correct=pack_bits(worked.table.correct),
+        accuracy=float(worked.table.correct.mean()),
+        sensitivities=worked.records(),
+        decisions=worked.decisions,
+        layer_macs=engine.replay.layer_macs,
+        macs_spent=ledger.macs,
+        macs_naive=published * engine.replay.macs * engine.n,
+        seconds=ledger.seconds,
+        memory_bytes=kept.peak_bytes,
+        traced=not engine.replay.why_whole,
+    )

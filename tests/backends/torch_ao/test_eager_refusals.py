@@ -1,0 +1,84 @@
+"""What the eager backend refuses, and the line that says what to change."""
+
+import pytest
+import torch
+from tiny_model import tiny_cnn
+from torch import nn
+
+from quantbench.backends.torch_ao.eager import EagerBackend, default_engine
+from quantbench.errors import ConfigError, QuantizationError
+from quantbench.models.quantizable import QuantStub
+from quantbench.registry import RECIPES
+
+HERE = default_engine()
+
+
+@pytest.fixture
+def model():
+    return tiny_cnn().eval()
+
+
+def recipe(name):
+    return RECIPES.create(name, "here", {})
+
+
+def quantize(backend, model, name):
+    if name == "qat_int8":
+        return backend.prepare_training(model, recipe(name))
+    return backend.quantize(model, recipe(name), lambda: [torch.zeros(2, 4)])
+
+
+def test_an_unknown_engine_is_refused_with_the_nearest_and_all_known():
+    message = r"--engine: unknown quantized engine 'qnnpak'\. Did you mean 'qnnpack'\? Known: .*onednn"
+    with pytest.raises(ConfigError, match=message):
+        EagerBackend("qnnpak")
+
+
+@pytest.mark.parametrize("batches", [[], [torch.zeros(0, 3, 8, 8)]], ids=["no batch", "an empty batch"])
+def test_a_calibration_that_saw_nothing_is_refused(model, batches):
+    with pytest.raises(QuantizationError, match="calibration saw no sample"):
+        EagerBackend(HERE).quantize(model, recipe("static_int8_per_tensor"), lambda: batches)
+
+
+class Unstubbed(nn.Module):
+    """A model of which no activation would be quantized."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.fc(x)
+
+    def fuse_model(self, is_qat=False): ...
+
+
+@pytest.mark.parametrize("name", ["static_int8_per_tensor", "qat_int8"])
+def test_a_model_without_stubs_is_refused_with_what_to_put_where(name):
+    with pytest.raises(
+        QuantizationError, match=r"Unstubbed has no QuantStub: .* put one at its input and a DeQuantStub"
+    ):
+        quantize(EagerBackend(HERE), Unstubbed().eval(), name)
+
+
+@pytest.mark.parametrize("name", ["static_int8_per_tensor", "qat_int8"])
+def test_a_model_without_fuse_model_is_refused_with_what_it_needs(name):
+    model = nn.Sequential(QuantStub(), nn.Linear(4, 2)).eval()
+    with pytest.raises(QuantizationError, match=r"Sequential has no fuse_model\(is_qat\): .* Conv-BN-ReLU"):
+        quantize(EagerBackend(HERE), model, name)
+
+
+def test_a_qconfig_taken_from_one_layer_of_a_fused_group_is_refused_with_where_to_take_it(model):
+    model.conv.qconfig = None
+    with pytest.raises(QuantizationError, match=r"conv: one layer of this fused group has qconfig None; .*fuse_model"):
+        EagerBackend(HERE).quantize(model, recipe("static_int8_per_tensor"), lambda: [torch.zeros(2, 3, 8, 8)])
+
+
+def test_dynamic_quantization_of_a_model_without_linear_layers_is_refused():
+    with pytest.raises(QuantizationError, match="no Linear layer to quantize dynamically"):
+        quantize(EagerBackend(HERE), nn.Sequential(nn.Conv2d(3, 4, 1)).eval(), "dynamic_int8")
+
+
+def test_a_recipe_that_trains_is_not_quantized_after_training(model):
+    with pytest.raises(QuantizationError, match="prepare_training, fine-tune, convert_trained"):
+        EagerBackend(HERE).quantize(model, recipe("qat_int8"), list)

@@ -1,0 +1,56 @@
+"""What is not the same bit for bit the second time is named: keys, bytes beside them, logits."""
+
+import dataclasses
+
+import pytest
+
+from quantbench.backends.checkpoint import read_checkpoint, write_checkpoint
+from quantbench.config.reading import load_experiments
+from quantbench.config.selection import select
+from quantbench.experiment.repetition import differences
+from quantbench.experiment.run import Session, Settings
+
+
+@pytest.fixture
+def pair(project):
+    """The first time and the second, which are alike."""
+    experiment = select(load_experiments(project.configs), "tiny/ptq_static_int8_per_channel")[0]
+    run = Session(Settings(project.golden)).run(experiment)
+    assert differences(run.artefact, run.repetition) == []
+    return run.artefact, run.repetition
+
+
+def rewritten(artefact, edit):
+    """The artefact with another file, changed by `edit(state)`."""
+    state = read_checkpoint(artefact.path)
+    edit(state)
+    path = artefact.path.with_name("edited.pt")
+    write_checkpoint(path, state)
+    return dataclasses.replace(artefact, path=path)
+
+
+def test_the_keys_that_differ_are_named_and_no_others(pair):
+    edited = rewritten(pair[0], lambda state: state["conv.scale"].mul_(2))
+    assert differences(edited, pair[1]) == ["the checkpoint differs in 'conv.scale'"]
+
+
+def test_of_many_keys_that_differ_the_first_are_named_and_the_rest_counted(pair):
+    state = read_checkpoint(pair[0].path)
+    emptied = rewritten(pair[0], lambda state: state.clear())
+    assert len(state) > 4
+    first = ", ".join(f"'{key}'" for key in list(state)[:4])
+    assert differences(emptied, pair[1]) == [f"the checkpoint differs in {first} and {len(state) - 4} more"]
+
+
+def test_a_file_that_differs_in_what_torch_keeps_beside_the_keys_is_not_the_same(pair):
+    edited = rewritten(pair[0], lambda state: state._metadata[""].update(note="another"))
+    assert differences(edited, pair[1]) == ["the checkpoint differs in its bytes, in no key"]
+
+
+def test_logits_that_differ_in_their_last_bit_or_in_shape_are_not_the_same(pair):
+    artefact, repetition = pair
+    moved = artefact.probe_logits.copy()
+    moved.view("u4")[0, 0] ^= 1
+    assert differences(dataclasses.replace(artefact, probe_logits=moved), repetition)[0].startswith("logits differ by ")
+    cut = dataclasses.replace(artefact, probe_logits=moved[:, :2])
+    assert differences(cut, repetition) == ["logits of shape (64, 2) became (64, 3)"]

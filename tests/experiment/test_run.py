@@ -1,0 +1,60 @@
+"""One experiment measured end to end on the project in miniature."""
+
+import pytest
+
+from quantbench.config.reading import load_experiments
+from quantbench.config.selection import select
+from quantbench.experiment import run as runner
+from quantbench.experiment.run import Session, Settings
+from quantbench.measure.latency import INT8
+from quantbench.quantities.judging import measure_and_judge
+from quantbench.records.run import RunRecord
+
+
+@pytest.fixture
+def session(project):
+    return Session(Settings(project.golden))
+
+
+def run_of(session, project, name):
+    return session.run(select(load_experiments(project.configs), f"tiny/{name}")[0])
+
+
+def test_every_gate_of_a_static_experiment_is_measured_and_judged(session, project):
+    run = run_of(session, project, "ptq_static_int8_per_channel")
+    verdicts = {v.quantity: v.outcome for v in measure_and_judge(run)}
+    gates = {"accuracy_drop_pp", "size_ratio", "int8_share", "speedup"}
+    accepted = {"accuracy_vs_accepted", "speedup_vs_accepted"}
+    assert set(verdicts) - gates - accepted == {"reload", "determinism", "checkpoint"}
+    assert gates | accepted <= set(verdicts)
+    assert verdicts["reload"] == verdicts["determinism"] == "PASS"
+    assert verdicts["checkpoint"] == "FAIL", "no golden was accepted yet"
+
+
+def test_a_record_survives_json(session, project):
+    run = run_of(session, project, "ptq_static_int8_per_channel")
+    measure_and_judge(run)
+    record = run.record("quantbench run")
+    assert RunRecord.model_validate_json(record.model_dump_json()) == record
+
+
+def test_the_batch_that_is_timed_is_the_first_that_its_model_runs(session, project, monkeypatch):
+    load, shapes = runner.load_quantized, []
+
+    def watched(job):
+        model, state = load(job)
+        own = []
+        shapes.append(own)
+        model.register_forward_pre_hook(lambda _, inputs: own.append(tuple(inputs[0].shape)))
+        return model, state
+
+    monkeypatch.setattr(runner, "load_quantized", watched)
+    run = run_of(session, project, "ptq_static_int8_per_channel")
+    assert run.accuracy.n == 150
+    batch = tuple(run.baseline.latency_batch.shape)
+    for _ in range(2):
+        run.forwards()[INT8]()
+        assert shapes[-1] == [batch]
+    evaluated = shapes[0]
+    assert evaluated
+    assert batch not in evaluated

@@ -1,0 +1,135 @@
+"""One A/A control that strays takes back every verdict on speed of its run, also those that were told before."""
+
+import pytest
+from made_timings import timings
+
+from quantbench.config.reading import load_experiments
+from quantbench.config.selection import select
+from quantbench.experiment.run import Session, Settings
+from quantbench.quantities import judging
+from quantbench.quantities.judging import judge_gate
+from quantbench.quantities.speed import SPEEDUP_VS_ACCEPTED, questions_of, withdraw
+from quantbench.records.run import RecordFile
+from quantbench.session.suite import run_suite
+from quantbench.stats.verdicts import Outcome
+
+DYNAMIC, STATIC = "tiny/ptq_dynamic_int8", "tiny/ptq_static_int8_per_channel"
+STRAYED = "no verdict: the machine is too noisy: fp32 against itself was 1.100× ["
+ALL_VOID = "no verdict on speed of this run counts, the machine is too noisy"
+
+
+@pytest.fixture
+def both(project, monkeypatch):
+    """A session and two of its experiments, each with a bound on its speed-up, and nothing but speed to judge."""
+    monkeypatch.setattr(judging, "CLAIMS", {SPEEDUP_VS_ACCEPTED: judging.CLAIMS[SPEEDUP_VS_ACCEPTED]})
+    monkeypatch.setattr(judging, "QUANTITIES", ("latency",))
+    project.edit("gates: {accuracy_drop_pp: 10.0}\n  ptq_static", "gates: {speedup: 1.5}\n  ptq_static")
+    project.edit("speedup: 0.01", "speedup: 1.5")
+    experiments = load_experiments(project.configs)
+    return Session(Settings(project.golden)), [select(experiments, id_)[0] for id_ in (DYNAMIC, STATIC)]
+
+
+def speeds(result):
+    verdicts = {record.experiment: {v.quantity: v for v in record.verdicts} for record in result.records}
+    return {id_: (each["speedup"].outcome, each["speedup"].measured) for id_, each in verdicts.items()}
+
+
+@pytest.mark.parametrize("speedup", [2.0, 1.0], ids=["a PASS", "a confirmed FAIL"])
+def test_a_control_that_strays_last_takes_back_what_was_told_first(both, machine, speedup):
+    machine.here, machine.fresh = [timings(speedup), timings(2.0, control=1.1)], timings(speedup)
+    found = speeds(result := run_suite(*both, "quantbench run"))
+    assert {outcome for outcome, _ in found.values()} == {"INCONCLUSIVE"}
+    assert found[DYNAMIC][1].startswith(STRAYED)
+    assert f"] in {STATIC}; measured {speedup:.3f}× [" in found[DYNAMIC][1]
+    assert "; measured 2.000× [" in found[STATIC][1]
+    assert f" in {STATIC}" not in found[STATIC][1], "its own control"
+    assert any(text.startswith(f"{DYNAMIC}: speedup: INCONCLUSIVE") for text in result.told)
+    assert not any("speedup: FAIL" in text for text in result.told)
+
+
+def test_a_control_that_strays_first_leaves_no_verdict_and_no_confirmation_for_what_follows(both, machine):
+    machine.here = [timings(2.0, control=1.1), timings(1.0)]
+    found = speeds(run_suite(*both, "quantbench run"))
+    assert {outcome for outcome, _ in found.values()} == {"INCONCLUSIVE"}
+    assert f"] in {DYNAMIC}; measured 1.000× [" in found[STATIC][1]
+    assert machine.fresh_jobs == []
+
+
+def test_only_the_controls_that_really_strayed_are_counted(both, machine):
+    session, experiments = both
+    machine.here = [timings(2.0, control=1.1), timings(2.0)]
+    result = run_suite(session, experiments, "quantbench run")
+    assert list(session.strayed) == [DYNAMIC]
+    assert result.sentences[1] == f"A/A control strayed in 1 of 2 measurements of speed: {ALL_VOID}"
+
+
+def test_a_control_that_strays_only_in_a_fresh_process_voids_the_run_too(both, machine):
+    machine.here, machine.fresh = [timings(2.0), timings(1.0)], timings(1.0, control=1.1)
+    found = speeds(run_suite(*both, "quantbench run"))
+    assert {outcome for outcome, _ in found.values()} == {"INCONCLUSIVE"}
+    assert f"] in a fresh process in {STATIC}; measured 2.000× [" in found[DYNAMIC][1]
+
+
+def test_controls_that_held_are_told_with_their_range_and_number(both, machine):
+    machine.here = [timings(2.0, control=0.995), timings(2.0, control=1.004)]
+    result = run_suite(*both, "quantbench run")
+    assert {outcome for outcome, _ in speeds(result).values()} == {"PASS"}
+    assert result.sentences[1:] == [
+        "A/A control held in each measurement of speed: fp32 against itself was 0.995–1.004× (n=2)"
+    ]
+
+
+def test_a_run_that_timed_nothing_says_nothing_of_controls(both):
+    session, experiments = both
+    session.run(experiments[0])
+    assert session.control_sentences() == []
+
+
+def test_what_is_not_about_speed_or_has_no_figure_is_left_as_it_was(both, machine):
+    session, (dynamic, static) = both
+    machine.here = [timings(2.0), timings(2.0, control=1.1)]
+    first, second = session.run(dynamic), session.run(static)
+    judge_gate(first, "speedup")
+    judge_gate(second, "size_ratio")
+    second.time_forwards(questions_of(second))
+    machine.here = [timings(2.0, control=1.1)]
+    second.time_forwards(questions_of(second))
+    judge_gate(second, "speedup")
+    before = dict(second.verdicts)
+    withdraw(first)
+    withdraw(second)
+    withdraw(second)
+    assert first.verdicts["speedup"].measured == "nothing was timed"
+    assert second.verdicts == before, "taken back once"
+    assert second.verdicts["size_ratio"].outcome is Outcome.PASS
+
+
+def test_the_command_line_ends_with_1_under_strict_verdicts_and_shows_why(both, machine, quantbench, project):
+    machine.here = [timings(2.0), timings(2.0, control=1.1)]
+    status, out, err = quantbench("run", "tiny/ptq_*", "--strict-verdicts", "--json", "r.json")
+    assert status == 1
+    assert f"A/A control strayed in 1 of 2 measurements of speed: {ALL_VOID}\n" in out
+    assert f"{DYNAMIC}: speedup: INCONCLUSIVE\n  measured:     {STRAYED}" in err
+    records = RecordFile.model_validate_json((project.root / "r.json").read_text()).records
+    assert [record.latency.strayed for record in records] == [False, True]
+    assert {v.outcome for r in records for v in r.verdicts if v.quantity == "speedup"} == {"INCONCLUSIVE"}
+
+
+def test_the_summary_of_a_ci_run_says_so_too(both, machine, quantbench, project, monkeypatch):
+    place = project.root / "summary.md"
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(place))
+    machine.here = [timings(2.0), timings(2.0, control=1.1)]
+    quantbench("run", "tiny/ptq_*")
+    text = place.read_text()
+    assert f"- A/A control strayed in 1 of 2 measurements of speed: {ALL_VOID}" in text.splitlines()
+    assert f"- **INCONCLUSIVE** `{DYNAMIC}`: speedup: {STRAYED}" in text
+
+
+def test_the_summary_of_a_ci_run_says_that_the_controls_held(both, machine, quantbench, project, monkeypatch):
+    place = project.root / "summary.md"
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(place))
+    machine.here = [timings(2.0)]
+    _, out, _ = quantbench("run", STATIC)
+    held = "A/A control held in each measurement of speed: fp32 against itself was 1.000–1.000× (n=1)"
+    assert f"- {held}" in place.read_text().splitlines()
+    assert held in out.splitlines()

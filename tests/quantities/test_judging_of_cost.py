@@ -1,0 +1,161 @@
+"""Models that are too large, not really int8 or really slower fail their gates, with the message that a user reads."""
+
+import re
+
+import pytest
+from tiny_model import tiny_cnn
+
+from quantbench.config.reading import load_experiments
+from quantbench.config.selection import select
+from quantbench.experiment.run import Session, Settings
+from quantbench.golden import baselines
+from quantbench.quantities.judging import CLAIMS, explain, judge_gate, measure_and_judge
+from quantbench.quantities.speed import questions_of
+from quantbench.records.card import BaselineCard
+
+STATIC = "ptq_static_int8_per_channel"
+CHANNELS = 256
+# 256 output channels of 64 positions, each of 3 input channels times 3×3 taps; then 256 features to 3 classes.
+CONV, HEAD = CHANNELS * 64 * 27, CHANNELS * 3
+
+USER_MODELS = f"""\
+import torch
+from tiny_model import TinyCNN
+from quantbench.models.quantizable import DeQuantStub, QuantStub
+
+
+def whole():
+    return TinyCNN(3, {CHANNELS})
+
+
+class ConvolutionLeftInFloat(TinyCNN):
+    def __init__(self):
+        super().__init__(3, {CHANNELS})
+
+    def fuse_model(self, is_qat=False):
+        super().fuse_model(is_qat)
+        self.conv.qconfig = None
+
+    def forward(self, x):
+        x = self.pool(self.relu(self.bn(self.conv(x)))).flatten(1)
+        return self.dequant(self.fc(self.quant(x)))
+
+
+def half():
+    return ConvolutionLeftInFloat()
+
+
+class QuantizedBackAndForth(TinyCNN):
+    # In fp32 the stubs do nothing; in int8 each is a pass over the whole map.
+    def __init__(self):
+        super().__init__(3, 8)
+        self.back_and_forth = torch.nn.Sequential(*[DeQuantStub() if i % 2 == 0 else QuantStub() for i in range(200)])
+
+    def forward(self, x):
+        x = self.relu(self.bn(self.conv(self.quant(x))))
+        return self.dequant(self.fc(self.pool(self.back_and_forth(x)).flatten(1)))
+
+
+def slow():
+    return QuantizedBackAndForth()
+"""
+
+
+@pytest.fixture
+def with_model(project, monkeypatch):
+    """Makes the project's model one of the user's own, beside its configuration."""
+    (project.root / "user_models_of_cost.py").write_text(USER_MODELS)
+    monkeypatch.syspath_prepend(project.root)
+
+    def use(name):
+        project.edit("tiny_model:tiny_cnn", f"user_models_of_cost:{name}")
+        if name != "slow":
+            card = BaselineCard.model_validate_json(project.weights.with_suffix(".json").read_text())
+            sha256 = baselines.save_weights(project.weights, tiny_cnn(3, CHANNELS).state_dict())
+            baselines.save_card(project.weights, card.model_copy(update={"weights_sha256": sha256}))
+        return project
+
+    return use
+
+
+def run_of(project, name=STATIC):
+    """The experiment's run in a session of its own, as a new process would have it."""
+    return Session(Settings(project.golden)).run(select(load_experiments(project.configs), f"tiny/{name}")[0])
+
+
+def message_of(run, gate):
+    return explain(run.experiment, judge_gate(run, gate)).splitlines()
+
+
+def assert_leads_on(project, further, accept, gate):
+    assert further == f"  look further: quantbench run tiny/{STATIC} --json record.json"
+    assert accept == f"  accept:       change experiments.{STATIC}.gates.{gate} in {project.config}"
+
+
+def test_a_model_that_is_wholly_int8_is_small_and_says_so(with_model):
+    project = with_model("whole")
+    project.edit("size_ratio: 0.2", "size_ratio: 2.0")
+    run = run_of(project)
+    assert message_of(run, "size_ratio")[0] == f"tiny/{STATIC}: size_ratio: PASS"
+    assert message_of(run, "int8_share")[0] == f"tiny/{STATIC}: int8_share: PASS"
+
+
+def test_a_layer_left_in_fp32_fails_the_size_gate(with_model):
+    project = with_model("half")
+    project.edit("size_ratio: 0.2", "size_ratio: 2.0")
+    run = run_of(project)
+    title, measured, required, further, accept = message_of(run, "size_ratio")
+    assert title == f"tiny/{STATIC}: size_ratio: FAIL"
+    small, large = run.artefact.path.stat().st_size, run.size.fp32_bytes
+    assert measured == f"  measured:     {large / small:.3f}× ({large:,} → {small:,} bytes)"
+    assert required == "  required:     at least 2×"
+    assert_leads_on(project, further, accept, "size_ratio")
+
+
+def test_a_layer_left_in_fp32_fails_the_gate_on_int8_kernels_and_is_named(with_model):
+    project = with_model("half")
+    run = run_of(project)
+    title, measured, required, further, accept = message_of(run, "int8_share")
+    assert title == f"tiny/{STATIC}: int8_share: FAIL"
+    figures = f"{HEAD / (CONV + HEAD):.4f} ({HEAD:,} of {CONV + HEAD:,} multiply-accumulates)"
+    assert measured == f"  measured:     {figures}; in floating point: conv.0 ({CONV:,})"
+    assert required == "  required:     at least 1"
+    assert_leads_on(project, further, accept, "int8_share")
+
+
+def test_dynamic_quantization_does_not_pass_for_wholly_int8(project):
+    project.edit("gates: {accuracy_drop_pp: 10.0}\n  ptq_static", "gates: {int8_share: 0.5}\n  ptq_static")
+    run = run_of(project, "ptq_dynamic_int8")
+    title, measured, *_ = message_of(run, "int8_share")
+    assert title == "tiny/ptq_dynamic_int8: int8_share: FAIL"
+    assert measured.endswith("in floating point: conv (13,824)")
+
+
+def test_an_int8_forward_that_is_really_slower_fails_the_speedup_gate(with_model):
+    project = with_model("slow")
+    project.edit("speedup: 0.01", "speedup: 1.0")
+    project.edit("batch_size: 4, rounds: 12", "batch_size: 128, rounds: 60, looks: 1")
+    run = run_of(project)
+    run.time_forwards(questions_of(run))
+    title, measured, required, further, accept = message_of(run, "speedup")
+    latency = run.latency
+    low, high = latency.speedup_interval
+    assert title == f"tiny/{STATIC}: speedup: FAIL"
+    assert high < 1.0
+    plan = "at 99 % over 60 rounds (look 1 of 1), batch 128, 1 thread(s)"
+    figures = f"{latency.speedup:.3f}× [{low:.3f}, {high:.3f}] {plan}"
+    fastest = f"over the fastest fp32 ({latency.fastest_form}) {latency.speedup_over_fastest:.3f}× ["
+    assert measured.startswith(f"  measured:     {figures}; {fastest}")
+    confirmed = re.search(r"; confirmed in a fresh process: (0\.\d+)× \[0\.\d+, (0\.\d+)\]$", measured)
+    assert all(float(figure) < 1.0 for figure in confirmed.groups())
+    assert required == "  required:     at least 1×"
+    assert_leads_on(project, further, accept, "speedup")
+
+
+def test_only_the_gates_that_the_configuration_sets_are_judged(project):
+    run = run_of(project, "ptq_dynamic_int8")
+    # An experiment that is not searched makes no claim about a search.
+    claims = CLAIMS.keys() - {"search"}
+    assert {verdict.quantity for verdict in measure_and_judge(run)} == {"accuracy_drop_pp", *claims}
+    record = run.record("quantbench run")
+    assert None not in (record.accuracy, record.size, record.coverage, record.latency), "measured all the same"
