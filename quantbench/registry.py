@@ -11,7 +11,6 @@ import difflib
 import importlib
 import importlib.util
 import inspect
-import pkgutil
 import reprlib
 import sys
 from collections.abc import Callable, Iterable
@@ -79,14 +78,13 @@ class Registry:
         if spec is None or spec.submodule_search_locations is None:
             raise ConfigError(f"{self.package} is not a package")
         found: dict[str, str] = {}
-        for module in pkgutil.iter_modules(spec.submodule_search_locations):
-            path = Path(spec.submodule_search_locations[0], f"{module.name}.py")
-            if path.is_file():
-                for name in _declared_names(path):
-                    here = f"{self.package}.{module.name}"
-                    if name in found:
-                        raise ConfigError(f"{self.kind} '{name}' is registered twice: {found[name]} and {here}")
-                    found[name] = here
+        root = Path(spec.submodule_search_locations[0])
+        for path in sorted(root.rglob("*.py")):
+            here = ".".join((self.package, *path.relative_to(root).with_suffix("").parts)).removesuffix(".__init__")
+            for name in _declared_names(path):
+                if name in found:
+                    raise ConfigError(f"{self.kind} '{name}' is registered twice: {found[name]} and {here}")
+                found[name] = here
         return found
 
     def names(self) -> list[str]:

@@ -172,7 +172,7 @@ def check_measured(experiment_run: Run, check_verdict: Callable[[Verdict], None]
 
 @pytest.fixture
 def check_claim(experiment_run: Run, check_verdict: Callable[[Verdict], None]) -> Callable[[str], None]:
-    """Makes a claim that needs no bound, by its name in `quantbench.judging.CLAIMS`."""
+    """Makes a claim that needs no bound, by its name in `quantbench.quantities.judging.CLAIMS`."""
 
     def check(claim: str) -> None:
         from quantbench.quantities.judging import judge_claim

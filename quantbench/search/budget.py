@@ -1,7 +1,7 @@
 """Which layers to set low, exactly, by measured sensitivities: all trade-offs worth having, and the best in a budget.
 
 Both take drops to add up: each layer at its low width costs what it costs alone. The greedy search takes nothing for
-granted; what it measured along its way is in `quantbench.analysis.visited`.
+granted; what it measured along its way is in `quantbench.search.visited`.
 """
 
 from __future__ import annotations

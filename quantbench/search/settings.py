@@ -12,7 +12,7 @@ class SearchSettings:
 
     Attributes:
         epsilon_pp: total drop that is accepted, percentage points.
-        mode: see `quantbench.analysis.search.search`.
+        mode: see `quantbench.search.search.search`.
         delta: in adaptive mode, the risk of any wrong decision outside the indifference zone.
         seed: of the samples drawn in adaptive mode.
     """

@@ -80,7 +80,7 @@ def test_the_key_follows_the_source_of_the_training_loop_and_of_the_model(run, t
     own = module.sha256_of_file
     monkeypatch.setattr(module, "sha256_of_file", lambda path: hashed.append(path.name) or own(path))
     assert run().keys == before
-    assert {"training.py", "evaluation.py", "augmentation.py", "lr_schedule.py", "tiny_model.py"} <= set(hashed)
+    assert {"loop.py", "evaluation.py", "augmentation.py", "schedule.py", "tiny_model.py"} <= set(hashed)
     monkeypatch.setattr(module, "sha256_of_file", lambda path: "0" if path.name == "tiny_model.py" else own(path))
     assert all(before[name] != key for name, key in run().keys.items())
 

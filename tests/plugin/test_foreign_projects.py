@@ -22,7 +22,8 @@ def gate(request):
 
 
 def pytest_unconfigure():
-    heavy = sorted({"torch", "numpy", "pydantic", "quantbench.config", "quantbench.records"} & set(sys.modules))
+    ours = {"quantbench.config.schema", "quantbench.records.base"}
+    heavy = sorted(({"torch", "numpy", "pydantic"} | ours) & set(sys.modules))
     print(f"imported: {heavy}")
 """
 TESTS = """\

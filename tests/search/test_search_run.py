@@ -34,7 +34,7 @@ STRICT = SearchSettings(0.0)
 # Runs the command line and kills its process as soon as so many steps are on the disk.
 KILLED = """
 import os, signal, sys
-from quantbench.analysis.journal import FileJournal
+from quantbench.search.journal import FileJournal
 own, kept = FileJournal.append, []
 def append(self, entry):
     own(self, entry)
