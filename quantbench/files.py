@@ -15,12 +15,12 @@ import platformdirs
 
 
 def cache_dir() -> Path:
-    """Where data, checkpoints and unfinished trainings are kept: `$QUANTBENCH_CACHE` or the user's cache folder."""
+    """Folder of decoded data, checkpoints and unfinished trainings: `$QUANTBENCH_CACHE` or the user's cache folder."""
     return Path(os.environ.get("QUANTBENCH_CACHE") or platformdirs.user_cache_dir("quantbench"))
 
 
 def data_dir() -> Path:
-    """Where data sets that people bring are looked for: `$QUANTBENCH_DATA` or `<cache>/raw`."""
+    """Folder of the user's own data sets: `$QUANTBENCH_DATA` or `<cache>/raw`."""
     return Path(os.environ.get("QUANTBENCH_DATA") or cache_dir() / "raw")
 
 

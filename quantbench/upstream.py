@@ -1,4 +1,4 @@
-"""What upstream libraries say about their own future, kept from users who can do nothing about it."""
+"""Warnings of upstream libraries about their own future, kept from users who can do nothing about them."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ TERMINATED = 128 + signal.SIGTERM
 
 @dataclass(frozen=True)
 class Ended(Generic[Result]):
-    """What became of a job.
+    """Outcome of a job.
 
     Attributes:
         result: what its work returned, or None if it failed.
@@ -106,7 +106,7 @@ def _start(work: Callable[[Job, Progress], Result], job: Job) -> tuple[Connectio
 
 
 def _receive(connection: Connection, process: BaseProcess) -> Ended[Result] | tuple[int, str]:
-    """What a process says next: how far it is, or how it ended."""
+    """Next message of a process: its progress, or its end."""
     try:
         message: Ended[Result] | tuple[int, str] = connection.recv()
     except (EOFError, ConnectionResetError):

@@ -93,7 +93,7 @@ def train_row(job: RowJob, show: Progress) -> TrainedRow:
 
 
 def kept_path(key: str) -> Path:
-    """Where the result of a finished row is kept."""
+    """File that keeps the result of a finished row."""
     return cache_dir() / "ablations" / f"{key}.json"
 
 

@@ -43,7 +43,7 @@ SHOWN_PROBLEMS = 5
 
 @dataclass(frozen=True)
 class ClipFormat:
-    """What every clip of a data set becomes.
+    """Sample rate and length that every clip of a data set is brought to.
 
     Attributes:
         sample_rate: of the clips, Hz.

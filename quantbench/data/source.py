@@ -1,4 +1,4 @@
-"""What a data set provides: decoded samples once, and how stored integers become model input."""
+"""Interface of a data set: its samples, decoded once, and the normalization of stored integers to model input."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DOWNLOAD_VARIABLE = "QUANTBENCH_DOWNLOAD"
 
 
 def download_allowed() -> bool:
-    """Whether the user let missing data sets be downloaded."""
+    """True if the user allowed missing data sets to be downloaded."""
     return bool(os.environ.get(DOWNLOAD_VARIABLE))
 
 

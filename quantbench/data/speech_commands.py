@@ -153,7 +153,7 @@ class SpeechCommandsSource(Source):
 
 
 def _too_few(clips: list[_Clip], words: tuple[str, ...]) -> str | None:
-    """Which words cannot be learned or judged from these clips; or None."""
+    """Words with too few clips to be learned or judged, as a message; None if there is none."""
     count = Counter((clip.word, clip.is_test) for clip in clips)
     short = [
         f"'{word}' has {count[word, False]} training and {count[word, True]} test clips"

@@ -65,7 +65,7 @@ class Split:
         return "test" if self.name == "test" else "training"
 
     def stored_at(self, position: int) -> int:
-        """Where sample `position` of this split lies in its side, in the order in which the source decodes them."""
+        """Index of sample `position` of this split within its side, in the order of the source."""
         return position if self.indices is None else int(self.indices[position])
 
     @cached_property

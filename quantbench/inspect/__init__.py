@@ -1,1 +1,1 @@
-"""What is in a checkpoint, and what became of one in another."""
+"""Contents of a checkpoint, and the differences between two, explained."""

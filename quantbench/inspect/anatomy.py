@@ -74,7 +74,7 @@ def _scales(value: Any) -> tuple[str, str]:
 
 
 def value_difference(old: Any, new: Any) -> str | None:
-    """How the values of two entries of the same form differ, or None."""
+    """Difference of the values of two entries of the same form, in words; None if they are equal."""
     if isinstance(old, tuple):
         parts = [value_difference(one, other) for one, other in zip(old, new, strict=True)]
         return "; ".join(part for part in parts if part) or None

@@ -1,4 +1,4 @@
-"""What became of the keys of one checkpoint in another, and what that says."""
+"""The keys of one checkpoint traced into another, and the conclusion from it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Explanation:
-    """What became of the keys of one checkpoint in another.
+    """The keys of one checkpoint traced into another.
 
     Attributes:
         explained: a line per change that quantization makes.
@@ -28,7 +28,7 @@ class Explanation:
     packed: dict[str, int] = field(default_factory=dict)
 
     def conclusion(self) -> str:
-        """What the weights say about how the second came from the first; empty where nothing was quantized."""
+        """Conclusion from the weights about the way from the first to the second; empty where nothing was quantized."""
         if self.packed:
             widths = "/".join(str(bits) for bits in sorted(set(self.packed.values())))
             return f"{len(self.packed)} layers hold packed codes of {widths} bits: low-bit training"

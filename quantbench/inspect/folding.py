@@ -1,4 +1,4 @@
-"""Whether a layer is another one with a batch norm folded into it, or something else: checked by computing it.
+"""Folded batch norms, checked by computing them: is a layer another one with a batch norm folded into it?
 
 Folding a batch norm into the convolution before it (Jacob et al. 2018, arXiv:1712.05877, equation 14):
 `w' = w γ / √(σ² + ε)`, `b' = (b − μ) γ / √(σ² + ε) + β`.
@@ -79,7 +79,7 @@ def folded(layer: Layer, state: dict[str, Any], batch_norm: str, epsilon: float)
 
 
 def is_rounded(expected: Layer, found: torch.Tensor) -> bool:
-    """Whether a quantized weight is the expected one, rounded."""
+    """True if a quantized weight is the expected one, rounded."""
     return steps_apart(expected, found) <= LARGEST_ROUNDING
 
 
@@ -107,7 +107,7 @@ def steps_apart(expected: Layer, found: torch.Tensor) -> float:
 
 
 def is_same(expected: Layer, found: torch.Tensor) -> bool:
-    """Whether a floating-point weight is the expected one, but for the arithmetic of float32."""
+    """True if a floating-point weight is the expected one within the rounding of float32."""
     weight = expected.weight.detach().double()
     if weight.shape != found.shape:
         return False
@@ -115,7 +115,7 @@ def is_same(expected: Layer, found: torch.Tensor) -> bool:
 
 
 def bias_difference(expected: torch.Tensor, found: torch.Tensor) -> float:
-    """How far a bias is from the expected one; 0.0 where the arithmetic of float32 explains it."""
+    """Largest distance of a bias from the expected one; 0.0 within the rounding of float32."""
     expected, found = expected.detach().double(), found.detach().double()
     largest = float(expected.abs().max())
     difference = float((expected - found).abs().max())
@@ -149,7 +149,7 @@ def find_folding(
 
 
 def names_apart(layer: str, batch_norm: str) -> int:
-    """How far apart two names are numbered: conv2 and bn2 are 0, the 0 and the 1 of a Sequential 1, conv and bn2 2."""
+    """Distance of the numbers in two names: 0 of conv2 and bn2, 1 of the 0 and 1 of a Sequential, 2 of conv and bn2."""
     if batch_norm.rpartition(".")[0] == layer:
         return -1
     numbers = [re.findall(r"\d+", name.rpartition(".")[2]) for name in (layer, batch_norm)]

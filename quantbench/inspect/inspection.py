@@ -1,4 +1,4 @@
-"""What `quantbench inspect` says of one checkpoint, of two, and of one that is taken for an experiment's."""
+"""Text of `quantbench inspect`: of one checkpoint, of two, and of one that is held against an experiment."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _summary(path: Path, state: State) -> str:
 
 
 def compare_files(first: Path, second: Path) -> tuple[str, bool]:
-    """What became of the first checkpoint in the second, and whether all of it is explained."""
+    """The first checkpoint traced into the second, and True if every difference is explained."""
     before, after = open_checkpoint(first), open_checkpoint(second)
     lines = [_summary(first, before), _summary(second, after)]
     names = ("the first file", "the second file")

@@ -31,7 +31,7 @@ def check_bits(bits: int) -> None:
 
 @dataclass(frozen=True)
 class Coding:
-    """Which integers a quantizer maps to, whatever their width.
+    """The integers that a quantizer maps to, for any bit width.
 
     Attributes:
         signed: on both sides of zero: -2^(b-1)..2^(b-1) - 1 for b bits; otherwise 0..2^b - 1.
@@ -105,7 +105,7 @@ class LowBitQuantizer(nn.Module, ABC):
         """The end of the range, shape `[]`, without a gradient: what the highest code of any width stands for."""
 
     def scale_of(self, x: torch.Tensor) -> torch.Tensor:  # noqa: ARG002 — the scale of weights may depend on them
-        """What one code stands for, shape `[]`, without a gradient."""
+        """Step between neighbouring codes, shape `[]`, without a gradient."""
         return self.clip / self.codes.high
 
     def codes_of(self, x: torch.Tensor) -> torch.Tensor:
@@ -133,7 +133,7 @@ class LowBitQuantizer(nn.Module, ABC):
 
     @abstractmethod
     def differentiable(self, x: torch.Tensor) -> torch.Tensor:
-        """What has the gradients of the quantized values, of the same shape; its own values do not matter."""
+        """Tensor of the same shape that carries the gradients of the quantized values; its own values are not used."""
 
     def extra_repr(self) -> str:
         """Width and integers, as in `LearnedClipping(4 bits, 0..15)`."""

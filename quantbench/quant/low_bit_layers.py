@@ -13,7 +13,7 @@ BIT_CHOICES = tuple(range(MIN_BITS, MAX_BITS + 1))
 
 
 class QuantLayer(nn.Module, Switchable):
-    """What both kinds share: the quantizers of the input and of the weight.
+    """Base of both kinds of layer: the quantizers of the input and of the weight.
 
     Its bit width is that of the input's codes; weights keep the width that they were trained with.
     """

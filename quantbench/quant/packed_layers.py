@@ -32,7 +32,7 @@ EXACT_IN_FLOAT32, EXACT_IN_FLOAT64 = 1 << 24, 1 << 53
 
 
 class PackedLayer(nn.Module, Switchable):
-    """What both kinds share; see the module's text.
+    """Base of both kinds of packed layer; see the module's text.
 
     Buffers: `packed_weight`, uint8, the codes of the weight; `weight_scale` and `clip`, float32 `[]`, what a code of
     the weight and what the highest code of the input stands for; `widths`, uint8 `[2]`, bits of the weight's and of
@@ -94,7 +94,7 @@ class PackedLayer(nn.Module, Switchable):
 
     @property
     def weight(self) -> torch.Tensor:
-        """What the codes of the weight stand for, float32, of the weight's shape."""
+        """Dequantized weight, float32, of the weight's shape."""
         return self.weight_codes * self.weight_scale
 
     @property

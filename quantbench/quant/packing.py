@@ -34,7 +34,7 @@ def pack(codes: torch.Tensor, allowed: Codes) -> torch.Tensor:
 
 
 def unpack(packed: torch.Tensor, allowed: Codes, shape: torch.Size) -> torch.Tensor:
-    """What `pack` was given: int64, of that shape.
+    """Inverts `pack`: codes as int64, of that shape.
 
     Raises:
         QuantizationError: if the bytes are more or fewer than such codes take, or hold one that is not allowed.

@@ -70,7 +70,7 @@ class Codes:
 
     @property
     def bits(self) -> int:
-        """How many bits tell that many codes apart."""
+        """Bits needed to tell that many codes apart."""
         return max(self.high - self.low, 0).bit_length()
 
     @property

@@ -37,7 +37,7 @@ class Switchable(ABC):
 
     @property
     def weight_count(self) -> int:
-        """How many weights it has, biases not counted; here, of a layer that has them as `weight`."""
+        """Number of weights, biases not counted; here, of a layer that has them as `weight`."""
         weight: Any = getattr(self, "weight")  # noqa: B009 — of the module that this is mixed into
         return int(weight.numel())
 

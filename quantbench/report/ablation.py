@@ -57,7 +57,7 @@ def _points(difference: float | None, interval: tuple[float, float] | None) -> s
 
 
 def ranking_sentences(record: AblationRecord) -> list[str]:
-    """How our ranking agrees with the published one, and which neighbours in it the test samples tell apart."""
+    """Sentences on our ranking beside the published one, and on the neighbours that the samples separate."""
     done = [row for row in record.rows if row.accuracy is not None]
     if len(done) < 2:
         return ["Fewer than two rows have a result: there is nothing to rank."]
@@ -88,7 +88,7 @@ def _pair(pair: PairRecord) -> str:
 
 
 def provenance(record: AblationRecord) -> list[str]:
-    """What the figures are of: samples, budget, machine, command; and what the intervals leave out."""
+    """Provenance of the figures: samples, budget, machine, command; and the limits of the intervals."""
     lines = [f"{row.name}: {FAILED}: {row.failed}" for row in record.rows if row.failed]
     circumstances: dict[str, list[str]] = {}
     for row in record.rows:

@@ -1,4 +1,4 @@
-"""What the history of a training says: a card's curves, checked, and a sentence on over-fitting."""
+"""Learning curves of a training from its card, checked, and a sentence on over-fitting."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def curves_of(name: str, trained: Trained, where: str) -> Curves:
 
 
 def overfitting(curves: Curves) -> str:
-    """How far training and validation have parted, in two or three sentences, from the history alone."""
+    """Gap between training and validation in two or three sentences, from the history alone."""
     last = len(curves.loss)
     if not curves.n_validation:
         return (

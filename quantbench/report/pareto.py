@@ -1,4 +1,4 @@
-"""Which experiments nobody beats: accuracy against size and against latency, as a table and as a plot."""
+"""Pareto fronts: accuracy against size and against latency, as a table and as a plot."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ def staircase(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]
 
 
 def _legend(figure: Figure, styles: dict[str, Style]) -> None:
-    """What each color and each marker stands for."""
+    """Legend of colors and markers."""
     from matplotlib.lines import Line2D
 
     entries = [

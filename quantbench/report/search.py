@@ -95,7 +95,7 @@ def _decided(decision: Decision) -> tuple[str, ...]:
 
 
 def found_sentences(record: SearchRecord | BudgetRecord, published: PublishedSearch | None) -> list[str]:
-    """What was found, what it costs and what it loses."""
+    """Sentences on the configuration that was found: its cost and its drop."""
     lines = [_widths("found", record.bits, record.low)]
     if published:
         lines.append(_widths("published", published.bits, min(published.bits)))
@@ -123,7 +123,7 @@ def _widths(whose: str, bits: Sequence[int], low: int) -> str:
 
 
 def confirmed(a: Accuracy) -> str:
-    """What was found against all layers high, on the same samples."""
+    """The configuration that was found against all layers high, on the same samples."""
     return (
         f"drop {points(a.drop_pp, a.drop_interval_pp)} pp ({100 * a.fp32:.2f} % → {100 * a.quantized:.2f} %, "
         f"n={a.n:,}: {a.lost} lost, {a.gained} gained)"

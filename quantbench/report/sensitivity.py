@@ -1,4 +1,4 @@
-"""Which block of a model quantization hurts, from records of experiments that quantize some blocks only."""
+"""Sensitivity of a model's blocks, from records of experiments that quantize some blocks only."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def _is_default(record: RunRecord) -> bool:
 
 
 def difference_pp(better: Accuracy, worse: Accuracy) -> tuple[float, Interval]:
-    """How much more accurate one quantized model is than another on the same samples, percentage points."""
+    """Difference in accuracy of two quantized models on the same samples, percentage points."""
     outcomes = PairedOutcomes.from_correct(
         unpack_bits(better.quantized_correct, better.n), unpack_bits(worse.quantized_correct, worse.n)
     )
@@ -181,7 +181,7 @@ def _sum(parts: Sequence[Accuracy | None]) -> str:
 
 
 def hybrid_rows(records: Sequence[RunRecord], parts: Sequence[Part]) -> list[tuple[str, ...]]:
-    """What keeping blocks in fp32 buys back, against the whole model in int8, in the order of `HYBRID_COLUMNS`."""
+    """Accuracy regained by blocks left in fp32, against the whole model in int8, in the order of `HYBRID_COLUMNS`."""
     whole = parts[-1].ptq
     hybrids = [r for r in records if r.recipe["kind"] == "StaticInt8" and len(_blocks(r) or ()) > 1]
     workload = whole.experiment.partition("/")[0] if whole else ""

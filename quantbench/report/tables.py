@@ -172,5 +172,5 @@ def provenance(records: Sequence[RunRecord]) -> str:
 
 
 def _range(rounds: set[int]) -> str:
-    """How many rounds it took to decide: one number, or from the fewest to the most."""
+    """Rounds that were needed to decide: one number, or from the fewest to the most."""
     return "–".join(str(n) for n in sorted({min(rounds), max(rounds)})) if rounds else ""

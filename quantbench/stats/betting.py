@@ -1,4 +1,4 @@
-"""What a total over a finite population is, from items drawn without replacement with unequal chances, at any time.
+"""Anytime-valid bounds on a total over a finite population, from items drawn without replacement with unequal chances.
 
 Items `x_i` are in `[low_i, high_i]`, for example a sample that was right (0 or 1: lost or not) or wrong (−1 or 0). One
 after the other is drawn, item `i` of those left with probability `q_i ∝ w_i`, and looked at. Whether the total exceeds

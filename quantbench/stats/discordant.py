@@ -6,7 +6,7 @@ from quantbench.stats.paired import PairedOutcomes
 
 
 def p_value_of_change(outcomes: PairedOutcomes) -> float:
-    """How likely a split of the changed samples at least as uneven as this one is, if no direction is favoured.
+    """Exact McNemar test: probability of a split of the changed samples at least as uneven as this one, by chance.
 
     A small value is evidence that the accuracy changed, up or down. A large one is no evidence that it did not:
     whether a change is small enough is asked of an interval and a bound.
@@ -27,7 +27,7 @@ def p_value_of_change(outcomes: PairedOutcomes) -> float:
 
 
 def p_value_of_loss(outcomes: PairedOutcomes) -> float:
-    """How likely at least as many losses among the changed samples are, if no direction is favoured.
+    """One-sided exact McNemar test: probability of at least as many losses among the changed samples, by chance.
 
     The one-sided form of `p_value_of_change`: small only when more samples were lost than gained.
 

@@ -15,7 +15,7 @@ Ids = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Population:
-    """What is known of items before the first is drawn.
+    """A finite population and what is known of its items before the first is drawn.
 
     Attributes:
         weights: `[n]`, positive: chances of being drawn are in proportion to them.

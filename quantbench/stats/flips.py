@@ -1,4 +1,4 @@
-"""Which samples are likely to change between right and wrong, learned from margins and from earlier changes."""
+"""Probability that a sample changes between right and wrong, learned from margins and from earlier changes."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class FlipModel:
         return np.clip(scale * own, LEAST, MOST)
 
     def ratio(self, ids: Ids, flipped: NDArray[np.bool_]) -> float:
-        """How much likelier changes were in one configuration than in all that were seen.
+        """Ratio of the rate of changes in one configuration to that in all that were seen.
 
         Args:
             ids: `[m]`, looked at in that configuration.

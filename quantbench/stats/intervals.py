@@ -1,4 +1,4 @@
-"""What every interval has in common: two limits, a level, and the normal quantile behind them."""
+"""Confidence intervals: two limits, a level, and the normal quantile behind them."""
 
 from dataclasses import dataclass
 from statistics import NormalDist

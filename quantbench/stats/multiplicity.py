@@ -1,4 +1,4 @@
-"""How far the gates of one run must share its false alarms, so that many gates fail by chance no oftener than one."""
+"""Correction for many gates: they share the false alarms of one run."""
 
 from dataclasses import dataclass
 from math import ceil, log10
@@ -57,7 +57,7 @@ class Family:
         return max(own, self._shared_level)
 
     def sentence(self) -> str:
-        """What the summary of the run says about its false alarms."""
+        """Sentence for the summary of the run about its false alarms."""
         if self.gates == 0:
             return "no gate judged by an interval: no false alarm to correct for"
         promised = f"in at most {100.0 * self.false_alarm:g} % of runs"

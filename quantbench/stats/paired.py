@@ -16,7 +16,7 @@ LIMIT_TOLERANCE = 1e-12
 
 @dataclass(frozen=True, slots=True)
 class PairedOutcomes:
-    """How many of `n` samples changed between right and wrong.
+    """Counts of the samples among `n` that changed between right and wrong.
 
     Attributes:
         n: Number of samples that both models were evaluated on.
@@ -103,7 +103,7 @@ def tango_interval(outcomes: PairedOutcomes, level: float = 0.95) -> Interval:
 
 
 def samples_to_decide(outcomes: PairedOutcomes, bound: float, level: float = 0.95) -> int | None:
-    """How many samples, changing at the rates observed, would put `bound` outside of Tango's interval.
+    """Number of samples that, changing at the rates observed, would put `bound` outside of Tango's interval.
 
     The score statistic grows with the square root of n while rates stay as they are, so that n follows from setting it
     equal to the quantile: `n = z² v(bound) / (bound − drop)²`, with the variance v of one sample's change restricted to

@@ -1,4 +1,4 @@
-"""Whether two rankings agree, and which neighbours in a ranking the samples can really tell apart."""
+"""Agreement of two rankings, and the neighbours in a ranking that the samples separate."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from quantbench.stats.paired import PairedOutcomes, tango_interval
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How alike two orders of the same things are.
+    """Agreement of two orders of the same things.
 
     Attributes:
         tau: Kendall's tau-b, from -1 (reversed) to 1 (the same order); None where one of them ranks nothing.
@@ -65,7 +65,7 @@ class Neighbours:
 
     @property
     def separated(self) -> bool:
-        """Whether the samples tell the two apart, in whichever direction."""
+        """True if the samples separate the two, in either direction."""
         return self.interval.low > 0 or self.interval.high < 0
 
 

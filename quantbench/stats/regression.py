@@ -10,7 +10,7 @@ from quantbench.stats.intervals import Interval
 
 
 class Change(StrEnum):
-    """What became of a quantity since it was accepted; NO BASELINE where none was, on this class of machine."""
+    """Change of a quantity since it was accepted; NO BASELINE where none was, on this class of machine."""
 
     IMPROVED = "IMPROVED"
     SAME = "SAME"

@@ -1,4 +1,4 @@
-"""How many samples a configuration loses on balance, from as few of them as the question allows."""
+"""Net loss of a configuration in samples, from as few of them as the question allows."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ToDecide:
     log_odds: float
 
     def plan(self, probabilities: Floats) -> tuple[int, float]:
-        """How many of the likeliest are taken whole, and the distance to bet on, samples.
+        """Number of the likeliest that are taken whole, and the distance to bet on, samples.
 
         Args:
             probabilities: `[n]`, falling.
@@ -117,7 +117,7 @@ class SampledDrop:
 
     @property
     def seen(self) -> int:
-        """How many samples are known, those from before among them."""
+        """Number of samples known, earlier ones included."""
         return len(self._known[0]) + len(self.values)
 
     def next(self, m: int) -> Ids:
@@ -125,7 +125,7 @@ class SampledDrop:
         return self.order[len(self.values) : len(self.values) + m]
 
     def add(self, changes: Floats) -> None:
-        """What became of them."""
+        """Outcomes of the samples drawn."""
         self.values = np.concatenate([self.values, changes])
 
     def log_wealth_above(self, bound: float) -> float:

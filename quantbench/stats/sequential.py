@@ -1,4 +1,4 @@
-"""How often one may look at growing evidence without fooling oneself: a few planned looks that share the error."""
+"""Sequential looks at growing evidence: a few that are planned and share the error."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from quantbench.stats.regression import Change
 
 
 class Outcome(StrEnum):
-    """What the evidence says of a bound."""
+    """Outcome of a bound held against the evidence."""
 
     PASS = "PASS"  # noqa: S105
     FAIL = "FAIL"

@@ -36,7 +36,7 @@ def check_augmentation(config: TrainingConfig, split: Split) -> None:
 
 
 def augmentation(config: TrainingConfig) -> Callable[[torch.Tensor], torch.Tensor]:
-    """What the configuration asks for, as a function of a batch `[n, channels, …]` of stored integers."""
+    """Augmentation of the configuration, as a function of a batch `[n, channels, …]` of stored integers."""
     images = {"pad_crop", "horizontal_flip"} & set(config.augment)
 
     def apply(batch: torch.Tensor) -> torch.Tensor:

@@ -34,7 +34,7 @@ class LossWatch:
         self._recent: deque[float] = deque(maxlen=min(RECENT_STEPS, steps))
 
     def problem(self, loss: float) -> str | None:
-        """What is wrong after a step with that loss, in words, or None."""
+        """Sign of divergence after a step with that loss, in words; None if there is none."""
         if not math.isfinite(loss):
             return f"the loss is {loss}"
         if self._reference is None:

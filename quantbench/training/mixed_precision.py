@@ -1,4 +1,4 @@
-"""What bf16 means in a training here, and what must stay float32 inside it."""
+"""Training in bf16, and the parts of it that must stay float32."""
 
 from __future__ import annotations
 

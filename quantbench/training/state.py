@@ -22,7 +22,7 @@ ABSENT = "(absent)"
 
 
 class Part(Protocol):
-    """What is saved of a training: its model, optimizer and schedule."""
+    """Part of a training that is saved: its model, optimizer or schedule."""
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next step depends on."""
@@ -66,7 +66,7 @@ class EpochSummary:
 
 @dataclass
 class Progressed:
-    """How far a training is.
+    """Progress of a training.
 
     Attributes:
         history: of the finished epochs.
@@ -88,13 +88,13 @@ class Progressed:
             self.best = {key: each.detach().to("cpu", copy=True) for key, each in model.state_dict().items()}
 
     def has_ended(self, epochs: int, patience: int | None) -> bool:
-        """Whether all epochs are done, or `patience` of them have passed since the best one."""
+        """True if all epochs are done, or `patience` of them have passed since the best one."""
         waited = len(self.history) - (self.best_epoch or len(self.history))
         return len(self.history) >= epochs or bool(patience and waited >= patience)
 
 
 def state_path(name: str) -> Path:
-    """Where the unfinished training of that name is kept, of a workload, an experiment or a row of an ablation."""
+    """File of the unfinished training of that name: of a workload, an experiment or a row of an ablation."""
     return cache_dir() / "training" / f"{name}.pt"
 
 
