@@ -88,9 +88,9 @@ def work(job: Job) -> dict[str, Made]:
         made = {}
         for experiment in job.experiments:
             run = session.run(experiment)
-            parts = {key: serialize({key: value}) for key, value in read_checkpoint(run.artefact.path).items()}
+            parts = {key: serialize({key: value}) for key, value in read_checkpoint(run.artifact.path).items()}
             logits = logits_of(run.model, run.opened.splits.test)
-            made[experiment.id] = Made(sha256_of_file(run.artefact.path), parts, logits)
+            made[experiment.id] = Made(sha256_of_file(run.artifact.path), parts, logits)
         return made
 
 

@@ -70,7 +70,7 @@ def main() -> None:
     for id_ in IDS:
         run = session.run(select(load_experiments(Path("configs")), id_)[0])
         workload, fp32 = run.opened.workload, run.baseline.float_job
-        int8 = reload_job(run.opened, run.experiment, run.artefact.path, run.engine)
+        int8 = reload_job(run.opened, run.experiment, run.artifact.path, run.engine)
         for label, model in ((f"{workload.name} fp32", fp32), (id_, int8)):
             job = memory.MemoryJob(model, run.baseline.latency_batch.numpy(), workload.config.latency.threads)
             for kind, n in PROCESSES.items():

@@ -60,7 +60,7 @@ def main() -> None:
             params = {"calibration_n": N} | ({} if max_shift is None else {"max_shift": max_shift})
             recipe = RECIPES.create("static_int8" if max_shift is None else "static_int8_pow2", "here", params)
             calibration = list(opened.splits.calibration.batches(BATCH, limit=N))
-            int8 = backend.quantize(model, recipe, partial(iter, calibration)).model
+            int8 = backend.quantize_module(model, recipe, partial(iter, calibration)).model
             after = evaluate(int8, test)
             clamp = "–" if max_shift is None else f"{100 * clamped(int8, max_shift):.0f} %"
             label = "any" if max_shift is None else f"2^-n, n ≤ {max_shift}"

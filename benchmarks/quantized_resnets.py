@@ -39,7 +39,7 @@ BATCH, SIDE = 1, 224
 def int8(model: nn.Module, batch: torch.Tensor) -> nn.Module:
     """Quantized by the processor's default qconfig."""
     recipe = RECIPES.create("static_int8_histogram", "here", {})
-    return EagerBackend(default_engine()).quantize(model, recipe, lambda: [batch]).model
+    return EagerBackend(default_engine()).quantize_module(model, recipe, lambda: [batch]).model
 
 
 def forward(model: nn.Module, batch: torch.Tensor) -> None:

@@ -11,7 +11,7 @@ import torch
 from quantbench.config.reading import load_experiments
 from quantbench.config.schema import Experiment
 from quantbench.config.selection import find_workload, select, with_recipe
-from quantbench.experiment.artifact import trained_path
+from quantbench.experiment.fine_tuning import trained_path
 from quantbench.experiment.run import Session, Settings
 from quantbench.experiment.workload import OpenWorkload
 from quantbench.files import sha256_of_file
@@ -37,13 +37,13 @@ def main() -> None:
     opened.train_baseline()
     made = {"training": sha256_of_file(opened.weights_path)}
     qat = select(load_experiments(configs), "tiny/qat_int8")[0]
-    Session(Settings(golden, retrain=True)).run(qat).artefact  # noqa: B018 — trains
+    Session(Settings(golden, retrain=True)).run(qat).candidate  # noqa: B018 — trains
     made["QAT"] = sha256_of_file(trained_path(opened, qat))
     session = Session(Settings(golden))
     for experiment in experiments(configs)[:: 1 if order == "forwards" else -1]:
         run = session.run(experiment)
         name = f"{experiment.name} by {experiment.config.recipe.name}"
-        made[name] = sha256_of_file(run.artefact.path)
+        made[name] = sha256_of_file(run.artifact.path)
         made[f"{name}: predictions"] = run.accuracy.quantized_correct
     print(json.dumps(made))
 

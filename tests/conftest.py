@@ -150,7 +150,7 @@ def trained_chain(trained_project: Project, tmp_path_factory: pytest.TempPathFac
         session = Session(Settings(project.golden, retrain=True))
         run = session.run(select(load_experiments(project.configs), "chain/low_bit_4")[0])
         run.opened.train_baseline()
-        assert run.artefact.path.is_file()
+        assert run.artifact.path.is_file()
     return project
 
 

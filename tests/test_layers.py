@@ -12,9 +12,9 @@ PACKAGE = Path(quantbench.__file__).parent
 # A folder may import those before it, never one after it; modules at the root stand for themselves. Rooms of one line
 # do not know each other.
 ROOMS = (
-    ("errors",), ("files",), ("progress",), ("upstream",), ("registry",),
+    ("errors",), ("files",), ("progress",), ("upstream",), ("arrays",), ("registry",),
     ("stats",), ("quant",), ("recipes",), ("config",), ("records",),
-    ("data", "models"), ("backends",), ("measure",), ("training",), ("golden",), ("experiment",),
+    ("data", "models", "tasks"), ("backends",), ("measure",), ("training",), ("golden",), ("experiment",),
     ("search", "inspect", "ablation"), ("quantities",), ("session",), ("report",), ("plugin", "cli"),
 )  # fmt: skip
 FLOOR = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms}

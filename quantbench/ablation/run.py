@@ -14,6 +14,7 @@ import torch
 
 from quantbench.ablation.comparison import compare
 from quantbench.ablation.parallel import run_each
+from quantbench.backends.module import ModulePredictor
 from quantbench.config.ablation import Ablation
 from quantbench.config.schema import Workload
 from quantbench.config.training import TrainingConfig
@@ -71,7 +72,7 @@ def train_row(job: RowJob, show: Progress) -> TrainedRow:
     opened = OpenWorkload(job.workload, Path())
     name = f"ablation-{job.key}"
     model, outcome = opened.fit(job.training, name, show)
-    found = evaluation.evaluate(model, opened.splits.test)
+    found = evaluation.evaluate(ModulePredictor(model), opened.splits.test, opened.task)
     row = TrainedRow(
         key=job.key,
         training=job.training.described(),

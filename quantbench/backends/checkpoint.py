@@ -10,13 +10,11 @@ from typing import Any
 
 import torch
 
+from quantbench.backends.interface import Entry, Schema
 from quantbench.errors import BaselineError, CheckpointError
 from quantbench.files import replacing
 from quantbench.upstream import silenced
 
-# What one key of a checkpoint is: dtype and shape, and for quantized tensors qscheme and axis.
-Entry = dict[str, Any]
-Schema = dict[str, Entry]
 PER_CHANNEL = (torch.per_channel_affine, torch.per_channel_symmetric, torch.per_channel_affine_float_qparams)
 
 

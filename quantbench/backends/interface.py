@@ -1,109 +1,300 @@
-"""What a backend does, and what it tells of it."""
+"""A backend, the artifacts that it makes and loads, and the predictors that it loads them as."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from quantbench.arrays import Inputs, Outputs
 from quantbench.errors import QuantizationError
+from quantbench.files import sha256_of_file
+from quantbench.registry import BACKENDS, MODELS
+from quantbench.upstream import silenced
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
 
     from quantbench.recipes.spec import Recipe, Trained
 
 # Which observer watches each layer: {"conv1": {"activation": "MinMaxObserver(…)", "weight": "…"}}.
 Observers = dict[str, dict[str, str]]
+# One key of a file: dtype and shape, and for quantized tensors qscheme and axis.
+Entry = dict[str, Any]
+Schema = dict[str, Entry]
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """The registered factory of a model.
+
+    Attributes:
+        name: registered.
+        params: of the factory.
+        where: place of the model in the configuration, for messages.
+    """
+
+    name: str
+    params: dict[str, Any]
+    where: str
+
+    def build(self) -> nn.Module:
+        """The untrained model, in eval mode."""
+        with silenced():
+            model: nn.Module = MODELS.create(self.name, self.where, self.params)
+        return model.eval()
+
+
+@dataclass(frozen=True)
+class BackendSpec:
+    """A registered backend with its parameters; picklable, so that a fresh process can create it again.
+
+    Attributes:
+        name: registered.
+        params: of the backend's factory.
+        where: place of the backend in the configuration, for messages.
+    """
+
+    name: str
+    params: dict[str, Any]
+    where: str
+
+    def create(self) -> Backend:
+        """The backend. Changes nothing in the process."""
+        backend: Backend = BACKENDS.create(self.name, self.where, self.params)
+        backend.spec = self
+        return backend
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """The file or files of one model and the backend that can load them; picklable.
+
+    Attributes:
+        backend: that loads them.
+        files: the first is the one that messages name.
+        sha256: of each file, as it was made.
+        recipe: that made the model.
+        model: the factory of its structure; None for files that hold their own.
+        observers: that chose its scales.
+    """
+
+    backend: BackendSpec
+    files: tuple[Path, ...]
+    sha256: tuple[str, ...]
+    recipe: Recipe
+    model: ModelSource | None = None
+    observers: Observers = field(default_factory=dict)
+
+    @classmethod
+    def of_files(
+        cls,
+        backend: BackendSpec,
+        files: Iterable[Path],
+        recipe: Recipe,
+        model: ModelSource | None = None,
+        observers: Observers | None = None,
+    ) -> Artifact:
+        """The artifact of files on disk, hashed now."""
+        paths = tuple(files)
+        return cls(backend, paths, tuple(sha256_of_file(path) for path in paths), recipe, model, observers or {})
+
+    @property
+    def path(self) -> Path:
+        """The first file."""
+        return self.files[0]
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all files, as they are on disk now."""
+        return sum(path.stat().st_size for path in self.files)
+
+
+class Predictor(ABC):
+    """A loaded artifact: named input arrays of one batch → named output arrays."""
+
+    @abstractmethod
+    def __call__(self, inputs: Inputs) -> Outputs:
+        """Runs one batch.
+
+        Args:
+            inputs: arrays `[n, …]`; with one input its name does not matter. Strides are kept: an array that is
+                channels last in memory reaches the model as such.
+
+        Returns:
+            Arrays `[n, …]`.
+
+        Raises:
+            EvaluationError: if the model gives no arrays.
+        """
+
+    def prepared(self, inputs: Inputs) -> Inputs:
+        """The same values in the memory layout that this predictor runs fastest on; called outside of what is timed."""
+        return inputs
+
+
+@dataclass(frozen=True)
+class Description:
+    """An artifact's files, described.
+
+    Attributes:
+        keys: dtype and shape of each key, scheme and axis of quantized ones.
+        digests: sha256 of each key's value.
+        payload_bytes: of the values alone, the same with every version of the library that wrote them.
+    """
+
+    keys: Schema
+    digests: dict[str, str]
+    payload_bytes: int
 
 
 @dataclass(frozen=True)
 class Quantized:
-    """A converted model and the observers that chose its scales."""
+    """A quantized model as a file, and as it was before it was saved.
 
-    model: nn.Module
-    observers: Observers
+    Attributes:
+        artifact: the file or files.
+        converted: the object that was saved; what is measured is loaded from the artifact instead.
+    """
+
+    artifact: Artifact
+    converted: Predictor
 
 
-def wrong_backend(backend: str, recipe: Recipe) -> QuantizationError:
-    """What says that a backend does not run such recipes, and which one does."""
-    kind, needed = type(recipe).__name__, getattr(recipe, "backend", None) or "one that does"
-    return QuantizationError(f"backend '{backend}' does not run recipes of kind {kind}; set backend: {needed}")
+@dataclass(frozen=True)
+class Calibration:
+    """What a recipe may need beside the reference.
+
+    Attributes:
+        batches: gives normalized inputs, as many as the recipe calibrates with; called only by recipes that calibrate.
+        samples: a few normalized inputs of the training side that show whether the model can be quantized at all.
+        trained: the fine-tuned weights of a recipe that is trained.
+        command: makes those weights again; for messages.
+    """
+
+    batches: Callable[[], Iterable[Inputs]]
+    samples: Inputs
+    trained: Path | None = None
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Multiply-accumulates of one sample's forward, by the kernels that ran.
+
+    Attributes:
+        int8_macs: done by int8 kernels.
+        float_macs: done by floating-point kernels.
+        float_layers: multiply-accumulates of each layer that computed in floating point.
+    """
+
+    int8_macs: int
+    float_macs: int
+    float_layers: dict[str, int]
+
+    @property
+    def int8_share(self) -> float:
+        """Share of multiply-accumulates that ran as int8, 0..1."""
+        return self.int8_macs / (self.int8_macs + self.float_macs)
 
 
 class Backend(ABC):
-    """Lowers a recipe onto a model. No method changes the model it is given."""
+    """Lowers recipes to artifacts, loads and describes artifacts. Constructing one changes nothing in the process.
 
-    def rehearse(self, model: nn.Module, recipe: Recipe, samples: torch.Tensor) -> None:  # noqa: B027 — may do nothing
-        """Finds out on a copy, in a forward or two, whether the model can be quantized at all.
+    Only `load` and `describe` must be written. The optional rest says by default that, and why, it cannot.
 
-        Called before what takes long: a calibration, a training.
+    Attributes:
+        name: as registered.
+        engine: the family of kernels it runs, which names goldens; `none` where there is only one.
+        spec: creates this backend again; set by `BackendSpec.create`.
+    """
+
+    name: ClassVar[str]
+    engine: str = "none"
+    spec: BackendSpec
+
+    @abstractmethod
+    def load(self, artifact: Artifact, threads: int) -> Predictor:
+        """Loads an artifact from its files.
 
         Args:
-            model: the baseline.
-            recipe: any.
-            samples: a few normalized inputs `[n, …]`.
+            artifact: of this backend.
+            threads: intra-operator threads of the predictor.
+
+        Raises:
+            CheckpointError: if a file is missing, damaged, unsafe or not of the artifact's model and recipe.
+        """
+
+    @abstractmethod
+    def describe(self, artifact: Artifact) -> Description:
+        """Reads an artifact's keys from its files.
+
+        Raises:
+            CheckpointError: if a file is missing or damaged.
+        """
+
+    def supports(self, recipe: Recipe) -> str | None:  # noqa: ARG002
+        """The reason why this backend cannot run a recipe; None if it can."""
+        return self._cannot("quantize")
+
+    def quantize(self, reference: Artifact, recipe: Recipe, calibration: Calibration, folder: Path) -> Quantized:  # noqa: ARG002
+        """Quantizes the reference and writes the artifact's files into a folder.
+
+        Raises:
+            QuantizationError: if the model cannot be quantized this way, saying what to change.
+            BaselineError: if trained weights do not fit or are not finite.
+        """
+        raise QuantizationError(self.supports(recipe) or self._cannot("quantize"))
+
+    def rehearse(self, reference: Artifact, recipe: Recipe, samples: Inputs) -> None:  # noqa: B027 — may do nothing
+        """Finds out in a forward or two whether the model can be quantized at all; called before what takes long.
 
         Raises:
             QuantizationError: if some part cannot run quantized, naming it and what to use instead.
         """
 
-    @abstractmethod
-    def quantize(
-        self, model: nn.Module, recipe: Recipe, calibration: Callable[[], Iterable[torch.Tensor]]
-    ) -> Quantized:
-        """Post-training quantization of an fp32 model in eval mode.
-
-        Args:
-            model: the baseline.
-            recipe: any that is not trained.
-            calibration: gives normalized batches, called only by recipes that calibrate.
+    def kernels(self, artifact: Artifact, inputs: Inputs) -> Coverage | None:  # noqa: ARG002
+        """The precision of the kernels that really run one batch; None where the runtime does not tell.
 
         Raises:
-            QuantizationError: if the model cannot be quantized this way, saying what to change.
+            MeasurementError: if no multiplying operator was seen at all.
         """
+        return None
 
-    @abstractmethod
-    def prepare_training(self, model: nn.Module, recipe: Trained) -> nn.Module:
+    def forms(self, artifact: Artifact, threads: int) -> dict[str, Predictor]:
+        """An artifact in other forms that compute the same and may be faster, by name; the first is as written."""
+        return {"as written": self.load(artifact, threads)}
+
+    def switchable(self, reference: Artifact, candidate: Artifact, sample: Inputs) -> nn.Module:  # noqa: ARG002
+        """A model of the candidate whose layers can be switched between bit widths (`quantbench.quant.switchable`).
+
+        Args:
+            reference: the artifact it was quantized from.
+            candidate: of this backend.
+            sample: one normalized input.
+
+        Raises:
+            QuantizationError: if no layer of such a model can be switched.
+        """
+        raise QuantizationError(self._cannot("switch layers between bit widths"))
+
+    def prepare_training(self, reference: Artifact, recipe: Trained) -> nn.Module:  # noqa: ARG002
         """A copy with fake quantizers, in train mode, ready to be fine-tuned.
 
         Raises:
             QuantizationError: if the model cannot be quantized this way, saying what to change.
         """
+        raise QuantizationError(self._cannot("train with fake quantizers"))
 
-    @abstractmethod
-    def freeze(self, prepared: nn.Module) -> None:
+    def freeze(self, prepared: nn.Module) -> None:  # noqa: ARG002
         """Stops batch-norm statistics and observers of a model in training, in place."""
+        raise QuantizationError(self._cannot("train with fake quantizers"))
 
-    @abstractmethod
-    def convert_trained(self, prepared: nn.Module) -> Quantized:
-        """Converts a fine-tuned model to what its checkpoint holds."""
+    def convert_trained(self, prepared: nn.Module) -> Predictor:  # noqa: ARG002
+        """Converts a fine-tuned model to what its artifact will hold."""
+        raise QuantizationError(self._cannot("train with fake quantizers"))
 
-    @abstractmethod
-    def skeleton(self, model: nn.Module, recipe: Recipe) -> nn.Module:
-        """A converted model of the right structure, whose values a saved state dict will replace."""
-
-    def switchable(
-        self,
-        model: nn.Module,  # noqa: ARG002 — for those whose converted layers are no switches themselves
-        recipe: Recipe,  # noqa: ARG002
-        converted: nn.Module,
-        sample: torch.Tensor,  # noqa: ARG002
-    ) -> nn.Module:
-        """A model of the recipe whose layers can be switched between bit widths (`quantbench.quant.switchable`).
-
-        Args:
-            model: the baseline.
-            recipe: that made the converted model.
-            converted: loaded from its checkpoint, in eval mode.
-            sample: one normalized input `[1, …]`.
-
-        Raises:
-            QuantizationError: if no layer of such a model can be switched.
-        """
-        from quantbench.quant.switchable import switchable_layers
-
-        switchable_layers(converted)
-        return converted
+    def _cannot(self, what: str) -> str:
+        return f"backend '{self.name}' cannot {what}: it only loads and describes artifacts that were made elsewhere"

@@ -9,15 +9,16 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from quantbench.backends.interface import Backend, Observers, Quantized, wrong_backend
-from quantbench.backends.torch_ao.engines import default_engine, select_engine
+from quantbench.backends.interface import Observers
+from quantbench.backends.state_dict import Converted, StateDictBackend, wrong_backend
+from quantbench.backends.torch_ao.engines import check_engine, default_engine
 from quantbench.errors import QuantizationError
 from quantbench.quant.learned_step import LearnedStep
 from quantbench.quant.low_bit import LearnedClipping, LowBitQuantizer, NormalizedClipping
@@ -33,36 +34,42 @@ def low_bit(engine: Annotated[str | None, Field(description="quantized engine")]
     return LowBitBackend(engine or default_engine())
 
 
-class LowBitBackend(Backend):
+class LowBitBackend(StateDictBackend):
     """Layers on integer codes, the same with every quantized engine."""
 
-    def __init__(self, engine: str) -> None:
-        self.engine = select_engine(engine)
+    name: ClassVar[str] = "low_bit"
 
-    def rehearse(self, model: nn.Module, recipe: Recipe, samples: torch.Tensor) -> None:
+    def __init__(self, engine: str) -> None:
+        self.engine = check_engine(engine)
+
+    def supports(self, recipe: Recipe) -> str | None:
+        """See `Backend.supports`."""
+        return None if isinstance(recipe, Fp32 | LowBit) else wrong_backend("low_bit", recipe)
+
+    def rehearse_module(self, model: nn.Module, recipe: Recipe, samples: torch.Tensor) -> None:
         """See `Backend.rehearse`; on a copy that is prepared and converted."""
         if isinstance(recipe, Fp32):
             return
-        prepared = self.prepare_training(model, _low_bit(recipe))
+        prepared = self.prepare_module(model, _low_bit(recipe))
         with torch.random.fork_rng(devices=[]), torch.no_grad(), _unsigned_inputs_checked(prepared):
             # Batch norm needs more than one value per channel in train mode; ranges need train mode.
             _freeze_batch_norm(prepared)
             prepared(samples)
-            self.convert_trained(prepared).model(samples)
+            self.convert_module(prepared).model(samples)
 
-    def quantize(
+    def quantize_module(
         self,
         model: nn.Module,
         recipe: Recipe,
-        calibration: Callable[[], Iterable[torch.Tensor]],  # noqa: ARG002
-    ) -> Quantized:
-        """See `Backend.quantize`; the recipes of this backend are trained."""
+        batches: Callable[[], Iterable[torch.Tensor]],  # noqa: ARG002
+    ) -> Converted:
+        """See `StateDictBackend.quantize_module`; the recipes of this backend are trained."""
         if isinstance(recipe, Fp32):
-            return Quantized(copy.deepcopy(model), {})
+            return Converted(copy.deepcopy(model), {})
         _low_bit(recipe)
         raise QuantizationError("a low-bit recipe is trained: prepare_training, fine-tune, convert_trained")
 
-    def prepare_training(self, model: nn.Module, recipe: Trained) -> nn.Module:
+    def prepare_module(self, model: nn.Module, recipe: Trained) -> nn.Module:
         """See `Backend.prepare_training`."""
         recipe = _low_bit(recipe)
         prepared = copy.deepcopy(model).train()
@@ -94,7 +101,7 @@ class LowBitBackend(Backend):
         """See `Backend.freeze`; ranges are learned as weights are, and go on."""
         _freeze_batch_norm(prepared)
 
-    def convert_trained(self, prepared: nn.Module) -> Quantized:
+    def convert_module(self, prepared: nn.Module) -> Converted:
         """See `Backend.convert_trained`."""
         converted = copy.deepcopy(prepared).eval()
         observers: Observers = {}
@@ -112,18 +119,18 @@ class LowBitBackend(Backend):
                     converted.set_submodule(name, replacement)
                 else:
                     converted = replacement
-        return Quantized(converted.eval(), observers)
+        return Converted(converted.eval(), observers)
 
     def skeleton(self, model: nn.Module, recipe: Recipe) -> nn.Module:
-        """See `Backend.skeleton`."""
+        """See `StateDictBackend.skeleton`."""
         if isinstance(recipe, Fp32):
             return copy.deepcopy(model)
-        return self.convert_trained(self.prepare_training(model, _low_bit(recipe))).model
+        return self.convert_module(self.prepare_module(model, _low_bit(recipe))).model
 
 
 def _low_bit(recipe: Recipe) -> LowBit:
     if not isinstance(recipe, LowBit):
-        raise wrong_backend("low_bit", recipe)
+        raise QuantizationError(wrong_backend("low_bit", recipe))
     return recipe
 
 

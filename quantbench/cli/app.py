@@ -101,7 +101,7 @@ def quantize(
     run = Session(Settings(golden, engine)).run(experiment)
     path = out or Path(f"{experiment.workload.name}-{config}.pt")
     with replacing(path) as temporary:
-        temporary.write_bytes(run.artefact.path.read_bytes())
+        temporary.write_bytes(run.artifact.path.read_bytes())
     size = run.size
     print(f"{path}: {size.quantized_bytes:,} bytes, {size.ratio:.2f}× smaller than fp32 ({size.fp32_bytes:,} bytes)")
 

@@ -1,4 +1,4 @@
-"""A workload's fp32 model, measured once for all experiments of the workload."""
+"""A workload's reference, measured once for all experiments of the workload."""
 
 from __future__ import annotations
 
@@ -6,75 +6,79 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from torch import nn
 
-from quantbench.backends.checkpoint import serialize
+from quantbench.arrays import Inputs
+from quantbench.backends.interface import Artifact, Backend, Predictor
+from quantbench.experiment.artifact import reference
 from quantbench.experiment.workload import OpenWorkload
-from quantbench.measure.evaluation import Evaluation, evaluate
-from quantbench.measure.fp32_forms import fastest_form
+from quantbench.measure.evaluation import Evaluation, evaluate, inputs_of
+from quantbench.measure.fastest_form import fastest_form
 from quantbench.measure.latency import FP32, FP32_AGAIN, LATENCY_LEVEL, quiet_process, time_forwards, why_not_timed
-from quantbench.measure.memory import MemoryJob, Peaks, peak_memory
-from quantbench.measure.reload import FloatJob, ReloadJob
+from quantbench.measure.memory import Peaks, peak_memory
 from quantbench.stats.sequential import Looks
 from quantbench.stats.speed import Speedup
 
 
 @dataclass
 class Baseline:
-    """A workload's fp32 model, measured once for all its experiments."""
+    """A workload's reference, measured once for all its experiments."""
 
     opened: OpenWorkload
 
     @cached_property
-    def model(self) -> nn.Module:
-        """With its committed weights, in eval mode."""
-        return self.opened.load_baseline()
+    def artifact(self) -> Artifact:
+        """The fp32 model with its committed weights, as a file."""
+        return reference(self.opened).artifact
+
+    @cached_property
+    def backend(self) -> Backend:
+        """The one that loads it."""
+        return self.artifact.backend.create()
 
     @cached_property
     def evaluation(self) -> Evaluation:
         """On the test split."""
-        return evaluate(self.model, self.opened.splits.test)
+        predictor = self.backend.load(self.artifact, torch.get_num_threads())
+        return evaluate(predictor, self.opened.splits.test, self.opened.task)
 
-    @cached_property
+    @property
     def size_bytes(self) -> int:
-        """Of its state dict, saved as the quantized one is."""
-        return len(serialize(self.model.state_dict()))
+        """Of its files, saved as the quantized ones are."""
+        return self.artifact.size_bytes
 
     @cached_property
     def memory(self) -> Peaks:
         """Peak resident memory of one forward."""
-        return self.memory_of(self.float_job)
+        return self.memory_of(self.artifact)
 
-    @property
-    def float_job(self) -> FloatJob:
-        """What a fresh process needs to load the model from its file."""
-        opened = self.opened
-        name, where = opened.workload.config.model.name, opened.workload.where("model")
-        return FloatJob(name, opened.model_params(), where, opened.weights_path)
-
-    def memory_of(self, model: FloatJob | ReloadJob) -> Peaks:
-        """The same of any form of the model, on the batch that is timed."""
-        config = self.opened.workload.config.latency
-        return peak_memory(MemoryJob(model, self.latency_batch.numpy(), config.threads))
+    def memory_of(self, artifact: Artifact) -> Peaks:
+        """The same of any artifact, on the batch that is timed."""
+        return peak_memory(artifact, self.latency_inputs, self.opened.workload.config.latency.threads)
 
     @cached_property
-    def latency_batch(self) -> torch.Tensor:
+    def latency_inputs(self) -> Inputs:
         """The test samples whose forward is timed."""
-        return next(self.opened.splits.test.batches(self.opened.workload.config.latency.batch_size))
+        return next(inputs_of(self.opened.splits.test, self.opened.workload.config.latency.batch_size))
+
+    @cached_property
+    def timed(self) -> Predictor:
+        """Loaded with as many threads as are timed."""
+        return self.backend.load(self.artifact, self.opened.workload.config.latency.threads)
 
     @cached_property
     def control(self) -> Speedup | None:
-        """The fp32 model against itself, or None where this machine can time nothing."""
-        config, batch, model = self.opened.workload.config.latency, self.latency_batch, self.model
+        """The reference against itself, or None where this machine can time nothing."""
+        config, inputs, model = self.opened.workload.config.latency, self.latency_inputs, self.timed
         if why_not_timed(config.threads) is not None:
             return None
         looks = Looks(config.rounds, 1, LATENCY_LEVEL)
-        forwards = {FP32: lambda: model(batch), FP32_AGAIN: lambda: model(batch)}
+        forwards = {FP32: lambda: model(inputs), FP32_AGAIN: lambda: model(inputs)}
         with quiet_process(config.threads):
             timings = time_forwards(forwards, looks, config.budget_s, lambda _: True)
         return Speedup.of(timings.control, looks)
 
     @cached_property
-    def fastest(self) -> tuple[str, nn.Module]:
-        """The fastest fp32 form at hand, by name. What int8 must beat to be worth it."""
-        return fastest_form(self.model, self.latency_batch, self.opened.workload.config.latency.threads)
+    def fastest(self) -> tuple[str, Predictor]:
+        """The fastest form of the reference at hand, by name. What int8 must beat to be worth it."""
+        threads = self.opened.workload.config.latency.threads
+        return fastest_form(self.backend.forms(self.artifact, threads), self.latency_inputs, threads)

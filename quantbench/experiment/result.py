@@ -7,7 +7,7 @@ from pathlib import Path
 
 from quantbench.config.schema import RegressionConfig
 from quantbench.errors import GoldenError
-from quantbench.experiment.artifact import weights_of
+from quantbench.experiment.fine_tuning import weights_of
 from quantbench.experiment.run import Run
 from quantbench.files import sha256_of_file, sha256_of_json
 from quantbench.golden.results import (
@@ -119,8 +119,9 @@ def _predictions(run: Run) -> AcceptedResult:
         "drop_pp": accuracy.drop_pp,
         "size_ratio": size.ratio,
         "quantized_bytes": float(size.quantized_bytes),
-        "int8_share": run.coverage.int8_share,
     }
+    if run.coverage is not None:
+        metrics["int8_share"] = run.coverage.int8_share
     return AcceptedResult(
         experiment=run.experiment.id,
         machine=machine_of(run, torch.get_num_threads()),

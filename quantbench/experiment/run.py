@@ -9,24 +9,23 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import nn
 
-from quantbench.backends.checkpoint import describe_entry, payload_bytes, read_checkpoint
+from quantbench.arrays import Outputs
+from quantbench.backends.checkpoint import describe_entry
+from quantbench.backends.interface import Artifact, Backend, Coverage, Predictor
 from quantbench.config.schema import Experiment, Workload
 from quantbench.errors import GoldenError
-from quantbench.experiment.artifact import Artefact, make_backend, probe_inputs, quantized_artefact, reload_job
+from quantbench.experiment.artifact import Built, backend_of, candidate, one_sample, probe_inputs
 from quantbench.experiment.baseline import Baseline
+from quantbench.experiment.fine_tuning import fine_tune
 from quantbench.experiment.repetition import Repetition, repeat_in_fresh_process
 from quantbench.experiment.workload import OpenWorkload
 from quantbench.files import sha256_of_file
 from quantbench.golden.documents import checkpoint_name
 from quantbench.measure.allocator import keep_freed_memory
 from quantbench.measure.confirmation import TimingJob, time_in_fresh_process
-from quantbench.measure.coverage import Coverage, measure_coverage
 from quantbench.measure.environment import environment
 from quantbench.measure.evaluation import Evaluation, evaluate
-from quantbench.measure.fp32_forms import in_layout
 from quantbench.measure.latency import (
     FP32,
     FP32_AGAIN,
@@ -40,8 +39,8 @@ from quantbench.measure.latency import (
     why_not_timed,
 )
 from quantbench.measure.memory import compared
-from quantbench.measure.reload import load_quantized, reload_in_fresh_process
-from quantbench.recipes.spec import describe
+from quantbench.measure.reload import reload_in_fresh_process
+from quantbench.recipes.spec import Trained, describe
 from quantbench.records.base import pack_bits
 from quantbench.records.run import (
     Accuracy,
@@ -154,29 +153,36 @@ class Run:
         return self.baseline.opened
 
     @cached_property
+    def backend(self) -> Backend:
+        """The experiment's backend."""
+        return backend_of(self.experiment, self.settings.engine)
+
+    @property
     def engine(self) -> str:
         """The quantized engine in use."""
-        return str(getattr(make_backend(self.experiment, self.settings.engine), "engine", "none"))
+        return self.backend.engine
 
     @cached_property
-    def artefact(self) -> Artefact:
-        """The checkpoint on disk."""
-        how = self.settings
-        return quantized_artefact(self.opened, self.experiment, self.baseline.model, self.engine, how.retrain, how.amp)
+    def candidate(self) -> Built:
+        """The quantized artifact on disk, with what its model gave before it was saved."""
+        how, source = self.settings, self.baseline.artifact
+        if how.retrain and isinstance(self.experiment.recipe(), Trained):
+            fine_tune(self.opened, self.experiment, self.backend, source, how.amp)
+        return candidate(self.opened, self.experiment, self.backend, source)
 
-    @cached_property
-    def model(self) -> nn.Module:
+    @property
+    def artifact(self) -> Artifact:
+        """The same as its files alone."""
+        return self.candidate.artifact
+
+    def loaded(self, threads: int) -> Predictor:
         """The quantized model as loaded from its file, never the object that was converted."""
-        return self.loaded()
-
-    def loaded(self) -> nn.Module:
-        """The same, loaded once more."""
-        return load_quantized(reload_job(self.opened, self.experiment, self.artefact.path, self.engine))[0]
+        return self.backend.load(self.artifact, threads)
 
     @cached_property
     def evaluation(self) -> Evaluation:
         """The quantized model on the test split."""
-        return evaluate(self.model, self.opened.splits.test)
+        return evaluate(self.loaded(torch.get_num_threads()), self.opened.splits.test, self.opened.task)
 
     @cached_property
     def accuracy(self) -> Accuracy:
@@ -186,7 +192,7 @@ class Run:
     @cached_property
     def size(self) -> Size:
         """Bytes of both files."""
-        quantized = self.artefact.path.stat().st_size
+        quantized = self.artifact.size_bytes
         return Size(
             fp32_bytes=self.baseline.size_bytes,
             quantized_bytes=quantized,
@@ -200,26 +206,25 @@ class Run:
         Raises:
             MeasurementError: if this machine cannot say.
         """
-        job = reload_job(self.opened, self.experiment, self.artefact.path, self.engine)
         config = self.experiment.workload.config.latency
-        return compared(self.baseline.memory, self.baseline.memory_of(job), config.batch_size, config.threads)
+        return compared(self.baseline.memory, self.baseline.memory_of(self.artifact), config.batch_size, config.threads)
 
     @cached_property
-    def coverage(self) -> Coverage:
-        """What ran as int8."""
-        return measure_coverage(self.model, probe_inputs(self.opened)[:1])
+    def coverage(self) -> Coverage | None:
+        """What ran as int8; None where the backend does not tell."""
+        return self.backend.kernels(self.artifact, one_sample(self.opened))
 
     @cached_property
     def checkpoint(self) -> CheckpointFacts:
         """The file as a fresh process finds it."""
-        reloaded = reload_in_fresh_process(reload_job(self.opened, self.experiment, self.artefact.path, self.engine))
-        saved = self.artefact.probe_logits
+        built, artifact = self.candidate, self.artifact
+        reloaded = reload_in_fresh_process(artifact, probe_inputs(self.opened), torch.get_num_threads())
         return CheckpointFacts(
-            sha256=sha256_of_file(self.artefact.path),
-            payload_bytes=payload_bytes(read_checkpoint(self.artefact.path)),
-            keys=reloaded.schema,
-            reload_identical=saved.tobytes() == reloaded.logits.tobytes(),
-            largest_difference=_largest_difference(saved, reloaded.logits),
+            sha256=sha256_of_file(artifact.path),
+            payload_bytes=reloaded.description.payload_bytes,
+            keys=reloaded.description.keys,
+            reload_identical=_bytes(built.probe) == _bytes(reloaded.outputs),
+            largest_difference=_largest_difference(built.probe, reloaded.outputs),
         )
 
     @cached_property
@@ -232,7 +237,7 @@ class Run:
         return {
             "engine": self.engine,
             "recipe": describe(self.experiment.recipe()),
-            "observers": self.artefact.observers,
+            "observers": self.artifact.observers,
             "payload_bytes": self.checkpoint.payload_bytes,
             "keys": {key: describe_entry(entry) for key, entry in self.checkpoint.keys.items()},
         }
@@ -264,14 +269,14 @@ class Run:
         and number of threads, and are slower for all others, so that a model that was evaluated before would lose to
         one that was not (`benchmarks/first_batch.py`).
         """
-        batch = self.baseline.latency_batch
-        model, fp32, fastest = self.loaded(), self.baseline.model, self.baseline.fastest[1]
-        last = batch if fastest is fp32 else in_layout(batch)
+        model = self.loaded(self.experiment.workload.config.latency.threads)
+        fp32, fastest, inputs = self.baseline.timed, self.baseline.fastest[1], self.baseline.latency_inputs
+        prepared, own = fastest.prepared(inputs), model.prepared(inputs)
         return {
-            FP32: lambda: fp32(batch),
-            FP32_AGAIN: lambda: fp32(batch),
-            FP32_FASTEST: lambda: fastest(last),
-            INT8: lambda: model(batch),
+            FP32: lambda: fp32(inputs),
+            FP32_AGAIN: lambda: fp32(inputs),
+            FP32_FASTEST: lambda: fastest(prepared),
+            INT8: lambda: model(own),
         }
 
     @property
@@ -309,9 +314,9 @@ class Run:
         """What a fresh process needs to time this run's forwards until the questions are answered."""
         config = self.experiment.workload.config.latency
         return TimingJob(
-            int8=reload_job(self.opened, self.experiment, self.artefact.path, self.engine),
-            fp32=self.baseline.float_job,
-            batch=self.baseline.latency_batch.numpy(),
+            candidate=self.artifact,
+            reference=self.baseline.artifact,
+            inputs=self.baseline.latency_inputs,
             threads=config.threads,
             looks=self.looks,
             budget_s=config.budget_s,
@@ -408,8 +413,14 @@ def paired_accuracy(before: Evaluation, after: Evaluation) -> Accuracy:
     )
 
 
-def _largest_difference(saved: NDArray[np.float32], loaded: NDArray[np.float32]) -> float:
-    """Of two sets of logits; −1 where shapes differ or a logit is not finite, since JSON has no NaN."""
-    if saved.shape != loaded.shape or not (np.isfinite(saved).all() and np.isfinite(loaded).all()):
+def _bytes(outputs: Outputs) -> dict[str, bytes]:
+    return {name: array.tobytes() for name, array in outputs.items()}
+
+
+def _largest_difference(saved: Outputs, loaded: Outputs) -> float:
+    """Of two sets of outputs; −1 where shapes differ or a value is not finite, since JSON has no NaN."""
+    if {name: array.shape for name, array in saved.items()} != {name: array.shape for name, array in loaded.items()}:
         return -1.0
-    return float(np.abs(saved - loaded).max())
+    if not all(np.isfinite(array).all() for array in (*saved.values(), *loaded.values())):
+        return -1.0
+    return max(float(np.abs(array - loaded[name]).max()) for name, array in saved.items())

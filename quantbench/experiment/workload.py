@@ -21,11 +21,12 @@ from quantbench.records.base import Environment
 from quantbench.records.card import BaselineCard
 from quantbench.registry import MODELS
 from quantbench.stats.proportions import wilson_interval
+from quantbench.tasks.interface import Task
+from quantbench.tasks.top1 import Top1
 from quantbench.training.mixed_precision import AMP
 from quantbench.upstream import silenced
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
 
     from quantbench.measure.evaluation import Evaluation
@@ -48,6 +49,11 @@ class OpenWorkload:
     def splits(self) -> Splits:
         """The data; made, decoded or downloaded on first use."""
         return open_splits(self.workload.config.data, self.workload.where("data"))
+
+    @cached_property
+    def task(self) -> Task:
+        """Outputs and labels → scores."""
+        return Top1()
 
     def model_params(self) -> dict[str, Any]:
         """Parameters of the model's factory; its head is sized for the data where it takes `n_classes`."""
@@ -80,6 +86,8 @@ class OpenWorkload:
         Raises:
             BaselineError: if the weights are missing, damaged, or made for another model or other data.
         """
+        from quantbench.backends.weights import load_state
+
         state = baselines.load_weights(self.weights_path, self.train_command)
         card = baselines.load_card(self.weights_path, self.train_command)
         check_data(card, self.splits, self.weights_path, self.train_command)
@@ -110,12 +118,14 @@ class OpenWorkload:
             BaselineError: if it does not fit the model.
         """
         from quantbench.backends.checkpoint import read_checkpoint, read_safetensors
+        from quantbench.backends.module import ModulePredictor
+        from quantbench.backends.weights import load_state
         from quantbench.measure.evaluation import evaluate
 
         state = read_safetensors(weights) if weights.suffix == ".safetensors" else read_checkpoint(weights)
         model = self.build_model()
         load_state(model, state, weights)
-        evaluation = evaluate(model, self.splits.test)
+        evaluation = evaluate(ModulePredictor(model), self.splits.test, self.task)
         sha256 = baselines.save_weights(self.weights_path, model.state_dict())
         card = make_card(self, "fp32_baseline", {"adopted": weights.name}, None, evaluation, sha256)
         command = f"quantbench adopt {shlex.quote(str(self.workload.path))} {shlex.quote(weights.name)}"
@@ -153,13 +163,14 @@ class OpenWorkload:
         Args:
             amp: compute in bf16, whatever the workload file says.
         """
+        from quantbench.backends.module import ModulePredictor
         from quantbench.measure.evaluation import evaluate
         from quantbench.training.state import forget_training
 
         name, training = self.workload.name, self.training.in_bf16() if amp else self.training
         with progress(f"training {name}") as show:
             model, outcome = self.fit(training, name, show)
-        evaluation = evaluate(model, self.splits.test)
+        evaluation = evaluate(ModulePredictor(model), self.splits.test, self.task)
         sha256 = baselines.save_weights(self.weights_path, model.state_dict())
         card = make_card(self, "fp32_baseline", training.described(), outcome, evaluation, sha256)
         command = f"{self.train_command} --amp" if amp else self.train_command
@@ -245,18 +256,3 @@ def split_hashes(splits: Splits) -> dict[str, str]:
 
 def _platform(made_on: Environment) -> tuple[str, str]:
     return made_on.system.partition(" ")[0], made_on.architecture
-
-
-def load_state(model: nn.Module, state: dict[str, torch.Tensor], path: Path) -> None:
-    """Loads a state dict, naming the first keys that do not fit.
-
-    Raises:
-        BaselineError: if keys or shapes differ.
-    """
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        details = "; ".join(line.strip() for line in str(error).splitlines()[1:4])
-        raise BaselineError(
-            f"{path}: does not fit the model of this workload: {details}; correct workload.model, or train again"
-        ) from None

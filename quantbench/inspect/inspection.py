@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from quantbench.backends.checkpoint import payload_bytes
+from quantbench.backends.checkpoint import payload_bytes, read_checkpoint
 from quantbench.backends.origin import kind_of, stage_of
 from quantbench.errors import CheckpointError
-from quantbench.experiment.artifact import reload_job
+from quantbench.experiment.artifact import candidate_at
 from quantbench.experiment.run import Run
 from quantbench.inspect.anatomy import COLUMNS, State, open_checkpoint, rows
 from quantbench.inspect.explained import explain
-from quantbench.measure.reload import load_quantized
 from quantbench.recipes.spec import Fp32, QatInt8, Trained
 
 
@@ -59,8 +58,9 @@ def check_experiment(path: Path, run: Run) -> str:
         CheckpointError: if it does not load, or its origin or weights say that it was made another way.
     """
     id_, recipe = run.experiment.id, run.experiment.recipe()
-    state = load_quantized(reload_job(run.opened, run.experiment, path, run.engine))[1]
-    found = explain(dict(run.baseline.model.state_dict()), state, ("the baseline", str(path)))
+    state = read_checkpoint(path)
+    run.backend.load(candidate_at(run.opened, run.experiment, run.backend, [path], {}), threads=1)
+    found = explain(read_checkpoint(run.baseline.artifact.path), state, ("the baseline", str(path)))
     others = [*found.unexplained, *found.values]
     if not isinstance(recipe, Trained) and (found.moved or others):
         # Whatever is not trained keeps its weights, but for their form.

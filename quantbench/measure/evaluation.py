@@ -1,90 +1,92 @@
-"""One evaluation loop: a forward function over a split, keeping what became of every sample."""
+"""One evaluation loop: a predictor over a split, keeping the score of every sample."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.nn.functional import cross_entropy
 
+from quantbench.arrays import INPUT, Inputs, Outputs
+from quantbench.backends.interface import Predictor
 from quantbench.data.splits import Split
 from quantbench.errors import EvaluationError
+from quantbench.tasks.interface import Task
+from quantbench.tasks.top1 import Top1
 
-Forward = Callable[[torch.Tensor], torch.Tensor]
 # Small enough that allocators which cannot be told to keep memory still reuse their blocks from batch to batch.
 EVALUATION_BATCH = 64
+TOP1 = Top1()
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a model did on a split.
+    """A model's scores on a split.
 
     Attributes:
-        correct: `[n]` bool, whether each sample's largest logit was its label.
-        loss: mean cross entropy, nats.
+        scores: `[n]` float64, one per sample.
+        loss: mean loss; NaN for a task without one.
     """
 
-    correct: NDArray[np.bool_]
+    scores: NDArray[np.float64]
     loss: float
 
     @property
+    def correct(self) -> NDArray[np.bool_]:
+        """`[n]` bool, of scores that are 0 or 1.
+
+        Raises:
+            EvaluationError: if some score is neither.
+        """
+        correct: NDArray[np.bool_] = self.scores == 1.0
+        if not (correct | (self.scores == 0.0)).all():
+            raise EvaluationError("scores between 0 and 1 are no predictions that are right or wrong; compare scores")
+        return correct
+
+    @property
     def accuracy(self) -> float:
-        """Share of correct samples, 0..1."""
-        return float(self.correct.mean())
+        """Mean score; of scores that are 0 or 1 the share of correct samples, 0..1."""
+        return float(self.scores.mean())
 
 
-@torch.inference_mode()
-def evaluate(forward: Forward, split: Split, batch_size: int = EVALUATION_BATCH) -> Evaluation:
+def evaluate(predictor: Predictor, split: Split, task: Task = TOP1, batch_size: int = EVALUATION_BATCH) -> Evaluation:
     """Runs a model over a split.
 
     Args:
-        forward: normalized `[n, channels, …]` float32 → logits `[n, classes]`.
+        predictor: normalized `[n, channels, …]` float32 → what the task scores.
         split: the samples.
+        task: outputs and labels → scores.
         batch_size: samples per forward.
 
     Raises:
-        EvaluationError: if a logit is NaN or infinite, or the output is not `[n, classes]`.
+        EvaluationError: if an output is NaN or infinite, or of no form that the task can score.
     """
-    labels = torch.from_numpy(np.array(split.labels))
-    largest = int(labels.max())
-    outputs: list[torch.Tensor] = []
-    for inputs in split.batches(batch_size):
-        logits = forward(inputs)
-        check_logits(logits, len(inputs), largest)
-        outputs.append(logits)
+    labels = np.array(split.labels)
+    batches: list[Outputs] = []
+    for inputs in inputs_of(split, batch_size):
+        outputs = predictor(inputs)
+        task.check(outputs, len(inputs[INPUT]), labels)
+        batches.append(outputs)
     # Judged all at once: done batch by batch, it would cost a small int8 model several per cent of its time.
-    logits = torch.cat(outputs).double()
-    if not bool(torch.isfinite(logits).all()):
-        finite = torch.isfinite(logits).all(dim=1)
-        first = int((~finite).to(torch.int8).argmax())
-        raise EvaluationError(
-            f"the model's logits are not finite for {int((~finite).sum()):,} of {len(split):,} samples of "
-            f"'{split.name}', the first being sample {first}; look at its weights, scales and inputs before trusting "
-            "any figure of it"
-        )
-    return Evaluation((logits.argmax(1) == labels).numpy(), float(cross_entropy(logits, labels)))
+    whole = {name: np.concatenate([each[name] for each in batches]) for name in batches[0]}
+    _check_finite(whole, split, task)
+    loss = task.loss(whole, labels)
+    return Evaluation(task.scores(whole, labels), float("nan") if loss is None else loss)
 
 
-def check_logits(logits: object, n: int, largest_label: int) -> None:
-    """Refuses an output that cannot be compared with the labels.
+def inputs_of(split: Split, batch_size: int, limit: int | None = None) -> Iterator[Inputs]:
+    """Batches of a split as predictors take them: `{"input": [≤ batch_size, channels, …]}`, never augmented."""
+    for batch in split.batches(batch_size, limit):
+        yield {INPUT: batch.numpy()}
 
-    Args:
-        logits: what the model gave; must be `[n, classes]`.
-        n: samples it was given.
-        largest_label: class index that the output must reach.
 
-    Raises:
-        EvaluationError: saying what the output is instead.
-    """
-    if not isinstance(logits, torch.Tensor):
-        raise EvaluationError(f"the model gave a {type(logits).__name__}; expected a tensor of logits [n, classes]")
-    if logits.dim() != 2 or len(logits) != n:
-        raise EvaluationError(f"the model gave {tuple(logits.shape)} for {n} samples; expected [n, classes]")
-    if logits.shape[1] <= largest_label:
-        raise EvaluationError(
-            f"the model gave {logits.shape[1]} logits per sample, but a label is {largest_label}; size its head for "
-            "the classes of the data (n_classes)"
-        )
+def _check_finite(outputs: Outputs, split: Split, task: Task) -> None:
+    for array in outputs.values():
+        finite = np.isfinite(array).reshape(len(array), -1).all(axis=1)
+        if not finite.all():
+            raise EvaluationError(
+                f"the model's {task.outputs_name} are not finite for {int((~finite).sum()):,} of {len(split):,} "
+                f"samples of '{split.name}', the first being sample {int(finite.argmin())}; look at its "
+                "weights, scales and inputs before trusting any figure of it"
+            )

@@ -13,16 +13,17 @@ from typing import TypeVar
 
 from quantbench.errors import CheckpointError
 
-Job = TypeVar("Job")
 Result = TypeVar("Result")
+# Loads whatever artifact it is given.
+LOADER, BACKENDS = "quantbench.measure.reload", "quantbench.backends."
 
 
-def in_fresh_process(work: Callable[[Job], Result], job: Job, died: str) -> Result:
-    """Runs `work(job)` in a process of its own.
+def in_fresh_process(work: Callable[..., Result], *args: object, died: str) -> Result:
+    """Runs `work(*args)` in a process of its own.
 
     Args:
-        work: a function of a module; it, the job and the result must be picklable.
-        job: its only argument.
+        work: a function of a module; it, its arguments and the result must be picklable.
+        args: its arguments, such as an artifact, which it loads there from its files.
         died: the message if the process ends without a result.
 
     Raises:
@@ -31,17 +32,17 @@ def in_fresh_process(work: Callable[[Job], Result], job: Job, died: str) -> Resu
     """
     with ProcessPoolExecutor(max_workers=1, mp_context=fresh_context()) as pool:
         try:
-            return pool.submit(work, job).result()
+            return pool.submit(work, *args).result()
         except BrokenProcessPool:
             raise CheckpointError(died) from None
 
 
 @functools.cache
 def fresh_context() -> multiprocessing.context.ForkServerContext | multiprocessing.context.SpawnContext:
-    """Starts processes from a server that has imported torch and nothing else, forked once per job: fresh, without
-    seconds of import each."""
+    """Starts processes from a server that has imported the backends that this process has imported, and nothing else,
+    forked once per job: fresh, without seconds of import each."""
     if sys.platform == "win32":
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["quantbench.measure.reload", "quantbench.backends.torch_ao.eager"])
+    context.set_forkserver_preload([LOADER, *sorted(name for name in sys.modules if name.startswith(BACKENDS))])
     return context

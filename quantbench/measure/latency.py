@@ -10,7 +10,7 @@ import gc
 import os
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -22,7 +22,7 @@ from quantbench.errors import MeasurementError
 from quantbench.stats.sequential import Looks
 
 INT8, FP32, FP32_AGAIN, FP32_FASTEST = "int8", "fp32", "fp32_again", "fp32_fastest"
-Forwards = dict[str, Callable[[], object]]
+Forwards = Mapping[str, Callable[[], object]]
 
 # Of every interval for a speed-up, over all looks at it together.
 LATENCY_LEVEL = 0.99

@@ -16,34 +16,17 @@ import gc
 import statistics
 from dataclasses import dataclass
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-
-from quantbench.errors import CheckpointError, MeasurementError
+from quantbench.arrays import Inputs
+from quantbench.backends.interface import Artifact
+from quantbench.errors import MeasurementError
 from quantbench.measure.allocator import return_freed_memory
 from quantbench.measure.fresh import in_fresh_process
-from quantbench.measure.reload import FloatJob, ReloadJob, load_float, load_quantized
+from quantbench.measure.reload import run_loaded
 from quantbench.measure.residency import RESOLUTION_BYTES, check_instrument, reset_peak, resident, settled
 from quantbench.records.run import Memory
 
 # Fresh processes per model: a figure moves by some 100 KiB from one to the next, since the kernel counts pages loosely.
 PROCESSES = 3
-
-
-@dataclass(frozen=True)
-class MemoryJob:
-    """One measurement.
-
-    Attributes:
-        model: how it is loaded.
-        inputs: `[n, channels, …]` float32, the batch of the forward.
-        threads: intra-operator threads.
-    """
-
-    model: FloatJob | ReloadJob
-    inputs: NDArray[np.float32]
-    threads: int
 
 
 @dataclass(frozen=True)
@@ -78,55 +61,45 @@ class Peaks:
         return sorted(peak.forward_bytes for peak in self.each)
 
 
-def peak_memory(job: MemoryJob) -> Peaks:
-    """Loads the model from its file and runs one forward, in `PROCESSES` fresh processes, one after the other.
+def peak_memory(artifact: Artifact, inputs: Inputs, threads: int) -> Peaks:
+    """Loads an artifact and runs one forward, in `PROCESSES` fresh processes, one after the other.
+
+    Args:
+        artifact: of the model.
+        inputs: the batch of the forward.
+        threads: intra-operator threads.
 
     Raises:
         MeasurementError: if this system cannot say what is resident, or ran short of memory meanwhile.
-        CheckpointError: if the file cannot be loaded, the model cannot run, or a process died.
+        CheckpointError: if the artifact cannot be loaded, the model cannot run, or a process died.
     """
     died = (
-        f"{job.model.checkpoint}: the fresh process that measured its memory died without a word; if the system ended "
+        f"{artifact.path}: the fresh process that measured its memory died without a word; if the system ended "
         "it for want of memory, lower workload.latency.batch_size"
     )
-    return Peaks(tuple(in_fresh_process(run, job, died) for _ in range(PROCESSES)))
+    return Peaks(tuple(in_fresh_process(run, artifact, inputs, threads, died=died) for _ in range(PROCESSES)))
 
 
-def run(job: MemoryJob) -> Peak:
+def run(artifact: Artifact, inputs: Inputs, threads: int) -> Peak:
     """The fresh process's work."""
     if not return_freed_memory():
         raise MeasurementError("peak memory: this system's C library cannot be told to give freed memory back")
     # What the imports made need not be looked through at each collection.
     gc.freeze()
-    torch.set_num_threads(job.threads)
-    inputs = torch.from_numpy(job.inputs)
-    _forward(job, load(job.model), inputs)
+    backend = artifact.backend.create()
+    run_loaded(artifact, backend.load(artifact, threads), inputs)
     check_instrument()
     before = settled()
     reset_peak()
-    model = load(job.model)
+    predictor = backend.load(artifact, threads)
     loaded = resident()
     settled()
     reset_peak()
-    _forward(job, model, inputs)
+    run_loaded(artifact, predictor, inputs)
     after = resident()
     if after.swapped > before.swapped:
         raise MeasurementError("peak memory: the system ran short of memory meanwhile and swapped some of it out")
     return Peak(after.peak - before.now, loaded.peak - before.now, after.peak)
-
-
-def load(job: FloatJob | ReloadJob) -> torch.nn.Module:
-    """The model from its file, in eval mode."""
-    return load_quantized(job)[0] if isinstance(job, ReloadJob) else load_float(job)
-
-
-def _forward(job: MemoryJob, model: torch.nn.Module, inputs: torch.Tensor) -> None:
-    try:
-        with torch.inference_mode():
-            model(inputs)
-    except Exception as error:
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        raise CheckpointError(f"{job.model.checkpoint}: the model loaded from it cannot run: {reason}") from None
 
 
 def compared(fp32: Peaks, quantized: Peaks, batch_size: int, threads: int) -> Memory:

@@ -46,7 +46,7 @@ def _open(config: pytest.Config, run: Run) -> None:
         if is_update(config):
             run.check_control()
         if run.settings.retrain:
-            run.artefact  # noqa: B018
+            run.candidate  # noqa: B018
 
 
 def _uncaptured(config: pytest.Config) -> AbstractContextManager[object]:

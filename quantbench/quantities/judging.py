@@ -38,11 +38,20 @@ def judge_size(run: Run, bound: float) -> Verdict:
 def judge_coverage(run: Run, bound: float) -> Verdict:
     """The share of multiply-accumulates that ran as int8, with the layers that did not."""
     c = run.coverage
+    if c is None:
+        return no_evidence("int8_share", bound, kernels_unknown(run))
     measured = f"{c.int8_share:.4f} ({c.int8_macs:,} of {c.int8_macs + c.float_macs:,} multiply-accumulates)"
     if c.float_layers:
         worst = sorted(c.float_layers.items(), key=lambda item: -item[1])[:5]
         measured += "; in floating point: " + ", ".join(f"{name} ({macs:,})" for name, macs in worst)
     return at_least("int8_share", c.int8_share, None, bound, 1, measured, "")
+
+
+def kernels_unknown(run: Run) -> str:
+    """What is said where a backend does not tell which kernels ran."""
+    return (
+        f"backend '{run.backend.name}' does not tell which kernels ran; what is not known to be int8 is not called so"
+    )
 
 
 def judge_card(run: Run, bound: float) -> Verdict:
@@ -70,7 +79,7 @@ def measure(run: Run, quantity: str) -> Verdict | None:
     try:
         if getattr(run, quantity) is not None:
             return None
-        reason = run.not_timed
+        reason = kernels_unknown(run) if quantity == "coverage" else run.not_timed
     except MeasurementError as error:
         reason = str(error)
     return Verdict(quantity, Outcome.INCONCLUSIVE, None, None, None, 0, reason, "a figure to show; no bound is set")
@@ -141,7 +150,7 @@ def judge_reload(run: Run) -> Verdict:
 def judge_determinism(run: Run) -> Verdict:
     """The same bytes and logits when a fresh process quantizes again."""
     # The first one comes first: it may train, or refuse what cannot be quantized at all.
-    first = run.artefact
+    first = run.candidate
     found = differences_of_bits(first, run.repetition)
     measured = "; ".join(found) or "bit-identical"
     outcome = Outcome.FAIL if found else Outcome.PASS

@@ -80,8 +80,8 @@ def journal_of(run: Run, settings: dict[str, Any]) -> FileJournal:
         settings: whatever else, as JSON has it.
     """
     decides = {
-        "content": content_of(run.opened, run.experiment, run.engine),
-        "checkpoint": sha256_of_file(run.artefact.path),
+        "content": content_of(run.opened, run.experiment, run.backend),
+        "checkpoint": sha256_of_file(run.artifact.path),
         "settings": settings,
     }
     name = f"{run.experiment.id.replace('/', '-')}-{sha256_of_json(decides)[:16]}"

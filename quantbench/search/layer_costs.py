@@ -6,7 +6,7 @@ from functools import partial
 
 import torch
 
-from quantbench.measure.coverage import count_macs
+from quantbench.backends.kernels import count_macs
 from quantbench.quant.switchable import switchable_layers
 from quantbench.records.search import LayerCost
 from quantbench.search.problem import Problem

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from quantbench.measure.coverage import count_macs
+from quantbench.backends.kernels import count_macs
 from quantbench.search.steps import INPUT, Step, checked_steps
 
 Values = dict[str, Any]

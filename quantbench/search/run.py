@@ -11,6 +11,7 @@ from typing import Any, Literal
 from filelock import FileLock
 from torch import nn
 
+from quantbench.backends.module import ModulePredictor
 from quantbench.config.schema import NO_SEARCH_POOL
 from quantbench.data.splits import Split, check_disjoint
 from quantbench.errors import ConfigError, QuantizationError
@@ -18,7 +19,7 @@ from quantbench.experiment.run import Run, paired_accuracy
 from quantbench.experiment.switchable import switchable_model
 from quantbench.files import sha256_of_file, write_text
 from quantbench.measure.environment import environment
-from quantbench.measure.evaluation import evaluate
+from quantbench.measure.evaluation import Evaluation, evaluate
 from quantbench.progress import progress
 from quantbench.quant.switchable import switchable_layers
 from quantbench.records.base import read_json
@@ -88,9 +89,8 @@ class SearchRun:
     @cached_property
     def model(self) -> nn.Module:
         """The switchable model, from the experiment's checkpoint."""
-        return switchable_model(
-            self.run.opened, self.run.experiment, self.run.baseline.model, self.run.engine, self.run.artefact
-        )
+        run = self.run
+        return switchable_model(run.opened, run.experiment, run.baseline.artifact, run.artifact)
 
     @property
     def problem(self) -> Problem:
@@ -172,17 +172,17 @@ class SearchRun:
         test = self.run.opened.splits.test
         with progress("confirming on the test split") as show:
             show.update(0, 2)
-            before = evaluate(self._at([self.high] * len(self.names)), test)
+            before = self._evaluated([self.high] * len(self.names), test)
             show.update(1, 2)
-            after = evaluate(self._at(bits), test)
+            after = self._evaluated(bits, test)
         return paired_accuracy(before, after)
 
-    def _at(self, bits: Sequence[int]) -> nn.Module:
-        """The model with these widths."""
+    def _evaluated(self, bits: Sequence[int], split: Split) -> Evaluation:
+        """The model with these widths, which it keeps."""
         layers = switchable_layers(self.model)
         for name, width in zip(self.names, bits, strict=True):
             layers[name].bits = width
-        return self.model
+        return evaluate(ModulePredictor(self.model), split, self.run.opened.task)
 
     def _shared(self, found: Sequence[LayerSensitivity]) -> dict[str, Any]:
         """What every record says of the experiment and its layers."""
@@ -190,7 +190,7 @@ class SearchRun:
             "experiment": self.run.experiment.id,
             "split": self.split.name,
             "split_sha256": self.split.sha256,
-            "checkpoint_sha256": sha256_of_file(self.run.artefact.path),
+            "checkpoint_sha256": sha256_of_file(self.run.artifact.path),
             "n": len(self.split),
             "high": self.high,
             "low": self.low,
@@ -204,7 +204,7 @@ class SearchRun:
         for each in found:
             if not each.failed and each.correct is not None:
                 return (int(each.bits.sum()) + each.lost - each.gained) / each.n
-        return evaluate(self._at([self.high] * len(self.names)), self.split).accuracy
+        return self._evaluated([self.high] * len(self.names), self.split).accuracy
 
     def journal(self, settings: dict[str, Any], fresh: bool = False) -> FileJournal:
         """The steps that were kept of the same search: same weights, checkpoint, data, code, versions and settings."""

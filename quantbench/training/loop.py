@@ -14,11 +14,13 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import LRScheduler
 
+from quantbench.backends.module import ModulePredictor
 from quantbench.config.training import TrainingConfig
 from quantbench.data.splits import Split
 from quantbench.errors import EvaluationError, TrainingError
-from quantbench.measure.evaluation import check_logits, evaluate
+from quantbench.measure.evaluation import evaluate
 from quantbench.progress import Progress
+from quantbench.tasks.top1 import check_logits
 from quantbench.training.augmentation import augmentation, check_augmentation
 from quantbench.training.divergence import LossWatch
 from quantbench.training.schedule import make_schedule
@@ -199,7 +201,7 @@ def _validated(summary: EpochSummary, validation: Validation, loop: _Loop, epoch
     """The epoch with its loss and accuracy on the validation split, in fp32 as the result is evaluated."""
     model = validation.evaluated(loop.model)
     try:
-        found = evaluate(lambda inputs: model(loop.placed(inputs)).cpu(), validation.split)
+        found = evaluate(ModulePredictor(lambda inputs: model(loop.placed(inputs)).cpu()), validation.split)
     except EvaluationError as error:
         raise TrainingError(_diverged(loop, f"after epoch {epoch + 1}: {error}", epoch)) from None
     return replace(summary, validation_loss=found.loss, validation_accuracy=found.accuracy)

@@ -9,6 +9,7 @@ import torch
 
 from quantbench.ablation import run as module
 from quantbench.ablation.run import kept_path
+from quantbench.backends.module import ModulePredictor
 from quantbench.config.selection import find_workload
 from quantbench.experiment.workload import OpenWorkload
 from quantbench.files import cache_dir
@@ -25,7 +26,7 @@ def test_every_row_is_trained_and_evaluated_as_the_workload_itself_would_be(run,
     threads = torch.get_num_threads()
     torch.set_num_threads(row.threads)
     card = opened.train_baseline()
-    assert evaluate(opened.load_baseline(), opened.splits.test).correct.tolist() == row.bits.tolist()
+    assert evaluate(ModulePredictor(opened.load_baseline()), opened.splits.test).correct.tolist() == row.bits.tolist()
     torch.set_num_threads(threads)
     assert [{**epoch, "seconds": 0} for epoch in card.history] == [{**epoch, "seconds": 0} for epoch in row.history]
 

@@ -34,7 +34,7 @@ def quantized_state(recipe="static_int8_per_channel"):
     torch.manual_seed(0)
     backend = EagerBackend(default_engine())
     spec = RECIPES.create(recipe, "here", {})
-    return backend.quantize(tiny_cnn().eval(), spec, lambda: [torch.randn(8, 3, 8, 8)]).model.state_dict()
+    return backend.quantize_module(tiny_cnn().eval(), spec, lambda: [torch.randn(8, 3, 8, 8)]).model.state_dict()
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ def test_a_model_without_such_layers_is_refused():
     with pytest.raises(
         QuantizationError, match=r"^Sequential has no nn\.Conv2d or nn\.Linear layer; recipes of kind L"
     ):
-        BACKEND.prepare_training(model(nn.Sequential(nn.Conv1d(1, 2, 3), nn.ReLU())), recipe())
+        BACKEND.prepare_module(model(nn.Sequential(nn.Conv1d(1, 2, 3), nn.ReLU())), recipe())
 
 
 def test_the_rehearsal_finds_negative_values_before_a_layer_with_unsigned_input():
@@ -22,18 +22,18 @@ def test_the_rehearsal_finds_negative_values_before_a_layer_with_unsigned_input(
         r"a ReLU before it; only the first layer's input is signed$"
     )
     with pytest.raises(QuantizationError, match=message):
-        BACKEND.rehearse(model(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3))), recipe(), INPUTS[:2])
+        BACKEND.rehearse_module(model(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3))), recipe(), INPUTS[:2])
 
 
 def test_a_low_bit_recipe_is_trained():
     with pytest.raises(QuantizationError, match=r"^a low-bit recipe is trained: prepare_training, fine-tune, convert_"):
-        BACKEND.quantize(model(), recipe(), list)
+        BACKEND.quantize_module(model(), recipe(), list)
 
 
 STEPS = {
-    "rehearse": lambda backend, made: backend.rehearse(model(), made, INPUTS[:2]),
-    "quantize": lambda backend, made: backend.quantize(model(), made, list),
-    "prepare_training": lambda backend, made: backend.prepare_training(model(), made),
+    "rehearse": lambda backend, made: backend.rehearse_module(model(), made, INPUTS[:2]),
+    "quantize": lambda backend, made: backend.quantize_module(model(), made, list),
+    "prepare_training": lambda backend, made: backend.prepare_module(model(), made),
     "skeleton": lambda backend, made: backend.skeleton(model(), made),
 }
 
@@ -58,5 +58,5 @@ def test_an_engine_that_is_not_there_is_refused_as_by_the_other_backend():
 def test_a_rehearsal_of_one_sample_does_not_ask_batch_norm_for_more():
     made = model(nn.Sequential(nn.Flatten(), nn.Linear(192, 4), nn.BatchNorm1d(4)))
     with pytest.raises(ValueError, match=r"^Expected more than 1 value per channel when training"):
-        BACKEND.prepare_training(made, recipe())(INPUTS[:1])
-    assert BACKEND.rehearse(made, recipe(), INPUTS[:1]) is None
+        BACKEND.prepare_module(made, recipe())(INPUTS[:1])
+    assert BACKEND.rehearse_module(made, recipe(), INPUTS[:1]) is None

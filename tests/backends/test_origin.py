@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from artifacts import artifact_at, loaded
 from tiny_model import tiny_cnn
 
 from quantbench.backends.checkpoint import read_checkpoint, write_checkpoint
@@ -9,7 +10,6 @@ from quantbench.backends.origin import NOTE, Stage, kind_of, note_origin, origin
 from quantbench.backends.torch_ao.eager import EagerBackend, default_engine
 from quantbench.errors import CheckpointError
 from quantbench.experiment.run import Session, Settings
-from quantbench.measure.reload import ReloadJob, load_quantized
 from quantbench.models.quantizable import DeQuantStub, QuantStub
 from quantbench.registry import RECIPES
 from quantbench.upstream import silenced
@@ -23,10 +23,10 @@ def quantized(recipe):
     torch.manual_seed(0)
     backend, model = EagerBackend(default_engine()), tiny_cnn().eval()
     if recipe is not QAT:
-        return backend.quantize(model, recipe, lambda: [INPUTS]).model
-    prepared = backend.prepare_training(model, recipe)
+        return backend.quantize_module(model, recipe, lambda: [INPUTS]).model
+    prepared = backend.prepare_module(model, recipe)
     prepared(INPUTS)
-    return backend.convert_trained(prepared).model
+    return backend.convert_module(prepared).model
 
 
 def noted(recipe):
@@ -36,7 +36,7 @@ def noted(recipe):
 
 
 def prepared_for_training():
-    return EagerBackend(default_engine()).prepare_training(tiny_cnn().eval(), QAT).state_dict()
+    return EagerBackend(default_engine()).prepare_module(tiny_cnn().eval(), QAT).state_dict()
 
 
 def prepared_for_calibration():
@@ -120,11 +120,11 @@ def test_only_the_way_of_the_file_fits():
 def test_loading_through_the_other_way_is_refused_although_every_key_fits(tmp_path, made_by, loaded_as, words):
     path = tmp_path / "a.pt"
     write_checkpoint(path, noted(made_by))
-    job = ReloadJob("tiny_model:tiny_cnn", {}, "here", "eager", default_engine(), loaded_as, path, INPUTS.numpy(), 1)
+    artifact = artifact_at(path, loaded_as)
     with pytest.raises(CheckpointError, match=rf"a\.pt: {words}: .* observers .* do not\. Name the experiment that"):
-        load_quantized(job)
+        loaded(artifact)
     write_checkpoint(path, quantized(made_by).state_dict())
-    load_quantized(job)
+    loaded(artifact)
 
 
 @pytest.mark.parametrize(
@@ -135,4 +135,4 @@ def test_checkpoints_of_experiments_note_their_way(project, name, origin):
     from quantbench.config.selection import select
 
     run = Session(Settings(project.golden)).run(select(load_experiments(project.configs), f"tiny/{name}")[0])
-    assert origin_of(read_checkpoint(run.artefact.path)) == origin
+    assert origin_of(read_checkpoint(run.artifact.path)) == origin

@@ -9,6 +9,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import quantbench
+from quantbench.arrays import OUTPUT
 from quantbench.backends.checkpoint import read_checkpoint
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import find_workload, select, with_recipe
@@ -51,48 +52,49 @@ def checkpoints():
 
 
 def test_a_second_session_takes_the_checkpoint_of_the_first(project, capsys):
-    first = run_of(project).artefact
-    before = identity(first.path)
-    second = run_of(project).artefact
-    assert (second.path, identity(second.path)) == (first.path, before)
-    assert second.observers == first.observers
-    assert second.probe_logits.tobytes() == first.probe_logits.tobytes()
+    first = run_of(project).candidate
+    before = identity(first.artifact.path)
+    second = run_of(project).candidate
+    assert identity(second.artifact.path) == before
+    assert second.artifact == first.artifact
+    assert second.artifact.observers
+    assert second.probe[OUTPUT].tobytes() == first.probe[OUTPUT].tobytes()
     assert "quantizing again" not in capsys.readouterr().err
 
 
 def test_one_session_quantizes_once(project):
     run = run_of(project)
-    assert run.artefact is run.artefact
-    assert run.artefact.path == checkpoints()[0]
+    assert run.candidate is run.candidate
+    assert run.artifact.path == checkpoints()[0]
     assert len(checkpoints()) == 1
 
 
-@pytest.mark.parametrize("file", ["checkpoint.pt", "probe.npy", "meta.json"])
+@pytest.mark.parametrize("file", ["checkpoint.pt", "probe.npz", "meta.json"])
 def test_a_cached_file_cut_short_is_made_again_with_a_notice(project, capsys, file):
-    whole = run_of(project).artefact.path.read_bytes()
+    whole = run_of(project).artifact.path.read_bytes()
     damaged = checkpoints()[0].parent / file
     damaged.write_bytes(damaged.read_bytes()[:40])
-    again = run_of(project).artefact
+    again = run_of(project).artifact
     error = capsys.readouterr().err
     assert str(damaged.parent) in error
     assert "quantizing again" in error
     assert again.path.read_bytes() == whole
-    run_of(project).artefact  # noqa: B018 — opened for what it prints
+    run_of(project).candidate  # noqa: B018 — opened for what it prints
     assert "quantizing again" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("content", ["[]", "{}", '{"sha256": 3}', '{"sha256": {"absent.pt": "0"}}', '{"sha256": {}}'])
 def test_a_cached_description_of_something_else_is_made_again(project, capsys, content):
-    path = run_of(project).artefact.path
+    path = run_of(project).artifact.path
     (path.parent / "meta.json").write_text(content)
-    assert run_of(project).artefact.path == path
+    assert run_of(project).artifact.path == path
     assert "unfinished" in capsys.readouterr().err
 
 
 def test_a_run_killed_before_the_end_leaves_nothing_that_counts(project, capsys):
-    path = run_of(project).artefact.path
+    path = run_of(project).artifact.path
     (path.parent / "meta.json").unlink()
-    run_of(project).artefact  # noqa: B018 — opened for what it prints
+    run_of(project).candidate  # noqa: B018 — opened for what it prints
     assert "unfinished" in capsys.readouterr().err
 
 
@@ -100,9 +102,9 @@ def test_two_sessions_at_once_end_with_one_whole_checkpoint(project):
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(2) as pool:
-        artefacts = list(pool.map(lambda _: run_of(project).artefact, range(2)))
-    assert artefacts[0].path == artefacts[1].path
-    assert read_checkpoint(artefacts[0].path)
+        artifacts = list(pool.map(lambda _: run_of(project).artifact, range(2)))
+    assert artifacts[0].path == artifacts[1].path
+    assert read_checkpoint(artifacts[0].path)
 
 
 def change_recipe(project):
@@ -131,9 +133,9 @@ def change_baseline(project):
 
 @pytest.mark.parametrize("change", [change_recipe, change_baseline, change_calibration_data], ids=lambda f: f.__name__)
 def test_whatever_decides_the_checkpoint_decides_its_place(project, change):
-    first = run_of(project).artefact.path
+    first = run_of(project).artifact.path
     change(project)
-    second = run_of(project).artefact.path
+    second = run_of(project).artifact.path
     assert second != first
     assert first.is_file()
 
@@ -142,7 +144,7 @@ def test_whatever_decides_the_checkpoint_decides_its_place(project, change):
 def test_each_engine_has_a_checkpoint_of_its_own(project):
     before = torch.backends.quantized.engine
     try:
-        assert run_of(project).artefact.path != run_of(project, engine="qnnpack").artefact.path
+        assert run_of(project).artifact.path != run_of(project, engine="qnnpack").artifact.path
     finally:
         torch.backends.quantized.engine = before
 
@@ -152,9 +154,9 @@ def test_an_edit_of_a_user_s_own_model_never_meets_a_stale_checkpoint(project, m
     monkeypatch.syspath_prepend(project.root)
     source.write_text("from tiny_model import TinyCNN\n\n\ndef my_cnn():\n    return TinyCNN(3, 8)\n")
     project.edit('"tiny_model:tiny_cnn"', '"my_model:my_cnn"')
-    first = run_of(project).artefact.path
+    first = run_of(project).artifact.path
     source.write_text(source.read_text() + "\n# another version\n")
-    assert run_of(project).artefact.path != first
+    assert run_of(project).artifact.path != first
 
 
 def test_a_calibration_beyond_the_pool_names_key_and_pool(project):
@@ -164,7 +166,7 @@ def test_a_calibration_beyond_the_pool_names_key_and_pool(project):
         r"has 60; lower it, or raise workload\.data\.calibration_pool"
     )
     with pytest.raises(QuantizationError, match=message):
-        run_of(project).artefact  # noqa: B018 — raises
+        run_of(project).candidate  # noqa: B018 — raises
     assert checkpoints() == []
 
 
@@ -174,7 +176,7 @@ def test_a_baseline_that_holds_nan_or_infinity_is_refused_by_every_recipe(projec
     change_weights(project, "conv.weight", value)
     message = r"tiny\.safetensors: 'conv\.weight' holds NaN or infinity; .*: quantbench train .*tiny"
     with pytest.raises(BaselineError, match=message):
-        run_of(project, name).artefact  # noqa: B018 — raises
+        run_of(project, name).candidate  # noqa: B018 — raises
     assert checkpoints() == []
 
 
@@ -182,14 +184,14 @@ def test_a_baseline_that_holds_nan_or_infinity_is_refused_by_every_recipe(projec
 def test_a_baseline_that_overflows_is_refused_by_every_recipe(project, name):
     change_weights(project, "bn.weight", 3e38)
     with pytest.raises(EvaluationError, match=r"tiny\.safetensors: the baseline gives NaN or infinity for"):
-        run_of(project, name).artefact  # noqa: B018 — raises
+        run_of(project, name).candidate  # noqa: B018 — raises
     assert checkpoints() == []
 
 
 def test_a_calibration_beyond_the_pool_asked_for_at_the_shell_names_the_option(project):
     experiment = with_recipe(find_workload("tiny", project.configs), "static_int8_per_tensor", {"calibration_n": 61})
     with pytest.raises(QuantizationError, match=r"^--config static_int8_per_tensor: recipe\.calibration_n: 61 samples"):
-        Session(Settings(project.golden)).run(experiment).artefact  # noqa: B018 — raises
+        Session(Settings(project.golden)).run(experiment).candidate  # noqa: B018 — raises
 
 
 @pytest.mark.parametrize("edited", ["quantized.py", "backends/eager.py", "measure/checkpoint.py"])

@@ -46,7 +46,7 @@ def low_bit(project):
 @pytest.fixture
 def retrained(low_bit):
     """The same after `--retrain`."""
-    run_of(low_bit, retrain=True).artefact  # noqa: B018 — trains
+    run_of(low_bit, retrain=True).candidate  # noqa: B018 — trains
     return low_bit
 
 
@@ -72,7 +72,7 @@ def test_every_claim_is_measured_on_the_packed_file(retrained):
     assert run.coverage.int8_share == 0.0
     assert run.checkpoint.keys["conv.packed_weight"] == {"dtype": "uint8", "shape": [8 * 27 // 2]}
     assert run.checkpoint.payload_bytes < 0.6 * sum(
-        each.numel() * each.element_size() for each in run.baseline.model.state_dict().values()
+        each.numel() * each.element_size() for each in read_checkpoint(run.baseline.artifact.path).values()
     )
     assert run.accuracy.quantized == pytest.approx(card_of(trained(retrained)).accuracy)
     assert run.memory.quantized_bytes > 0
@@ -85,14 +85,14 @@ def test_the_golden_holds_what_quantizes_each_layer(retrained):
 
 
 def test_another_engine_gives_the_same_file(retrained):
-    files = [run_of(retrained, engine=engine).artefact.path for engine in ("x86", "qnnpack")]
+    files = [run_of(retrained, engine=engine).artifact.path for engine in ("x86", "qnnpack")]
     assert files[0] != files[1]
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
 def test_retraining_again_gives_the_same_weights(retrained):
     first = trained(retrained).read_bytes()
-    run_of(retrained, retrain=True).artefact  # noqa: B018 — trains
+    run_of(retrained, retrain=True).candidate  # noqa: B018 — trains
     assert trained(retrained).read_bytes() == first
 
 
@@ -111,7 +111,7 @@ def test_lsq_trains_as_well(low_bit):
     low_bit.edit("last_bits: 8", "quantizer: lsq")
     run = run_of(low_bit, retrain=True)
     assert run.accuracy.quantized > 0.8
-    assert set(read_checkpoint(run.artefact.path)["fc.widths"].tolist()) == {4}
+    assert set(read_checkpoint(run.artifact.path)["fc.widths"].tolist()) == {4}
 
 
 def test_training_in_bf16_is_noted(low_bit):
@@ -123,7 +123,7 @@ def test_training_in_bf16_is_noted(low_bit):
 def test_missing_weights_are_named_with_the_command_that_trains_them(low_bit):
     command = "pytest bench --experiment tiny/low_bit_4 --retrain"
     with pytest.raises(BaselineError, match=rf"tiny\.low_bit_4\.safetensors: no such file; restore .*: {command}"):
-        run_of(low_bit).artefact  # noqa: B018 — raises
+        run_of(low_bit).candidate  # noqa: B018 — raises
 
 
 def test_a_clip_that_is_nan_is_refused_by_its_name(retrained):
@@ -133,7 +133,7 @@ def test_a_clip_that_is_nan_is_refused_by_its_name(retrained):
     sha256 = baselines.save_weights(path, state)
     baselines.save_card(path, card_of(path).model_copy(update={"weights_sha256": sha256}))
     with pytest.raises(BaselineError, match=r"tiny\.low_bit_4\.safetensors: 'fc\.input_quantizer\.alpha' holds NaN"):
-        run_of(retrained).artefact  # noqa: B018 — raises
+        run_of(retrained).candidate  # noqa: B018 — raises
 
 
 def test_a_clip_below_zero_is_refused_with_its_layer(retrained):
@@ -145,11 +145,11 @@ def test_a_clip_below_zero_is_refused_with_its_layer(retrained):
     with pytest.raises(
         QuantizationError, match=r"^'fc' of TinyCNN: the range of the input ends at -1, and has to be f"
     ):
-        run_of(retrained).artefact  # noqa: B018 — raises
+        run_of(retrained).candidate  # noqa: B018 — raises
 
 
 def test_inspect_explains_the_packed_file_beside_the_baseline(retrained, quantbench):
-    path = run_of(retrained).artefact.path
+    path = run_of(retrained).artifact.path
     status, out, _ = quantbench("inspect", retrained.weights, path)
     assert status == 0
     assert "conv: weight packed: float32 [8, 3, 3, 3] → uint8 [108]: 4-bit codes, of 4 bits for its input" in out

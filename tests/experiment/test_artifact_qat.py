@@ -50,7 +50,7 @@ def forget_conversion():
 @pytest.fixture
 def retrained(project):
     """The project after `--retrain`."""
-    run_of(project, retrain=True).artefact  # noqa: B018 — trains
+    run_of(project, retrain=True).candidate  # noqa: B018 — trains
     return project
 
 
@@ -85,41 +85,41 @@ def test_a_default_run_converts_the_committed_weights_and_trains_nothing(retrain
 
 def test_retraining_again_gives_the_same_weights(retrained):
     first = trained(retrained).read_bytes()
-    run_of(retrained, retrain=True).artefact  # noqa: B018 — trains
+    run_of(retrained, retrain=True).candidate  # noqa: B018 — trains
     assert trained(retrained).read_bytes() == first
 
 
 def test_missing_trained_weights_are_named_with_the_command_that_makes_them(project):
     with pytest.raises(BaselineError, match=rf"tiny\.qat_int8\.safetensors: no such file; restore .*: {COMMAND}"):
-        run_of(project).artefact  # noqa: B018 — raises
+        run_of(project).candidate  # noqa: B018 — raises
 
 
 def test_trained_weights_without_their_card_are_refused(retrained):
     trained(retrained).with_suffix(".json").unlink()
     forget_conversion()
     with pytest.raises(BaselineError, match=rf"tiny\.qat_int8\.json: cannot be read .*{COMMAND}"):
-        run_of(retrained).artefact  # noqa: B018 — raises
+        run_of(retrained).candidate  # noqa: B018 — raises
 
 
 def test_truncated_trained_weights_are_refused_with_both_hashes(retrained):
     trained(retrained).write_bytes(trained(retrained).read_bytes()[:500])
     message = rf"tiny\.qat_int8\.safetensors: sha256 is \w+…, but its card says \w+…; .*{COMMAND}"
     with pytest.raises(BaselineError, match=message):
-        run_of(retrained).artefact  # noqa: B018 — raises
+        run_of(retrained).candidate  # noqa: B018 — raises
 
 
 def test_trained_weights_that_hold_nan_are_refused(retrained):
     # Converted, a NaN in a bias would become integers that look sound.
     change_weights(trained(retrained), "conv.bn.bias", float("nan"))
     with pytest.raises(BaselineError, match=rf"tiny\.qat_int8\.safetensors: 'conv\.bn\.bias' holds NaN .*{COMMAND}"):
-        run_of(retrained).artefact  # noqa: B018 — raises
+        run_of(retrained).candidate  # noqa: B018 — raises
 
 
 def test_weights_trained_from_another_baseline_are_refused_even_if_converted_before(retrained):
     change_weights(retrained.weights, "fc.bias", 1.0)
     message = rf"tiny\.qat_int8\.safetensors: was trained from another baseline than .*tiny\.safetensors; .*{COMMAND}"
     with pytest.raises(BaselineError, match=message):
-        run_of(retrained).artefact  # noqa: B018 — raises
+        run_of(retrained).candidate  # noqa: B018 — raises
 
 
 def test_weights_trained_on_other_data_are_refused(retrained):
@@ -128,7 +128,7 @@ def test_weights_trained_on_other_data_are_refused(retrained):
     trained(retrained).with_suffix(".json").write_text(json.dumps(card))
     forget_conversion()
     with pytest.raises(BaselineError, match=rf"written for other data than this machine has \(split test\).*{COMMAND}"):
-        run_of(retrained).artefact  # noqa: B018 — raises
+        run_of(retrained).candidate  # noqa: B018 — raises
 
 
 def test_trained_weights_of_another_model_are_named_by_their_keys(retrained):
@@ -138,4 +138,4 @@ def test_trained_weights_of_another_model_are_named_by_their_keys(retrained):
     sha256 = baselines.save_weights(path, state)
     baselines.save_card(path, card_of(path).model_copy(update={"weights_sha256": sha256}))
     with pytest.raises(BaselineError, match=r"does not fit the model of this workload: .*conv\.weight.*conv2\.weight"):
-        run_of(retrained).artefact  # noqa: B018 — raises
+        run_of(retrained).candidate  # noqa: B018 — raises

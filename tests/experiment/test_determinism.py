@@ -195,7 +195,7 @@ def test_the_command_line_makes_the_same_claim(with_model):
 
 def test_an_error_of_the_fresh_process_arrives_as_its_own_line(project):
     run = run_of(project)
-    assert run.artefact
+    assert run.candidate
     project.weights.unlink()
     with pytest.raises(BaselineError, match=r"^\S*tiny\.safetensors: no such baseline; restore it"):
         judge_claim(run, "determinism")
@@ -205,7 +205,7 @@ def test_the_fresh_process_looks_for_the_data_where_this_one_does(project, monke
     # Starts the server that fresh processes stem from, if no test before has; it keeps its surroundings.
     assert judge_claim(run_of(project), "determinism").outcome == "PASS"
     run = run_of(project)
-    assert run.artefact
+    assert run.candidate
     monkeypatch.setenv("QUANTBENCH_CACHE", str(tmp_path / "another cache"))
     monkeypatch.setenv("QUANTBENCH_DATA", str(tmp_path / "moved"))
     with pytest.raises(DataMissingError, match=r"moved/images/train: no such folder"):

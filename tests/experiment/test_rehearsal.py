@@ -21,9 +21,9 @@ def with_plus(project):
     return project
 
 
-def artefact_of(project, name, **settings):
+def artifact_of(project, name, **settings):
     experiment = select(load_experiments(project.configs), f"tiny/{name}")[0]
-    return Session(Settings(project.golden, **settings)).run(experiment).artefact
+    return Session(Settings(project.golden, **settings)).run(experiment).artifact
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def read(monkeypatch):
 
 def test_a_plain_sum_is_found_before_any_sample_is_calibrated_with(with_plus, read):
     with pytest.raises(QuantizationError, match=LINE):
-        artefact_of(with_plus, "ptq_static_int8_per_channel")
+        artifact_of(with_plus, "ptq_static_int8_per_channel")
     assert "train" in read
     assert "calibration" not in read
     assert not list((cache_dir() / "quantized").rglob("checkpoint.pt"))
@@ -50,11 +50,11 @@ def test_a_plain_sum_is_found_before_any_sample_is_calibrated_with(with_plus, re
 def test_a_plain_sum_is_found_before_the_first_epoch_of_fine_tuning(with_plus):
     before = sorted(with_plus.golden.rglob("*"))
     with pytest.raises(QuantizationError, match=LINE):
-        artefact_of(with_plus, "qat_int8", retrain=True)
+        artifact_of(with_plus, "qat_int8", retrain=True)
     assert sorted(with_plus.golden.rglob("*")) == before
     assert not list((cache_dir() / "training").glob("*qat*"))
 
 
 def test_recipes_that_leave_activations_alone_quantize_such_a_model(with_plus):
-    assert artefact_of(with_plus, "ptq_dynamic_int8").path.is_file()
-    assert artefact_of(with_plus, "fp32_baseline").path.is_file()
+    assert artifact_of(with_plus, "ptq_dynamic_int8").path.is_file()
+    assert artifact_of(with_plus, "fp32_baseline").path.is_file()

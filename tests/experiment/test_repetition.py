@@ -4,7 +4,9 @@ import dataclasses
 
 import pytest
 
+from quantbench.arrays import OUTPUT
 from quantbench.backends.checkpoint import read_checkpoint, write_checkpoint
+from quantbench.backends.interface import Artifact
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
 from quantbench.experiment.repetition import differences
@@ -16,17 +18,18 @@ def pair(project):
     """The first time and the second, which are alike."""
     experiment = select(load_experiments(project.configs), "tiny/ptq_static_int8_per_channel")[0]
     run = Session(Settings(project.golden)).run(experiment)
-    assert differences(run.artefact, run.repetition) == []
-    return run.artefact, run.repetition
+    assert differences(run.candidate, run.repetition) == []
+    return run.candidate, run.repetition
 
 
-def rewritten(artefact, edit):
-    """The artefact with another file, changed by `edit(state)`."""
-    state = read_checkpoint(artefact.path)
+def rewritten(built, edit):
+    """The same with another file, changed by `edit(state)`."""
+    state = read_checkpoint(built.artifact.path)
     edit(state)
-    path = artefact.path.with_name("edited.pt")
+    path = built.artifact.path.with_name("edited.pt")
     write_checkpoint(path, state)
-    return dataclasses.replace(artefact, path=path)
+    edited = Artifact.of_files(built.artifact.backend, [path], built.artifact.recipe, built.artifact.model)
+    return dataclasses.replace(built, artifact=edited)
 
 
 def test_the_keys_that_differ_are_named_and_no_others(pair):
@@ -35,7 +38,7 @@ def test_the_keys_that_differ_are_named_and_no_others(pair):
 
 
 def test_of_many_keys_that_differ_the_first_are_named_and_the_rest_counted(pair):
-    state = read_checkpoint(pair[0].path)
+    state = read_checkpoint(pair[0].artifact.path)
     emptied = rewritten(pair[0], lambda state: state.clear())
     assert len(state) > 4
     first = ", ".join(f"'{key}'" for key in list(state)[:4])
@@ -48,9 +51,18 @@ def test_a_file_that_differs_in_what_torch_keeps_beside_the_keys_is_not_the_same
 
 
 def test_logits_that_differ_in_their_last_bit_or_in_shape_are_not_the_same(pair):
-    artefact, repetition = pair
-    moved = artefact.probe_logits.copy()
+    built, repetition = pair
+    moved = built.probe[OUTPUT].copy()
     moved.view("u4")[0, 0] ^= 1
-    assert differences(dataclasses.replace(artefact, probe_logits=moved), repetition)[0].startswith("logits differ by ")
-    cut = dataclasses.replace(artefact, probe_logits=moved[:, :2])
+    changed = dataclasses.replace(built, probe={OUTPUT: moved})
+    assert differences(changed, repetition)[0].startswith("logits differ by ")
+    cut = dataclasses.replace(built, probe={OUTPUT: moved[:, :2]})
     assert differences(cut, repetition) == ["logits of shape (64, 2) became (64, 3)"]
+
+
+def test_an_output_that_came_out_one_time_only_is_named(pair):
+    built, repetition = pair
+    more = dataclasses.replace(built, probe=built.probe | {"aux": built.probe[OUTPUT]})
+    assert differences(more, repetition) == ["values of output 'aux' came out one time only"]
+    other = dataclasses.replace(repetition, probe=repetition.probe | {"aux": repetition.probe[OUTPUT] + 1})
+    assert differences(more, other) == ["values of output 'aux' differ by up to 1"]

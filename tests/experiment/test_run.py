@@ -2,9 +2,10 @@
 
 import pytest
 
+from quantbench.arrays import INPUT
+from quantbench.backends.torch_ao.eager import EagerBackend
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
-from quantbench.experiment import run as runner
 from quantbench.experiment.run import Session, Settings
 from quantbench.measure.latency import INT8
 from quantbench.quantities.judging import measure_and_judge
@@ -39,19 +40,19 @@ def test_a_record_survives_json(session, project):
 
 
 def test_the_batch_that_is_timed_is_the_first_that_its_model_runs(session, project, monkeypatch):
-    load, shapes = runner.load_quantized, []
+    load, shapes = EagerBackend.module, []
 
-    def watched(job):
-        model, state = load(job)
+    def watched(backend, artifact):
+        model = load(backend, artifact)
         own = []
         shapes.append(own)
         model.register_forward_pre_hook(lambda _, inputs: own.append(tuple(inputs[0].shape)))
-        return model, state
+        return model
 
-    monkeypatch.setattr(runner, "load_quantized", watched)
+    monkeypatch.setattr(EagerBackend, "module", watched)
     run = run_of(session, project, "ptq_static_int8_per_channel")
     assert run.accuracy.n == 150
-    batch = tuple(run.baseline.latency_batch.shape)
+    batch = tuple(run.baseline.latency_inputs[INPUT].shape)
     for _ in range(2):
         run.forwards()[INT8]()
         assert shapes[-1] == [batch]

@@ -10,6 +10,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from quantbench.backends.checkpoint import read_safetensors
+from quantbench.backends.module import ModulePredictor
 from quantbench.config.selection import find_workload
 from quantbench.errors import BaselineError, ConfigError
 from quantbench.experiment.workload import OpenWorkload
@@ -41,7 +42,7 @@ def test_a_whole_baseline_is_loaded_ready_to_evaluate_with_the_accuracy_of_its_c
     workload = opened()
     model = workload.load_baseline()
     assert not model.training
-    assert evaluate(model, workload.splits.test).accuracy == load_card(WEIGHTS, COMMAND).accuracy
+    assert evaluate(ModulePredictor(model), workload.splits.test).accuracy == load_card(WEIGHTS, COMMAND).accuracy
 
 
 def test_the_card_says_what_was_trained_on_what_with_which_result_and_how_to_repeat_it(project):

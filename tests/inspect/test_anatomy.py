@@ -18,7 +18,7 @@ INPUTS = torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 def quantized(name):
     torch.manual_seed(0)
     recipe = RECIPES.create(name, "here", {})
-    return EagerBackend(default_engine()).quantize(tiny_cnn().eval(), recipe, lambda: [INPUTS]).model
+    return EagerBackend(default_engine()).quantize_module(tiny_cnn().eval(), recipe, lambda: [INPUTS]).model
 
 
 class Runs:

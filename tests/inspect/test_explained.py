@@ -73,12 +73,12 @@ def recipe(name, **params):
 
 
 def ptq(model, inputs, name="static_int8_histogram", **params):
-    return BACKEND.quantize(model, recipe(name, **params), lambda: [inputs]).model.state_dict()
+    return BACKEND.quantize_module(model, recipe(name, **params), lambda: [inputs]).model.state_dict()
 
 
 def trained(model, inputs, name="qat_int8", steps=0, **params):
     """A model prepared for QAT that has seen a batch, and was trained for some steps."""
-    prepared = BACKEND.prepare_training(model, recipe(name, **params))
+    prepared = BACKEND.prepare_module(model, recipe(name, **params))
     for module in prepared.modules():
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             module.momentum = 0.0
@@ -92,7 +92,7 @@ def trained(model, inputs, name="qat_int8", steps=0, **params):
 
 
 def converted(prepared):
-    return BACKEND.convert_trained(prepared).model.state_dict()
+    return BACKEND.convert_module(prepared).model.state_dict()
 
 
 def changed(state, **values):

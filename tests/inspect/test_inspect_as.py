@@ -21,7 +21,9 @@ def of_another_baseline(name):
     """A checkpoint of weights that were never trained."""
     torch.manual_seed(0)
     recipe = RECIPES.create(name, "here", {})
-    return EagerBackend(default_engine()).quantize(tiny_cnn().eval(), recipe, lambda: [IMAGES]).model.state_dict()
+    return (
+        EagerBackend(default_engine()).quantize_module(tiny_cnn().eval(), recipe, lambda: [IMAGES]).model.state_dict()
+    )
 
 
 @pytest.fixture
@@ -31,7 +33,7 @@ def experiments(project):
     def path_of(name):
         experiment = select(load_experiments(project.configs), f"tiny/{name}")[0]
         session = Session(Settings(project.golden, retrain=name == QAT))
-        return session.run(experiment).artefact.path
+        return session.run(experiment).artifact.path
 
     return path_of
 

@@ -29,13 +29,13 @@ def model():
 
 
 def quantized(name, made=None, inputs=IMAGES, **params):
-    return BACKEND.quantize(made or model(), recipe(name, **params), lambda: [inputs]).model.state_dict()
+    return BACKEND.quantize_module(made or model(), recipe(name, **params), lambda: [inputs]).model.state_dict()
 
 
 def prepared(name):
     with silenced():
         if name == "qat_int8":
-            return BACKEND.prepare_training(model(), recipe(name)).state_dict()
+            return BACKEND.prepare_module(model(), recipe(name)).state_dict()
         return BACKEND._prepared(model(), recipe(name)).state_dict()
 
 
@@ -91,7 +91,7 @@ def test_safetensors_are_listed(quantbench, project):
 
 def test_the_difference_between_the_baseline_and_its_checkpoint_is_explained(quantbench, project):
     experiment = select(load_experiments(project.configs), "tiny/ptq_static_int8_per_channel")[0]
-    path = Session(Settings(project.golden)).run(experiment).artefact.path
+    path = Session(Settings(project.golden)).run(experiment).artifact.path
     code, out, err = quantbench("inspect", project.weights, path)
     assert (code, err) == (0, "")
     lines = out.splitlines()

@@ -46,7 +46,7 @@ def make(*args):
 
 
 def ptq(model, name="static_int8_per_channel", inputs=IMAGES):
-    return BACKEND.quantize(model, RECIPES.create(name, "here", {}), lambda: [inputs]).model.state_dict()
+    return BACKEND.quantize_module(model, RECIPES.create(name, "here", {}), lambda: [inputs]).model.state_dict()
 
 
 @pytest.fixture
@@ -181,7 +181,7 @@ def test_a_convolution_without_a_bias_and_without_a_batch_norm_is_explained():
 
 def test_batch_norms_that_moved_and_were_trained_are_matched_by_name_and_not_by_order(fp32):
     with silenced():
-        prepared = dict(BACKEND.prepare_training(make(), RECIPES.create("qat_int8", "here", {})).state_dict())
+        prepared = dict(BACKEND.prepare_module(make(), RECIPES.create("qat_int8", "here", {})).state_dict())
     trained = {key: value + 1 if "running_mean" in key else value for key, value in prepared.items()}
     found = explain(dict(reversed(fp32.items())), trained)
     for i in (1, 2):
@@ -203,7 +203,7 @@ def test_torchvisions_own_resnet18_is_explained_from_fp32_to_int8():
     assert "layer2.0.downsample.0: batch norm layer2.0.downsample.1 folded into its weight and bias" in found.explained
     assert "layer1.0.add_relu: scale and zero point of an operation's output added" in found.explained
     with silenced():
-        prepared = BACKEND.prepare_training(model, RECIPES.create("qat_int8", "here", {})).state_dict()
+        prepared = BACKEND.prepare_module(model, RECIPES.create("qat_int8", "here", {})).state_dict()
     found = explain(fp32, prepared)
     assert (found.unexplained, found.values, found.unchanged) == ([], [], len(fp32))
     moved = "layer2.0.downsample.0: batch norm layer2.0.downsample.1 moved into the fused layer, not folded"

@@ -7,15 +7,14 @@ import inspect
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from artifacts import loaded, named, saved
 from tiny_model import tiny_cnn
 
-from quantbench.backends.checkpoint import write_checkpoint
+from quantbench.backends.interface import ModelSource
 from quantbench.backends.torch_ao.eager import EagerBackend, default_engine
 from quantbench.errors import CheckpointError, MeasurementError
 from quantbench.measure.confirmation import TimingJob, run, time_in_fresh_process
 from quantbench.measure.latency import FP32, FP32_AGAIN, INT8, time_forwards
-from quantbench.measure.reload import FloatJob, ReloadJob, load_float
 from quantbench.registry import RECIPES
 from quantbench.stats.intervals import Interval
 from quantbench.stats.sequential import Looks
@@ -76,24 +75,11 @@ def job(tmp_path):
     """A small int8 model beside its fp32 weights, to be timed once."""
     torch.manual_seed(0)
     fp32 = tiny_cnn().eval()
-    save_file(fp32.state_dict(), tmp_path / "fp32.safetensors")
-    int8 = EagerBackend(default_engine()).quantize(tiny_cnn().eval(), RECIPE, lambda: [INPUTS]).model
-    write_checkpoint(tmp_path / "int8.pt", int8.state_dict())
-    int8_job = ReloadJob(
-        model="tiny_model:tiny_cnn",
-        params={},
-        where="a.yaml: workload.model",
-        backend="eager",
-        engine=default_engine(),
-        recipe=RECIPE,
-        checkpoint=tmp_path / "int8.pt",
-        inputs=INPUTS.numpy(),
-        threads=1,
-    )
+    int8 = EagerBackend(default_engine()).quantize_module(tiny_cnn().eval(), RECIPE, lambda: [INPUTS]).model
     return TimingJob(
-        int8=int8_job,
-        fp32=FloatJob("tiny_model:tiny_cnn", {}, "a.yaml: workload.model", tmp_path / "fp32.safetensors"),
-        batch=INPUTS.numpy(),
+        candidate=saved(tmp_path / "int8.pt", int8, RECIPE),
+        reference=saved(tmp_path / "fp32.pt", fp32, backend="torch"),
+        inputs=named(INPUTS),
         threads=1,
         looks=Looks(12, 3, 0.99),
         budget_s=60.0,
@@ -102,9 +88,8 @@ def job(tmp_path):
 
 
 def with_model(job, name, **changes):
-    both = {
-        part: dataclasses.replace(getattr(job, part), model=f"models_to_confirm:{name}") for part in ("int8", "fp32")
-    }
+    source = ModelSource(f"models_to_confirm:{name}", {}, "here")
+    both = {part: dataclasses.replace(getattr(job, part), model=source) for part in ("candidate", "reference")}
     return dataclasses.replace(job, **both, **changes)
 
 
@@ -141,11 +126,11 @@ def test_the_order_within_rounds_is_another_than_that_of_the_first_measurement(j
 
 
 def test_the_fp32_model_is_the_one_of_the_file(job):
-    loaded = load_float(job.fp32)
+    fp32 = loaded(job.reference)
     torch.manual_seed(0)
     with torch.inference_mode():
-        assert torch.equal(loaded(INPUTS), tiny_cnn().eval()(INPUTS))
-    assert not loaded.training
+        assert torch.equal(fp32(INPUTS), tiny_cnn().eval()(INPUTS))
+    assert not fp32.training
 
 
 def test_the_same_work_can_be_done_here_and_leaves_the_process_as_it_was(job):
@@ -159,11 +144,11 @@ def test_the_same_work_can_be_done_here_and_leaves_the_process_as_it_was(job):
 def test_the_death_of_the_fresh_process_is_named_with_the_file(job, user_models):
     with pytest.raises(CheckpointError) as error:
         time_in_fresh_process(with_model(job, "dies"))
-    assert str(error.value) == f"{job.int8.checkpoint}: the fresh process that timed it died"
+    assert str(error.value) == f"{job.candidate.path}: the fresh process that timed it died"
 
 
 def test_a_checkpoint_that_is_gone_is_named(job):
-    job.int8.checkpoint.unlink()
+    job.candidate.path.unlink()
     with pytest.raises(CheckpointError, match=r"int8\.pt: "):
         time_in_fresh_process(job)
 

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from quantbench.backends.module import ModulePredictor
 from quantbench.data.cache import CachedSide
 from quantbench.data.source import Normalization
 from quantbench.data.splits import Split
 from quantbench.errors import EvaluationError
-from quantbench.measure.evaluation import evaluate
+from quantbench.measure.evaluation import Evaluation
+from quantbench.measure.evaluation import evaluate as evaluate_predictor
 
 N_CLASSES = 3
 
@@ -21,6 +23,11 @@ def split_of(labels, pixels=None):
     stored = np.arange(n, dtype=np.uint8) if pixels is None else np.array(pixels, dtype=np.uint8)
     side = CachedSide(stored.reshape(n, 1, 1, 1), np.array(labels), np.zeros((n, 16), np.uint8))
     return Split("test", side, None, Normalization(1.0, (0.0,), (1.0,)))
+
+
+def evaluate(forward, split, batch_size=64):
+    """Of a function of tensors."""
+    return evaluate_predictor(ModulePredictor(forward), split, batch_size=batch_size)
 
 
 def says(table):
@@ -125,3 +132,15 @@ def test_fewer_logits_than_classes_are_named_with_what_to_do():
 def test_an_output_that_is_no_tensor_is_named():
     with pytest.raises(EvaluationError, match=r"the model gave a tuple; expected a tensor of logits"):
         evaluate(lambda x: (x, x), split_of([0]))
+
+
+def test_scores_between_0_and_1_are_no_predictions_that_are_right_or_wrong():
+    halves = Evaluation(np.array([0.0, 1.0, 0.5]), 0.0)
+    assert halves.accuracy == 0.5
+    with pytest.raises(EvaluationError, match="scores between 0 and 1 are no predictions"):
+        halves.correct  # noqa: B018 — raises
+
+
+def test_several_outputs_are_named():
+    with pytest.raises(EvaluationError, match=r"^the model gave 2 outputs \(a, b\); expected one of logits"):
+        evaluate(lambda x: {"a": x, "b": x}, split_of([0]))

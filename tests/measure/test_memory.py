@@ -7,14 +7,14 @@ import sys
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from artifacts import loaded, saved
 from tiny_model import tiny_cnn
 
+from quantbench.arrays import INPUT
 from quantbench.backends.checkpoint import write_checkpoint
 from quantbench.backends.torch_ao.eager import EagerBackend, default_engine
 from quantbench.errors import CheckpointError, MeasurementError
-from quantbench.measure.memory import PROCESSES, MemoryJob, Peak, Peaks, compared, load, peak_memory
-from quantbench.measure.reload import FloatJob, ReloadJob
+from quantbench.measure.memory import PROCESSES, Peak, Peaks, compared, peak_memory
 from quantbench.measure.residency import PROBE_BYTES, RESOLUTION_BYTES, check_instrument, reset_peak, resident
 from quantbench.registry import RECIPES
 
@@ -55,19 +55,23 @@ class Fails(Buffers):
 
 
 @pytest.fixture
-def job_of(tmp_path, monkeypatch):
-    """A measurement of one of the user's own models, whose weights are saved as a baseline's are."""
+def artifact_of(tmp_path, monkeypatch):
+    """The artifact of one of the user's own models, saved as a reference is."""
     (tmp_path / "memory_model.py").write_text(USER_MODEL)
     monkeypatch.syspath_prepend(tmp_path)
-    module = importlib.import_module("memory_model")
+    user_models = importlib.import_module("memory_model")
 
-    def make(model="Buffers", inputs=INPUTS, **params):
-        path = tmp_path / f"{model}-{len(list(tmp_path.iterdir()))}.safetensors"
-        save_file(getattr(module, model)(**params).state_dict(), path)
-        return MemoryJob(FloatJob(f"memory_model:{model}", params, "a.yaml: workload.model", path), inputs, threads=1)
+    def make(model="Buffers", **params):
+        path = tmp_path / f"{model}-{len(list(tmp_path.iterdir()))}.pt"
+        module = getattr(user_models, model)(**params)
+        return saved(path, module, backend="torch", model=f"memory_model:{model}", params=params)
 
     yield make
     sys.modules.pop("memory_model")
+
+
+def measured(artifact, inputs=INPUTS):
+    return peak_memory(artifact, {INPUT: inputs}, threads=1)
 
 
 def peaks(*forwards):
@@ -76,42 +80,42 @@ def peaks(*forwards):
 
 @linux
 @pytest.mark.parametrize("mib", [16, 48])
-def test_a_buffer_of_a_forward_is_counted_once_and_with_its_size(job_of, mib):
-    found = peak_memory(job_of(buffer_mib=mib))
+def test_a_buffer_of_a_forward_is_counted_once_and_with_its_size(artifact_of, mib):
+    found = measured(artifact_of(buffer_mib=mib))
     assert len(found.each) == PROCESSES
     for forward in found.forwards:
         assert forward == pytest.approx(mib * MIB, abs=TOLERANCE), "the second buffer takes the place of the first"
 
 
 @linux
-def test_weights_stay_and_add_to_the_peak_of_the_forward(job_of):
-    found = peak_memory(job_of(weights_mib=24, buffer_mib=16))
+def test_weights_stay_and_add_to_the_peak_of_the_forward(artifact_of):
+    found = measured(artifact_of(weights_mib=24, buffer_mib=16))
     assert found.median() == pytest.approx(40 * MIB, abs=TOLERANCE)
 
 
 @linux
-def test_the_copy_in_which_weights_are_read_counts_for_loading_and_not_for_the_forward(job_of):
-    found = peak_memory(job_of(weights_mib=24))
+def test_the_copy_in_which_weights_are_read_counts_for_loading_and_not_for_the_forward(artifact_of):
+    found = measured(artifact_of(weights_mib=24))
     assert found.median() == pytest.approx(24 * MIB, abs=TOLERANCE)
     assert found.median("load_bytes") == pytest.approx(48 * MIB, abs=TOLERANCE)
 
 
 @linux
-def test_the_batch_and_the_libraries_are_not_counted_for_the_model(job_of):
+def test_the_batch_and_the_libraries_are_not_counted_for_the_model(artifact_of):
     batch = np.zeros((1, 3, 8, 8 * 21_845), np.float32)
     assert batch.nbytes > 15 * MIB
     # Its flattened copy is a view, so that nothing but the batch is large.
-    found = peak_memory(job_of(inputs=batch))
+    found = measured(artifact_of(), batch)
     assert abs(found.median()) < TOLERANCE
     assert found.median("total_bytes") > 100 * MIB, "torch alone is larger"
 
 
 @linux
-def test_what_this_process_holds_and_how_it_allocates_does_not_matter(job_of):
-    job = job_of(buffer_mib=16)
-    before = peak_memory(job).median("total_bytes")
+def test_what_this_process_holds_and_how_it_allocates_does_not_matter(artifact_of):
+    artifact = artifact_of(buffer_mib=16)
+    before = measured(artifact).median("total_bytes")
     held = torch.ones(256 * MIB, dtype=torch.uint8)
-    assert peak_memory(job).median("total_bytes") == pytest.approx(before, abs=TOLERANCE)
+    assert measured(artifact).median("total_bytes") == pytest.approx(before, abs=TOLERANCE)
     assert resident().now > held.nbytes
 
 
@@ -121,35 +125,33 @@ def test_a_quantized_forward_takes_about_a_quarter_of_its_fp32_one(tmp_path):
     recipe = RECIPES.create("static_int8_per_tensor", "here", {})
     model = tiny_cnn(channels=512).eval()
     backend = EagerBackend(default_engine())
-    quantized = backend.quantize(model, recipe, lambda: [torch.from_numpy(inputs)]).model
-    save_file(model.state_dict(), tmp_path / "fp32.safetensors")
-    write_checkpoint(tmp_path / "int8.pt", quantized.state_dict())
-    name, params, where = "tiny_model:tiny_cnn", {"channels": 512}, "a.yaml: workload.model"
-    fp32 = FloatJob(name, params, where, tmp_path / "fp32.safetensors")
-    int8 = ReloadJob(name, params, where, "eager", backend.engine, recipe, tmp_path / "int8.pt", inputs, threads=1)
-    memory = compared(*(peak_memory(MemoryJob(job, inputs, threads=1)) for job in (fp32, int8)), 256, 1)
+    quantized = backend.quantize_module(model, recipe, lambda: [torch.from_numpy(inputs)]).model
+    made = {"params": {"channels": 512}}
+    fp32 = saved(tmp_path / "fp32.pt", model, backend="torch", **made)
+    int8 = saved(tmp_path / "int8.pt", quantized, recipe, **made)
+    memory = compared(*(measured(each, inputs) for each in (fp32, int8)), 256, 1)
     # At its peak fp32 holds two maps of 256 × 512 × 8 × 8 values, the convolution's and its normalized one.
     assert memory.fp32_bytes > 64 * MIB
     assert memory.ratio > 3.5
     assert memory.ratio_range[0] <= memory.ratio <= memory.ratio_range[1]
 
 
-def test_fp32_is_loaded_with_the_weights_of_its_file(job_of):
-    job = job_of(weights_mib=1)
-    save_file({"weight": torch.full((MIB // 4,), 7.0)}, job.model.checkpoint)
-    assert load(job.model).weight.unique().tolist() == [7.0]
+def test_fp32_is_loaded_with_the_weights_of_its_file(artifact_of):
+    artifact = artifact_of(weights_mib=1)
+    write_checkpoint(artifact.path, {"weight": torch.full((MIB // 4,), 7.0)})
+    assert loaded(artifact).weight.unique().tolist() == [7.0]
 
 
 @linux
-def test_a_process_that_dies_is_named_with_its_file_and_what_to_do(job_of):
-    with pytest.raises(CheckpointError, match=r"Dies-\d\.safetensors: the fresh process .* died .*; if .*batch_size$"):
-        peak_memory(job_of("Dies"))
+def test_a_process_that_dies_is_named_with_its_file_and_what_to_do(artifact_of):
+    with pytest.raises(CheckpointError, match=r"Dies-\d\.pt: the fresh process .* died .*; if .*batch_size$"):
+        measured(artifact_of("Dies"))
 
 
 @linux
-def test_a_model_that_cannot_run_is_told_in_one_line(job_of):
-    with pytest.raises(CheckpointError, match=r"s: the model loaded from it cannot run: ValueError: no such layer$"):
-        peak_memory(job_of("Fails"))
+def test_a_model_that_cannot_run_is_told_in_one_line(artifact_of):
+    with pytest.raises(CheckpointError, match=r"pt: the model loaded from it cannot run: ValueError: no such layer$"):
+        measured(artifact_of("Fails"))
 
 
 def test_the_ratio_is_of_medians_and_its_range_of_the_processes_farthest_apart():

@@ -65,15 +65,15 @@ def model():
 @pytest.fixture(scope="module")
 def ptq(model, clips):
     recipe = RECIPES.create("static_int8_histogram", "here", {})
-    return EagerBackend(default_engine()).quantize(model, recipe, lambda: [clips]).model
+    return EagerBackend(default_engine()).quantize_module(model, recipe, lambda: [clips]).model
 
 
 @pytest.fixture(scope="module")
 def qat(model, clips):
     backend = EagerBackend(default_engine())
-    prepared = backend.prepare_training(model, RECIPES.create("qat_int8", "here", {}))
+    prepared = backend.prepare_module(model, RECIPES.create("qat_int8", "here", {}))
     prepared(clips)
-    return backend.convert_trained(prepared).model
+    return backend.convert_module(prepared).model
 
 
 def test_the_fp32_checkpoint_has_exactly_the_published_30_keys(model):

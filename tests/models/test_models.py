@@ -97,7 +97,7 @@ def test_a_network_without_a_group_to_fuse_stays_as_it_is():
 def test_every_post_training_recipe_quantizes_the_model_without_losing_its_logits(name, recipe):
     model = make(name)
     backend = EagerBackend(default_engine())
-    quantized = backend.quantize(model, RECIPES.create(recipe, "here", {}), lambda: [inputs(name, 8)]).model
+    quantized = backend.quantize_module(model, RECIPES.create(recipe, "here", {}), lambda: [inputs(name, 8)]).model
     with torch.inference_mode():
         expected, found = model(inputs(name, 8)), quantized(inputs(name, 8))
     assert (found - expected).abs().mean() < LARGEST_NOISE.get(name, 0.1) * expected.abs().max()
@@ -106,11 +106,11 @@ def test_every_post_training_recipe_quantizes_the_model_without_losing_its_logit
 @EVERY_MODEL
 def test_the_model_can_be_fine_tuned_with_fake_quantization(name):
     backend = EagerBackend(default_engine())
-    prepared = backend.prepare_training(make(name), RECIPES.create("qat_int8", "here", {}))
+    prepared = backend.prepare_module(make(name), RECIPES.create("qat_int8", "here", {}))
     prepared(inputs(name)).sum().backward()
     trained = [parameter for parameter in prepared.parameters() if parameter.requires_grad]
     assert all(parameter.grad is not None for parameter in trained)
-    converted = backend.convert_trained(prepared).model
+    converted = backend.convert_module(prepared).model
     with torch.inference_mode():
         assert converted(inputs(name)).shape == (4, N_CLASSES)
 
@@ -119,11 +119,11 @@ def test_the_model_can_be_fine_tuned_with_fake_quantization(name):
 def test_the_model_can_be_fine_tuned_in_few_bits_and_each_layer_converts_to_what_it_was(name):
     backend, recipe = LowBitBackend(default_engine()), RECIPES.create("low_bit", "here", {})
     model = make(name)
-    backend.rehearse(model, recipe, inputs(name, 2))
-    prepared = backend.prepare_training(model, recipe)
+    backend.rehearse_module(model, recipe, inputs(name, 2))
+    prepared = backend.prepare_module(model, recipe)
     prepared(inputs(name)).sum().backward()
     assert all(parameter.grad is not None for parameter in prepared.parameters())
-    converted, differences = backend.convert_trained(prepared).model, []
+    converted, differences = backend.convert_module(prepared).model, []
 
     # Layer by layer, since a sum that is rounded otherwise may tip an activation into the next of 16 codes.
     def compare(layer, given, output):

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from quantbench.backends.checkpoint import serialize
+from quantbench.backends.kernels import measure_coverage
 from quantbench.backends.torch_ao.eager import EagerBackend, default_engine
 from quantbench.errors import ConfigError
-from quantbench.measure.coverage import measure_coverage
 from quantbench.registry import MODELS, RECIPES
 
 OURS = ("resnet20", "resnet18", "resnet50")
@@ -37,7 +37,7 @@ def images(n, side=32):
 
 def quantized(model, batch, recipe="static_int8_per_channel"):
     backend = EagerBackend(default_engine())
-    return backend.quantize(model, RECIPES.create(recipe, "here", {}), lambda: [batch]).model
+    return backend.quantize_module(model, RECIPES.create(recipe, "here", {}), lambda: [batch]).model
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_torchvision_s_fake_quantized_network_is_ours(name):
     theirs = MODELS.create(f"torchvision_{name}", "here", {"n_classes": 7}).eval()
     theirs.load_state_dict(ours.state_dict())
     backend, recipe = EagerBackend(default_engine()), RECIPES.create("qat_int8", "here", {})
-    prepared = [backend.prepare_training(model, recipe) for model in (theirs, ours)]
+    prepared = [backend.prepare_module(model, recipe) for model in (theirs, ours)]
     assert set(prepared[0].state_dict()) == set(prepared[1].state_dict())
     assert torch.equal(*(model(images(4, 64)) for model in prepared))
 

@@ -75,9 +75,9 @@ def test_fusing_leaves_thirteen_convolutions_and_no_norm():
 
 def test_the_published_low_bit_network_has_thirteen_switchable_layers_in_the_published_order():
     backend, recipe = LowBitBackend(default_engine()), RECIPES.create("low_bit", "here", {"last_bits": 32})
-    prepared = backend.prepare_training(vgg16(width=0.125), recipe)
+    prepared = backend.prepare_module(vgg16(width=0.125), recipe)
     assert sum(isinstance(each, QuantConv2d) for each in prepared.modules()) == 13
-    layers = switchable_layers(backend.convert_trained(prepared).model)
+    layers = switchable_layers(backend.convert_module(prepared).model)
     assert list(layers) == [f"conv{i}" for i in range(13)]
     assert [layer.bits for layer in layers.values()] == [4] * 13
 
@@ -102,12 +102,12 @@ def test_its_files_take_the_bytes_that_the_documentation_says(width, bits, fp32_
 def test_a_whole_low_bit_network_gives_a_sample_the_same_bits_in_any_batch():
     backend, recipe = LowBitBackend(default_engine()), RECIPES.create("low_bit", "here", {})
     images = torch.randn(40, 3, 32, 32, generator=torch.Generator().manual_seed(1))
-    prepared = backend.prepare_training(vgg16(width=0.125), recipe)
+    prepared = backend.prepare_module(vgg16(width=0.125), recipe)
     for module in prepared.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = 1.0
     prepared(images)
-    converted = backend.convert_trained(prepared).model
+    converted = backend.convert_module(prepared).model
     order = torch.randperm(40)
     with torch.inference_mode():
         whole = converted(images)

@@ -34,9 +34,9 @@ def message_of(run, verdict):
 
 def damaged(run, edit):
     """The run with its saved checkpoint changed by `edit(state)`, as by a bug after quantization."""
-    state = read_checkpoint(run.artefact.path)
+    state = read_checkpoint(run.artifact.path)
     edit(state)
-    write_checkpoint(run.artefact.path, state)
+    write_checkpoint(run.artifact.path, state)
     return run
 
 

@@ -59,9 +59,9 @@ def test_a_block_that_costs_little_passes_and_runs_alone_as_int8(run_with):
 
 def test_a_block_that_costs_more_than_its_bound_fails_with_the_gate_that_it_broke(run_with, project):
     run = run_with(10)
-    state = read_checkpoint(run.artefact.path)
+    state = read_checkpoint(run.artifact.path)
     state["fc.weight"] = -state["fc.weight"]
-    write_checkpoint(run.artefact.path, state)
+    write_checkpoint(run.artifact.path, state)
     verdict = judge_gate(run, "block_drop_pp")
     title, measured, required, further, accept = explain(run.experiment, verdict).splitlines()
     assert title == "tiny/ptq_body: block_drop_pp: FAIL"

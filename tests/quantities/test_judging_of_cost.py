@@ -106,7 +106,7 @@ def test_a_layer_left_in_fp32_fails_the_size_gate(with_model):
     run = run_of(project)
     title, measured, required, further, accept = message_of(run, "size_ratio")
     assert title == f"tiny/{STATIC}: size_ratio: FAIL"
-    small, large = run.artefact.path.stat().st_size, run.size.fp32_bytes
+    small, large = run.artifact.path.stat().st_size, run.size.fp32_bytes
     assert measured == f"  measured:     {large / small:.3f}× ({large:,} → {small:,} bytes)"
     assert required == "  required:     at least 2×"
     assert_leads_on(project, further, accept, "size_ratio")

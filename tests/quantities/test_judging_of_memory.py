@@ -145,7 +145,7 @@ def test_fp32_is_measured_once_for_all_experiments_of_a_workload(run_of, project
     found = run.memory
     project.weights.unlink()
     other = Session(Settings(project.golden), {"tiny": run.baseline}).run(run.experiment)
-    other.artefact = run.artefact
+    other.candidate = run.candidate
     assert other.memory.fp32_each_bytes == found.fp32_each_bytes
 
 

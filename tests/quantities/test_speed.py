@@ -5,6 +5,7 @@ import re
 import pytest
 from made_timings import timings
 
+from quantbench.arrays import INPUT
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
 from quantbench.errors import CheckpointError
@@ -80,9 +81,9 @@ def test_the_fresh_process_is_asked_the_same_with_the_same_plan(project, machine
     (job,) = machine.fresh_jobs
     assert (job.looks, job.budget_s, job.threads) == (run.looks, 7.5, 1)
     assert (job.looks.first, job.looks.count, job.looks.level) == (12, 3, 0.99)
-    assert (job.questions, job.batch.shape) == (questions_of(run), (4, 3, 8, 8))
-    assert job.int8.checkpoint == run.artefact.path
-    assert job.fp32.checkpoint.resolve() == project.weights.resolve()
+    assert (job.questions, job.inputs[INPUT].shape) == (questions_of(run), (4, 3, 8, 8))
+    assert job.candidate == run.artifact
+    assert job.reference == run.baseline.artifact
 
 
 def test_a_fail_is_no_verdict_where_the_control_of_the_fresh_process_strays(project, machine):

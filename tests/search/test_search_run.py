@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
+from quantbench.backends.module import ModulePredictor
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
 from quantbench.errors import ConfigError, DataError, QuantizationError
@@ -199,12 +200,12 @@ def test_what_is_confirmed_is_measured_on_the_test_split_with_the_widths_found(o
     for key_, bits in (("high", [4] * 5), ("found", record.bits)):
         for layer, width in zip(layers.values(), bits, strict=True):
             layer.bits = width
-        correct[key_] = evaluate(search.model, test).correct
+        correct[key_] = evaluate(ModulePredictor(search.model), test).correct
     confirmed = record.confirmed
     assert confirmed.fp32 == correct["high"].mean()
     assert unpack_bits(confirmed.quantized_correct, 150).tolist() == correct["found"].tolist()
     assert confirmed.drop_pp == pytest.approx(100 * (correct["high"].mean() - correct["found"].mean()))
-    assert evaluate(search.run.model, test).correct.tolist() == correct["high"].tolist(), (
+    assert evaluate(search.run.loaded(1), test).correct.tolist() == correct["high"].tolist(), (
         "high is the checkpoint as it is"
     )
 
@@ -229,7 +230,7 @@ def test_costs_of_the_layers_are_those_of_the_network(open_search):
 def test_sensitivities_tell_the_accuracy_with_all_layers_high_and_are_kept(open_search, appended):
     search = open_search()
     record = search.sensitivities("here")
-    measured = evaluate(search.run.model, search.split)
+    measured = evaluate(search.run.loaded(1), search.split)
     assert record.accuracy == measured.accuracy
     steps = len(appended)
     assert steps > 0

@@ -47,7 +47,7 @@ def test_curves_draws_the_baseline_and_every_trained_experiment_from_their_cards
     run = Session(Settings(held_out.golden, retrain=True)).run(
         select(load_experiments(held_out.configs), "tiny/qat_int8")[0]
     )
-    run.artefact  # noqa: B018 — trains
+    run.candidate  # noqa: B018 — trains
     held_out.weights.unlink()  # only the cards are read
     status, out, err = quantbench("curves", "tiny", "--out", "pictures")
     assert (status, err) == (0, "")

@@ -6,12 +6,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from quantbench.backends.module import ModulePredictor
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import find_workload, select
 from quantbench.data.splits import open_splits
 from quantbench.errors import BaselineError, TrainingError
 from quantbench.experiment import artifact as quantized
-from quantbench.experiment.artifact import fine_tuning_config
+from quantbench.experiment.fine_tuning import fine_tuning_config
 from quantbench.experiment.run import Session, Settings
 from quantbench.experiment.workload import OpenWorkload
 from quantbench.files import cache_dir
@@ -71,7 +72,7 @@ def test_the_baseline_is_the_best_epochs_and_its_card_tells_which_and_by_how_man
     assert card.training["patience"] == 6
     accuracies = [epoch["validation_accuracy"] for epoch in card.history]
     assert accuracies[card.best_epoch - 1] == max(accuracies)
-    assert evaluate(workload.load_baseline(), workload.splits.search).accuracy == max(accuracies)
+    assert evaluate(ModulePredictor(workload.load_baseline()), workload.splits.search).accuracy == max(accuracies)
 
 
 def test_validation_samples_are_neither_trained_on_nor_calibrated_with_nor_tested(held_out, monkeypatch):
@@ -150,7 +151,7 @@ def test_amp_computes_in_bf16_and_the_card_says_what_that_is_and_how_to_repeat_i
 def test_qat_takes_its_best_epoch_too(held_out):
     opened(held_out).train_baseline()
     run = qat_run(held_out)
-    run.artefact  # noqa: B018 — trains
+    run.candidate  # noqa: B018 — trains
     card = load_card(held_out.golden / "baselines" / "tiny.qat_int8.safetensors", "")
     assert (card.n_validation, len(card.history)) == (40, 2)
     accuracies = [epoch["validation_accuracy"] for epoch in card.history]
@@ -172,9 +173,9 @@ def test_validation_of_qat_leaves_the_ranges_that_observers_found_alone(held_out
         return outcome
 
     monkeypatch.setattr(quantized, "train", recorded)
-    qat_run(held_out).artefact  # noqa: B018 — trains
+    qat_run(held_out).candidate  # noqa: B018 — trains
     monkeypatch.setattr(quantized, "train", lambda *args: recorded(*args[:6], None, args[7]))
-    qat_run(held_out).artefact  # noqa: B018 — trains
+    qat_run(held_out).candidate  # noqa: B018 — trains
     assert any("activation_post_process" in key for key in seen[0])
     assert [key for key in seen[0] if not torch.equal(seen[0][key], seen[1][key])] == []
 
@@ -193,7 +194,7 @@ def test_observers_take_no_ranges_from_validation_samples(held_out, monkeypatch)
         return own(split, watched)
 
     monkeypatch.setattr(quantized, "Validation", recorded)
-    qat_run(held_out).artefact  # noqa: B018 — trains
+    qat_run(held_out).candidate  # noqa: B018 — trains
     assert len(ranges) == 2
     for model, before in ranges:
         after = model.state_dict()

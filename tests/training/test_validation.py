@@ -4,6 +4,7 @@ import pytest
 import torch
 from tiny_training import BATCH, CONFIG, EPOCHS, STEPS, different_keys, fit, killed, new_model, trained, weights
 
+from quantbench.backends.module import ModulePredictor
 from quantbench.config.training import TrainingConfig
 from quantbench.errors import TrainingError
 from quantbench.measure.evaluation import evaluate
@@ -32,7 +33,7 @@ def progressed(*ranks):
 def test_every_epoch_is_validated_in_eval_mode_and_the_history_tells_it(split, held_out, state_file):
     model, outcome = fit(split, state_file, CONFIG, validation=held_out)
     assert len(outcome.history) == EPOCHS
-    found = evaluate(model, held_out)
+    found = evaluate(ModulePredictor(model), held_out)
     best = outcome.history[outcome.best_epoch - 1]
     assert best.validation_accuracy == found.accuracy
     assert best.validation_loss == pytest.approx(found.loss, rel=1e-6)
@@ -111,7 +112,7 @@ def test_what_is_evaluated_may_be_another_model_than_the_one_in_training(split, 
         return new_model().eval()
 
     _, outcome = fit(split, state_file, validation=Validation(held_out, evaluated))
-    expected = evaluate(new_model().eval(), held_out)
+    expected = evaluate(ModulePredictor(new_model().eval()), held_out)
     assert {epoch.validation_accuracy for epoch in outcome.history} == {expected.accuracy}
     assert len(seen) == EPOCHS
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -16,10 +16,12 @@ from torch import nn
 from torch.ao import quantization as ao
 from torch.ao.nn.intrinsic.qat import freeze_bn_stats
 
-from quantbench.backends.interface import Backend, Quantized, wrong_backend
+from quantbench.arrays import Inputs, Outputs
+from quantbench.backends.module import ModulePredictor
+from quantbench.backends.state_dict import Converted, StateDictBackend, wrong_backend
 from quantbench.backends.torch_ao.blocks import fused_with_qconfig
 from quantbench.backends.torch_ao.dry_run import check_operators
-from quantbench.backends.torch_ao.engines import default_engine, select_engine
+from quantbench.backends.torch_ao.engines import check_engine, default_engine, engine_in_use
 from quantbench.backends.torch_ao.int8_switches import int8_switches
 from quantbench.backends.torch_ao.observers import observers_of
 from quantbench.backends.torch_ao.qconfigs import static_qconfig, training_qconfig
@@ -41,41 +43,67 @@ def eager(engine: Annotated[str | None, Field(description="quantized engine")] =
     return EagerBackend(engine or default_engine())
 
 
-class EagerBackend(Backend):
-    """Eager mode on one quantized engine, which becomes the process's."""
+class EnginePredictor(ModulePredictor):
+    """A module that runs on a quantized engine.
+
+    Args:
+        module: converted on that engine.
+        threads: see `ModulePredictor`.
+        engine: the process's while it runs.
+    """
+
+    def __init__(self, module: nn.Module, threads: int | None, engine: str) -> None:
+        super().__init__(module, threads)
+        self._on_engine = engine_in_use(engine)
+
+    def __call__(self, inputs: Inputs) -> Outputs:
+        """See `Predictor.__call__`."""
+        with self._on_engine:
+            return super().__call__(inputs)
+
+
+class EagerBackend(StateDictBackend):
+    """Eager mode on one quantized engine, which is the process's while this backend works, and not longer."""
+
+    name: ClassVar[str] = "eager"
 
     def __init__(self, engine: str) -> None:
-        self.engine = select_engine(engine)
+        self.engine = check_engine(engine)
 
-    def rehearse(self, model: nn.Module, recipe: Recipe, samples: torch.Tensor) -> None:
+    def supports(self, recipe: Recipe) -> str | None:
+        """See `Backend.supports`."""
+        return None if isinstance(recipe, Fp32 | DynamicInt8 | StaticInt8 | QatInt8) else wrong_backend("eager", recipe)
+
+    def rehearse_module(self, model: nn.Module, recipe: Recipe, samples: torch.Tensor) -> None:
         """See `Backend.rehearse`."""
         if isinstance(recipe, LowBit):
-            raise wrong_backend("eager", recipe)
+            raise QuantizationError(wrong_backend("eager", recipe))
         if isinstance(recipe, StaticInt8 | QatInt8) and recipe.blocks != ():
-            check_operators(model, samples, recipe.blocks)
+            with self._settings():
+                check_operators(model, samples, recipe.blocks)
 
-    def quantize(
-        self, model: nn.Module, recipe: Recipe, calibration: Callable[[], Iterable[torch.Tensor]]
-    ) -> Quantized:
-        """See `Backend.quantize`."""
+    def quantize_module(
+        self, model: nn.Module, recipe: Recipe, batches: Callable[[], Iterable[torch.Tensor]]
+    ) -> Converted:
+        """See `StateDictBackend.quantize_module`."""
         match recipe:
             case Fp32():
-                return Quantized(copy.deepcopy(model), {})
+                return Converted(copy.deepcopy(model), {})
             case DynamicInt8():
-                return Quantized(self._dynamic(model, recipe), {})
+                return Converted(self._dynamic(model, recipe), {})
             case StaticInt8():
                 prepared = self._prepared(model, recipe)
-                calibrate(prepared, calibration())
-                return Quantized(convert(prepared), observers_of(prepared))
+                calibrate(prepared, batches())
+                return Converted(self._int8(prepared), observers_of(prepared))
             case QatInt8():
                 raise QuantizationError("a QAT recipe is trained: prepare_training, fine-tune, convert_trained")
             case _:
-                raise wrong_backend("eager", recipe)
+                raise QuantizationError(wrong_backend("eager", recipe))
 
-    def prepare_training(self, model: nn.Module, recipe: Trained) -> nn.Module:
+    def prepare_module(self, model: nn.Module, recipe: Trained) -> nn.Module:
         """See `Backend.prepare_training`."""
         if not isinstance(recipe, QatInt8):
-            raise wrong_backend("eager", recipe)
+            raise QuantizationError(wrong_backend("eager", recipe))
         qconfig = training_qconfig(recipe, self.engine)
         prepared = fused_with_qconfig(copy.deepcopy(model).train(), qconfig, recipe.blocks, is_qat=True)
         if recipe.blocks == ():
@@ -88,41 +116,54 @@ class EagerBackend(Backend):
         prepared.apply(freeze_bn_stats)
         prepared.apply(ao.disable_observer)
 
-    def convert_trained(self, prepared: nn.Module) -> Quantized:
+    def convert_module(self, prepared: nn.Module) -> Converted:
         """See `Backend.convert_trained`."""
         return self._converted(prepared, structure_only=False)
 
     def skeleton(self, model: nn.Module, recipe: Recipe) -> nn.Module:
-        """See `Backend.skeleton`."""
+        """See `StateDictBackend.skeleton`."""
         match recipe:
             case Fp32():
                 return copy.deepcopy(model)
             case DynamicInt8():
                 return self._dynamic(model, recipe)
             case StaticInt8():
-                return convert(self._prepared(model, recipe), structure_only=True)
+                return self._int8(self._prepared(model, recipe), structure_only=True)
             case QatInt8():
-                return self._converted(self.prepare_training(model, recipe), structure_only=True).model
+                return self._converted(self.prepare_module(model, recipe), structure_only=True).model
             case _:
-                raise wrong_backend("eager", recipe)
+                raise QuantizationError(wrong_backend("eager", recipe))
 
-    def switchable(self, model: nn.Module, recipe: Recipe, converted: nn.Module, sample: torch.Tensor) -> nn.Module:
+    def switchable_module(
+        self, model: nn.Module, recipe: Recipe, converted: nn.Module, sample: torch.Tensor
+    ) -> nn.Module:
         """See `Backend.switchable`; each layer in int8 can be left in fp32."""
         if not isinstance(recipe, StaticInt8):
             raise QuantizationError(
                 f"the recipe ({type(recipe).__name__}) leaves no layer whose bit width can be switched; name an "
                 "experiment of a static int8 recipe, whose layers can be left in fp32, or of a low-bit one"
             )
-        return int8_switches(self._fused(model, recipe), converted, sample)
+        return int8_switches(self._fused(model, recipe), converted, sample, self.engine)
 
-    def _converted(self, prepared: nn.Module, structure_only: bool) -> Quantized:
+    def _settings(self) -> engine_in_use:
+        """See `StateDictBackend._settings`: int8 weights are packed for the process's engine."""
+        return engine_in_use(self.engine)
+
+    def _predictor(self, module: nn.Module, threads: int | None = None) -> ModulePredictor:
+        return EnginePredictor(module, threads, self.engine)
+
+    def _int8(self, prepared: nn.Module, structure_only: bool = False) -> nn.Module:
+        with self._settings():
+            return convert(prepared, structure_only)
+
+    def _converted(self, prepared: nn.Module, structure_only: bool) -> Converted:
         trained = copy.deepcopy(prepared).eval()
         if getattr(prepared, CONTROL, False):
-            return Quantized(trained, {})
-        return Quantized(convert(trained, structure_only), observers_of(trained))
+            return Converted(trained, {})
+        return Converted(self._int8(trained, structure_only), observers_of(trained))
 
     def _dynamic(self, model: nn.Module, recipe: DynamicInt8) -> nn.Module:
-        with silenced():
+        with silenced(), self._settings():
             kinds = {getattr(nn, layer) for layer in recipe.layers}
             if not any(type(module) in kinds for module in model.modules()):
                 raise QuantizationError(f"the model has no {' or '.join(recipe.layers)} layer to quantize dynamically")

@@ -1,4 +1,4 @@
-"""The quantized engine of this process."""
+"""Quantized engines: the families of int8 kernels that a build of torch has, of which one is the process's."""
 
 from __future__ import annotations
 
@@ -15,14 +15,33 @@ def default_engine() -> str:
     return "qnnpack" if platform.machine().lower() in ("arm64", "aarch64") else "x86"
 
 
-def select_engine(engine: str) -> str:
-    """Makes an engine the process's.
+def check_engine(engine: str) -> str:
+    """The engine, if this build of torch has it.
 
     Raises:
-        ConfigError: if this build of torch does not have it.
+        ConfigError: if it does not.
     """
     supported = [name for name in torch.backends.quantized.supported_engines if name != "none"]
     if engine not in supported:
         raise ConfigError(f"--engine: {unknown_name('quantized engine', engine, supported)}")
-    torch.backends.quantized.engine = engine
     return engine
+
+
+class engine_in_use:  # noqa: N801 — a context manager, a class since it is entered within what is timed
+    """Makes an engine the process's for the time of a `with`; the one before is restored.
+
+    Args:
+        engine: one that this build of torch has.
+    """
+
+    def __init__(self, engine: str) -> None:
+        self.engine = engine
+
+    def __enter__(self) -> None:
+        self.before = torch.backends.quantized.engine
+        if self.before != self.engine:
+            torch.backends.quantized.engine = self.engine
+
+    def __exit__(self, *_: object) -> None:
+        if self.before != self.engine:
+            torch.backends.quantized.engine = self.before

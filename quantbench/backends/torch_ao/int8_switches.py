@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.ao.nn.quantized.modules.utils import WeightedQuantizedModule
 
+from quantbench.backends.torch_ao.engines import engine_in_use
 from quantbench.errors import QuantizationError
 from quantbench.quant.switchable import Switchable
 
@@ -28,12 +29,14 @@ class Int8Switch(nn.Module, Switchable):
         scale: of its input.
         zero_point: of its input.
         dtype: of its input's codes.
+        engine: that the int8 layer was converted for.
     """
 
     def __init__(
-        self, floating: nn.Module, converted: nn.Module, scale: float, zero_point: int, dtype: torch.dtype
+        self, floating: nn.Module, converted: nn.Module, scale: float, zero_point: int, dtype: torch.dtype, engine: str
     ) -> None:
         super().__init__()
+        self._on_engine = engine_in_use(engine)
         self.floating, self.converted = floating, converted
         self.scale, self.zero_point, self.dtype = scale, zero_point, dtype
         self._bits = FP32_BITS
@@ -71,10 +74,11 @@ class Int8Switch(nn.Module, Switchable):
             output: torch.Tensor = self.floating(x)
             return output
         codes = torch.quantize_per_tensor(x, self.scale, self.zero_point, self.dtype)
-        return self.converted(codes).dequantize()
+        with self._on_engine:
+            return self.converted(codes).dequantize()
 
 
-def int8_switches(fused: nn.Module, converted: nn.Module, sample: torch.Tensor) -> nn.Module:
+def int8_switches(fused: nn.Module, converted: nn.Module, sample: torch.Tensor, engine: str) -> nn.Module:
     """A copy of a fused fp32 model in which each layer that was converted is an `Int8Switch`, at 32 bits.
 
     With all switches at 8 its logits are those of the converted model where only layers and operators that keep every
@@ -86,6 +90,7 @@ def int8_switches(fused: nn.Module, converted: nn.Module, sample: torch.Tensor) 
         fused: fp32, in eval mode, not prepared.
         converted: the same model in int8, module names alike.
         sample: `[1, channels, …]` float32, run through the converted model to learn the scale of each layer's input.
+        engine: that it was converted for.
 
     Raises:
         QuantizationError: if no layer of the converted model computes in int8.
@@ -95,12 +100,14 @@ def int8_switches(fused: nn.Module, converted: nn.Module, sample: torch.Tensor) 
         raise QuantizationError(
             f"{type(fused).__name__} has no layer in int8 that could be left in fp32; its recipe has to convert some"
         )
-    scales = _input_scales(converted, layers, sample)
     switched = copy.deepcopy(fused).eval()
-    for name, layer in layers.items():
-        if name in scales:
-            floating = switched.get_submodule(name)
-            switched.set_submodule(name, Int8Switch(floating, copy.deepcopy(layer), *scales[name]))
+    # A copy of an int8 layer is packed again.
+    with engine_in_use(engine):
+        scales = _input_scales(converted, layers, sample)
+        for name, layer in layers.items():
+            if name in scales:
+                floating = switched.get_submodule(name)
+                switched.set_submodule(name, Int8Switch(floating, copy.deepcopy(layer), *scales[name], engine))
     return switched.eval()
 
 

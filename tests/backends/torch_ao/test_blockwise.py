@@ -4,14 +4,16 @@ import dataclasses
 
 import pytest
 import torch
+from artifacts import artifact_at, named
 from tiny_model import tiny_cnn
 from torch import nn
 
+from quantbench.arrays import OUTPUT
 from quantbench.backends.checkpoint import serialize, write_checkpoint
+from quantbench.backends.kernels import measure_coverage
 from quantbench.backends.torch_ao.eager import EagerBackend, default_engine
 from quantbench.errors import QuantizationError
-from quantbench.measure.coverage import measure_coverage
-from quantbench.measure.reload import ReloadJob, reload_in_fresh_process
+from quantbench.measure.reload import reload_in_fresh_process
 from quantbench.models.m5 import M5
 from quantbench.registry import MODELS, RECIPES
 
@@ -49,11 +51,11 @@ def recipe(way, *blocks):
 def quantize(model, clips, way, *blocks):
     backend = EagerBackend(default_engine())
     if way == "static_int8_blocks":
-        return backend.quantize(model, recipe(way, *blocks), lambda: [clips])
+        return backend.quantize_module(model, recipe(way, *blocks), lambda: [clips])
     torch.manual_seed(0)
-    prepared = backend.prepare_training(model, recipe(way, *blocks))
+    prepared = backend.prepare_module(model, recipe(way, *blocks))
     prepared(clips)
-    return backend.convert_trained(prepared)
+    return backend.convert_module(prepared)
 
 
 def without_versions(model):
@@ -115,11 +117,11 @@ def test_all_blocks_named_are_the_whole_model(model, clips, way, whole):
     backend, models = EagerBackend(default_engine()), []
     for each in (named, unnamed):
         if way == "static_int8_blocks":
-            models.append(backend.quantize(model, each, lambda: [clips]).model)
+            models.append(backend.quantize_module(model, each, lambda: [clips]).model)
         else:
-            prepared = backend.prepare_training(model, each)
+            prepared = backend.prepare_module(model, each)
             prepared(clips)
-            models.append(backend.convert_trained(prepared).model)
+            models.append(backend.convert_module(prepared).model)
     assert without_versions(models[0]) == without_versions(models[1])
     with torch.inference_mode():
         assert torch.equal(models[0](clips), models[1](clips))
@@ -128,7 +130,7 @@ def test_all_blocks_named_are_the_whole_model(model, clips, way, whole):
 
 def test_no_block_named_trains_the_model_without_quantizing_it(model, clips):
     backend = EagerBackend(default_engine())
-    prepared = backend.prepare_training(model, recipe("qat_int8_blocks"))
+    prepared = backend.prepare_module(model, recipe("qat_int8_blocks"))
     assert prepared.training
     before = {key: value.clone() for key, value in prepared.state_dict().items()}
     assert before.keys() == model.state_dict().keys()
@@ -137,7 +139,7 @@ def test_no_block_named_trains_the_model_without_quantizing_it(model, clips):
     optimizer.step()
     after = prepared.state_dict()
     assert all(not torch.equal(after[f"{layer}.weight"], before[f"{layer}.weight"]) for layer in LAYERS.values())
-    converted = backend.convert_trained(prepared)
+    converted = backend.convert_module(prepared)
     assert measure_coverage(converted.model, SAMPLE).int8_macs == 0
     assert converted.observers == {}
     assert converted.model.state_dict().keys() == model.state_dict().keys()
@@ -145,7 +147,7 @@ def test_no_block_named_trains_the_model_without_quantizing_it(model, clips):
 
 def test_freezing_stops_the_observers_and_the_batch_norm_of_a_quantized_block(model, clips):
     backend = EagerBackend(default_engine())
-    prepared = backend.prepare_training(model, recipe("qat_int8_blocks", "block2"))
+    prepared = backend.prepare_module(model, recipe("qat_int8_blocks", "block2"))
     prepared(clips)
     backend.freeze(prepared)
     inside = ("conv2.", "boundary1.")
@@ -162,10 +164,10 @@ def test_a_saved_block_model_gives_the_same_bits_in_a_fresh_process(model, clips
     quantized = quantize(model, clips, way, *blocks).model
     path = tmp_path / "blocks.pt"
     write_checkpoint(path, quantized.state_dict())
-    job = ReloadJob("m5", {}, "here", "eager", default_engine(), recipe(way, *blocks), path, clips.numpy(),
-                    torch.get_num_threads())  # fmt: skip
+    artifact = artifact_at(path, recipe(way, *blocks), model="m5")
+    reloaded = reload_in_fresh_process(artifact, named(clips), torch.get_num_threads())
     with torch.inference_mode():
-        assert reload_in_fresh_process(job).logits.tobytes() == quantized(clips).numpy().tobytes()
+        assert reloaded.outputs[OUTPUT].tobytes() == quantized(clips).numpy().tobytes()
 
 
 @EVERY_WAY

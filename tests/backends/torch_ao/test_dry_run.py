@@ -184,17 +184,17 @@ class PlusInOneBlock(TinyBlocks):
 def test_only_the_blocks_that_a_recipe_quantizes_are_rehearsed(name):
     backend, model = EagerBackend(default_engine()), PlusInOneBlock(3, 4)
     classifier, features = (RECIPES.create(name, "here", {"blocks": [each]}) for each in ("classifier", "features"))
-    backend.rehearse(model, classifier, SAMPLES)
+    backend.rehearse_module(model, classifier, SAMPLES)
     with pytest.raises(QuantizationError, match=r"^PlusInOneBlock, .*`return .*`, fails .* `add_scalar` for"):
-        backend.rehearse(model, features, SAMPLES)
+        backend.rehearse_module(model, features, SAMPLES)
 
 
 @pytest.mark.parametrize("name", ["fp32_baseline", "dynamic_int8"])
 def test_recipes_that_leave_activations_alone_have_nothing_to_rehearse(name):
     backend, model = EagerBackend(default_engine()), Residual(tiny_residual.Plus)
-    backend.rehearse(model, RECIPES.create(name, "here", {}), SAMPLES)
+    backend.rehearse_module(model, RECIPES.create(name, "here", {}), SAMPLES)
     with pytest.raises(QuantizationError, match="aten::add"):
-        backend.rehearse(model, RECIPES.create("static_int8", "here", {}), SAMPLES)
+        backend.rehearse_module(model, RECIPES.create("static_int8", "here", {}), SAMPLES)
 
 
 def test_an_error_of_the_fp32_model_is_its_own():

@@ -4,10 +4,13 @@ import copy
 
 import pytest
 import torch
+from artifacts import named
 from tiny_model import tiny_cnn
 from torch import nn
 
-from quantbench.backends.torch_ao.eager import EagerBackend, default_engine
+from quantbench.backends.torch_ao.eager import EagerBackend, EnginePredictor, default_engine
+from quantbench.backends.torch_ao.engines import engine_in_use
+from quantbench.errors import EvaluationError, QuantizationError
 from quantbench.registry import BACKENDS, RECIPES
 
 ENGINES = ("x86", "qnnpack")
@@ -76,10 +79,10 @@ def recipe(name):
 
 def quantize(backend, model, name):
     if not name.startswith("qat"):
-        return backend.quantize(model, recipe(name), lambda: [inputs()])
-    prepared = backend.prepare_training(model, recipe(name))
+        return backend.quantize_module(model, recipe(name), lambda: [inputs()])
+    prepared = backend.prepare_module(model, recipe(name))
     prepared(inputs())
-    return backend.convert_trained(prepared)
+    return backend.convert_module(prepared)
 
 
 def described(weight):
@@ -126,8 +129,8 @@ def test_a_skeleton_filled_from_the_saved_state_gives_the_same_bits(model, name,
     backend = EagerBackend(engine)
     quantized = quantize(backend, model, name).model
     skeleton = backend.skeleton(tiny_cnn().eval(), recipe(name))
-    skeleton.load_state_dict(quantized.state_dict())
-    with torch.inference_mode():
+    with torch.inference_mode(), engine_in_use(engine):
+        skeleton.load_state_dict(quantized.state_dict())
         expected, found = quantized(inputs()), skeleton.eval()(inputs())
     assert found.numpy().tobytes() == expected.numpy().tobytes()
 
@@ -184,10 +187,10 @@ def test_calibration_is_called_only_by_recipes_that_calibrate(model):
         raise AssertionError("calibration was asked for")
 
     backend = EagerBackend(HERE)
-    backend.quantize(model, recipe("fp32_baseline"), never)
-    backend.quantize(model, recipe("dynamic_int8"), never)
+    backend.quantize_module(model, recipe("fp32_baseline"), never)
+    backend.quantize_module(model, recipe("dynamic_int8"), never)
     with pytest.raises(AssertionError, match="asked for"):
-        backend.quantize(model, recipe("static_int8_per_tensor"), never)
+        backend.quantize_module(model, recipe("static_int8_per_tensor"), never)
 
 
 def test_a_layer_whose_qconfig_is_none_stays_fp32(model):
@@ -199,7 +202,7 @@ def test_a_layer_whose_qconfig_is_none_stays_fp32(model):
 
 def test_freezing_stops_batch_norm_and_observers(model):
     backend = EagerBackend(HERE)
-    prepared = backend.prepare_training(model, recipe("qat_int8"))
+    prepared = backend.prepare_module(model, recipe("qat_int8"))
     # A fused layer keeps its batch norm inside; fake quantizers carry their observer's range.
     watched = ("running_mean", "running_var", "min_val", "max_val", "scale")
 
@@ -218,13 +221,29 @@ def test_freezing_stops_batch_norm_and_observers(model):
 
 
 @EVERY_ENGINE
-def test_the_engine_named_becomes_the_process_s(engine):
-    assert BACKENDS.create("eager", "here", {"engine": engine}).engine == engine
-    assert torch.backends.quantized.engine == engine
+def test_the_engine_named_is_the_process_s_while_the_backend_works_and_not_longer(model, engine):
+    before, seen = torch.backends.quantized.engine, []
+    backend = BACKENDS.create("eager", "here", {"engine": engine})
+    assert (backend.engine, torch.backends.quantized.engine) == (engine, before)
+    int8 = quantize(backend, model, "static_int8_per_tensor").model
+    assert torch.backends.quantized.engine == before
+    int8.register_forward_pre_hook(lambda *_: seen.append(torch.backends.quantized.engine))
+    EnginePredictor(int8, None, engine)(named(inputs()))
+    assert (seen, torch.backends.quantized.engine) == ([engine], before)
+
+
+@EVERY_ENGINE
+def test_the_engine_before_comes_back_after_an_error_too(model, engine):
+    before = torch.backends.quantized.engine
+    with pytest.raises(EvaluationError):
+        EnginePredictor(lambda _: None, None, engine)(named(inputs()))
+    with pytest.raises(QuantizationError, match="calibration saw no sample"):
+        EagerBackend(engine).quantize_module(model, recipe("static_int8_per_tensor"), list)
+    assert torch.backends.quantized.engine == before
 
 
 def test_the_engine_defaults_to_the_processor_s():
-    assert BACKENDS.create("eager", "here", {}).engine == HERE == torch.backends.quantized.engine
+    assert BACKENDS.create("eager", "here", {}).engine == HERE
 
 
 @pytest.mark.parametrize(

@@ -24,8 +24,8 @@ def recipe(name):
 
 def quantize(backend, model, name):
     if name == "qat_int8":
-        return backend.prepare_training(model, recipe(name))
-    return backend.quantize(model, recipe(name), lambda: [torch.zeros(2, 4)])
+        return backend.prepare_module(model, recipe(name))
+    return backend.quantize_module(model, recipe(name), lambda: [torch.zeros(2, 4)])
 
 
 def test_an_unknown_engine_is_refused_with_the_nearest_and_all_known():
@@ -37,7 +37,7 @@ def test_an_unknown_engine_is_refused_with_the_nearest_and_all_known():
 @pytest.mark.parametrize("batches", [[], [torch.zeros(0, 3, 8, 8)]], ids=["no batch", "an empty batch"])
 def test_a_calibration_that_saw_nothing_is_refused(model, batches):
     with pytest.raises(QuantizationError, match="calibration saw no sample"):
-        EagerBackend(HERE).quantize(model, recipe("static_int8_per_tensor"), lambda: batches)
+        EagerBackend(HERE).quantize_module(model, recipe("static_int8_per_tensor"), lambda: batches)
 
 
 class Unstubbed(nn.Module):
@@ -71,7 +71,7 @@ def test_a_model_without_fuse_model_is_refused_with_what_it_needs(name):
 def test_a_qconfig_taken_from_one_layer_of_a_fused_group_is_refused_with_where_to_take_it(model):
     model.conv.qconfig = None
     with pytest.raises(QuantizationError, match=r"conv: one layer of this fused group has qconfig None; .*fuse_model"):
-        EagerBackend(HERE).quantize(model, recipe("static_int8_per_tensor"), lambda: [torch.zeros(2, 3, 8, 8)])
+        EagerBackend(HERE).quantize_module(model, recipe("static_int8_per_tensor"), lambda: [torch.zeros(2, 3, 8, 8)])
 
 
 def test_dynamic_quantization_of_a_model_without_linear_layers_is_refused():
@@ -81,4 +81,4 @@ def test_dynamic_quantization_of_a_model_without_linear_layers_is_refused():
 
 def test_a_recipe_that_trains_is_not_quantized_after_training(model):
     with pytest.raises(QuantizationError, match="prepare_training, fine-tune, convert_trained"):
-        EagerBackend(HERE).quantize(model, recipe("qat_int8"), list)
+        EagerBackend(HERE).quantize_module(model, recipe("qat_int8"), list)

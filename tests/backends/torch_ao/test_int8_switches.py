@@ -39,11 +39,11 @@ class Quantized:
             model(images)  # Batch norms that do something.
         model.eval()
         self.images = images
-        self.int8 = self.backend.quantize(model, self.recipe, lambda: [images]).model
+        self.int8 = self.backend.quantize_module(model, self.recipe, lambda: [images]).model
         self.fused = fused_with_qconfig(
             copy.deepcopy(model), static_qconfig(self.recipe, self.backend.engine), self.recipe.blocks, is_qat=False
         )
-        self.switched = self.backend.switchable(model, self.recipe, self.int8, images[:1])
+        self.switched = self.backend.switchable_module(model, self.recipe, self.int8, images[:1])
 
     def at(self, bits):
         """Logits with all layers at that width."""
@@ -176,7 +176,7 @@ def test_what_a_layer_costs_is_told(vgg):
 def test_a_recipe_without_such_layers_is_refused_with_those_that_have_some(vgg, other):
     assert isinstance(other, DynamicInt8 | QatInt8)
     with pytest.raises(QuantizationError) as error:
-        vgg.backend.switchable(vgg.model, other, vgg.int8, vgg.images[:1])
+        vgg.backend.switchable_module(vgg.model, other, vgg.int8, vgg.images[:1])
     assert type(other).__name__ in str(error.value)
     assert "name an experiment of a static int8 recipe, whose layers can be left in fp32, or of a low-bit" in str(
         error.value
@@ -185,7 +185,7 @@ def test_a_recipe_without_such_layers_is_refused_with_those_that_have_some(vgg, 
 
 def test_a_model_without_any_int8_layer_is_refused(vgg):
     with pytest.raises(QuantizationError, match="VGG16 has no layer in int8 that could be left in fp32"):
-        int8_switches(vgg.fused, vgg.model, vgg.images[:1])
+        int8_switches(vgg.fused, vgg.model, vgg.images[:1], default_engine())
 
 
 class Twice(nn.Module):

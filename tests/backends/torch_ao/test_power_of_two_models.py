@@ -51,7 +51,7 @@ def scales_of(converted):
 def test_every_scale_of_a_converted_model_is_a_power_of_two_within_max_shift(engine, max_shift):
     backend = EagerBackend(engine)
     recipe = RECIPES.create("static_int8_pow2", "here", {"max_shift": max_shift})
-    scales = scales_of(backend.quantize(Residual().eval(), recipe, lambda: [SAMPLES]).model)
+    scales = scales_of(backend.quantize_module(Residual().eval(), recipe, lambda: [SAMPLES]).model)
     layers = ("conv", "layers.0.conv1", "layers.0.conv2", "fc")
     assert scales.keys() == {"quant", "layers.0.functional", *layers, *(f"{layer}.weight" for layer in layers)}
     every = [scale for of_one in scales.values() for scale in of_one]
@@ -60,7 +60,7 @@ def test_every_scale_of_a_converted_model_is_a_power_of_two_within_max_shift(eng
 
 
 def test_the_default_recipe_s_scales_are_none():
-    scales = scales_of(EagerBackend(HERE).quantize(
+    scales = scales_of(EagerBackend(HERE).quantize_module(
         Residual().eval(), RECIPES.create("static_int8", "here", {}), lambda: [SAMPLES]
     ).model)  # fmt: skip
     assert not any(is_power_of_two(scale) for of_one in scales.values() for scale in of_one)
@@ -74,7 +74,7 @@ def fake_quantizers(prepared):
 def test_the_scales_of_training_are_powers_of_two_at_every_step_and_those_of_the_converted_model(engine):
     torch.manual_seed(0)
     backend = EagerBackend(engine)
-    prepared = backend.prepare_training(Residual(), RECIPES.create("qat_int8_pow2", "here", {"max_shift": 10}))
+    prepared = backend.prepare_module(Residual(), RECIPES.create("qat_int8_pow2", "here", {"max_shift": 10}))
     optimizer = torch.optim.SGD(prepared.parameters(), lr=0.5)
     seen = set()
     for step in range(12):
@@ -88,7 +88,7 @@ def test_the_scales_of_training_are_powers_of_two_at_every_step_and_those_of_the
     backend.freeze(prepared)
     prepared.eval()(SAMPLES)
     trained = {name: each.scale.tolist() for name, each in fake_quantizers(prepared).items()}
-    converted = scales_of(backend.convert_trained(prepared).model)
+    converted = scales_of(backend.convert_module(prepared).model)
     for name, scales in trained.items():
         layer = name.replace(".activation_post_process", "").replace(".weight_fake_quant", ".weight")
         assert converted[layer] == scales
@@ -130,12 +130,12 @@ def test_the_qconfigs_are_the_recipes_own():
     prepared = prepare(fuse(model), power_of_two_qconfig(HERE, max_shift=9))
     calibrate(prepared, [SAMPLES])
     by_hand = convert(prepared).state_dict()
-    assert serialize(by_hand) == serialize(backend.quantize(model, recipe, lambda: [SAMPLES]).model.state_dict())
+    assert serialize(by_hand) == serialize(backend.quantize_module(model, recipe, lambda: [SAMPLES]).model.state_dict())
 
 
 def test_the_description_of_observers_names_the_finest_scale():
     recipe = RECIPES.create("static_int8_pow2", "here", {"max_shift": 9})
-    observers = EagerBackend(HERE).quantize(tiny_cnn().eval(), recipe, lambda: [SAMPLES]).observers
+    observers = EagerBackend(HERE).quantize_module(tiny_cnn().eval(), recipe, lambda: [SAMPLES]).observers
     top = 127 if HERE == "x86" else 255
     weight = "PowerOfTwoPerChannelMinMaxObserver(qint8, per_channel_symmetric, -128..127, scale ≥ 2^-9)"
     assert observers["conv"] == {

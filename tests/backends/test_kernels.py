@@ -5,9 +5,9 @@ import torch
 from tiny_model import TinyCNN, tiny_cnn
 from torch import nn
 
+from quantbench.backends.kernels import count_macs, measure_coverage
 from quantbench.backends.torch_ao.eager import EagerBackend, default_engine
 from quantbench.errors import MeasurementError
-from quantbench.measure.coverage import count_macs, measure_coverage
 from quantbench.models.quantizable import DeQuantStub, QuantStub
 from quantbench.registry import RECIPES
 
@@ -20,7 +20,7 @@ def coverage_of(model, recipe, sample=SAMPLE):
     backend = EagerBackend(default_engine())
     spec = RECIPES.create(recipe, "here", {})
     calibration = torch.randn(8, *sample.shape[1:], generator=torch.Generator().manual_seed(0))
-    return measure_coverage(backend.quantize(model.eval(), spec, lambda: [calibration]).model, sample)
+    return measure_coverage(backend.quantize_module(model.eval(), spec, lambda: [calibration]).model, sample)
 
 
 @pytest.mark.parametrize("recipe", ["static_int8_per_tensor", "static_int8_per_channel", "static_int8_histogram"])
@@ -135,5 +135,5 @@ def test_the_work_of_any_call_can_be_counted_in_inference_mode_too():
     assert count_macs(lambda: SAMPLE.relu()) == 0
     backend = EagerBackend(default_engine())
     recipe = RECIPES.create("static_int8_per_tensor", "here", {})
-    int8 = backend.quantize(model.eval(), recipe, lambda: [torch.randn(8, 3, 8, 8)]).model
+    int8 = backend.quantize_module(model.eval(), recipe, lambda: [torch.randn(8, 3, 8, 8)]).model
     assert count_macs(lambda: int8(SAMPLE)) == CONV + HEAD

@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 import copy
-import time
 
-import numpy as np
 import torch
 from torch import nn
-
-from quantbench.measure.latency import quiet_process
-
-# Enough to tell forms apart that differ by several per cent; which of two close ones is taken matters little.
-TRIAL_ROUNDS = 10
 
 
 def fp32_forms(model: nn.Module) -> dict[str, nn.Module]:
@@ -30,33 +23,6 @@ def fp32_forms(model: nn.Module) -> dict[str, nn.Module]:
     if any(_is_plain_conv1d(module) for module in fused.modules()):
         forms["fused, as 2-D channels last"] = _as_2d(copy.deepcopy(fused))
     return forms
-
-
-def fastest_form(model: nn.Module, batch: torch.Tensor, threads: int) -> tuple[str, nn.Module]:
-    """The form with the smallest median forward time on a batch, measured in interleaved rounds.
-
-    Args:
-        model: in eval mode.
-        batch: `[n, channels, …]` float32.
-        threads: intra-operator threads, as in the measurement to come.
-    """
-    forms = fp32_forms(model)
-    times: dict[str, list[float]] = {name: [] for name in forms}
-    with quiet_process(threads):
-        for _ in range(TRIAL_ROUNDS):
-            for name, form in forms.items():
-                given = batch if form is model else in_layout(batch)
-                started = time.perf_counter()
-                form(given)
-                times[name].append(time.perf_counter() - started)
-    # The first rounds settle allocators and caches.
-    name = min(forms, key=lambda name: float(np.median(times[name][TRIAL_ROUNDS // 3 :])))
-    return name, forms[name]
-
-
-def in_layout(batch: torch.Tensor) -> torch.Tensor:
-    """Images in channels-last layout, which every form takes; other tensors as they are."""
-    return batch.to(memory_format=torch.channels_last) if batch.dim() == 4 else batch
 
 
 def _is_plain_conv1d(module: nn.Module) -> bool:

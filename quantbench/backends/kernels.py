@@ -1,4 +1,4 @@
-"""What share of a model's multiply-accumulates really ran as int8: read off the operators that were executed.
+"""The share of a torch model's multiply-accumulates that really ran as int8: read off the operators that ran.
 
 Counting module types would believe a model's own claim. This listens to the dispatcher during one forward and takes
 each operator's work from its operands, so that a layer that silently fell back to fp32 shows as what it was.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.module_tracker import ModuleTracker
 
+from quantbench.backends.interface import Coverage
 from quantbench.errors import MeasurementError
 
 # Operators that multiply a quantized activation with a packed int8 weight.
@@ -24,26 +24,6 @@ INT8_OPERATORS = ("conv1d", "conv2d", "conv3d", "conv_transpose", "linear")
 # What every floating-point convolution and matrix product is made of once composite operators are taken apart.
 FLOAT_CONVOLUTION = "convolution"
 FLOAT_PRODUCTS = ("mm", "addmm", "bmm", "baddbmm")
-
-
-@dataclass(frozen=True)
-class Coverage:
-    """Multiply-accumulates of one sample's forward.
-
-    Attributes:
-        int8_macs: done by int8 kernels.
-        float_macs: done by floating-point kernels.
-        float_layers: multiply-accumulates of each layer that computed in floating point.
-    """
-
-    int8_macs: int
-    float_macs: int
-    float_layers: dict[str, int]
-
-    @property
-    def int8_share(self) -> float:
-        """Share of multiply-accumulates that ran as int8, 0..1."""
-        return self.int8_macs / (self.int8_macs + self.float_macs)
 
 
 def measure_coverage(model: nn.Module, sample: torch.Tensor) -> Coverage:
@@ -79,9 +59,9 @@ def count_macs(compute: Callable[[], object]) -> int:
     return sum(listener.int8.values()) + sum(listener.floating.values())
 
 
-class _Listener(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Listener(TorchDispatchMode):
     def __init__(self, tracker: ModuleTracker) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.tracker = tracker
         self.int8: Counter[str] = Counter()
         self.floating: Counter[str] = Counter()

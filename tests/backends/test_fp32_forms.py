@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from quantbench.measure.fp32_forms import fastest_form, fp32_forms, in_layout
+from quantbench.backends.fp32_forms import fp32_forms
+from quantbench.backends.module import in_layout
 from quantbench.models.cifar_cnn import CifarCNN
 from quantbench.models.m5 import M5
 
@@ -66,22 +67,3 @@ def test_the_model_itself_is_left_as_it_was():
     assert before.keys() == after.keys()
     assert all(torch.equal(before[key], after[key]) for key in before)
     assert type(model.conv1) is nn.Conv1d
-
-
-def test_a_form_that_is_slow_is_not_chosen(monkeypatch):
-    from quantbench.measure import fp32_forms as module
-
-    class Slow(nn.Module):
-        def forward(self, x):
-            for _ in range(40):
-                x = x @ torch.ones(200, 200)
-            return x
-
-    class Quick(nn.Module):
-        def forward(self, x):
-            return x
-
-    forms = {"slow": Slow(), "quick": Quick(), "slow too": Slow()}
-    monkeypatch.setattr(module, "fp32_forms", lambda _: forms)
-    name, chosen = fastest_form(nn.Identity(), torch.zeros(200, 200), threads=1)
-    assert (name, chosen) == ("quick", forms["quick"])

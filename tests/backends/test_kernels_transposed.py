@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.ao import quantization as ao
 
-from quantbench.measure.coverage import measure_coverage
+from quantbench.backends.kernels import measure_coverage
 from quantbench.upstream import silenced
 
 

@@ -1,0 +1,72 @@
+"""A torch module as a predictor: arrays are shared with torch, never copied."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from quantbench.arrays import OUTPUT, Inputs, Outputs
+from quantbench.backends.interface import Predictor
+from quantbench.errors import EvaluationError
+
+
+class ModulePredictor(Predictor):
+    """Runs a module, or any function of tensors, in inference mode.
+
+    Args:
+        module: tensors, one for each input in order → a tensor, or tensors by name.
+        threads: intra-operator threads of its forwards; None for those of the process.
+
+    Example:
+        >>> double = ModulePredictor(lambda x: 2 * x)
+        >>> double({"input": torch.ones(2).numpy()})
+        {'output': array([2., 2.], dtype=float32)}
+    """
+
+    def __init__(self, module: Callable[..., Any], threads: int | None = None) -> None:
+        self.module = module
+        self.threads = threads
+
+    def __call__(self, inputs: Inputs) -> Outputs:
+        """See `Predictor.__call__`."""
+        if self.threads is not None and self.threads != torch.get_num_threads():
+            with _threads(self.threads):
+                return self._run(inputs)
+        return self._run(inputs)
+
+    def _run(self, inputs: Inputs) -> Outputs:
+        with torch.inference_mode():
+            given = self.module(*[torch.from_numpy(array) for array in inputs.values()])
+        if isinstance(given, torch.Tensor):
+            return {OUTPUT: given.numpy()}
+        if isinstance(given, Mapping) and all(isinstance(value, torch.Tensor) for value in given.values()):
+            return {str(name): value.numpy() for name, value in given.items()}
+        raise EvaluationError(
+            f"the model gave a {type(given).__name__}; expected a tensor of logits [n, classes], or tensors by name"
+        )
+
+
+class ChannelsLastPredictor(ModulePredictor):
+    """A module that runs fastest on images in channels-last layout."""
+
+    def prepared(self, inputs: Inputs) -> Inputs:
+        """See `Predictor.prepared`."""
+        return {name: in_layout(torch.from_numpy(array)).numpy() for name, array in inputs.items()}
+
+
+def in_layout(batch: torch.Tensor) -> torch.Tensor:
+    """Images in channels-last layout, which every form takes; other tensors as they are."""
+    return batch.to(memory_format=torch.channels_last) if batch.dim() == 4 else batch
+
+
+@contextmanager
+def _threads(threads: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

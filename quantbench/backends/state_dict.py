@@ -1,0 +1,254 @@
+"""Backends whose artifact is one `torch.save` file of a state dict, filled into the structure that a recipe makes."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import abstractmethod
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import torch
+from torch import nn
+
+from quantbench.arrays import Inputs
+from quantbench.backends.checkpoint import (
+    describe_entry,
+    payload_bytes,
+    read_checkpoint,
+    read_safetensors,
+    schema_of,
+    serialize,
+    write_checkpoint,
+)
+from quantbench.backends.interface import (
+    Artifact,
+    Backend,
+    Calibration,
+    Coverage,
+    Description,
+    Observers,
+    Predictor,
+    Quantized,
+    Schema,
+)
+from quantbench.backends.kernels import measure_coverage
+from quantbench.backends.module import ModulePredictor
+from quantbench.backends.origin import kind_of, note_origin, wrong_way
+from quantbench.backends.weights import check_weights, load_state
+from quantbench.errors import CheckpointError, QuantizationError
+from quantbench.recipes.spec import Recipe, Trained
+from quantbench.upstream import silenced
+
+FILE_NAME = "checkpoint.pt"
+# Keys that do not fit and are named; the rest is counted.
+SHOWN_MISFITS = 4
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A converted module and the observers that chose its scales."""
+
+    model: nn.Module
+    observers: Observers
+
+
+def wrong_backend(backend: str, recipe: Recipe) -> str:
+    """The reason why a backend does not run such recipes, with the backend that does."""
+    kind, needed = type(recipe).__name__, getattr(recipe, "backend", None) or "one that does"
+    return f"backend '{backend}' does not run recipes of kind {kind}; set backend: {needed}"
+
+
+class StateDictBackend(Backend):
+    """What backends on torch modules share: files, loading, description, coverage.
+
+    A backend writes the steps that end in `_module`, on modules in memory, and `skeleton`. No step changes the model
+    that it is given.
+    """
+
+    @abstractmethod
+    def skeleton(self, model: nn.Module, recipe: Recipe) -> nn.Module:
+        """A converted model of the right structure, whose values a saved state dict will replace."""
+
+    @abstractmethod
+    def quantize_module(
+        self, model: nn.Module, recipe: Recipe, batches: Callable[[], Iterable[torch.Tensor]]
+    ) -> Converted:
+        """Post-training quantization of an fp32 model in eval mode.
+
+        Args:
+            model: the reference.
+            recipe: one that is supported and not trained.
+            batches: gives normalized batches `[n, …]`, called only by recipes that calibrate.
+
+        Raises:
+            QuantizationError: if the model cannot be quantized this way, saying what to change.
+        """
+
+    def prepare_module(self, model: nn.Module, recipe: Trained) -> nn.Module:  # noqa: ARG002
+        """See `Backend.prepare_training`."""
+        raise QuantizationError(f"backend '{self.name}' does not train with fake quantizers")
+
+    def convert_module(self, prepared: nn.Module) -> Converted:  # noqa: ARG002
+        """See `Backend.convert_trained`."""
+        raise QuantizationError(f"backend '{self.name}' does not train with fake quantizers")
+
+    def rehearse_module(self, model: nn.Module, recipe: Recipe, samples: torch.Tensor) -> None:
+        """See `Backend.rehearse`."""
+
+    def switchable_module(
+        self,
+        model: nn.Module,  # noqa: ARG002 — for those whose converted layers are no switches themselves
+        recipe: Recipe,  # noqa: ARG002
+        converted: nn.Module,
+        sample: torch.Tensor,  # noqa: ARG002
+    ) -> nn.Module:
+        """See `Backend.switchable`; `converted` is the candidate, loaded, in eval mode."""
+        from quantbench.quant.switchable import switchable_layers
+
+        switchable_layers(converted)
+        return converted
+
+    def quantize(self, reference: Artifact, recipe: Recipe, calibration: Calibration, folder: Path) -> Quantized:
+        """See `Backend.quantize`."""
+        if reason := self.supports(recipe):
+            raise QuantizationError(reason)
+        model = reference_module(reference)
+        self.rehearse_module(model, recipe, _tensor(calibration.samples))
+        if isinstance(recipe, get_args(Trained)):
+            converted = self.convert_module(self._trained(model, recipe, calibration))
+        else:
+            converted = self.quantize_module(model, recipe, lambda: map(_tensor, calibration.batches()))
+        state = converted.model.state_dict()
+        note_origin(state, recipe)
+        path = folder / FILE_NAME
+        write_checkpoint(path, state)
+        artifact = Artifact.of_files(self.spec, [path], recipe, reference.model, converted.observers)
+        return Quantized(artifact, self._predictor(converted.model))
+
+    def load(self, artifact: Artifact, threads: int) -> Predictor:
+        """See `Backend.load`."""
+        return self._predictor(self.module(artifact), threads)
+
+    def describe(self, artifact: Artifact) -> Description:
+        """See `Backend.describe`."""
+        state = read_checkpoint(artifact.path)
+        digests = {key: hashlib.sha256(serialize({key: value})).hexdigest() for key, value in state.items()}
+        return Description(schema_of(state), digests, payload_bytes(state))
+
+    def rehearse(self, reference: Artifact, recipe: Recipe, samples: Inputs) -> None:
+        """See `Backend.rehearse`."""
+        if reason := self.supports(recipe):
+            raise QuantizationError(reason)
+        self.rehearse_module(reference_module(reference), recipe, _tensor(samples))
+
+    def kernels(self, artifact: Artifact, inputs: Inputs) -> Coverage:
+        """See `Backend.kernels`."""
+        with self._settings():
+            return measure_coverage(self.module(artifact), _tensor(inputs))
+
+    def switchable(self, reference: Artifact, candidate: Artifact, sample: Inputs) -> nn.Module:
+        """See `Backend.switchable`."""
+        model = reference_module(reference)
+        return self.switchable_module(model, candidate.recipe, self.module(candidate), _tensor(sample))
+
+    def prepare_training(self, reference: Artifact, recipe: Trained) -> nn.Module:
+        """See `Backend.prepare_training`."""
+        return self.prepare_module(reference_module(reference), recipe)
+
+    def convert_trained(self, prepared: nn.Module) -> Predictor:
+        """See `Backend.convert_trained`."""
+        return self._predictor(self.convert_module(prepared).model)
+
+    def module(self, artifact: Artifact) -> nn.Module:
+        """The model from its file, in eval mode.
+
+        Raises:
+            CheckpointError: if the file is damaged, unsafe, or not of the structure: keys, dtypes, shapes, schemes.
+        """
+        path = artifact.path
+        if artifact.model is None:
+            raise CheckpointError(f"{path}: a state dict is no model without its factory; name one in workload.model")
+        state = read_checkpoint(path)
+        model = self.skeleton(artifact.model.build(), artifact.recipe)
+        if wrong := wrong_way(state, artifact.recipe):
+            raise CheckpointError(f"{path}: {wrong}. Name the experiment that made it")
+        # Compared here, since quantized modules take tensors of other shapes and schemes without a word.
+        if misfits := _misfits(schema_of(model.state_dict()), schema_of(state)):
+            more = f"; and {len(misfits) - SHOWN_MISFITS} more" if len(misfits) > SHOWN_MISFITS else ""
+            raise CheckpointError(
+                f"{path}: is {kind_of(state)}, and does not fit the model that its recipe makes: "
+                f"{'; '.join(misfits[:SHOWN_MISFITS])}{more}. Quantize again with this recipe, or name the one that "
+                "made it"
+            )
+        self._fill(model, state, path)
+        return model.eval()
+
+    def _fill(self, model: nn.Module, state: dict[str, Any], path: Path) -> None:
+        try:
+            with silenced(), self._settings():
+                model.load_state_dict(state)
+        except QuantizationError as error:
+            raise CheckpointError(
+                f"{path}: {error}. Quantize again with this recipe, or name the one that made it"
+            ) from None
+        # Keys, dtypes and shapes fit, so this is torch's own word on something rare.
+        except Exception as error:
+            raise CheckpointError(
+                f"{path}: cannot be loaded ({type(error).__name__}: {' '.join(str(error).split())[:200]}); save what "
+                "state_dict() gives, unchanged: quantized layers keep their version in its _metadata"
+            ) from None
+
+    def _trained(self, model: nn.Module, recipe: Trained, calibration: Calibration) -> nn.Module:
+        """The prepared model with its fine-tuned weights, in eval mode."""
+        path = calibration.trained
+        if path is None:
+            raise QuantizationError(
+                f"a recipe of kind {type(recipe).__name__} is trained: give the file of its fine-tuned weights"
+            )
+        prepared = self.prepare_module(model, recipe)
+        load_state(prepared, read_safetensors(path), path)
+        check_weights(prepared, path, calibration.command)
+        return prepared.eval()
+
+    def _predictor(self, module: nn.Module, threads: int | None = None) -> ModulePredictor:
+        """A module as a predictor."""
+        return ModulePredictor(module, threads)
+
+    def _settings(self) -> AbstractContextManager[object]:
+        """Settings of the process in which modules of this backend are made and run; restored at its end."""
+        return nullcontext()
+
+
+def reference_module(reference: Artifact) -> nn.Module:
+    """The module of a reference, loaded anew.
+
+    Raises:
+        QuantizationError: if it is no artifact of a torch module.
+    """
+    backend = reference.backend.create()
+    if not isinstance(backend, StateDictBackend):
+        raise QuantizationError(
+            f"{reference.path}: is loaded by backend '{reference.backend.name}' and is no torch module, which this "
+            "recipe needs; give the state dict that it was made from"
+        )
+    return backend.module(reference)
+
+
+def _tensor(inputs: Inputs) -> torch.Tensor:
+    """The only input, shared without a copy."""
+    (array,) = inputs.values()
+    return torch.from_numpy(array)
+
+
+def _misfits(expected: Schema, found: Schema) -> list[str]:
+    """What is wrong with each key, in the order of the structure; foreign keys come last."""
+    missing = [f"'{key}' is missing" for key in expected if key not in found]
+    changed = [
+        f"'{key}' is {describe_entry(found[key])} instead of {describe_entry(entry)}"
+        for key, entry in expected.items()
+        if key in found and found[key] != entry
+    ]
+    return missing + changed + [f"'{key}' is not of this model" for key in found if key not in expected]

@@ -1,0 +1,1 @@
+"""Tasks: how a model's outputs become scores, one file each."""

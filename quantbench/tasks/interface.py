@@ -1,0 +1,57 @@
+"""What a task tells of outputs and targets."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantbench.arrays import Outputs
+
+Targets = NDArray[Any]
+
+
+class Task(ABC):
+    """Turns a model's outputs into one score per sample.
+
+    Attributes:
+        unit: of a score and of the mean of scores, such as `accuracy`.
+        higher_is_better: a larger score is a better one.
+        is_binary: each score is exactly 0 or 1, so that scores can be kept as bits and compared as proportions.
+        outputs_name: of the outputs, for messages.
+    """
+
+    unit: ClassVar[str]
+    higher_is_better: ClassVar[bool]
+    is_binary: ClassVar[bool]
+    outputs_name: ClassVar[str] = "outputs"
+
+    @abstractmethod
+    def scores(self, outputs: Outputs, targets: Targets) -> NDArray[np.float64]:
+        """Scores samples.
+
+        Args:
+            outputs: of all of them, each `[n, …]`, finite, accepted by `check`.
+            targets: `[n, …]`.
+
+        Returns:
+            `[n]` float64.
+        """
+
+    def check(self, outputs: Outputs, n: int, targets: Targets) -> None:  # noqa: B027 — may accept everything
+        """Refuses the outputs of one batch that cannot be scored; called before `scores`.
+
+        Args:
+            outputs: of the batch.
+            n: samples of the batch.
+            targets: of the whole split.
+
+        Raises:
+            EvaluationError: saying what the outputs are instead.
+        """
+
+    def loss(self, outputs: Outputs, targets: Targets) -> float | None:  # noqa: ARG002 — for tasks that have none
+        """Mean loss of samples, as of `scores`; None where the task has none."""
+        return None

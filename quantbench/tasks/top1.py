@@ -1,0 +1,78 @@
+"""Task `top1`: a sample is right when its largest logit is its label."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantbench.arrays import Outputs
+from quantbench.errors import EvaluationError
+from quantbench.tasks.interface import Targets, Task
+
+
+class Top1(Task):
+    """Classification: score 1 where the largest logit is the label, else 0; the loss is cross entropy in nats.
+
+    Example:
+        >>> logits = {"output": np.array([[2.0, 1.0], [0.5, 3.0]])}
+        >>> Top1().scores(logits, np.array([0, 0])).tolist()
+        [1.0, 0.0]
+    """
+
+    unit: ClassVar[str] = "accuracy"
+    higher_is_better: ClassVar[bool] = True
+    is_binary: ClassVar[bool] = True
+    outputs_name: ClassVar[str] = "logits"
+
+    def check(self, outputs: Outputs, n: int, targets: Targets) -> None:
+        """See `Task.check`: one output, `[n, classes]`, with a logit for the largest label."""
+        check_logits(_only(outputs), n, int(targets.max()))
+
+    def scores(self, outputs: Outputs, targets: Targets) -> NDArray[np.float64]:
+        """See `Task.scores`; exactly 0.0 and 1.0."""
+        import torch
+
+        # As torch breaks ties, on which accepted results rest.
+        predicted = torch.from_numpy(_only(outputs)).double().argmax(1).numpy()
+        return np.asarray(predicted == targets, dtype=np.float64)
+
+    def loss(self, outputs: Outputs, targets: Targets) -> float:
+        """Mean cross entropy in float64, nats."""
+        import torch
+        from torch.nn.functional import cross_entropy
+
+        logits = torch.from_numpy(_only(outputs)).double()
+        return float(cross_entropy(logits, torch.from_numpy(np.array(targets))))
+
+
+def _only(outputs: Mapping[str, Any]) -> Any:
+    if len(outputs) != 1:
+        names = ", ".join(outputs) or "none"
+        raise EvaluationError(f"the model gave {len(outputs)} outputs ({names}); expected one of logits [n, classes]")
+    return next(iter(outputs.values()))
+
+
+def check_logits(logits: object, n: int, largest_label: int) -> None:
+    """Refuses an output that cannot be compared with the labels.
+
+    Args:
+        logits: what the model gave; must be an array or a tensor `[n, classes]`.
+        n: samples it was given.
+        largest_label: class index that the output must reach.
+
+    Raises:
+        EvaluationError: saying what the output is instead.
+    """
+    shape = getattr(logits, "shape", None)
+    if shape is None:
+        raise EvaluationError(f"the model gave a {type(logits).__name__}; expected a tensor of logits [n, classes]")
+    if len(shape) != 2 or shape[0] != n:
+        raise EvaluationError(f"the model gave {tuple(shape)} for {n} samples; expected [n, classes]")
+    if shape[1] <= largest_label:
+        raise EvaluationError(
+            f"the model gave {shape[1]} logits per sample, but a label is {largest_label}; size its head for "
+            "the classes of the data (n_classes)"
+        )
