@@ -21,13 +21,15 @@ from torch.utils.data import DataLoader, Dataset
 from torchaudio.functional import resample
 from torchaudio.transforms import Resample
 
+from quantbench.arrays import INPUT, OUTPUT, Inputs
+from quantbench.backends.interface import Predictor
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
 from quantbench.data.audio import CLIP_SAMPLES, SAMPLE_RATE
 from quantbench.data.speech_commands import RATE, SpeechCommandsSource
 from quantbench.experiment.run import Session, Settings
 from quantbench.measure.environment import environment
-from quantbench.measure.evaluation import EVALUATION_BATCH, evaluate
+from quantbench.measure.evaluation import EVALUATION_BATCH, evaluate, inputs_of
 from quantbench.registry import DATA
 from quantbench.stats.ratios import median_ratio_interval
 
@@ -69,7 +71,7 @@ def main() -> None:
     print("| --- |" + " ---: |" * 6)
     for name in MODELS:
         run = session.run(select(experiments, f"m5_speech_commands/{name}")[0])
-        split, model = run.opened.splits.test, run.model
+        split, predictor = run.opened.splits.test, run.loaded(torch.get_num_threads())
         data = run.experiment.workload.config.data
         source: SpeechCommandsSource = DATA.create(data.name, "data", data.params)
         ways = {
@@ -77,23 +79,24 @@ def main() -> None:
             "per clip": partial(resample, orig_freq=RATE, new_freq=SAMPLE_RATE),
         }
         loaders = {way: DataLoader(_Decoding(source.test_files(), ways[way]), PUBLISHED_BATCH) for way in ways}
-        batches = list(split.batches(EVALUATION_BATCH))
+        batches = list(inputs_of(split, EVALUATION_BATCH))
         accuracies: dict[str, float] = {}
 
-        def decoding(way: str, model: torch.nn.Module, loader: DataLoader[tuple[torch.Tensor, int]], n: int) -> None:
-            with torch.inference_mode():
-                right = sum(int((model(clips).argmax(1) == labels).sum()) for clips, labels in loader)
+        def decoding(way: str, predictor: Predictor, loader: DataLoader[tuple[torch.Tensor, int]], n: int) -> None:
+            right = 0
+            for clips, labels in loader:
+                logits = predictor({INPUT: clips.numpy()})[OUTPUT]
+                right += int((logits.argmax(1) == labels.numpy()).sum())
             accuracies[way] = right / n  # noqa: B023 — called within this iteration
 
-        def cached(model: torch.nn.Module = model) -> None:
-            accuracies["cached"] = evaluate(model, split).accuracy  # noqa: B023
+        def cached(predictor: Predictor = predictor) -> None:
+            accuracies["cached"] = evaluate(predictor, split).accuracy  # noqa: B023
 
-        def bare(model: torch.nn.Module = model, batches: list[torch.Tensor] = batches) -> None:
-            with torch.inference_mode():
-                for batch in batches:
-                    model(batch)
+        def bare(predictor: Predictor = predictor, batches: list[Inputs] = batches) -> None:
+            for batch in batches:
+                predictor(batch)
 
-        jobs = {way: partial(decoding, way, model, loader, len(split)) for way, loader in loaders.items()}
+        jobs = {way: partial(decoding, way, predictor, loader, len(split)) for way, loader in loaders.items()}
         times = interleaved({"cached": cached, "bare": bare}, SHARE_ROUNDS)
         within = median_ratio_interval(times["bare"] / times["cached"])
         outside = 100 * (1 - float(np.median(times["bare"] / times["cached"])))

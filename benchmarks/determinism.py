@@ -23,16 +23,19 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
+from quantbench.arrays import OUTPUT
 from quantbench.backends.checkpoint import read_checkpoint, serialize
+from quantbench.backends.interface import Predictor
 from quantbench.config.reading import load_experiments
 from quantbench.config.schema import Component, Experiment
 from quantbench.data.splits import Split
-from quantbench.experiment.artifact import train_qat, trained_path
+from quantbench.experiment.artifact import backend_of, reference
+from quantbench.experiment.fine_tuning import fine_tune, trained_path
 from quantbench.experiment.run import Session, Settings
 from quantbench.experiment.workload import OpenWorkload
 from quantbench.files import cache_dir, data_dir, sha256_of_file
 from quantbench.measure.environment import environment
-from quantbench.measure.evaluation import EVALUATION_BATCH, evaluate
+from quantbench.measure.evaluation import EVALUATION_BATCH, inputs_of
 from quantbench.recipes.spec import QatInt8
 
 EMBEDDED = ("cifar_cnn_shapes/*", "m5_spoken_words/*")
@@ -89,7 +92,7 @@ def work(job: Job) -> dict[str, Made]:
         for experiment in job.experiments:
             run = session.run(experiment)
             parts = {key: serialize({key: value}) for key, value in read_checkpoint(run.artifact.path).items()}
-            logits = logits_of(run.model, run.opened.splits.test)
+            logits = logits_of(run.loaded(torch.get_num_threads()), run.opened.splits.test)
             made[experiment.id] = Made(sha256_of_file(run.artifact.path), parts, logits)
         return made
 
@@ -111,8 +114,9 @@ def trained(job: Job, golden: Path) -> dict[str, Made]:
     few = indices[np.linspace(0, len(indices) - 1, TRAINED_ON).astype(int)]
     vars(opened)["splits"] = replace(splits, train=replace(splits.train, indices=few))
     opened.train_baseline()
-    baseline = opened.load_baseline()
-    made = {f"{workload.name}: fp32": made_of(opened.weights_path, baseline, splits.test)}
+    baseline = reference(opened).artifact
+    fp32 = baseline.backend.create().load(baseline, torch.get_num_threads())
+    made = {f"{workload.name}: fp32": made_of(opened.weights_path, fp32, splits.test)}
     for experiment in job.experiments:
         recipe = experiment.recipe()
         if isinstance(recipe, QatInt8) and recipe.blocks is None:
@@ -121,31 +125,24 @@ def trained(job: Job, golden: Path) -> dict[str, Made]:
             changed = replace(
                 experiment, workload=workload, config=experiment.config.model_copy(update={"recipe": short})
             )
-            train_qat(opened, changed, baseline, job.engine)
+            fine_tune(opened, changed, backend_of(changed, job.engine), baseline)
             run = Session(Settings(golden, job.engine)).run(changed)
             vars(run.baseline.opened)["splits"] = opened.splits
-            made[f"{workload.name}: QAT"] = made_of(trained_path(opened, changed), run.model, splits.test)
+            made[f"{workload.name}: QAT"] = made_of(
+                trained_path(opened, changed), run.loaded(torch.get_num_threads()), splits.test
+            )
     return made
 
 
-def made_of(weights: Path, model: torch.nn.Module, test: Split) -> Made:
+def made_of(weights: Path, model: Predictor, test: Split) -> Made:
     """Of trained weights on disk and the model that they make."""
     parts = {key: tensor.numpy().tobytes() for key, tensor in load_file(weights).items()}
     return Made(sha256_of_file(weights), parts, logits_of(model, test))
 
 
-def logits_of(model: torch.nn.Module, test: Split, batch_size: int = EVALUATION_BATCH) -> NDArray[np.float32]:
-    """`[n, classes]`, by the suite's own evaluation."""
-    batches: list[torch.Tensor] = []
-
-    def forward(inputs: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = model(inputs)
-        batches.append(logits)
-        return logits
-
-    evaluate(forward, test, batch_size)
-    result: NDArray[np.float32] = torch.cat(batches).numpy()
-    return result
+def logits_of(model: Predictor, test: Split, batch_size: int = EVALUATION_BATCH) -> NDArray[np.float32]:
+    """`[n, classes]`, in the batches of the suite's own evaluation."""
+    return np.concatenate([model(inputs)[OUTPUT] for inputs in inputs_of(test, batch_size)])
 
 
 def compared(first: Made, second: Made, noun: str) -> str:
@@ -199,7 +196,8 @@ def compare_batches(experiments: list[Experiment], engine: str | None) -> None:
     for experiment in experiments:
         run = session.run(experiment)
         test = run.opened.splits.test
-        small, large = (logits_of(run.model, test, size) for size in (EVALUATION_BATCH, OTHER_BATCH))
+        model = run.loaded(torch.get_num_threads())
+        small, large = (logits_of(model, test, size) for size in (EVALUATION_BATCH, OTHER_BATCH))
         told = "identical" if small.tobytes() == large.tobytes() else apart(small, large)
         print(f"| {experiment.id} | {told} | {len(test):,} |", flush=True)
 

@@ -13,11 +13,13 @@ import numpy as np
 import torch
 from interleaved import interleaved
 
+from quantbench.arrays import Inputs
+from quantbench.backends.interface import Predictor
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
 from quantbench.experiment.run import Session, Settings
 from quantbench.measure.environment import environment
-from quantbench.measure.evaluation import EVALUATION_BATCH, evaluate
+from quantbench.measure.evaluation import EVALUATION_BATCH, evaluate, inputs_of
 from quantbench.stats.ratios import median_ratio_interval
 
 ROUNDS = 15
@@ -36,16 +38,15 @@ def main() -> None:
     session = Session(Settings(Path("golden")))
     for name in MODELS:
         run = session.run(select(load_experiments(Path("configs")), f"cifar_cnn_shapes/{name}")[0])
-        split, model = run.opened.splits.test, run.model
-        batches = list(split.batches(EVALUATION_BATCH))
+        split, predictor = run.opened.splits.test, run.loaded(torch.get_num_threads())
+        batches = list(inputs_of(split, EVALUATION_BATCH))
 
-        def bare(model: torch.nn.Module = model, batches: list[torch.Tensor] = batches) -> None:
-            with torch.inference_mode():
-                for batch in batches:
-                    model(batch)
+        def bare(predictor: Predictor = predictor, batches: list[Inputs] = batches) -> None:
+            for batch in batches:
+                predictor(batch)
 
-        def whole(model: torch.nn.Module = model) -> None:
-            evaluate(model, split)  # noqa: B023 — called within this iteration
+        def whole(predictor: Predictor = predictor) -> None:
+            evaluate(predictor, split)  # noqa: B023 — called within this iteration
 
         times = interleaved({"bare": bare, "whole": whole}, ROUNDS)
         ratios = times["whole"] / times["bare"]

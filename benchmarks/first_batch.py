@@ -11,10 +11,10 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 from interleaved import interleaved
-from torch import nn
 
+from quantbench.arrays import INPUT, Inputs
+from quantbench.backends.interface import Predictor
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
 from quantbench.experiment.run import Run, Session, Settings
@@ -32,9 +32,10 @@ EXPERIMENTS = (
 ROUNDS = 100
 
 
-def pair(run: Run, batch: torch.Tensor, before: torch.Tensor) -> tuple[nn.Module, nn.Module]:
+def pair(run: Run, batch: Inputs, before: Inputs) -> tuple[Predictor, Predictor]:
     """Two copies: the first has run `batch`, the second something else before."""
-    first, second = run.loaded(), run.loaded()
+    threads = run.experiment.workload.config.latency.threads
+    first, second = run.loaded(threads), run.loaded(threads)
     first(batch)
     second(before)
     return first, second
@@ -49,15 +50,15 @@ def main() -> None:
     print("| --- | ---: | ---: | ---: | ---: |", flush=True)
     for id_ in EXPERIMENTS:
         run = session.run(select(load_experiments(Path("configs")), id_)[0])
-        batch = run.baseline.latency_batch
+        batch = run.baseline.latency_inputs
         with quiet_process(run.experiment.workload.config.latency.threads):
-            first, second = pair(run, batch, torch.cat([batch, batch]))
+            first, second = pair(run, batch, {name: np.concatenate([each, each]) for name, each in batch.items()})
             times = interleaved({"first": partial(first, batch), "second": partial(second, batch)}, ROUNDS)
         ratios = times["second"] / times["first"]
         interval = median_ratio_interval(ratios)
         low, middle, high = (100 * (each - 1) for each in (interval.low, float(np.median(ratios)), interval.high))
         ms = " | ".join(f"{1000 * float(np.median(times[name])):.2f}" for name in ("first", "second"))
-        print(f"| {id_} | {len(batch)} | {ms} | {middle:+.1f} % [{low:+.1f}, {high:+.1f}] |", flush=True)
+        print(f"| {id_} | {len(batch[INPUT])} | {ms} | {middle:+.1f} % [{low:+.1f}, {high:+.1f}] |", flush=True)
 
 
 if __name__ == "__main__":

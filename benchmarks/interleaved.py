@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 
-def interleaved(jobs: dict[str, Callable[[], None]], rounds: int) -> dict[str, NDArray[np.float64]]:
+def interleaved(jobs: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, NDArray[np.float64]]:
     """Seconds of each job, `[rounds]`, aligned by round; each is run once beforehand, to warm up."""
     order = random.Random(0)
     times: dict[str, list[float]] = {name: [] for name in jobs}

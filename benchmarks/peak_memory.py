@@ -15,9 +15,10 @@ from pathlib import Path
 
 import torch
 
+from quantbench.arrays import Inputs
+from quantbench.backends.interface import Artifact
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
-from quantbench.experiment.artifact import reload_job
 from quantbench.experiment.run import Session, Settings
 from quantbench.measure import fresh, memory
 from quantbench.measure.allocator import return_freed_memory
@@ -28,27 +29,25 @@ PROCESSES = {"forked": 20, "started anew": 10}
 MIB = 1 << 20
 
 
-def cold(job: memory.MemoryJob) -> int:
+def cold(artifact: Artifact, inputs: Inputs, threads: int) -> int:
     """Peak of the first forward of a process, in bytes above what was resident before its model was loaded."""
     return_freed_memory()
     gc.freeze()
-    torch.set_num_threads(job.threads)
     before = settled()
     reset_peak()
-    model = memory.load(job.model)
+    predictor = artifact.backend.create().load(artifact, threads)
     settled()
     reset_peak()
-    with torch.inference_mode():
-        model(torch.from_numpy(job.inputs))
+    predictor(inputs)
     return resident().peak - before.now
 
 
-def warm(job: memory.MemoryJob) -> int:
+def warm(artifact: Artifact, inputs: Inputs, threads: int) -> int:
     """As the suite measures it."""
-    return memory.run(job).forward_bytes
+    return memory.run(artifact, inputs, threads).forward_bytes
 
 
-def figures(job: memory.MemoryJob, kind: str) -> list[list[int]]:
+def figures(artifact: Artifact, inputs: Inputs, threads: int, kind: str) -> list[list[int]]:
     """Ascending bytes of as many processes, warm and cold."""
     context = fresh.fresh_context() if kind == "forked" else multiprocessing.get_context("spawn")
     found = []
@@ -56,7 +55,7 @@ def figures(job: memory.MemoryJob, kind: str) -> list[list[int]]:
         each = []
         for _ in range(PROCESSES[kind]):
             with ProcessPoolExecutor(1, mp_context=context) as pool:
-                each.append(pool.submit(work, job).result())
+                each.append(pool.submit(work, artifact, inputs, threads).result())
         found.append(sorted(each))
     return found
 
@@ -69,14 +68,13 @@ def main() -> None:
     session = Session(Settings(Path("golden")))
     for id_ in IDS:
         run = session.run(select(load_experiments(Path("configs")), id_)[0])
-        workload, fp32 = run.opened.workload, run.baseline.float_job
-        int8 = reload_job(run.opened, run.experiment, run.artifact.path, run.engine)
-        for label, model in ((f"{workload.name} fp32", fp32), (id_, int8)):
-            job = memory.MemoryJob(model, run.baseline.latency_batch.numpy(), workload.config.latency.threads)
+        workload, inputs = run.opened.workload, run.baseline.latency_inputs
+        threads = workload.config.latency.threads
+        for label, artifact in ((f"{workload.name} fp32", run.baseline.artifact), (id_, run.artifact)):
             for kind, n in PROCESSES.items():
                 cells = [
                     f"{statistics.median_low(each) / MIB:.2f} ({each[0] / MIB:.2f} to {each[-1] / MIB:.2f})"
-                    for each in figures(job, kind)
+                    for each in figures(artifact, inputs, threads, kind)
                 ]
                 print(f"| {label} | {kind} | {n} | {' | '.join(cells)} |", flush=True)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from torch import nn
 
+from quantbench.backends.module import ModulePredictor
 from quantbench.backends.torch_ao.eager import EagerBackend, default_engine
 from quantbench.config.selection import find_workload
 from quantbench.experiment.workload import OpenWorkload
@@ -51,7 +52,7 @@ def main() -> None:
     for name in parser.parse_args().workloads:
         opened = OpenWorkload(find_workload(name, ROOT / "configs"), ROOT / "golden")
         model, test = opened.load_baseline(), opened.splits.test
-        before = evaluate(model, test)
+        before = evaluate(ModulePredictor(model), test)
         print(f"\n{name}, n = {len(test):,}, {N} calibration samples, engine {backend.engine}\n")
         print("| scales | accuracy, % | drop from fp32, pp [95 %] | channels at the finest scale |")
         print("| --- | ---: | ---: | ---: |")
@@ -61,7 +62,7 @@ def main() -> None:
             recipe = RECIPES.create("static_int8" if max_shift is None else "static_int8_pow2", "here", params)
             calibration = list(opened.splits.calibration.batches(BATCH, limit=N))
             int8 = backend.quantize_module(model, recipe, partial(iter, calibration)).model
-            after = evaluate(int8, test)
+            after = evaluate(ModulePredictor(int8), test)
             clamp = "–" if max_shift is None else f"{100 * clamped(int8, max_shift):.0f} %"
             label = "any" if max_shift is None else f"2^-n, n ≤ {max_shift}"
             print(row(label, before, after, clamp), flush=True)

@@ -17,10 +17,12 @@ import torch
 from interleaved import interleaved
 from torch import nn
 
+from quantbench.arrays import INPUT
+from quantbench.backends.fp32_forms import predictors
 from quantbench.backends.torch_ao.eager import EagerBackend, default_engine
 from quantbench.measure.allocator import keep_freed_memory
 from quantbench.measure.environment import environment
-from quantbench.measure.fp32_forms import fastest_form, in_layout
+from quantbench.measure.fastest_form import fastest_form
 from quantbench.measure.latency import quiet_process
 from quantbench.registry import MODELS, RECIPES
 from quantbench.stats.ratios import median_ratio_interval
@@ -72,11 +74,13 @@ def main() -> None:
     for name, (model_name, params, n, side) in NETWORKS.items():
         batch = torch.randn(n, 3, side, side)
         model = MODELS.create(model_name, "here", params).eval()
-        form, fastest = fastest_form(model, batch, options.threads)
+        inputs = {INPUT: batch.numpy()}
+        forms = predictors(model, options.threads)
+        form, fastest = fastest_form(forms, inputs, options.threads)
         quantized = int8(model, batch)
-        forwards: dict[str, Callable[[], None]] = {
+        forwards: dict[str, Callable[[], object]] = {
             "fp32": partial(forward, model, batch),
-            "fastest": partial(forward, fastest, batch if fastest is model else in_layout(batch)),
+            "fastest": partial(fastest, fastest.prepared(inputs)),
             "int8": partial(forward, quantized, batch),
         }
         with quiet_process(options.threads):

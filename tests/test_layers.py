@@ -102,6 +102,15 @@ def test_the_report_reads_records_and_nothing_that_computes_them():
     assert wrong == set()
 
 
+def test_instruments_know_no_backend_but_the_interface_of_all():
+    wrong = {f"{name} imports {found}" for name, own in OWN.items() if is_below(name, ["quantbench.measure"])
+             for found in own if unit(found) == "backends"} - {
+        f"{name} imports quantbench.backends{part}" for name in OWN for part in ("", ".interface")
+    }  # fmt: skip
+    assert wrong == set()
+    assert "quantbench.backends.interface" in OWN["quantbench.measure.evaluation"], "this test looks at nothing"
+
+
 def test_only_the_plugin_and_the_command_line_show_reports():
     users = {unit(name) for name, own in OWN.items() for found in own if unit(found) == "report"}
     assert users <= REPORT_IS_IMPORTED_BY

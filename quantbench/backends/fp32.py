@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from quantbench.backends.checkpoint import write_checkpoint
-from quantbench.backends.fp32_forms import fp32_forms
+from quantbench.backends.fp32_forms import predictors
 from quantbench.backends.interface import Artifact, ModelSource, Predictor, Quantized
-from quantbench.backends.module import ChannelsLastPredictor, ModulePredictor
+from quantbench.backends.module import ModulePredictor
 from quantbench.backends.state_dict import FILE_NAME, Converted, StateDictBackend
 from quantbench.recipes.spec import Fp32, Recipe
 from quantbench.registry import BACKENDS
@@ -45,11 +45,7 @@ class TorchBackend(StateDictBackend):
 
     def forms(self, artifact: Artifact, threads: int) -> dict[str, Predictor]:
         """See `Backend.forms`: fused, channels last."""
-        forms = fp32_forms(self.module(artifact))
-        return {
-            name: (ChannelsLastPredictor if i else ModulePredictor)(form, threads)
-            for i, (name, form) in enumerate(forms.items())
-        }
+        return predictors(self.module(artifact), threads)
 
     def write(self, model: nn.Module, source: ModelSource, folder: Path) -> Quantized:
         """Writes a model in eval mode, whose structure its factory makes, as an artifact."""

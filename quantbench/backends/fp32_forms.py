@@ -7,6 +7,9 @@ import copy
 import torch
 from torch import nn
 
+from quantbench.backends.interface import Predictor
+from quantbench.backends.module import ChannelsLastPredictor, ModulePredictor
+
 
 def fp32_forms(model: nn.Module) -> dict[str, nn.Module]:
     """A model in eval mode as it was written and in other forms, by name; the same function each, up to float rounding.
@@ -23,6 +26,15 @@ def fp32_forms(model: nn.Module) -> dict[str, nn.Module]:
     if any(_is_plain_conv1d(module) for module in fused.modules()):
         forms["fused, as 2-D channels last"] = _as_2d(copy.deepcopy(fused))
     return forms
+
+
+def predictors(model: nn.Module, threads: int) -> dict[str, Predictor]:
+    """The same forms as predictors; all but the model as it was written prefer images in channels-last layout."""
+    forms = fp32_forms(model)
+    return {
+        name: ModulePredictor(form, threads) if form is model else ChannelsLastPredictor(form, threads)
+        for name, form in forms.items()
+    }
 
 
 def _is_plain_conv1d(module: nn.Module) -> bool:
