@@ -80,7 +80,7 @@ def train_row(job: RowJob, show: Progress) -> TrainedRow:
         n_validation=len(opened.splits.search) if outcome.best_epoch else 0,
         n_test=len(found.correct),
         correct=pack_bits(found.correct),
-        loss=round(found.loss, 6),
+        loss=None if found.loss is None else round(found.loss, 6),
         history=[epoch.as_json() for epoch in outcome.history],
         best_epoch=outcome.best_epoch,
         duration_s=round(sum(epoch.seconds for epoch in outcome.history), 3),

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from torch import nn
@@ -117,7 +117,7 @@ class StateDictBackend(Backend):
             raise QuantizationError(reason)
         model = reference_module(reference)
         self.rehearse_module(model, recipe, _tensor(calibration.samples))
-        if isinstance(recipe, get_args(Trained)):
+        if isinstance(recipe, Trained):
             converted = self.convert_module(self._trained(model, recipe, calibration))
         else:
             converted = self.quantize_module(model, recipe, lambda: map(_tensor, calibration.batches()))

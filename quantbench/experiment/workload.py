@@ -209,7 +209,7 @@ def make_card(
         },
         accuracy=evaluation.accuracy,
         accuracy_interval=(round(interval.low, 6), round(interval.high, 6)),
-        loss=round(evaluation.loss, 6),
+        loss=None if evaluation.loss is None else round(evaluation.loss, 6),
         training=training,
         history=[epoch.as_json() for epoch in history],
         best_epoch=outcome.best_epoch if outcome else None,

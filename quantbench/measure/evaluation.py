@@ -26,11 +26,11 @@ class Evaluation:
 
     Attributes:
         scores: `[n]` float64, one per sample.
-        loss: mean loss; NaN for a task without one.
+        loss: mean loss; None for a task without one.
     """
 
     scores: NDArray[np.float64]
-    loss: float
+    loss: float | None
 
     @property
     def correct(self) -> NDArray[np.bool_]:
@@ -71,8 +71,7 @@ def evaluate(predictor: Predictor, split: Split, task: Task = TOP1, batch_size: 
     # Judged all at once: done batch by batch, it would cost a small int8 model several per cent of its time.
     whole = {name: np.concatenate([each[name] for each in batches]) for name in batches[0]}
     _check_finite(whole, split, task)
-    loss = task.loss(whole, labels)
-    return Evaluation(task.scores(whole, labels), float("nan") if loss is None else loss)
+    return Evaluation(task.scores(whole, labels), task.loss(whole, labels))
 
 
 def inputs_of(split: Split, batch_size: int, limit: int | None = None) -> Iterator[Inputs]:

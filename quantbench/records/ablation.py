@@ -31,7 +31,7 @@ class TrainedRow(_Record):
         n_validation: samples held out, by which the best epoch was chosen; 0: the last epoch's weights were taken.
         n_test: samples.
         correct: packed bits of per-sample correctness on the test split, base64, most significant bit first.
-        loss: mean cross entropy on it, nats.
+        loss: mean on it, nats for cross entropy; None for a task without one.
         history: one entry per epoch, as on a card.
         best_epoch: counted from 1; None without validation.
         duration_s: of all epochs.
@@ -45,7 +45,7 @@ class TrainedRow(_Record):
     n_validation: int
     n_test: int
     correct: str
-    loss: float
+    loss: float | None
     history: list[dict[str, float]]
     best_epoch: int | None
     duration_s: float

@@ -19,6 +19,7 @@ class BaselineCard(Record):
         n_per_class: training and test samples of each class.
         accuracy: on the test split, 0..1.
         accuracy_interval: Wilson interval at 95 %, 0..1.
+        loss: mean on the test split; None for a task without one.
         n_validation: samples of the search split, by which the best epoch was chosen; 0 where the last one was taken.
         best_epoch: the epoch that the weights are of, counted from 1; None where there was no validation.
         amp: what ran in lower precision, in words; None where nothing did.
@@ -40,7 +41,7 @@ class BaselineCard(Record):
     n_per_class: dict[str, tuple[int, int]] = Field(default_factory=dict)
     accuracy: float
     accuracy_interval: tuple[float, float]
-    loss: float
+    loss: float | None
     training: dict[str, Any]
     history: list[dict[str, float]]
     best_epoch: int | None = None

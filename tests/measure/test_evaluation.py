@@ -13,6 +13,7 @@ from quantbench.data.splits import Split
 from quantbench.errors import EvaluationError
 from quantbench.measure.evaluation import Evaluation
 from quantbench.measure.evaluation import evaluate as evaluate_predictor
+from quantbench.tasks.interface import Task
 
 N_CLASSES = 3
 
@@ -144,3 +145,20 @@ def test_scores_between_0_and_1_are_no_predictions_that_are_right_or_wrong():
 def test_several_outputs_are_named():
     with pytest.raises(EvaluationError, match=r"^the model gave 2 outputs \(a, b\); expected one of logits"):
         evaluate(lambda x: {"a": x, "b": x}, split_of([0]))
+
+
+class Brightness(Task):
+    """A task without labels or a loss: the mean of what the model gives."""
+
+    unit, higher_is_better, is_binary, outputs_name = "brightness", True, False, "pixels"
+
+    def scores(self, outputs, targets):  # noqa: ARG002
+        return outputs["y"].mean(axis=(1, 2, 3), dtype=np.float64)
+
+
+def test_another_task_scores_every_sample_in_its_own_words_and_may_have_no_loss():
+    predictor = ModulePredictor(lambda x: {"y": x / 4})
+    found = evaluate_predictor(predictor, split_of([0, 0, 0]), Brightness(), batch_size=2)
+    assert (found.scores.tolist(), found.loss, found.accuracy) == ([0.0, 0.25, 0.5], None, 0.25)
+    with pytest.raises(EvaluationError, match=r"^the model's pixels are not finite for 3 of 3 samples"):
+        evaluate_predictor(ModulePredictor(lambda x: {"y": x / 0 * 0}), split_of([0, 0, 0]), Brightness())
