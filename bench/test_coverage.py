@@ -1,15 +1,3 @@
 """What calls itself int8 really ran as int8."""
 
-from collections.abc import Callable
-
-import pytest
-
-
-@pytest.mark.gate("int8_share")
-def test_share_of_int8_kernels_reaches_its_bound(check_gate: Callable[[], None]) -> None:
-    check_gate()
-
-
-@pytest.mark.ungated("int8_share")
-def test_int8_share_is_measured_where_no_bound_is_set(check_measured: Callable[[str], None]) -> None:
-    check_measured("coverage")
+from quantbench.claims.test_coverage import *

@@ -1,7 +1,3 @@
 """Quantized once more, from the same files, the checkpoint is the same."""
 
-from collections.abc import Callable
-
-
-def test_quantized_again_in_a_fresh_process_it_has_the_same_bits(check_claim: Callable[[str], None]) -> None:
-    check_claim("determinism")
+from quantbench.claims.test_determinism import *

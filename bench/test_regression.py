@@ -1,14 +1,3 @@
 """The experiment is no worse than what was last accepted of it: `golden/results/<workload>/<experiment>.json`."""
 
-from collections.abc import Callable
-
-import pytest
-
-
-def test_predictions_are_no_worse_than_accepted(check_accepted: Callable[[str], None]) -> None:
-    check_accepted("accuracy_vs_accepted")
-
-
-@pytest.mark.latency
-def test_speedup_is_no_worse_than_accepted(check_accepted: Callable[[str], None]) -> None:
-    check_accepted("speedup_vs_accepted")
+from quantbench.claims.test_regression import *

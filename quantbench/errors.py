@@ -45,5 +45,9 @@ class MeasurementError(QuantbenchError):
     """A quantity could not be measured on this machine."""
 
 
+class NoEvidenceError(MeasurementError):
+    """Nothing here tells a quantity: whatever asks for it is INCONCLUSIVE."""
+
+
 class StatisticsError(QuantbenchError, ValueError):
     """A statistic was asked for data that it is not defined on."""

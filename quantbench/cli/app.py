@@ -123,18 +123,19 @@ def run(
     from quantbench.config.reading import load_experiments
     from quantbench.config.selection import select
     from quantbench.experiment.run import Session, Settings
+    from quantbench.quantities.judging import family_of, judged_of
     from quantbench.report.documents import check_place, write_records
     from quantbench.report.sensitivity import sensitivity_text
     from quantbench.report.step_summary import append_step_summary
     from quantbench.report.tables import terminal_table, without_baseline
-    from quantbench.session.suite import family_of, run_suite
+    from quantbench.session.suite import run_suite
     from quantbench.stats.verdicts import Outcome
 
     allow_download(real_data)
     if json:
         check_place(json)
     selected = select(load_experiments(configs), experiment)
-    settings = Settings(golden, engine, family=family_of(selected))
+    settings = Settings(golden, engine, family=family_of(each.name for one in selected for each in judged_of(one)))
     result = run_suite(Session(settings), selected, shlex.join(["quantbench", *sys.argv[1:]]))
     print(terminal_table(result.records, result.not_run, _width(), sys.stdout.isatty()), end="")
     for sentence in result.sentences:

@@ -15,16 +15,17 @@ from quantbench.config.schema import (
     DataConfig,
     Experiment,
     ExperimentConfig,
-    Gates,
     LatencyConfig,
     RegressionConfig,
     SearchConfig,
     Workload,
     WorkloadConfig,
     _File,
+    gate_bounds,
 )
 from quantbench.config.training import TrainingConfig as TrainingConfig
 from quantbench.errors import ConfigError
+from quantbench.quantity_table import QUANTITIES
 from quantbench.registry import BACKENDS, DATA, MODELS, unknown_name, validation_lines
 
 # A workload file is a page of text; anything larger is a mistake or an attack on the parser.
@@ -74,7 +75,7 @@ def load_workload(path: Path) -> list[Experiment]:
     for experiment in experiments:
         BACKENDS.check(experiment.config.backend, experiment.where("backend"))
         check_backend(experiment)
-        check_search(experiment)
+        check_gates(experiment)
     return experiments
 
 
@@ -92,8 +93,8 @@ def check_backend(experiment: Experiment) -> None:
         )
 
 
-def check_search(experiment: Experiment) -> None:
-    """Refuses a search without samples of its own, and a bound on one that is not asked for.
+def check_gates(experiment: Experiment) -> None:
+    """Refuses a search without samples of its own, and a bound on what cannot be measured of the experiment.
 
     Raises:
         ConfigError: naming the setting that is missing.
@@ -101,11 +102,9 @@ def check_search(experiment: Experiment) -> None:
     config, data = experiment.config, experiment.workload.config.data
     if config.search is not None and data.search_pool == 0:
         raise ConfigError(f"{experiment.where('search')}: {NO_SEARCH_POOL}")
-    if config.search is None and config.gates.search_drop_pp is not None:
-        raise ConfigError(
-            f"{experiment.where('gates.search_drop_pp')}: a bound on what a search finds, but none is asked for; add "
-            "search: {low: …, epsilon_pp: …} to the experiment, or remove the bound"
-        )
+    for gate in config.gates.bounds:
+        if reason := QUANTITIES.get(gate, experiment.where("gates")).why_not(experiment):
+            raise ConfigError(f"{experiment.where(f'gates.{gate}')}: {reason}")
 
 
 def check_patience(training: TrainingConfig | None, data: DataConfig, where: str) -> None:
@@ -169,7 +168,6 @@ _KEYS: dict[str, type[BaseModel]] = {
     "workload.training": TrainingConfig,
     "workload.latency": LatencyConfig,
     "workload.regression": RegressionConfig,
-    "gates": Gates,
 }
 
 
@@ -180,6 +178,8 @@ def _explain_unknown_keys(line: str) -> str:
     file, place, _ = line.split(": ", 2)
     parent, _, key = place.rpartition(".")
     model = _KEYS.get(parent) or _KEYS.get(parent.rpartition(".")[2])
+    if model is None and parent.endswith(".gates"):
+        return f"{file}: {parent}: {unknown_name('key', key, sorted(gate_bounds()))}"
     if model is None:
         model = ExperimentConfig if parent.startswith("experiments.") else _File
     return f"{file}: {parent + ': ' if parent else ''}{unknown_name('key', key, sorted(model.model_fields))}"

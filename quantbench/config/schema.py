@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    create_model,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from quantbench.config.training import PositiveInt
 from quantbench.config.training import TrainingConfig as TrainingConfig
+from quantbench.quantity_table import QUANTITIES
 from quantbench.registry import RECIPES, unknown_name
 
 # Names become file names of goldens and parts of pytest ids.
@@ -129,39 +140,51 @@ SpeedupBounds = Annotated[
 ]
 
 
-class Gates(_Strict):
+class Gates(BaseModel):
     """Bounds on measured quantities; a quantity without a bound is shown and not judged.
 
-    Attributes:
-        accuracy_drop_pp: largest accepted drop against the baseline, percentage points on the same samples.
-        block_drop_pp: the same for an experiment that quantizes some blocks of its model, judged by the claim about
-            their sensitivity.
-        size_ratio: smallest accepted fp32 bytes / int8 bytes of the saved files.
-        speedup: smallest accepted median of fp32 time / int8 time over interleaved pairs; one number, or one for each
-            instruction set and a `default`: a machine is held to the highest of those that it has.
-        int8_share: smallest accepted share of multiply-accumulates that ran as int8 kernels.
-        memory_ratio: smallest accepted fp32 bytes / int8 bytes at the peak of one forward.
-        card_drift_pp: for the baseline: largest accepted distance of its accuracy from its card's, percentage points.
-        search_drop_pp: for an experiment with a `search`: largest accepted drop of what that finds, on the test
-            split against all layers at their high width, percentage points.
+    One key for each quantity of the table that takes a bound, checked by that quantity's annotation.
+
+    Example:
+        >>> gates = Gates(size_ratio=3.5, speedup={"default": 1.5, "avx512_vnni": 2})
+        >>> gates.bound("speedup", ("avx2", "avx512_vnni"))
+        2.0
+        >>> gates.bound("int8_share", ()) is None
+        True
     """
 
-    accuracy_drop_pp: Annotated[float, Field(ge=-100, le=100)] | None = None
-    block_drop_pp: Annotated[float, Field(ge=-100, le=100)] | None = None
-    size_ratio: Annotated[float, Field(gt=0)] | None = None
-    speedup: SpeedupBounds | None = None
-    int8_share: Annotated[float, Field(ge=0, le=1)] | None = None
-    memory_ratio: Annotated[float, Field(gt=0)] | None = None
-    card_drift_pp: Annotated[float, Field(ge=0)] | None = None
-    search_drop_pp: Annotated[float, Field(ge=-100, le=100)] | None = None
+    model_config = ConfigDict(extra="allow", frozen=True)
 
-    def bound(self, gate: str, isa: Sequence[str]) -> float | None:
+    @model_validator(mode="before")
+    @classmethod
+    def _checked(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        return _bounds_model(tuple(gate_bounds().items())).model_validate(given).model_dump(exclude_none=True)
+
+    @property
+    def bounds(self) -> dict[str, Any]:
+        """Gate → its bound, of those that are set."""
+        return dict(self.model_extra or {})
+
+    def bound(self, gate: str, isa: Sequence[str]) -> Any:
         """The bound of a gate on a machine with these instruction sets, or None where the gate is not set."""
-        bound: float | dict[str, float] | None = getattr(self, gate)
-        if not isinstance(bound, dict):
+        bound = self.bounds.get(gate)
+        if not isinstance(bound, dict) or DEFAULT not in bound:
             return bound
         own = [value for name, value in bound.items() if name in isa]
         return max(own, default=bound[DEFAULT])
+
+
+def gate_bounds() -> dict[str, Any]:
+    """Gate → annotation of its bound, for each quantity of the table that takes one."""
+    return {each.name: each.bound for each in QUANTITIES.all() if each.bound is not None}
+
+
+@cache
+def _bounds_model(bounds: tuple[tuple[str, Any], ...]) -> type[BaseModel]:
+    fields: dict[str, Any] = {gate: (annotation | None, None) for gate, annotation in bounds}
+    return create_model("Gates", __base__=_Strict, **fields)
 
 
 class SearchConfig(_Strict):

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from quantbench.arrays import Outputs
 from quantbench.backends.checkpoint import describe_entry
-from quantbench.backends.interface import Artifact, Backend, Coverage, Predictor
+from quantbench.backends.interface import Artifact, Backend, Predictor
 from quantbench.config.schema import Experiment, Workload
 from quantbench.errors import GoldenError
-from quantbench.experiment.artifact import Built, backend_of, candidate, one_sample, probe_inputs
+from quantbench.experiment.artifact import Built, backend_of, candidate
 from quantbench.experiment.baseline import Baseline
 from quantbench.experiment.fine_tuning import fine_tune
-from quantbench.experiment.repetition import Repetition, repeat_in_fresh_process
+from quantbench.experiment.results import Results
+from quantbench.experiment.timing import latency_of, looks_of
 from quantbench.experiment.workload import OpenWorkload
 from quantbench.files import sha256_of_file
 from quantbench.golden.documents import checkpoint_name
@@ -31,36 +30,17 @@ from quantbench.measure.latency import (
     FP32_AGAIN,
     FP32_FASTEST,
     INT8,
-    LATENCY_LEVEL,
     Forwards,
     Timings,
     quiet_process,
     time_forwards,
     why_not_timed,
 )
-from quantbench.measure.memory import compared
-from quantbench.measure.reload import reload_in_fresh_process
 from quantbench.recipes.spec import Trained, describe
-from quantbench.records.base import pack_bits
-from quantbench.records.run import (
-    Accuracy,
-    CheckpointFacts,
-    CoverageFacts,
-    Latency,
-    Memory,
-    RunRecord,
-    Size,
-    VerdictRecord,
-)
-from quantbench.records.search import SearchRecord
+from quantbench.records.run import RunRecord, VerdictRecord
 from quantbench.stats.multiplicity import Family
-from quantbench.stats.paired import PairedOutcomes, tango_interval
-from quantbench.stats.proportions import wilson_interval
 from quantbench.stats.sequential import Looks
 from quantbench.stats.speed import SpeedQuestions, Speedup
-from quantbench.stats.verdicts import Verdict
-
-ACCURACY_LEVEL = 0.95
 
 
 @dataclass(frozen=True)
@@ -127,24 +107,19 @@ class Session:
 
 
 @dataclass
-class Run:
+class Run(Results):
     """One experiment's measurements.
 
     Attributes:
         strayed: the session's, shared by its runs.
-        latency: what was timed, or None if nothing was.
-        not_timed: why nothing was.
-        search: what its search found, or None if there was none.
+        not_timed: why nothing was timed.
     """
 
     experiment: Experiment
     baseline: Baseline
     settings: Settings
     strayed: dict[str, str] = field(default_factory=dict)
-    latency: Latency | None = None
     not_timed: str = "nothing was timed"
-    search: SearchRecord | None = None
-    verdicts: dict[str, Verdict] = field(default_factory=dict)
     _confirmed: tuple[Speedup, Speedup] | None = None
 
     @property
@@ -184,53 +159,24 @@ class Run:
         """The quantized model on the test split."""
         return evaluate(self.loaded(torch.get_num_threads()), self.opened.splits.test, self.opened.task)
 
-    @cached_property
-    def accuracy(self) -> Accuracy:
-        """Both models on the same samples."""
-        return paired_accuracy(self.baseline.evaluation, self.evaluation)
+    @property
+    def stray(self) -> str | None:
+        """An A/A control of the session that strayed, in words: the run's own, or else another experiment's."""
+        if (own := self.strayed.get(self.experiment.id)) is not None:
+            return own
+        return next((f"{control} in {id_}" for id_, control in self.strayed.items()), None)
 
-    @cached_property
-    def size(self) -> Size:
-        """Bytes of both files."""
-        quantized = self.artifact.size_bytes
-        return Size(
-            fp32_bytes=self.baseline.size_bytes,
-            quantized_bytes=quantized,
-            ratio=self.baseline.size_bytes / quantized,
-        )
+    def note_stray(self, control: str) -> None:
+        """Notes for the whole session that an A/A control of this run strayed.
 
-    @cached_property
-    def memory(self) -> Memory:
-        """Peak resident memory of one forward of either model.
-
-        Raises:
-            MeasurementError: if this machine cannot say.
+        Args:
+            control: what it was, in words.
         """
-        config = self.experiment.workload.config.latency
-        return compared(self.baseline.memory, self.baseline.memory_of(self.artifact), config.batch_size, config.threads)
+        self.strayed[self.experiment.id] = control
 
-    @cached_property
-    def coverage(self) -> Coverage | None:
-        """What ran as int8; None where the backend does not tell."""
-        return self.backend.kernels(self.artifact, one_sample(self.opened))
-
-    @cached_property
-    def checkpoint(self) -> CheckpointFacts:
-        """The file as a fresh process finds it."""
-        built, artifact = self.candidate, self.artifact
-        reloaded = reload_in_fresh_process(artifact, probe_inputs(self.opened), torch.get_num_threads())
-        return CheckpointFacts(
-            sha256=sha256_of_file(artifact.path),
-            payload_bytes=reloaded.description.payload_bytes,
-            keys=reloaded.description.keys,
-            reload_identical=_bytes(built.probe) == _bytes(reloaded.outputs),
-            largest_difference=_largest_difference(built.probe, reloaded.outputs),
-        )
-
-    @cached_property
-    def repetition(self) -> Repetition:
-        """What comes out when a fresh process quantizes once more."""
-        return repeat_in_fresh_process(self.experiment, self.settings.golden, self.engine)
+    def leave_untimed(self, reason: str) -> None:
+        """Notes why nothing is timed; verdicts on speed are INCONCLUSIVE for that reason."""
+        self.not_timed = reason
 
     def golden_document(self) -> dict[str, Any]:
         """What is accepted as this experiment's golden: exact on every machine with the same engine."""
@@ -282,14 +228,13 @@ class Run:
     @property
     def looks(self) -> Looks:
         """At its timings, as planned before the first round."""
-        config = self.experiment.workload.config.latency
-        return Looks(config.rounds, config.looks, LATENCY_LEVEL)
+        return looks_of(self.experiment.workload.config.latency)
 
     def time_forwards(self, questions: SpeedQuestions) -> Timings | None:
         """Times the forwards until the questions are answered or time is up; None where this machine cannot."""
         config = self.experiment.workload.config.latency
         if (reason := why_not_timed(config.threads)) is not None:
-            self.not_timed = reason
+            self.leave_untimed(reason)
             return None
         forwards = self.forwards()
 
@@ -298,11 +243,16 @@ class Run:
 
         with quiet_process(config.threads):
             timings = time_forwards(forwards, self.looks, config.budget_s, decided)
-        self.latency = self.latency_of(timings)
-        if self.latency.strayed:
-            low, high = self.latency.control_interval
-            self.strayed[self.experiment.id] = f"{self.latency.control:.3f}× [{low:.3f}, {high:.3f}]"
+        self.keep_timings(timings)
         return timings
+
+    def keep_timings(self, timings: Timings) -> None:
+        """Makes timings of `forwards` the run's measurement of speed."""
+        latency = latency_of(timings, self.experiment.workload.config.latency, self.baseline.fastest[0])
+        self.results["latency"] = latency
+        if latency.strayed:
+            low, high = latency.control_interval
+            self.note_stray(f"{latency.control:.3f}× [{low:.3f}, {high:.3f}]")
 
     def confirmation(self, questions: SpeedQuestions) -> tuple[Speedup, Speedup]:
         """Speed-up and A/A control as a fresh process measures them, once for all verdicts on speed."""
@@ -328,99 +278,23 @@ class Run:
         timings = time_in_fresh_process(self.timing_job(questions))
         return Speedup.of(timings.speedup(), self.looks), Speedup.of(timings.control, self.looks)
 
-    def latency_of(self, timings: Timings) -> Latency:
-        """The timings with their ratios."""
-        config = self.experiment.workload.config.latency
-        plain, fastest, control = (
-            Speedup.of(ratios, self.looks)
-            for ratios in (timings.speedup(), timings.speedup(FP32_FASTEST), timings.control)
-        )
-        seconds = {f"{form}_s": values.tolist() for form, values in timings.seconds.items()}
-        return Latency(
-            batch_size=config.batch_size,
-            threads=config.threads,
-            memory_kept=keep_freed_memory(),
-            fastest_form=self.baseline.fastest[0],
-            rounds=timings.rounds,
-            warmup_rounds=timings.warmup_rounds,
-            looks=timings.looks,
-            planned_looks=self.looks.count,
-            out_of_time=timings.out_of_time,
-            level=LATENCY_LEVEL,
-            speedup=plain.estimate,
-            speedup_interval=(plain.interval.low, plain.interval.high),
-            speedup_over_fastest=fastest.estimate,
-            speedup_over_fastest_interval=(fastest.interval.low, fastest.interval.high),
-            control=control.estimate,
-            control_interval=(control.interval.low, control.interval.high),
-            strayed=control.strays,
-            **seconds,
-        )
-
     def record(self, command: str) -> RunRecord:
         """Everything measured so far; nothing is computed for it."""
-        done = self.__dict__
-        coverage = done.get("coverage")
-        return RunRecord(
-            experiment=self.experiment.id,
-            recipe_name=self.experiment.config.recipe.name,
-            recipe=describe(self.experiment.recipe()),
-            backend=self.experiment.config.backend,
-            engine=self.engine,
-            threads=torch.get_num_threads(),
-            environment=environment(),
-            data_name=self.experiment.workload.config.data.name,
-            data_note=self.experiment.workload.config.data_note,
-            test_sha256=self.opened.splits.test.sha256,
-            baseline_sha256=sha256_of_file(self.opened.weights_path),
-            command=command,
-            accuracy=done.get("accuracy"),
-            size=done.get("size"),
-            checkpoint=done.get("checkpoint"),
-            coverage=coverage and CoverageFacts(**asdict(coverage), int8_share=coverage.int8_share),
-            latency=self.latency,
-            memory=done.get("memory"),
-            verdicts=[
-                VerdictRecord(
-                    quantity=v.quantity,
-                    outcome=v.outcome,
-                    measured=v.measured,
-                    requirement=v.requirement,
-                    change=v.change,
-                )
-                for v in self.verdicts.values()
-            ],
+        return RunRecord.model_validate(
+            self.parts
+            | {
+                "experiment": self.experiment.id,
+                "recipe_name": self.experiment.config.recipe.name,
+                "recipe": describe(self.experiment.recipe()),
+                "backend": self.experiment.config.backend,
+                "engine": self.engine,
+                "threads": torch.get_num_threads(),
+                "environment": environment(),
+                "data_name": self.experiment.workload.config.data.name,
+                "data_note": self.experiment.workload.config.data_note,
+                "test_sha256": self.opened.splits.test.sha256,
+                "baseline_sha256": sha256_of_file(self.opened.weights_path),
+                "command": command,
+                "verdicts": [VerdictRecord.of(verdict) for verdict in self.verdicts.values()],
+            }
         )
-
-
-def paired_accuracy(before: Evaluation, after: Evaluation) -> Accuracy:
-    """Two models on the same samples: before and after quantizing, or before and after quantizing further."""
-    outcomes = PairedOutcomes.from_correct(before.correct, after.correct)
-    interval = tango_interval(outcomes, ACCURACY_LEVEL)
-    own = wilson_interval(int(after.correct.sum()), outcomes.n, ACCURACY_LEVEL)
-    return Accuracy(
-        n=outcomes.n,
-        fp32=before.accuracy,
-        quantized=after.accuracy,
-        lost=outcomes.lost,
-        gained=outcomes.gained,
-        drop_pp=100 * outcomes.drop,
-        drop_interval_pp=(100 * interval.low, 100 * interval.high),
-        level=ACCURACY_LEVEL,
-        quantized_interval=(own.low, own.high),
-        fp32_correct=pack_bits(before.correct),
-        quantized_correct=pack_bits(after.correct),
-    )
-
-
-def _bytes(outputs: Outputs) -> dict[str, bytes]:
-    return {name: array.tobytes() for name, array in outputs.items()}
-
-
-def _largest_difference(saved: Outputs, loaded: Outputs) -> float:
-    """Of two sets of outputs; −1 where shapes differ or a value is not finite, since JSON has no NaN."""
-    if {name: array.shape for name, array in saved.items()} != {name: array.shape for name, array in loaded.items()}:
-        return -1.0
-    if not all(np.isfinite(array).all() for array in (*saved.values(), *loaded.values())):
-        return -1.0
-    return max(float(np.abs(array - loaded[name]).max()) for name, array in saved.items())

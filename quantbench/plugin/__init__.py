@@ -9,11 +9,20 @@ from __future__ import annotations
 import json
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from quantbench.plugin.audit import audit
+from quantbench.plugin.claimed import (
+    FIXTURE,
+    GENERIC_CLAIM,
+    QUANTITY,
+    claimed_experiments,
+    claimed_pairs,
+    judged_quantity,
+    unclaimed,
+)
 from quantbench.plugin.state import (
     BEHAVIOUR_PROPERTY,
     NO_BASELINE_PROPERTY,
@@ -24,13 +33,9 @@ from quantbench.plugin.state import (
     one_line_errors,
 )
 
-if TYPE_CHECKING:
-    from quantbench.config.schema import Experiment
-
 pytest_plugins = ("quantbench.plugin.fixtures",)
-FIXTURE = "experiment_run"
-# Gates whose quantity is estimated from samples; the others are exact, or confirmed in a second process.
-INTERVAL_GATES = ("accuracy_drop_pp", "block_drop_pp", "search_drop_pp")
+# Id of a test that is about no experiment.
+NOTHING = "no-experiment"
 # Whoever stops a run does not want what it has found so far to be accepted.
 CUT_SHORT = (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
 # Nothing was measured, so that records written earlier stay.
@@ -68,6 +73,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "gate(name): the claim is parametrized by the experiments that set this gate")
     config.addinivalue_line("markers", "ungated(name): the test is parametrized by those that do not set this gate")
+    config.addinivalue_line(
+        "markers", "claim(name): the claim, of a quantity without a gate, is about these experiments"
+    )
     config.addinivalue_line("markers", "searched: the test is parametrized by the experiments that ask for a search")
     config.addinivalue_line("markers", "latency: measures time; never under parallel workers")
     config.stash[STATE] = State(config)
@@ -89,21 +97,34 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.update_snapshots = True
 
 
+def pytest_pycollect_makeitem(obj: object) -> list[pytest.Item] | None:
+    """Leaves out the claim about any quantity where each has a claim of its own."""
+    if getattr(obj, "__module__", None) != GENERIC_CLAIM or not callable(obj):
+        return None
+    return None if unclaimed() else []
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if not _is_claim(metafunc.definition):
         return
     from quantbench.errors import QuantbenchError
 
     state = metafunc.config.stash[STATE]
-    experiments: list[Experiment] = []
+    is_generic = QUANTITY in metafunc.fixturenames
+    params: list[Any] = []
     try:
-        experiments = _claimed_experiments(state, metafunc.definition)
+        if is_generic:
+            params = claimed_pairs(state)
+        else:
+            params = [pytest.param(e, id=e.id) for e in claimed_experiments(state, metafunc.definition)]
     except QuantbenchError as error:
         # Raised here it would be a traceback per test file; the end of collection says it once.
         state.mistake = str(error)
     # Where no experiment sets the gate the one test without an experiment is deselected, not skipped.
-    params = [pytest.param(e, id=e.id) for e in experiments] or [pytest.param(None, id="no-experiment")]
-    metafunc.parametrize(FIXTURE, params, indirect=True)
+    if is_generic:
+        metafunc.parametrize((FIXTURE, QUANTITY), params or [pytest.param(None, None, id=NOTHING)], indirect=True)
+    else:
+        metafunc.parametrize(FIXTURE, params or [pytest.param(None, id=NOTHING)], indirect=True)
 
 
 def _is_claim(node: pytest.Item) -> bool:
@@ -115,25 +136,6 @@ def _is_claim(node: pytest.Item) -> bool:
         if FIXTURE not in definition.argnames:
             return False
     return False
-
-
-def _claimed_experiments(state: State, definition: pytest.Item) -> list[Experiment]:
-    """The selected experiments; of a gate's claim those that set the gate, of its `ungated` twin the others; of a claim
-    about a search those that ask for one."""
-    if definition.get_closest_marker("searched") is not None:
-        return [e for e in state.selected if e.config.search is not None]
-    gate, ungated = definition.get_closest_marker("gate"), definition.get_closest_marker("ungated")
-    marker = gate or ungated
-    if marker is None:
-        return state.selected
-    from quantbench.config.schema import Gates
-    from quantbench.errors import ConfigError
-    from quantbench.registry import unknown_name
-
-    name = str(marker.args[0]) if marker.args else ""
-    if name not in Gates.model_fields:
-        raise ConfigError(f"{definition.nodeid}: {unknown_name('gate', name, sorted(Gates.model_fields))}")
-    return [e for e in state.selected if (getattr(e.config.gates, name) is not None) == (gate is not None)]
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -160,17 +162,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if empty := [item for item in items if _is_claim(item) and item.callspec.params[FIXTURE] is None]:  # type: ignore[attr-defined]
         config.hook.pytest_deselected(items=empty)
         items[:] = [item for item in items if item not in empty]
-    state.interval_gates = sum(_is_judged_by_interval(item) for item in items)
+    if judged := [name for item in items if _is_claim(item) and (name := judged_quantity(item)) is not None]:
+        from quantbench.quantities.judging import family_of
+
+        state.interval_gates = family_of(judged).gates
     timed = [item for item in items if _is_claim(item) and item.get_closest_marker("latency") is not None]
     state.timed = list({e.id: e for e in (item.callspec.params[FIXTURE] for item in timed)}.values())  # type: ignore[attr-defined]
-
-
-def _is_judged_by_interval(item: pytest.Item) -> bool:
-    """Whether a claim may fail by chance, on samples: these share the run's false alarms."""
-    gate = item.get_closest_marker("gate")
-    named = gate is not None and gate.args and gate.args[0] in INTERVAL_GATES
-    is_timed = item.get_closest_marker("latency") is not None
-    return _is_claim(item) and bool(named or ("check_accepted" in item.fixturenames and not is_timed))  # type: ignore[attr-defined]
 
 
 @pytest.hookimpl(wrapper=True)

@@ -133,10 +133,8 @@ class Acceptances:
 
     def _accept_result(self, id_: str, noted: Noted) -> bool:
         from quantbench.experiment.result import accept
-        from quantbench.quantities.regression import ACCURACY_VS_ACCEPTED
-        from quantbench.quantities.speed import SPEEDUP_VS_ACCEPTED
 
-        predictions, speed = (claim in noted.claims for claim in (ACCURACY_VS_ACCEPTED, SPEEDUP_VS_ACCEPTED))
+        predictions, speed = (claim in noted.claims for claim in ("accuracy_vs_accepted", "speedup_vs_accepted"))
         if told := accept(noted.run, self._config.getoption("reason"), predictions, speed):
             self.told.append(told)
         if speed and noted.run.latency is None:

@@ -102,9 +102,9 @@ def _time(config: pytest.Config, run: Run) -> None:
     from quantbench.quantities.speed import questions_of
 
     if hasattr(config, "workerinput"):
-        run.not_timed = "nothing was timed: parallel workers disturb each other; time with -m latency and without -n"
+        run.leave_untimed("nothing was timed: parallel workers disturb each other; time with -m latency and without -n")
     elif config.getoption("benchmark_disable", False):
-        run.not_timed = "nothing was timed: --benchmark-disable"
+        run.leave_untimed("nothing was timed: --benchmark-disable")
     elif run.latency is None:
         state = config.stash[STATE]
         timed, state.timed = state.timed, []
@@ -150,9 +150,9 @@ def check_gate(experiment_run: Run, gate: str, check_verdict: Callable[[Verdict]
     """Measures what the test's gate is about, judges it and makes that the test's outcome."""
 
     def check() -> None:
-        from quantbench.quantities.judging import judge_gate
+        from quantbench.quantities.judging import judge
 
-        check_verdict(judge_gate(experiment_run, gate))
+        check_verdict(judge(experiment_run, gate))
 
     return check
 
@@ -172,12 +172,42 @@ def check_measured(experiment_run: Run, check_verdict: Callable[[Verdict], None]
 
 @pytest.fixture
 def check_claim(experiment_run: Run, check_verdict: Callable[[Verdict], None]) -> Callable[[str], None]:
-    """Makes a claim that needs no bound, by its name in `quantbench.quantities.judging.CLAIMS`."""
+    """Makes a claim that needs no bound, by the name of its quantity."""
 
     def check(claim: str) -> None:
-        from quantbench.quantities.judging import judge_claim
+        from quantbench.quantities.judging import judge
 
-        check_verdict(judge_claim(experiment_run, claim))
+        check_verdict(judge(experiment_run, claim))
+
+    return check
+
+
+@pytest.fixture
+def claimed_quantity(request: pytest.FixtureRequest) -> str:
+    """The name of the quantity that the claim about any quantity is about."""
+    return str(request.param)
+
+
+@pytest.fixture
+def check_quantity(
+    request: pytest.FixtureRequest,
+    experiment_run: Run,
+    claimed_quantity: str,
+    check_verdict: Callable[[Verdict], None],
+) -> Callable[[], None]:
+    """Judges the test's quantity; where it needs a bound and the experiment sets none, measures it for the table."""
+
+    def check() -> None:
+        from quantbench.quantities.judging import judge, judged_of, measure
+        from quantbench.quantity_table import QUANTITIES
+
+        found = QUANTITIES.get(claimed_quantity, request.node.nodeid)
+        if found.timed:
+            _time(request.config, experiment_run)
+        if found in judged_of(experiment_run.experiment):
+            check_verdict(judge(experiment_run, claimed_quantity))
+        elif (verdict := measure(experiment_run, found.part)) is not None:
+            check_verdict(verdict)
 
     return check
 
@@ -187,17 +217,18 @@ def check_accepted(
     request: pytest.FixtureRequest, experiment_run: Run, check_claim: Callable[[str], None]
 ) -> Callable[[str], None]:
     """Compares the run with the accepted result; an update notes it for acceptance at the end of the session."""
-    from quantbench.quantities.regression import change_of_behaviour
-    from quantbench.quantities.speed import SPEEDUP_VS_ACCEPTED
+    from quantbench.quantities.accuracy_vs_accepted import change_of_behaviour
+    from quantbench.quantity_table import QUANTITIES
 
     def check(claim: str) -> None:
-        if claim == SPEEDUP_VS_ACCEPTED:
+        is_timed = QUANTITIES.get(claim, request.node.nodeid).timed
+        if is_timed:
             _time(request.config, experiment_run)
         acceptances = request.config.stash[STATE].acceptances
         if acceptances.takes_result(experiment_run):
             acceptances.note_result(experiment_run, claim)
             return
-        if claim != SPEEDUP_VS_ACCEPTED and (text := change_of_behaviour(experiment_run)) is not None:
+        if not is_timed and (text := change_of_behaviour(experiment_run)) is not None:
             request.node.user_properties.append((BEHAVIOUR_PROPERTY, text))
         check_claim(claim)
 
@@ -211,7 +242,7 @@ def check_golden(
     """Compares the checkpoint with its golden through syrupy; an update notes it for acceptance at the end."""
     from quantbench.golden.documents import read_golden
     from quantbench.golden.snapshots import golden_extension
-    from quantbench.quantities.judging import judge_claim
+    from quantbench.quantities.judging import judge
 
     def check() -> None:
         name, golden = experiment_run.golden_name, experiment_run.settings.golden
@@ -223,7 +254,7 @@ def check_golden(
         is_same = found == snapshot(name=name, extension_class=golden_extension(golden / "checkpoints", accept))
         if acceptances.has_checkpoint(experiment_run):
             return
-        check_verdict(judge_claim(experiment_run, "checkpoint"))
+        check_verdict(judge(experiment_run, "checkpoint"))
         if not is_same:
             pytest.fail(f"{experiment_run.experiment.id}: the golden cannot be read as a snapshot", pytrace=False)
 
@@ -237,10 +268,8 @@ def check_search(
     """Compares what the experiment's search finds with its golden; an update notes it for acceptance at the end."""
 
     def check() -> None:
-        from quantbench.quantities.search import searched
-
         with _uncaptured(request.config):
-            searched(experiment_run)
+            experiment_run.measured("search")
         if not request.config.stash[STATE].acceptances.takes_search(experiment_run):
             check_claim("search")
 

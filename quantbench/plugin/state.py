@@ -128,10 +128,7 @@ class State:
         """Records of this process, as JSON."""
         if self._session is None:
             return []
-        measured = ("accuracy", "size", "memory", "checkpoint", "coverage", "repetition")
-        runs = [
-            run for run in self._session.runs.values() if run.latency or any(key in run.__dict__ for key in measured)
-        ]
+        runs = [run for run in self._session.runs.values() if run.results]
         return [run.record(_command(self.config)).model_dump_json() for run in runs]
 
     def finish(self, is_cut_short: bool) -> bool:

@@ -8,20 +8,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
 from quantbench.errors import ConfigError
-from quantbench.records.base import Environment, read_json, unpack_bits
+from quantbench.records.base import Environment, Record, read_json, read_versioned, unpack_bits
 
 # Of files of ablations; raised with every change of their fields.
 SCHEMA_VERSION = 1
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class TrainedRow(_Record):
+class TrainedRow(Record):
     """One finished training, whatever the row is called that asked for it.
 
     Attributes:
@@ -59,7 +54,7 @@ class TrainedRow(_Record):
         return unpack_bits(self.correct, self.n_test)
 
 
-class RowRecord(_Record):
+class RowRecord(Record):
     """A row of the table.
 
     Attributes:
@@ -88,7 +83,7 @@ class RowRecord(_Record):
     difference_interval_pp: tuple[float, float] | None = None
 
 
-class PairRecord(_Record):
+class PairRecord(Record):
     """Two rows that follow each other in a ranking.
 
     Attributes:
@@ -106,7 +101,7 @@ class PairRecord(_Record):
     separated: bool
 
 
-class AblationRecord(_Record):
+class AblationRecord(Record):
     """A whole ablation.
 
     Attributes:
@@ -136,10 +131,6 @@ class AblationRecord(_Record):
     n_ranked: int
 
 
-class _AnyVersion(BaseModel):
-    schema_version: int
-
-
 def read_ablation(path: Path) -> AblationRecord:
     """The record of an ablation, as `quantbench ablate` writes it.
 
@@ -147,11 +138,7 @@ def read_ablation(path: Path) -> AblationRecord:
         ConfigError: if the file is missing, damaged, of something else or of another version.
     """
     advice = "write it with: quantbench ablate <ablation file>"
-    # The version first: another one may have other keys.
-    version = read_json(_AnyVersion, path, ConfigError, advice).schema_version
-    if version != SCHEMA_VERSION:
-        raise ConfigError(f"{path}: schema_version {version} is not {SCHEMA_VERSION}; {advice}")
-    record = read_json(AblationRecord, path, ConfigError, advice)
+    record = read_versioned(AblationRecord, path, SCHEMA_VERSION, advice)
     for row in record.rows:
         if row.trained and not _is_whole(row.trained):
             raise ConfigError(f"{path}: rows.{row.name}: its samples or its history are not whole; {advice}")

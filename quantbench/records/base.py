@@ -5,20 +5,35 @@ from __future__ import annotations
 import base64
 import json
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from quantbench.errors import QuantbenchError
+from quantbench.errors import ConfigError, QuantbenchError
 from quantbench.registry import validation_lines
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Model = TypeVar("Model", bound=BaseModel)
 
 
 class Record(BaseModel):
+    """Strict and immutable."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Part(Record):
+    """What one quantity measures, as it stands in the record of a run."""
+
+    def impossible(self) -> str | None:
+        """What of it nothing could have measured, such as the NaN that a JSON reader lets through; None if all could.
+
+        The words complete the sentence "its record has …".
+        """
+        return None
 
 
 class Environment(Record):
@@ -41,11 +56,15 @@ class Environment(Record):
 
 def pack_bits(correct: NDArray[np.bool_]) -> str:
     """Per-sample correctness `[n]` as base64 of packed bits."""
+    import numpy as np
+
     return base64.b64encode(np.packbits(correct).tobytes()).decode("ascii")
 
 
 def unpack_bits(packed: str, n: int) -> NDArray[np.bool_]:
     """The reverse of `pack_bits`."""
+    import numpy as np
+
     return np.unpackbits(np.frombuffer(base64.b64decode(packed), dtype=np.uint8), count=n).astype(np.bool_)
 
 
@@ -66,3 +85,29 @@ def read_json(model: type[Model], path: Path, error: type[QuantbenchError], advi
         raise error("\n".join([*validation_lines(problem, str(path)), advice])) from None
     except ValueError as problem:
         raise error(f"{path}: not valid JSON ({problem}); {advice}") from None
+
+
+class _AnyVersion(BaseModel):
+    schema_version: int
+
+
+def read_versioned(
+    model: type[Model], path: Path, version: int, advice: str, outdated: str | None = None, damaged: str | None = None
+) -> Model:
+    """Reads a JSON file of a version: that first, since another one may have other keys.
+
+    Args:
+        model: what the file must hold.
+        path: the file.
+        version: its `schema_version`.
+        advice: ends the message of a file that is missing or of something else: what to do.
+        outdated: the same of a file of another version; default: `advice`.
+        damaged: the same of a file of that version with mistakes; default: `advice`.
+
+    Raises:
+        ConfigError: for anything wrong, with one line per mistake.
+    """
+    found = read_json(_AnyVersion, path, ConfigError, advice).schema_version
+    if found != version:
+        raise ConfigError(f"{path}: schema_version {found} is not {version}; {outdated or advice}")
+    return read_json(model, path, ConfigError, damaged or advice)

@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, TypeVar
 
-from pydantic import Field
+from pydantic import (
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    create_model,
+    model_serializer,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from quantbench.records.base import Environment, Record
+from quantbench.quantity_table import QUANTITIES
+from quantbench.records.base import Environment, Part, Record, unpack_bits
+from quantbench.stats.verdicts import Verdict
 
 # Of files of records; raised with every change of their fields.
 SCHEMA_VERSION = 3
+# Parts in the order in which files of that version hold them; those of other quantities follow.
+WRITTEN_FIRST = ("accuracy", "size", "checkpoint", "coverage", "latency", "memory")
+
+P = TypeVar("P", bound=Part)
 
 
-class Accuracy(Record):
+class Accuracy(Part):
     """Both models on the same test samples.
 
     Attributes:
@@ -41,16 +59,36 @@ class Accuracy(Record):
     fp32_correct: str
     quantized_correct: str
 
+    def impossible(self) -> str | None:
+        """An interval without its estimate, or an accuracy that is not the one of its samples."""
+        low, high = self.drop_interval_pp
+        if not -100 <= low <= self.drop_pp <= high <= 100:
+            return f"an accuracy drop of {self.drop_pp} pp [{low}, {high}]"
+        for share, bits in ((self.fp32, self.fp32_correct), (self.quantized, self.quantized_correct)):
+            try:
+                matches = self.n > 0 and abs(int(unpack_bits(bits, self.n).sum()) - share * self.n) < 0.5
+            except ValueError:
+                matches = False
+            if not matches:
+                return f"an accuracy of {share} that is not the one of its {self.n} samples"
+        return None
 
-class Size(Record):
+
+class Size(Part):
     """Bytes of the saved files, both written by `torch.save` of a state dict."""
 
     fp32_bytes: int
     quantized_bytes: int
     ratio: float
 
+    def impossible(self) -> str | None:
+        """A file without a byte."""
+        if min(self.fp32_bytes, self.quantized_bytes) > 0 and 0 < self.ratio < math.inf:
+            return None
+        return f"sizes of {self.fp32_bytes} and {self.quantized_bytes} bytes with a ratio of {self.ratio}"
 
-class CheckpointFacts(Record):
+
+class CheckpointFacts(Part):
     """The saved file, as a fresh process found it.
 
     Attributes:
@@ -65,7 +103,7 @@ class CheckpointFacts(Record):
     largest_difference: float
 
 
-class CoverageFacts(Record):
+class CoverageFacts(Part):
     """Multiply-accumulates of one sample, by the kernels that ran."""
 
     int8_macs: int
@@ -74,7 +112,7 @@ class CoverageFacts(Record):
     float_layers: dict[str, int]
 
 
-class Latency(Record):
+class Latency(Part):
     """Interleaved forwards, seconds, aligned by round.
 
     Attributes:
@@ -112,8 +150,22 @@ class Latency(Record):
     fp32_again_s: list[float]
     fp32_fastest_s: list[float]
 
+    def impossible(self) -> str | None:
+        """A time or a ratio that is not positive, or a round without its times."""
+        for speedup, limits in (
+            (self.speedup, self.speedup_interval),
+            (self.speedup_over_fastest, self.speedup_over_fastest_interval),
+            (self.control, self.control_interval),
+        ):
+            if not all(0 < each < math.inf for each in (speedup, *limits)):
+                return f"a speed-up of {speedup} [{limits[0]}, {limits[1]}]"
+        forms = (self.fp32_s, self.fp32_again_s, self.fp32_fastest_s, self.int8_s)
+        if not all(len(times) == self.rounds > 0 and all(0 < each < math.inf for each in times) for times in forms):
+            return f"not {self.rounds} forward times of each form, or some that are not positive"
+        return None
 
-class Memory(Record):
+
+class Memory(Part):
     """Peak resident memory of one forward in fresh processes, above what was resident before the model was loaded.
 
     Attributes:
@@ -153,9 +205,26 @@ class VerdictRecord(Record):
     requirement: str
     change: str | None = None
 
+    @classmethod
+    def of(cls, verdict: Verdict) -> VerdictRecord:
+        """A verdict as it is written."""
+        return cls(
+            quantity=verdict.quantity,
+            outcome=verdict.outcome,
+            measured=verdict.measured,
+            requirement=verdict.requirement,
+            change=verdict.change,
+        )
+
 
 class RunRecord(Record):
-    """Everything one run measured of one experiment; a part that was not asked for is None."""
+    """Everything one run measured of one experiment.
+
+    Beside these facts it holds one part for each quantity of the table that has a `record`, under the quantity's
+    `part`; one that was not asked for is None. In JSON all of them are keys of one object.
+    """
+
+    model_config = ConfigDict(extra="allow")
 
     experiment: str
     recipe_name: str
@@ -169,13 +238,88 @@ class RunRecord(Record):
     test_sha256: str
     baseline_sha256: str
     command: str
-    accuracy: Accuracy | None = None
-    size: Size | None = None
-    checkpoint: CheckpointFacts | None = None
-    coverage: CoverageFacts | None = None
-    latency: Latency | None = None
-    memory: Memory | None = None
     verdicts: list[VerdictRecord] = Field(default_factory=list)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_parts(cls, given: Any) -> Any:
+        """Checks each part against the model of its quantity; a part of no installed quantity is refused by name."""
+        if not isinstance(given, Mapping):
+            return given
+        facts = {key: value for key, value in given.items() if key in cls.model_fields}
+        parts = {key: value for key, value in given.items() if key not in cls.model_fields and value is not None}
+        models = part_models()
+        if unknown := [_unknown(part, value) for part, value in parts.items() if part not in models]:
+            raise ValidationError.from_exception_data(cls.__name__, unknown)
+        checked = _parts_model(tuple(models.items())).model_validate(parts)
+        return facts | {part: getattr(checked, part) for part in models}
+
+    @model_serializer(mode="wrap")
+    def _flat(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Parts stand before the verdicts."""
+        fields: dict[str, Any] = handler(self)
+        fields["verdicts"] = fields.pop("verdicts")
+        return fields
+
+    @property
+    def parts(self) -> dict[str, Part]:
+        """What was measured, by part."""
+        return {part: found for part, found in (self.model_extra or {}).items() if found is not None}
+
+    @property
+    def accuracy(self) -> Accuracy | None:
+        """Both models on the same test samples."""
+        return self._part("accuracy", Accuracy)
+
+    @property
+    def size(self) -> Size | None:
+        """Bytes of the saved files."""
+        return self._part("size", Size)
+
+    @property
+    def checkpoint(self) -> CheckpointFacts | None:
+        """The saved file, as a fresh process found it."""
+        return self._part("checkpoint", CheckpointFacts)
+
+    @property
+    def coverage(self) -> CoverageFacts | None:
+        """Multiply-accumulates by kernels."""
+        return self._part("coverage", CoverageFacts)
+
+    @property
+    def latency(self) -> Latency | None:
+        """Interleaved forwards."""
+        return self._part("latency", Latency)
+
+    @property
+    def memory(self) -> Memory | None:
+        """Peak resident memory of one forward."""
+        return self._part("memory", Memory)
+
+    def _part(self, name: str, model: type[P]) -> P | None:
+        found = self.parts.get(name)
+        return found if isinstance(found, model) else None
+
+
+def part_models() -> dict[str, type[Part]]:
+    """Part of a record → its model, for each quantity of the table that records what it measures."""
+    models = {each.part: each.record for each in QUANTITIES.all() if each.record is not None}
+    return {part: models[part] for part in sorted(models, key=lambda part: (part not in WRITTEN_FIRST, _rank(part)))}
+
+
+def _rank(part: str) -> int:
+    return WRITTEN_FIRST.index(part) if part in WRITTEN_FIRST else 0
+
+
+def _unknown(part: str, value: Any) -> InitErrorDetails:
+    message = "no installed quantity measures this part; install the distribution that does, or measure again without"
+    return {"type": PydanticCustomError("unknown_part", message), "loc": (part,), "input": value}
+
+
+@cache
+def _parts_model(models: tuple[tuple[str, type[Part]], ...]) -> type[Record]:
+    fields: dict[str, Any] = {part: (model | None, None) for part, model in models}
+    return create_model("Parts", __base__=Record, **fields)
 
 
 class NotRun(Record):

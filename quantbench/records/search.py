@@ -6,9 +6,8 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
-from quantbench.records.base import Environment, unpack_bits
+from quantbench.records.base import Environment, Record, unpack_bits
 from quantbench.records.run import Accuracy
 
 # Of files of searches; raised with every change of their fields.
@@ -20,11 +19,7 @@ SCHEMA_VERSION = 1
 Reason = Literal["measured", "early", "known", "not_finite", "confident", "indifferent"]
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class LayerCost(_Record):
+class LayerCost(Record):
     """What one layer computes and holds.
 
     Attributes:
@@ -42,7 +37,7 @@ class LayerCost(_Record):
     inputs: int
 
 
-class LayerSensitivity(_Record):
+class LayerSensitivity(Record):
     """One layer at its low width, all others at their high one.
 
     Attributes:
@@ -79,7 +74,7 @@ class LayerSensitivity(_Record):
         return unpack_bits(self.correct, self.n) if self.correct is not None else np.zeros(0, np.bool_)
 
 
-class Decision(_Record):
+class Decision(Record):
     """One layer tried at its low width on top of those already accepted.
 
     Attributes:
@@ -97,7 +92,7 @@ class Decision(_Record):
     reason: Reason
 
 
-class SearchRecord(_Record):
+class SearchRecord(Record):
     """A whole search.
 
     Attributes:
@@ -141,7 +136,7 @@ class SearchRecord(_Record):
     command: str
 
 
-class SensitivityRecord(_Record):
+class SensitivityRecord(Record):
     """The sensitivity of every layer, without a search.
 
     Attributes:

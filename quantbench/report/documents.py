@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import fnmatch
-import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import BaseModel
-
 from quantbench.errors import ConfigError
 from quantbench.files import write_text
-from quantbench.records.base import read_json, unpack_bits
+from quantbench.records.base import read_versioned
 from quantbench.records.run import SCHEMA_VERSION, NotRun, RecordFile, RunRecord
 from quantbench.report.pareto import pareto_markdown
 from quantbench.report.published import published_markdown, read_published
@@ -22,10 +19,6 @@ from quantbench.report.tables import markdown_table, provenance
 BEGIN = re.compile(r"<!-- (?P<name>results|sensitivity|published): begin(?P<arguments>(?:\s[^>]*)?)-->")
 END = re.compile(r"<!-- (results|sensitivity|published): end -->")
 WRITE_COMMAND = "pytest bench --json FILE"
-
-
-class _AnyVersion(BaseModel):
-    schema_version: int
 
 
 def check_place(path: Path) -> None:
@@ -57,12 +50,14 @@ def read_records(paths: Sequence[Path]) -> list[RunRecord]:
     """
     found: dict[str, RunRecord] = {}
     for path in paths:
-        # The version first: another one may have other keys, and a file of something else has none.
-        version = read_json(_AnyVersion, path, ConfigError, f"write it with: {WRITE_COMMAND}").schema_version
-        if version != SCHEMA_VERSION:
-            wanted = f"is not {SCHEMA_VERSION}; measure again: {WRITE_COMMAND}"
-            raise ConfigError(f"{path}: schema_version {version} {wanted}")
-        file = read_json(RecordFile, path, ConfigError, f"write it again with: {WRITE_COMMAND}")
+        file = read_versioned(
+            RecordFile,
+            path,
+            SCHEMA_VERSION,
+            f"write it with: {WRITE_COMMAND}",
+            outdated=f"measure again: {WRITE_COMMAND}",
+            damaged=f"write it again with: {WRITE_COMMAND}",
+        )
         for record in file.records:
             if impossible := _impossible(record):
                 raise ConfigError(f"{path}: {record.experiment}: its record has {impossible}; measure it again")
@@ -74,35 +69,10 @@ def read_records(paths: Sequence[Path]) -> list[RunRecord]:
 
 def _impossible(record: RunRecord) -> str | None:
     """What of a record nothing could have measured, such as the NaN that a JSON reader lets through."""
-    a, s, t = record.accuracy, record.size, record.latency
     blocks = record.recipe.get("blocks") or []
     if "kind" not in record.recipe or not isinstance(blocks, list) or not all(isinstance(each, str) for each in blocks):
         return "a recipe without its kind, or with blocks that are no list of names"
-    if a is not None:
-        low, high = a.drop_interval_pp
-        if not -100 <= low <= a.drop_pp <= high <= 100:
-            return f"an accuracy drop of {a.drop_pp} pp [{low}, {high}]"
-        for share, bits in ((a.fp32, a.fp32_correct), (a.quantized, a.quantized_correct)):
-            try:
-                matches = a.n > 0 and abs(int(unpack_bits(bits, a.n).sum()) - share * a.n) < 0.5
-            except ValueError:
-                matches = False
-            if not matches:
-                return f"an accuracy of {share} that is not the one of its {a.n} samples"
-    if s is not None and not (min(s.fp32_bytes, s.quantized_bytes) > 0 and 0 < s.ratio < math.inf):
-        return f"sizes of {s.fp32_bytes} and {s.quantized_bytes} bytes with a ratio of {s.ratio}"
-    if t is not None:
-        for speedup, limits in (
-            (t.speedup, t.speedup_interval),
-            (t.speedup_over_fastest, t.speedup_over_fastest_interval),
-            (t.control, t.control_interval),
-        ):
-            if not all(0 < each < math.inf for each in (speedup, *limits)):
-                return f"a speed-up of {speedup} [{limits[0]}, {limits[1]}]"
-        forms = (t.fp32_s, t.fp32_again_s, t.fp32_fastest_s, t.int8_s)
-        if not all(len(times) == t.rounds > 0 and all(0 < each < math.inf for each in times) for times in forms):
-            return f"not {t.rounds} forward times of each form, or some that are not positive"
-    return None
+    return next((words for part in record.parts.values() if (words := part.impossible())), None)
 
 
 def results_tables(records: Sequence[RunRecord]) -> str:

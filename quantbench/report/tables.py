@@ -5,24 +5,12 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 
+from quantbench.quantity_table import QUANTITIES
 from quantbench.records.run import NotRun, RunRecord
 from quantbench.stats.regression import Change
 from quantbench.stats.verdicts import Outcome
 
-COLUMNS = (
-    "experiment",
-    "accuracy %",
-    "drop pp [95 %]",
-    "size ×",
-    "memory ×",
-    "speed-up × [99 %]",
-    "over fastest fp32",
-    "int8 share",
-    "verdict",
-)
 NOTHING = "–"
-# Measured, but a ratio of so few pages would say nothing.
-TOO_SMALL = "too small"
 
 
 def overall(record: RunRecord) -> str:
@@ -55,26 +43,22 @@ def without_baseline(told: Sequence[tuple[str, str]]) -> list[str]:
     return [told[0][1], more]
 
 
+def columns() -> tuple[str, ...]:
+    """Titles of the table: the experiment, the columns of each quantity, the verdict."""
+    return ("experiment", *(column.header for each in QUANTITIES.all() for column in each.columns), "verdict")
+
+
 def cells(record: RunRecord) -> tuple[str, ...]:
-    """One row, in the order of `COLUMNS`."""
-    a, s, m, c, t = record.accuracy, record.size, record.memory, record.coverage, record.latency
-    is_baseline = record.recipe_name == "fp32_baseline"
-    drop = (
-        f"{a.drop_pp:+.2f} [{a.drop_interval_pp[0]:+.2f}, {a.drop_interval_pp[1]:+.2f}]"
-        if a and not is_baseline
-        else NOTHING
+    """One row, in the order of `columns`."""
+    is_reference, parts = record.recipe_name == "fp32_baseline", record.parts
+    figures = (
+        NOTHING
+        if each.part not in parts or (is_reference and not column.of_reference)
+        else column.cell(parts[each.part])
+        for each in QUANTITIES.all()
+        for column in each.columns
     )
-    return (
-        record.experiment,
-        f"{100 * a.quantized:.2f}" if a else NOTHING,
-        drop,
-        f"{s.ratio:.2f}" if s and not is_baseline else NOTHING,
-        (f"{m.ratio:.2f}" if m.ratio is not None else TOO_SMALL) if m and not is_baseline else NOTHING,
-        f"{t.speedup:.2f} [{t.speedup_interval[0]:.2f}, {t.speedup_interval[1]:.2f}]" if t else NOTHING,
-        f"{t.speedup_over_fastest:.2f}" if t else NOTHING,
-        f"{100 * c.int8_share:.1f} %" if c else NOTHING,
-        overall(record),
-    )
+    return (record.experiment, *figures, overall(record))
 
 
 def terminal_table(records: Sequence[RunRecord], not_run: Sequence[NotRun], width: int, color: bool) -> str:
@@ -83,8 +67,9 @@ def terminal_table(records: Sequence[RunRecord], not_run: Sequence[NotRun], widt
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for i, column in enumerate(COLUMNS):
-        table.add_column(column, justify="left" if i in (0, len(COLUMNS) - 1) else "right", no_wrap=True)
+    titles = columns()
+    for i, title in enumerate(titles):
+        table.add_column(title, justify="left" if i in (0, len(titles) - 1) else "right", no_wrap=True)
     style = {Outcome.PASS: "green", Outcome.FAIL: "red", Outcome.INCONCLUSIVE: "yellow"}
     for record in records:
         row = cells(record)
@@ -137,7 +122,7 @@ def plain_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def markdown_table(records: Sequence[RunRecord]) -> str:
     """The same rows as a Markdown table."""
-    return "\n".join(markdown_rows(COLUMNS, [cells(record) for record in records], last="---")) + "\n"
+    return "\n".join(markdown_rows(columns(), [cells(record) for record in records], last="---")) + "\n"
 
 
 def markdown_rows(columns: Sequence[str], rows: Sequence[Sequence[str]], last: str = "---:") -> list[str]:

@@ -15,7 +15,8 @@ from quantbench.backends.module import ModulePredictor
 from quantbench.config.schema import NO_SEARCH_POOL
 from quantbench.data.splits import Split, check_disjoint
 from quantbench.errors import ConfigError, QuantizationError
-from quantbench.experiment.run import Run, paired_accuracy
+from quantbench.experiment.accuracy import paired_accuracy
+from quantbench.experiment.run import Run
 from quantbench.experiment.switchable import switchable_model
 from quantbench.files import sha256_of_file, write_text
 from quantbench.measure.environment import environment

@@ -9,11 +9,10 @@ from quantbench.config.schema import Experiment
 from quantbench.errors import DataMissingError, QuantbenchError
 from quantbench.experiment.run import Session
 from quantbench.progress import progress
+from quantbench.quantities.accuracy_vs_accepted import change_of_behaviour
 from quantbench.quantities.judging import explain, measure_and_judge
-from quantbench.quantities.regression import change_of_behaviour
 from quantbench.quantities.speed import withdraw
 from quantbench.records.run import NotRun, RunRecord
-from quantbench.stats.multiplicity import Family
 from quantbench.stats.regression import Change
 from quantbench.stats.verdicts import Outcome
 
@@ -79,16 +78,3 @@ def run_suite(session: Session, experiments: Sequence[Experiment], command: str)
     if measured:
         result.sentences = [session.settings.family.sentence(), *session.control_sentences()]
     return result
-
-
-def family_of(experiments: Sequence[Experiment]) -> Family:
-    """The gates of these experiments that are judged by intervals on samples, the comparison with what was accepted
-    among them."""
-    gates = [experiment.config.gates for experiment in experiments]
-    bounds = [
-        bound
-        for each in gates
-        for bound in (each.accuracy_drop_pp, each.block_drop_pp, each.search_drop_pp)
-        if bound is not None
-    ]
-    return Family(len(bounds) + len(experiments))

@@ -89,5 +89,5 @@ def test_the_bounds_on_the_size_of_full_vgg16_are_reached_and_not_idle(name):
     model = MODELS.create("vgg16", "here", {}).eval()
     backend = BACKENDS.create(experiment.config.backend, "here", {})
     sizes = [len(serialize(each.state_dict())) for each in (model, backend.skeleton(model, experiment.recipe()))]
-    bound = experiment.config.gates.size_ratio
+    bound = experiment.config.gates.bounds["size_ratio"]
     assert bound <= sizes[0] / sizes[1] < 1.05 * bound

@@ -9,7 +9,7 @@ from quantbench.config.selection import select
 from quantbench.errors import ConfigError
 from quantbench.experiment.run import Session, Settings
 from quantbench.measure.environment import environment
-from quantbench.quantities.judging import judge_gate
+from quantbench.quantities.judging import judge
 from quantbench.quantities.speed import questions_of
 from quantbench.stats.verdicts import Outcome
 
@@ -71,11 +71,11 @@ def test_the_verdict_is_by_the_bound_of_this_machine(project, machine, own, othe
     run = Session(Settings(project.golden)).run(select(load_experiments(project.configs), STATIC)[0])
     assert questions_of(run).bound == own
     run.time_forwards(questions_of(run))
-    verdict = judge_gate(run, "speedup")
+    verdict = judge(run, "speedup")
     assert (verdict.outcome, verdict.bound) == (outcome, own)
 
 
 def test_a_gate_that_is_not_set_cannot_be_judged(project):
     run = Session(Settings(project.golden)).run(select(load_experiments(project.configs), STATIC)[0])
     with pytest.raises(ConfigError, match=r"ptq_static_int8_per_channel\.gates: 'memory_ratio' is not set"):
-        judge_gate(run, "memory_ratio")
+        judge(run, "memory_ratio")

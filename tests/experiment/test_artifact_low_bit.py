@@ -11,7 +11,7 @@ from quantbench.errors import BaselineError, QuantizationError
 from quantbench.experiment.run import Session, Settings
 from quantbench.files import sha256_of_file
 from quantbench.golden import baselines
-from quantbench.quantities.judging import judge_claim, measure_and_judge
+from quantbench.quantities.judging import judge, measure_and_judge
 from quantbench.records.card import BaselineCard
 
 EXPERIMENT = """\
@@ -101,7 +101,7 @@ def test_made_again_in_a_fresh_process_it_has_the_same_bits(retrained, threads):
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(threads)
-        verdict = judge_claim(run_of(retrained), "determinism")
+        verdict = judge(run_of(retrained), "determinism")
     finally:
         torch.set_num_threads(before)
     assert (verdict.outcome, verdict.measured) == ("PASS", "bit-identical")

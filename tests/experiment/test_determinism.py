@@ -16,7 +16,7 @@ from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
 from quantbench.errors import BaselineError, DataMissingError
 from quantbench.experiment.run import Session, Settings
-from quantbench.quantities.judging import explain, judge_claim, measure_and_judge
+from quantbench.quantities.judging import explain, judge, measure_and_judge
 from quantbench.registry import RECIPES
 
 STATIC = "ptq_static_int8_per_channel"
@@ -120,7 +120,7 @@ def test_every_experiment_comes_out_the_same_in_a_fresh_process(project, name, t
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(threads)
-        verdict = judge_claim(run_of(project, name), "determinism")
+        verdict = judge(run_of(project, name), "determinism")
     finally:
         torch.set_num_threads(before)
     assert (verdict.outcome, verdict.measured) == ("PASS", "bit-identical")
@@ -128,13 +128,13 @@ def test_every_experiment_comes_out_the_same_in_a_fresh_process(project, name, t
 
 def test_a_folder_of_goldens_may_be_named_from_the_current_one(project):
     experiment = select(load_experiments(Path("configs")), f"tiny/{STATIC}")[0]
-    assert judge_claim(Session(Settings(Path("golden"))).run(experiment), "determinism").outcome == "PASS"
+    assert judge(Session(Settings(Path("golden"))).run(experiment), "determinism").outcome == "PASS"
 
 
 def test_a_fine_tuned_experiment_is_converted_again_from_the_weights_just_trained(project):
     run = run_of(project, "qat_int8", retrain=True)
-    assert judge_claim(run, "determinism").outcome == "PASS"
-    assert run.repetition.sha256
+    assert judge(run, "determinism").outcome == "PASS"
+    assert run.measured("repetition").sha256
 
 
 @pytest.mark.parametrize("engine", ["x86", "qnnpack"])
@@ -143,7 +143,7 @@ def test_the_fresh_process_computes_with_the_same_engine(project, engine):
         pytest.skip(f"torch has no {engine} here")
     before = torch.backends.quantized.engine
     try:
-        assert judge_claim(run_of(project, engine=engine), "determinism").outcome == "PASS"
+        assert judge(run_of(project, engine=engine), "determinism").outcome == "PASS"
     finally:
         torch.backends.quantized.engine = before
 
@@ -153,7 +153,7 @@ def test_the_fresh_process_has_as_many_threads(with_model, threads):
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(threads)
-        verdict = judge_claim(run_of(with_model("threaded"), "ptq_dynamic_int8"), "determinism")
+        verdict = judge(run_of(with_model("threaded"), "ptq_dynamic_int8"), "determinism")
     finally:
         torch.set_num_threads(before)
     assert verdict.outcome == "PASS"
@@ -161,18 +161,18 @@ def test_the_fresh_process_has_as_many_threads(with_model, threads):
 
 @pytest.mark.parametrize("factory", ["by_torch", "by_numpy"])
 def test_a_model_that_computes_with_what_it_drew_is_found_by_its_logits(with_model, factory):
-    verdict = judge_claim(run_of(with_model(factory), "ptq_dynamic_int8"), "determinism")
+    verdict = judge(run_of(with_model(factory), "ptq_dynamic_int8"), "determinism")
     assert verdict.outcome == "FAIL"
     assert re.fullmatch(r"logits differ by up to \d\S*", verdict.measured), "and the checkpoint does not"
 
 
 def test_a_seed_of_its_own_makes_such_a_model_repeatable(with_model):
-    assert judge_claim(run_of(with_model("seeded"), "ptq_dynamic_int8"), "determinism").outcome == "PASS"
+    assert judge(run_of(with_model("seeded"), "ptq_dynamic_int8"), "determinism").outcome == "PASS"
 
 
 def test_a_calibration_that_draws_is_found_by_the_scales_it_chose(with_model):
     run = run_of(with_model("dropping"))
-    verdict = judge_claim(run, "determinism")
+    verdict = judge(run, "determinism")
     assert verdict.outcome == "FAIL"
     assert verdict.measured.startswith("the checkpoint differs in '")
     assert "'conv.scale'" in verdict.measured
@@ -182,7 +182,7 @@ def test_a_calibration_that_draws_is_found_by_the_scales_it_chose(with_model):
 
 def test_the_failure_says_what_to_do_and_that_nothing_can_be_accepted(with_model):
     run = run_of(with_model("dropping"))
-    text = explain(run.experiment, judge_claim(run, "determinism"))
+    text = explain(run.experiment, judge(run, "determinism"))
     assert text.startswith(f"tiny/{STATIC}: determinism: FAIL\n  measured:     the checkpoint differs in ")
     assert "\n  required:     the same bits, quantized again\n" in text
     assert "not possible: no result can be compared with one that changes by itself; seed whatever " in text
@@ -198,15 +198,15 @@ def test_an_error_of_the_fresh_process_arrives_as_its_own_line(project):
     assert run.candidate
     project.weights.unlink()
     with pytest.raises(BaselineError, match=r"^\S*tiny\.safetensors: no such baseline; restore it"):
-        judge_claim(run, "determinism")
+        judge(run, "determinism")
 
 
 def test_the_fresh_process_looks_for_the_data_where_this_one_does(project, monkeypatch, tmp_path):
     # Starts the server that fresh processes stem from, if no test before has; it keeps its surroundings.
-    assert judge_claim(run_of(project), "determinism").outcome == "PASS"
+    assert judge(run_of(project), "determinism").outcome == "PASS"
     run = run_of(project)
     assert run.candidate
     monkeypatch.setenv("QUANTBENCH_CACHE", str(tmp_path / "another cache"))
     monkeypatch.setenv("QUANTBENCH_DATA", str(tmp_path / "moved"))
     with pytest.raises(DataMissingError, match=r"moved/images/train: no such folder"):
-        judge_claim(run, "determinism")
+        judge(run, "determinism")

@@ -12,7 +12,7 @@ from quantbench.experiment.repetition import Repetition, differences
 from quantbench.experiment.run import Session, Settings
 from quantbench.measure.confirmation import time_in_fresh_process
 from quantbench.measure.latency import INT8
-from quantbench.quantities.judging import judge_gate, judge_reload, measure
+from quantbench.quantities.judging import judge, measure
 from quantbench.stats.speed import SpeedQuestions
 from quantbench.stats.verdicts import Outcome
 
@@ -37,17 +37,17 @@ def test_its_accuracy_is_measured_on_what_it_loads(run):
 def test_its_size_is_that_of_its_files(run):
     assert run.size.quantized_bytes == run.artifact.path.stat().st_size
     assert run.size.fp32_bytes == run.baseline.artifact.size_bytes
-    assert judge_gate(run, "size_ratio").outcome is Outcome.PASS
+    assert judge(run, "size_ratio").outcome is Outcome.PASS
 
 
 def test_it_is_loaded_again_in_a_fresh_process(run):
-    assert judge_reload(run).outcome is Outcome.PASS
+    assert judge(run, "reload").outcome is Outcome.PASS
     assert run.checkpoint.keys["conv.weight"] == {"dtype": "float16", "shape": [8, 3, 3, 3]}
     changed = run.candidate.probe[OUTPUT].copy()
     changed.view("u4")[0, 0] ^= 1
     run.candidate = Built(run.artifact, {OUTPUT: changed})
     del run.checkpoint
-    assert judge_reload(run).outcome is Outcome.FAIL
+    assert judge(run, "reload").outcome is Outcome.FAIL
 
 
 def test_its_keys_are_compared_where_it_is_made_again(run):
@@ -67,7 +67,7 @@ def test_its_memory_is_measured(run):
 
 
 def test_what_its_kernels_are_is_unknown_and_no_verdict(run):
-    verdict = judge_gate(run, "int8_share")
+    verdict = judge(run, "int8_share")
     words = "backend 'half' does not tell which kernels ran; what is not known to be int8 is not called so"
     assert (verdict.outcome, verdict.measured, verdict.n) == (Outcome.INCONCLUSIVE, words, 0)
     shown = measure(run, "coverage")

@@ -13,7 +13,7 @@ from quantbench.errors import BaselineError
 from quantbench.experiment.run import Session, Settings
 from quantbench.experiment.workload import changed_splits
 from quantbench.golden.baselines import load_card
-from quantbench.quantities.judging import judge_gate
+from quantbench.quantities.judging import judge
 
 
 def run_of(project, name="fp32_baseline"):
@@ -52,17 +52,17 @@ def test_generated_data_of_another_platform_is_let_through_and_only_the_cards_fi
     made_on(project, **platform)
     change_a_test_image(project)
     run = run_of(project)
-    verdict = judge_gate(run, "card_drift_pp")
+    verdict = judge(run, "card_drift_pp")
     assert verdict.outcome == "INCONCLUSIVE"
     assert verdict.measured == "the card was measured on samples made on another platform"
     assert verdict.bound == 0.2
-    drop = judge_gate(run_of(project, "ptq_static_int8_per_channel"), "accuracy_drop_pp")
+    drop = judge(run_of(project, "ptq_static_int8_per_channel"), "accuracy_drop_pp")
     assert drop.outcome == "PASS"
 
 
 def test_generated_data_that_is_the_same_on_another_platform_is_judged_as_ever(project, generated):
     made_on(project, architecture="another64")
-    assert judge_gate(run_of(project), "card_drift_pp").outcome == "PASS"
+    assert judge(run_of(project), "card_drift_pp").outcome == "PASS"
 
 
 def test_a_test_split_that_is_the_same_is_judged_though_the_training_split_is_not(project, generated):
@@ -71,7 +71,7 @@ def test_a_test_split_that_is_the_same_is_judged_though_the_training_split_is_no
     run = run_of(project)
     card = load_card(project.weights, "")
     assert changed_splits(card, run.opened.splits) == ["calibration", "train"]
-    assert judge_gate(run, "card_drift_pp").outcome == "PASS"
+    assert judge(run, "card_drift_pp").outcome == "PASS"
 
 
 @pytest.mark.parametrize("same_release", [True, False])
@@ -82,11 +82,11 @@ def test_generated_data_that_differs_on_the_same_platform_is_refused(project, ge
     with pytest.raises(
         BaselineError, match=r"its card was written for other data than this machine has \(split test\)"
     ):
-        judge_gate(run_of(project), "card_drift_pp")
+        judge(run_of(project), "card_drift_pp")
 
 
 def test_data_that_people_bring_is_refused_on_every_platform_when_it_differs(project):
     made_on(project, architecture="another64")
     change_a_test_image(project)
     with pytest.raises(BaselineError, match=r"other data than this machine has \(split test\); get the data the card"):
-        judge_gate(run_of(project), "card_drift_pp")
+        judge(run_of(project), "card_drift_pp")

@@ -18,8 +18,8 @@ def pair(project):
     """The first time and the second, which are alike."""
     experiment = select(load_experiments(project.configs), "tiny/ptq_static_int8_per_channel")[0]
     run = Session(Settings(project.golden)).run(experiment)
-    assert differences(run.candidate, run.repetition) == []
-    return run.candidate, run.repetition
+    assert differences(run.candidate, run.measured("repetition")) == []
+    return run.candidate, run.measured("repetition")
 
 
 def rewritten(built, edit):

@@ -8,12 +8,11 @@ from safetensors.torch import load_file
 
 from quantbench.backends.checkpoint import read_checkpoint, write_checkpoint
 from quantbench.config.reading import load_experiments
-from quantbench.config.schema import Gates
 from quantbench.config.selection import select
 from quantbench.experiment.run import Session, Settings
 from quantbench.files import write_json
 from quantbench.golden import baselines
-from quantbench.quantities.judging import JUDGES, explain, judge_gate, judge_golden, judge_reload
+from quantbench.quantities.judging import explain, judge
 from quantbench.recipes import static_int8
 from quantbench.recipes.spec import ObserverSpec
 from quantbench.records.card import BaselineCard
@@ -74,21 +73,17 @@ def scale_of_input_by_8(state):
 DAMAGE = [zero_head, zero_convolution, mirror_head, one_scale_of_convolution_times_8, scale_of_input_by_8]
 
 
-def test_every_gate_of_the_configuration_has_a_judge():
-    assert set(JUDGES) == set(Gates.model_fields)
-
-
 def test_an_undamaged_model_passes_every_gate_that_damage_fails(project):
     run = run_of(project)
-    assert judge_gate(run, "accuracy_drop_pp").outcome == "PASS"
-    assert judge_reload(run).outcome == "PASS"
+    assert judge(run, "accuracy_drop_pp").outcome == "PASS"
+    assert judge(run, "reload").outcome == "PASS"
 
 
 @pytest.mark.parametrize("damage", DAMAGE, ids=lambda damage: damage.__name__)
 def test_a_damaged_checkpoint_fails_the_accuracy_gate(project, damage):
     project.edit("accuracy_drop_pp: 10.0, size_ratio", "accuracy_drop_pp: 5.0, size_ratio")
     run = damaged(run_of(project), damage)
-    verdict = judge_gate(run, "accuracy_drop_pp")
+    verdict = judge(run, "accuracy_drop_pp")
     title, measured, required, further, accept = message_of(run, verdict)
     assert title == f"tiny/{STATIC}: accuracy_drop_pp: FAIL"
     a = run.accuracy
@@ -104,7 +99,7 @@ def test_too_few_samples_for_a_tight_bound_are_inconclusive(project):
     # Even no sample lost of 150 leaves room for a drop of 2.5 pp.
     project.edit("accuracy_drop_pp: 10.0, size_ratio", "accuracy_drop_pp: 2.0, size_ratio")
     run = run_of(project)
-    verdict = judge_gate(run, "accuracy_drop_pp")
+    verdict = judge(run, "accuracy_drop_pp")
     low, high = run.accuracy.drop_interval_pp
     assert low <= 2.0 < high
     title, measured, required, *_ = message_of(run, verdict)
@@ -123,13 +118,13 @@ def test_a_drop_equal_to_its_bound_is_told_to_stay_undecided(project):
     exactly = run.accuracy.drop_pp
     project.edit("accuracy_drop_pp: 10.0, size_ratio", f"accuracy_drop_pp: {exactly!r}, size_ratio")
     run = damaged(run_of(project), zero_head)
-    measured = judge_gate(run, "accuracy_drop_pp").measured
+    measured = judge(run, "accuracy_drop_pp").measured
     assert measured.endswith("; no number of samples changing at these rates would decide")
 
 
 def test_a_verdict_is_kept_with_its_run_and_record(project):
     run = damaged(run_of(project), zero_head)
-    verdict = judge_gate(run, "accuracy_drop_pp")
+    verdict = judge(run, "accuracy_drop_pp")
     assert run.verdicts == {"accuracy_drop_pp": verdict}
     [recorded] = run.record("a command").verdicts
     assert (recorded.quantity, recorded.outcome) == ("accuracy_drop_pp", "FAIL")
@@ -144,7 +139,7 @@ def test_a_baseline_that_is_no_longer_what_its_card_says_fails(project):
     sha256 = baselines.save_weights(project.weights, state)
     baselines.save_card(project.weights, card.model_copy(update={"weights_sha256": sha256}))
     run = run_of(project, "fp32_baseline")
-    verdict = judge_gate(run, "card_drift_pp")
+    verdict = judge(run, "card_drift_pp")
     title, measured, required, further, accept = message_of(run, verdict)
     assert title == "tiny/fp32_baseline: card_drift_pp: FAIL"
     drift = 100 * abs(card.accuracy - run.accuracy.quantized)
@@ -159,12 +154,12 @@ def test_a_baseline_that_became_better_than_its_card_drifted_too(project):
     path = project.weights.with_suffix(".json")
     card = json.loads(path.read_text())
     path.write_text(json.dumps({**card, "accuracy": card["accuracy"] - 0.01}))
-    assert judge_gate(run_of(project, "fp32_baseline"), "card_drift_pp").outcome == "FAIL"
+    assert judge(run_of(project, "fp32_baseline"), "card_drift_pp").outcome == "FAIL"
 
 
 def test_a_file_that_gives_other_logits_than_the_saved_model_fails_and_cannot_be_accepted(project):
     run = damaged(run_of(project), zero_head)
-    title, measured, required, further, accept = message_of(run, judge_reload(run))
+    title, measured, required, further, accept = message_of(run, judge(run, "reload"))
     assert title == f"tiny/{STATIC}: reload: FAIL"
     assert measured == f"  measured:     logits differ by up to {run.checkpoint.largest_difference:g}"
     assert run.checkpoint.largest_difference > 0
@@ -175,7 +170,7 @@ def test_a_file_that_gives_other_logits_than_the_saved_model_fails_and_cannot_be
 
 def test_a_file_that_gives_nan_fails_and_its_record_survives_json(project):
     run = damaged(run_of(project, "ptq_dynamic_int8"), lambda state: state[PACKED][1].data.fill_(float("nan")))
-    _, measured, *_ = message_of(run, judge_reload(run))
+    _, measured, *_ = message_of(run, judge(run, "reload"))
     assert measured == "  measured:     logits differ in shape, or are NaN or infinite"
     record = run.record("a command")
     assert type(record).model_validate_json(record.model_dump_json()) == record
@@ -203,7 +198,7 @@ def test_a_model_whose_state_dict_leaves_something_out_fails_the_reload(project,
     monkeypatch.syspath_prepend(project.root)
     project.edit("tiny_model:tiny_cnn", "forgetful_model:forgetful")
     run = run_of(project)
-    assert judge_reload(run).outcome == "FAIL"
+    assert judge(run, "reload").outcome == "FAIL"
     assert run.checkpoint.largest_difference >= 1
 
 
@@ -213,14 +208,14 @@ def accept_golden(run):
 
 def test_a_checkpoint_never_accepted_fails_with_the_command_that_accepts_it(project):
     run = run_of(project)
-    title, measured, required, further, accept = message_of(run, judge_golden(run))
+    title, measured, required, further, accept = message_of(run, judge(run, "checkpoint"))
     assert title == f"tiny/{STATIC}: checkpoint: FAIL"
     assert measured == f"  measured:     no golden {run.golden_name}.json was ever accepted"
     assert required == "  required:     the accepted checkpoint golden"
     assert further == f"  look further: quantbench run tiny/{STATIC} --json record.json"
     assert accept == f'  accept:       pytest bench --experiment tiny/{STATIC} --update-golden --reason "…"'
     accept_golden(run)
-    assert judge_golden(run).outcome == "PASS"
+    assert judge(run, "checkpoint").outcome == "PASS"
 
 
 def test_changing_one_observer_of_a_recipe_fails_with_what_changed_and_how_to_accept_it(project, monkeypatch):
@@ -228,7 +223,7 @@ def test_changing_one_observer_of_a_recipe_fails_with_what_changed_and_how_to_ac
     other = ObserverSpec("MovingAverageMinMaxObserver", "quint8", "per_tensor_affine")
     monkeypatch.setattr(static_int8, "PER_TENSOR_ACTIVATION", other)
     run = run_of(project)
-    title, measured, *lines, accept = message_of(run, judge_golden(run))
+    title, measured, *lines, accept = message_of(run, judge(run, "checkpoint"))
     assert title == f"tiny/{STATIC}: checkpoint: FAIL"
     assert measured == "  measured:     4 difference(s), old → new:"
     changed = 'recipe / activation / observer: "MinMaxObserver" → "MovingAverageMinMaxObserver"'
@@ -241,7 +236,7 @@ def test_another_recipe_under_the_same_name_fails_with_the_schemes_of_every_weig
     accept_golden(run_of(project))
     project.edit("{name: static_int8_per_channel,", "{name: static_int8_per_tensor,")
     run = run_of(project)
-    text = "\n".join(message_of(run, judge_golden(run)))
+    text = "\n".join(message_of(run, judge(run, "checkpoint")))
     weight = "qint8 [8, 3, 3, 3] per_channel_affine axis 0"
     assert f'keys / conv.weight: "{weight}" → "qint8 [8, 3, 3, 3] per_tensor_affine"' in text
     assert "payload_bytes: " in text

@@ -7,8 +7,10 @@ from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
 from quantbench.experiment.run import Session, Settings
 from quantbench.quantities import judging
-from quantbench.quantities.judging import judge_gate
-from quantbench.quantities.speed import SPEEDUP_VS_ACCEPTED, questions_of, withdraw
+from quantbench.quantities.judging import judge
+from quantbench.quantities.speed import questions_of, withdraw
+from quantbench.quantities.speedup import SPEEDUP
+from quantbench.quantities.speedup_vs_accepted import SPEEDUP_VS_ACCEPTED
 from quantbench.records.run import RecordFile
 from quantbench.session.suite import run_suite
 from quantbench.stats.verdicts import Outcome
@@ -21,8 +23,7 @@ ALL_VOID = "no verdict on speed of this run counts, the machine is too noisy"
 @pytest.fixture
 def both(project, monkeypatch):
     """A session and two of its experiments, each with a bound on its speed-up, and nothing but speed to judge."""
-    monkeypatch.setattr(judging, "CLAIMS", {SPEEDUP_VS_ACCEPTED: judging.CLAIMS[SPEEDUP_VS_ACCEPTED]})
-    monkeypatch.setattr(judging, "QUANTITIES", ("latency",))
+    monkeypatch.setattr(judging, "quantities", lambda: [SPEEDUP, SPEEDUP_VS_ACCEPTED])
     project.edit("gates: {accuracy_drop_pp: 10.0}\n  ptq_static", "gates: {speedup: 1.5}\n  ptq_static")
     project.edit("speedup: 0.01", "speedup: 1.5")
     experiments = load_experiments(project.configs)
@@ -89,12 +90,12 @@ def test_what_is_not_about_speed_or_has_no_figure_is_left_as_it_was(both, machin
     session, (dynamic, static) = both
     machine.here = [timings(2.0), timings(2.0, control=1.1)]
     first, second = session.run(dynamic), session.run(static)
-    judge_gate(first, "speedup")
-    judge_gate(second, "size_ratio")
+    judge(first, "speedup")
+    judge(second, "size_ratio")
     second.time_forwards(questions_of(second))
     machine.here = [timings(2.0, control=1.1)]
     second.time_forwards(questions_of(second))
-    judge_gate(second, "speedup")
+    judge(second, "speedup")
     before = dict(second.verdicts)
     withdraw(first)
     withdraw(second)

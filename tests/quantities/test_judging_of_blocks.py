@@ -6,7 +6,7 @@ from quantbench.backends.checkpoint import read_checkpoint, write_checkpoint
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
 from quantbench.experiment.run import Session, Settings
-from quantbench.quantities.judging import explain, judge_gate, measure_and_judge
+from quantbench.quantities.judging import explain, judge, measure_and_judge
 
 MODEL = """\
 from tiny_model import TinyCNN
@@ -52,7 +52,7 @@ def run_with(project, monkeypatch):
 
 def test_a_block_that_costs_little_passes_and_runs_alone_as_int8(run_with):
     run = run_with(10)
-    assert judge_gate(run, "block_drop_pp").outcome == "PASS"
+    assert judge(run, "block_drop_pp").outcome == "PASS"
     assert set(run.coverage.float_layers) == {"fc"}
     assert run.verdicts.keys() == {"block_drop_pp"}
 
@@ -62,7 +62,7 @@ def test_a_block_that_costs_more_than_its_bound_fails_with_the_gate_that_it_brok
     state = read_checkpoint(run.artifact.path)
     state["fc.weight"] = -state["fc.weight"]
     write_checkpoint(run.artifact.path, state)
-    verdict = judge_gate(run, "block_drop_pp")
+    verdict = judge(run, "block_drop_pp")
     title, measured, required, further, accept = explain(run.experiment, verdict).splitlines()
     assert title == "tiny/ptq_body: block_drop_pp: FAIL"
     a = run.accuracy
@@ -76,7 +76,7 @@ def test_a_block_that_costs_more_than_its_bound_fails_with_the_gate_that_it_brok
 
 def test_too_few_samples_for_a_tight_bound_on_a_block_are_inconclusive(run_with):
     run = run_with(2.0)
-    verdict = judge_gate(run, "block_drop_pp")
+    verdict = judge(run, "block_drop_pp")
     low, high = run.accuracy.drop_interval_pp
     assert low <= 2.0 < high
     assert verdict.outcome == "INCONCLUSIVE"
@@ -106,4 +106,4 @@ def test_a_block_that_does_not_exist_is_one_line_with_the_nearest(run_with):
     with pytest.raises(
         QuantizationError, match=r"^unknown block of InBlocks 'bodi'\. Did you mean 'body'\? Known: body, h"
     ):
-        judge_gate(run_with(10, "[bodi]"), "block_drop_pp")
+        judge(run_with(10, "[bodi]"), "block_drop_pp")

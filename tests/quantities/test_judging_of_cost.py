@@ -9,7 +9,7 @@ from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
 from quantbench.experiment.run import Session, Settings
 from quantbench.golden import baselines
-from quantbench.quantities.judging import CLAIMS, explain, judge_gate, measure_and_judge
+from quantbench.quantities.judging import explain, judge, measure_and_judge, quantities
 from quantbench.quantities.speed import questions_of
 from quantbench.records.card import BaselineCard
 
@@ -84,7 +84,7 @@ def run_of(project, name=STATIC):
 
 
 def message_of(run, gate):
-    return explain(run.experiment, judge_gate(run, gate)).splitlines()
+    return explain(run.experiment, judge(run, gate)).splitlines()
 
 
 def assert_leads_on(project, further, accept, gate):
@@ -155,7 +155,7 @@ def test_an_int8_forward_that_is_really_slower_fails_the_speedup_gate(with_model
 def test_only_the_gates_that_the_configuration_sets_are_judged(project):
     run = run_of(project, "ptq_dynamic_int8")
     # An experiment that is not searched makes no claim about a search.
-    claims = CLAIMS.keys() - {"search"}
+    claims = {quantity.name for quantity in quantities() if quantity.bound is None} - {"search"}
     assert {verdict.quantity for verdict in measure_and_judge(run)} == {"accuracy_drop_pp", *claims}
     record = run.record("quantbench run")
     assert None not in (record.accuracy, record.size, record.coverage, record.latency), "measured all the same"

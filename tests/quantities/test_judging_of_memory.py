@@ -11,7 +11,7 @@ from quantbench.experiment.run import Session, Settings
 from quantbench.golden import baselines
 from quantbench.measure.memory import PROCESSES
 from quantbench.measure.residency import RESOLUTION_BYTES
-from quantbench.quantities.judging import explain, judge_gate, measure
+from quantbench.quantities.judging import explain, judge, measure
 from quantbench.records.card import BaselineCard
 from quantbench.stats.verdicts import Outcome
 
@@ -82,7 +82,7 @@ def run_of(project, monkeypatch):
 
 
 def message_of(run):
-    return explain(run.experiment, judge_gate(run, "memory_ratio")).splitlines()
+    return explain(run.experiment, judge(run, "memory_ratio")).splitlines()
 
 
 def test_a_model_that_is_wholly_int8_takes_a_quarter_and_says_how_that_was_measured(run_of):
@@ -113,9 +113,9 @@ def test_a_buffer_that_stays_as_large_in_int8_fails_the_gate(run_of, project):
 def test_a_bound_within_the_range_of_the_processes_is_inconclusive(run_of):
     run = run_of("whole", 4.0)
     low, high = 3.9, 4.1
-    run.memory = run.memory.model_copy(update={"ratio": 4.0, "ratio_range": (low, high)})
+    run.results["memory"] = run.memory.model_copy(update={"ratio": 4.0, "ratio_range": (low, high)})
     assert message_of(run)[0] == f"tiny/{STATIC}: memory_ratio: INCONCLUSIVE"
-    run.memory = run.memory.model_copy(update={"ratio_range": (4.0, high)})
+    run.results["memory"] = run.memory.model_copy(update={"ratio_range": (4.0, high)})
     assert message_of(run)[0] == f"tiny/{STATIC}: memory_ratio: PASS"
 
 

@@ -9,9 +9,8 @@ from quantbench.config.selection import select
 from quantbench.errors import ConfigError
 from quantbench.experiment.run import Session, Settings
 from quantbench.files import write_json
-from quantbench.quantities.judging import explain, judge_claim, judge_gate
-from quantbench.quantities.search import search_document, search_path, searched
-from quantbench.session.suite import family_of
+from quantbench.quantities.judging import explain, family_of, judge, judged_of
+from quantbench.quantities.search import search_document, search_path
 
 LOW_BIT, INT8 = "chain/low_bit_4", "chain/ptq_static_int8"
 
@@ -44,10 +43,10 @@ def test_what_was_accepted_passes_and_a_changed_log_fails_with_every_difference(
     run = open_run()
     document = search_document(run)
     write_json(search_path(run), document)
-    assert judge_claim(run, "search").outcome == "PASS"
+    assert judge(run, "search").outcome == "PASS"
     document["decisions"] = dict.fromkeys(document["decisions"], "rejected")
     write_json(search_path(run), document)
-    verdict = judge_claim(run, "search")
+    verdict = judge(run, "search")
     assert verdict.outcome == "FAIL"
     assert verdict.measured.startswith("5 difference(s), old → new:\n    decisions / 01 ")
     assert '"rejected" → "accepted, total drop ' in verdict.measured
@@ -58,18 +57,19 @@ def test_other_samples_are_a_difference(open_run):
     document = search_document(run)
     document["samples"]["sha256"] = "0" * 64
     write_json(search_path(run), document)
-    assert "samples / sha256: " in judge_claim(run, "search").measured
+    assert "samples / sha256: " in judge(run, "search").measured
 
 
 def test_the_search_is_made_once_for_both_claims(open_run):
     run = open_run()
-    assert searched(run) is searched(run)
-    assert run.search.command == f"quantbench search {LOW_BIT}"
+    found = run.measured("search")
+    assert found is run.measured("search")
+    assert found.command == f"quantbench search {LOW_BIT}"
 
 
 def test_the_gate_is_judged_on_the_test_split_and_says_where_to_change_it(open_run):
     run = open_run()
-    verdict = judge_gate(run, "search_drop_pp")
+    verdict = judge(run, "search_drop_pp")
     assert (verdict.outcome, verdict.bound) == ("PASS", 30.0)
     assert "n=150" in verdict.measured
     told = explain(run.experiment, verdict)
@@ -79,13 +79,14 @@ def test_the_gate_is_judged_on_the_test_split_and_says_where_to_change_it(open_r
 
 def test_the_gate_shares_the_false_alarms_of_a_session(chain):
     experiments = load_experiments(chain.configs)
-    assert family_of(experiments).gates == len(experiments) + 1
+    judged = [quantity.name for experiment in experiments for quantity in judged_of(experiment)]
+    assert family_of(judged).gates == len(experiments) + 1
 
 
 def test_an_experiment_without_a_search_has_none_to_judge(open_run):
     run = open_run(INT8)
     with pytest.raises(ConfigError, match=r"experiments\.ptq_static_int8\.search: is not set; add search"):
-        searched(run)
+        run.measured("search")
 
 
 def test_searches_of_other_engines_have_files_of_their_own(open_run, chain):

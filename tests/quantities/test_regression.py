@@ -12,8 +12,8 @@ from quantbench.errors import ConfigError, GoldenError
 from quantbench.experiment.result import accept
 from quantbench.experiment.run import Session, Settings
 from quantbench.golden.results import read_result, result_path
-from quantbench.quantities.judging import explain, judge_claim
-from quantbench.quantities.regression import change_of_behaviour
+from quantbench.quantities.accuracy_vs_accepted import change_of_behaviour
+from quantbench.quantities.judging import explain, judge
 from quantbench.stats.discordant import p_value_of_change
 from quantbench.stats.multiplicity import Family
 from quantbench.stats.paired import PairedOutcomes, samples_to_decide, tango_interval
@@ -39,13 +39,13 @@ def run(project):
 def since(project, run):
     """The verdict of a run after predictions were accepted, with the margin in pp and so many of them flipped since."""
 
-    def judge(margin, lost=0, gained=0, family=1):
+    def judged(margin, lost=0, gained=0, family=1):
         with_margin(project, margin)
         accept(run(), "first", predictions=True, speed=False)
         flip(project.golden, ID, lost, gained)
-        return judge_claim(run(family), CLAIM)
+        return judge(run(family), CLAIM)
 
-    return judge
+    return judged
 
 
 def with_margin(project, margin):
@@ -99,7 +99,7 @@ def test_the_same_predictions_from_the_same_inputs_are_the_same_however_few_the_
 def test_the_same_predictions_by_other_versions_are_left_to_the_interval(since, project, run):
     since(0.5, 0, 0)
     rewrite(project.golden, ID, versions={"torch": "1.0"})
-    assert judge_claim(run(), CLAIM).change == "INCONCLUSIVE"
+    assert judge(run(), CLAIM).change == "INCONCLUSIVE"
 
 
 def test_an_open_verdict_says_how_many_samples_would_decide(since):
@@ -132,7 +132,7 @@ def test_the_same_regression_fails_where_it_is_the_only_gate(since):
 
 
 def test_no_accepted_result_fails_with_the_command_that_accepts_one(run):
-    verdict = judge_claim(run(), CLAIM)
+    verdict = judge(run(), CLAIM)
     lines = explain(run().experiment, verdict).splitlines()
     assert lines[:2] == [f"{ID}: {CLAIM}: FAIL", "  measured:     no result of this experiment was ever accepted"]
     assert lines[-1] == f'  accept:       pytest bench --experiment {ID} --update-golden --reason "…"'
@@ -143,7 +143,7 @@ def test_a_damaged_result_is_an_error_and_no_verdict(project, run):
     accept(run(), "first", predictions=True, speed=False)
     rewrite(project.golden, ID, n=N + 1)
     with pytest.raises(GoldenError, match=r"ptq_static_int8_per_channel\.json: metrics\.accuracy|correct: "):
-        judge_claim(run(), CLAIM)
+        judge(run(), CLAIM)
 
 
 @pytest.mark.parametrize("margin", ["-0.1", "101", "none", ".nan"])
@@ -157,15 +157,15 @@ def test_a_margin_that_is_none_is_refused_with_its_key(project, margin):
 def other_samples(project, run):
     """The accepted result is of another test split; gives the verdict."""
 
-    def judge(**parts):
+    def judged(**parts):
         with_margin(project, 100)
         accept(run(), "first", predictions=True, speed=False)
         rewrite(project.golden, ID, inputs={"test": "f" * 64}, **parts)
-        verdict = judge_claim(run(), CLAIM)
+        verdict = judge(run(), CLAIM)
         assert change_of_behaviour(run()) is None, "nothing can be said of other samples"
         return verdict
 
-    return judge
+    return judged
 
 
 def test_a_result_of_another_test_split_fails_and_names_both(other_samples, run):
@@ -184,7 +184,7 @@ def test_a_result_of_fewer_samples_fails_whatever_its_hash_says(project, run):
     result = read_result(project.golden, ID)
     rewrite(project.golden, ID, n=8, correct="/w==", metrics={"accuracy": 1.0})
     assert result.n == N
-    verdict = judge_claim(run(), CLAIM)
+    verdict = judge(run(), CLAIM)
     assert (verdict.outcome, verdict.n) == ("FAIL", 0)
     assert "of other test samples (n=8, " in verdict.measured
 
@@ -240,7 +240,7 @@ def test_flips_beside_something_that_changed_are_explained_by_it(project, since,
     since(5.0, 1, 1)
     rewrite(project.golden, ID, **parts)
     assert change_of_behaviour(run()) is None
-    measured = judge_claim(run(), CLAIM).measured
+    measured = judge(run(), CLAIM).measured
     assert re.search(rf"\); also changed: {told}$", measured), measured
 
 
@@ -257,5 +257,5 @@ def test_other_weights_really_change_what_is_told(project, since, run):
     project.edit("calibration_n: 32", "calibration_n: 31")
     since(3.0, 27, 0)
     project.edit("calibration_n: 31", "calibration_n: 16")
-    assert judge_claim(run(), CLAIM).measured.endswith("; also changed: config")
+    assert judge(run(), CLAIM).measured.endswith("; also changed: config")
     assert result_path(project.golden, ID).is_file()

@@ -13,7 +13,7 @@ from quantbench.experiment import run as runner
 from quantbench.experiment.run import Session, Settings
 from quantbench.measure import latency
 from quantbench.measure.latency import FP32, FP32_AGAIN, FP32_FASTEST, INT8
-from quantbench.quantities.judging import judge_gate, measure_and_judge
+from quantbench.quantities.judging import judge, measure_and_judge
 from quantbench.quantities.speed import Measurement, questions_of, trusted
 from quantbench.stats.intervals import Interval
 from quantbench.stats.speed import Speedup
@@ -32,7 +32,7 @@ def run_of(project, bound, rounds="rounds: 12"):
 
 def judged(run):
     run.time_forwards(questions_of(run))
-    return judge_gate(run, "speedup")
+    return judge(run, "speedup")
 
 
 def test_a_bound_that_is_surely_missed_fails_with_the_figure_of_a_fresh_process(project):
@@ -133,14 +133,14 @@ def measured(speedup, control=1.0):
     return Measurement(*(Speedup(x, Interval(0.99 * x, 1.01 * x, 0.99)) for x in (speedup, control)))
 
 
-def judge(now):
+def judge_speed(now):
     return at_least("speedup", now.estimate, now.interval, 1.5, 40, f"{now.estimate:.3f}×", "×")
 
 
 def test_a_control_that_strayed_elsewhere_in_the_run_is_enough():
     again = pytest.fail
     for speedup in (1.0, 1.5, 2.0):
-        verdict, stray = trusted(measured(speedup), judge, again, "1.200× [1.100, 1.300] in w/other")
+        verdict, stray = trusted(measured(speedup), judge_speed, again, "1.200× [1.100, 1.300] in w/other")
         assert verdict.outcome is Outcome.INCONCLUSIVE
         assert verdict.measured == f"{NOISY}1.200× [1.100, 1.300] in w/other; measured {speedup:.3f}×"
         assert stray == "1.200× [1.100, 1.300] in w/other"
@@ -155,7 +155,7 @@ TWICE = {
 
 @pytest.mark.parametrize(("first", "second", "outcome", "words"), TWICE.values(), ids=TWICE)
 def test_only_what_was_found_twice_fails(first, second, outcome, words):
-    verdict, stray = trusted(measured(first), judge, lambda: measured(second))
+    verdict, stray = trusted(measured(first), judge_speed, lambda: measured(second))
     assert (verdict.outcome, verdict.measured, stray) == (outcome, words, None)
 
 
@@ -187,7 +187,7 @@ def test_a_machine_with_too_few_cores_gives_no_verdict_and_no_times(project, mon
 
 
 def test_nothing_timed_is_no_evidence_and_no_pass(project):
-    verdict = judge_gate(run_of(project, 0.01), "speedup")
+    verdict = judge(run_of(project, 0.01), "speedup")
     assert (verdict.outcome, verdict.measured) == (Outcome.INCONCLUSIVE, "nothing was timed")
 
 

@@ -11,7 +11,7 @@ from quantbench.errors import GoldenError
 from quantbench.experiment.result import accept, margin_of
 from quantbench.experiment.run import Session, Settings
 from quantbench.golden.results import read_result, write_result
-from quantbench.quantities.judging import explain, judge_claim, judge_gate
+from quantbench.quantities.judging import explain, judge
 from quantbench.quantities.speed import questions_of
 from quantbench.stats.regression import Change
 from quantbench.stats.speed import SpeedQuestions
@@ -66,7 +66,7 @@ def test_a_speedup_is_improved_the_same_regressed_or_undecided(
     accepted, run_of, machine, speedup, spread, change, outcome
 ):
     machine.fresh = timings(speedup, spread=spread, seed=1)
-    verdict = judge_claim(run_of(timings(speedup, spread=spread)), CLAIM)
+    verdict = judge(run_of(timings(speedup, spread=spread)), CLAIM)
     assert (verdict.change, verdict.outcome, verdict.n) == (change, outcome, 40)
     share = speedup / 4
     assert re.match(rf"{share:.3f} \[\d\.\d+, \d\.\d+\] of the accepted 4\.000×: {speedup:.3f}× \[", verdict.measured)
@@ -79,7 +79,7 @@ def test_a_speedup_is_improved_the_same_regressed_or_undecided(
 def test_the_margin_is_the_one_of_the_configuration(accepted, run_of, machine):
     accepted.edit("  latency:", "  regression: {speedup: 0.3}\n  latency:")
     run = run_of(timings(3.2))
-    verdict = judge_claim(run, CLAIM)
+    verdict = judge(run, CLAIM)
     assert (margin_of(run).speedup, verdict.change) == (0.3, Change.SAME)
     assert verdict.requirement == "at most 30 % of the accepted speed-up lost"
 
@@ -87,7 +87,7 @@ def test_the_margin_is_the_one_of_the_configuration(accepted, run_of, machine):
 def test_a_regression_is_told_with_the_fresh_process_and_the_command_that_accepts_it(accepted, run_of, machine):
     machine.fresh = timings(3.1)
     run = run_of(timings(3.2))
-    title, measured, *_, accept_line = explain(run.experiment, judge_claim(run, CLAIM)).splitlines()
+    title, measured, *_, accept_line = explain(run.experiment, judge(run, CLAIM)).splitlines()
     assert title == f"{ID}: {CLAIM}: REGRESSED"
     assert re.search(r"; confirmed in a fresh process: 3\.100× \[3\.\d+, 3\.\d+\]$", measured)
     assert accept_line == f"  accept:       {ACCEPT}"
@@ -95,13 +95,13 @@ def test_a_regression_is_told_with_the_fresh_process_and_the_command_that_accept
 
 def test_a_regression_that_a_fresh_process_does_not_find_is_inconclusive(accepted, run_of, machine):
     machine.fresh = timings(4.0)
-    verdict = judge_claim(run_of(timings(3.2)), CLAIM)
+    verdict = judge(run_of(timings(3.2)), CLAIM)
     assert (verdict.change, verdict.outcome) == (Change.INCONCLUSIVE, Outcome.INCONCLUSIVE)
     assert "; not confirmed in a fresh process: 4.000× [" in verdict.measured
 
 
 def test_a_regression_on_a_noisy_machine_is_no_verdict(accepted, run_of, machine):
-    verdict = judge_claim(run_of(timings(3.2, control=1.1)), CLAIM)
+    verdict = judge(run_of(timings(3.2, control=1.1)), CLAIM)
     assert (verdict.change, verdict.outcome) == (Change.INCONCLUSIVE, Outcome.INCONCLUSIVE)
     assert verdict.measured.startswith("no verdict: the machine is too noisy: fp32 against itself was 1.100× [")
     assert machine.fresh_jobs == []
@@ -111,7 +111,7 @@ def test_one_fresh_process_confirms_both_claims_about_speed(accepted, run_of, ma
     accepted.edit("speedup: 0.01", "speedup: 3.5")
     machine.fresh = timings(3.2)
     run = run_of(timings(3.2))
-    verdicts = judge_gate(run, "speedup"), judge_claim(run, CLAIM)
+    verdicts = judge(run, "speedup"), judge(run, CLAIM)
     assert [verdict.outcome for verdict in verdicts] == [Outcome.FAIL, Outcome.FAIL]
     assert all("; confirmed in a fresh process: 3.200× [" in verdict.measured for verdict in verdicts)
     assert len(machine.fresh_jobs) == 1
@@ -141,13 +141,13 @@ def test_another_class_of_machine_is_no_baseline_however_slow_it_was(accepted, r
     other = {"isa": ("avx9",), "threads": 7}.get(key, "another")
     edited(accepted, machine=machine.model_copy(update={key: other}))
     run = run_of(timings(1.0))
-    assert_no_baseline(judge_claim(run, CLAIM), run, 1.0)
+    assert_no_baseline(judge(run, CLAIM), run, 1.0)
 
 
 def test_another_batch_size_is_no_baseline(accepted, run_of):
     accepted.edit("batch_size: 4", "batch_size: 8")
     run = run_of(timings(1.0))
-    assert_no_baseline(judge_claim(run, CLAIM), run, 1.0)
+    assert_no_baseline(judge(run, CLAIM), run, 1.0)
 
 
 @pytest.mark.parametrize("key", ["config", "baseline", "weights", "calibration", "test"])
@@ -155,16 +155,16 @@ def test_a_speedup_of_other_inputs_is_no_baseline(accepted, run_of, key):
     inputs = read_result(accepted.golden, ID).speedups[0].inputs
     edited(accepted, inputs=inputs.model_copy(update={key: "0" * 64}))
     run = run_of(timings(1.0))
-    assert_no_baseline(judge_claim(run, CLAIM), run, 1.0)
+    assert_no_baseline(judge(run, CLAIM), run, 1.0)
 
 
 def test_nothing_accepted_at_all_is_no_baseline(run_of):
     run = run_of(timings(1.0))
-    assert_no_baseline(judge_claim(run, CLAIM), run, 1.0, ACCEPT_ALL)
+    assert_no_baseline(judge(run, CLAIM), run, 1.0, ACCEPT_ALL)
 
 
 def test_nothing_timed_is_no_evidence(accepted, run_of):
-    verdict = judge_claim(run_of(), CLAIM)
+    verdict = judge(run_of(), CLAIM)
     assert (verdict.outcome, verdict.measured, verdict.n) == (Outcome.INCONCLUSIVE, "nothing was timed", 0)
 
 
@@ -174,4 +174,4 @@ def test_a_damaged_accepted_result_is_an_error_that_timing_does_not_stumble_over
     run = run_of(timings(4.0))
     assert run.latency.speedup == pytest.approx(4.0, abs=1e-3)
     with pytest.raises(GoldenError, match="not valid JSON"):
-        judge_claim(run, CLAIM)
+        judge(run, CLAIM)

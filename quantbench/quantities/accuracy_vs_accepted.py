@@ -2,28 +2,65 @@
 
 from __future__ import annotations
 
-from quantbench.experiment.result import inputs_of, machine_of, margin_of, versions_of_run
-from quantbench.experiment.run import ACCURACY_LEVEL, Run
-from quantbench.golden.results import AcceptedResult, read_result
-from quantbench.stats.discordant import p_value_of_change
+from typing import TYPE_CHECKING, Any
+
+from quantbench.quantities.accuracy_drop import AccuracyDrop
+from quantbench.records.run import Accuracy
 from quantbench.stats.intervals import Interval
-from quantbench.stats.paired import PairedOutcomes, samples_to_decide, tango_interval
 from quantbench.stats.regression import Change, change_of
 from quantbench.stats.verdicts import Outcome, Verdict, of_change
 
-ACCURACY_VS_ACCEPTED = "accuracy_vs_accepted"
+if TYPE_CHECKING:
+    from quantbench.config.schema import Experiment
+    from quantbench.experiment.run import Run
+    from quantbench.golden.results import AcceptedResult
+    from quantbench.stats.paired import PairedOutcomes
 
 
-def judge_accuracy_vs_accepted(run: Run) -> Verdict:
-    """Per-sample correctness now against what was accepted, by Tango's interval and a margin."""
-    margin = margin_of(run).accuracy_pp
-    requirement = f"at most {margin:g} pp below what was accepted"
-    accepted = read_result(run.settings.golden, run.experiment.id)
-    if accepted is None:
-        return _not_comparable(Outcome.FAIL, "no result of this experiment was ever accepted", requirement)
-    here = inputs_of(run)
-    if accepted.inputs.test != here.test or accepted.n != run.accuracy.n:
-        return _other_samples(run, accepted, here.test, requirement)
+class AccuracyVsAccepted(AccuracyDrop):
+    """Per-sample correctness now against what was accepted."""
+
+    name = "accuracy_vs_accepted"
+    bound = None
+    columns = ()
+
+    def judge(self, run: Run, measured: Accuracy, bound: Any) -> Verdict:
+        """By Tango's interval and a margin."""
+        from quantbench.experiment.result import inputs_of, margin_of
+        from quantbench.golden.results import read_result
+
+        margin = margin_of(run).accuracy_pp
+        requirement = f"at most {margin:g} pp below what was accepted"
+        accepted = read_result(run.settings.golden, run.experiment.id)
+        if accepted is None:
+            return _not_comparable(Outcome.FAIL, "no result of this experiment was ever accepted", requirement)
+        here = inputs_of(run)
+        if accepted.inputs.test != here.test or accepted.n != measured.n:
+            return _other_samples(run, accepted, here.test, requirement)
+        return _compared(run, accepted, margin, requirement)
+
+    def accept(self, experiment: Experiment) -> str:
+        """The command that updates the accepted result."""
+        from quantbench.golden.results import accept_command
+
+        return accept_command(experiment.id)
+
+
+ACCURACY_VS_ACCEPTED = AccuracyVsAccepted()
+
+
+def _compared(run: Run, accepted: AcceptedResult, margin: float, requirement: str) -> Verdict:
+    """The verdict on a loss on the same samples.
+
+    Args:
+        run: of now.
+        accepted: of then.
+        margin: largest loss, percentage points.
+        requirement: the margin in words.
+    """
+    from quantbench.experiment.accuracy import ACCURACY_LEVEL
+    from quantbench.stats.paired import PairedOutcomes, samples_to_decide
+
     outcomes = PairedOutcomes.from_correct(accepted.bits, run.evaluation.correct)
     strict_level = run.settings.family.level(ACCURACY_LEVEL)
     loss, strict = _pp(outcomes, ACCURACY_LEVEL), _pp(outcomes, strict_level)
@@ -31,17 +68,21 @@ def judge_accuracy_vs_accepted(run: Run) -> Verdict:
     if change is Change.INCONCLUSIVE and not outcomes.lost + outcomes.gained and not circumstances(run, accepted):
         # However few the samples: the same inputs gave the same predictions, so that there is nothing to estimate.
         change = Change.SAME
-    measured = _measured(run, accepted, outcomes, loss)
+    text = _measured(run, accepted, outcomes, loss)
     if change is Change.INCONCLUSIVE:
         # Beyond the margin by its own interval, it is only the stricter one that is left to decide.
         needed = samples_to_decide(outcomes, margin / 100, strict_level if loss.low > margin else ACCURACY_LEVEL)
         how_many = "no number of samples" if needed is None else f"about {needed:,} samples"
-        measured += f"; {how_many} changing at these rates would decide"
-    return of_change(ACCURACY_VS_ACCEPTED, change, 100 * outcomes.drop, loss, margin, outcomes.n, measured, requirement)
+        text += f"; {how_many} changing at these rates would decide"
+    name = ACCURACY_VS_ACCEPTED.name
+    return of_change(name, change, 100 * outcomes.drop, loss, margin, outcomes.n, text, requirement)
 
 
 def change_of_behaviour(run: Run) -> str | None:
     """What is to be told of predictions that flipped although nothing that decides them changed; None if none did."""
+    from quantbench.experiment.result import inputs_of
+    from quantbench.golden.results import read_result
+
     accepted = read_result(run.settings.golden, run.experiment.id)
     if accepted is None or accepted.inputs.test != inputs_of(run).test or accepted.n != run.accuracy.n:
         return None
@@ -61,6 +102,8 @@ def circumstances(run: Run, accepted: AcceptedResult) -> list[str]:
     """What else is not as it was when the result was accepted; where it is empty, every bit should be the same."""
     import torch
 
+    from quantbench.experiment.result import inputs_of, machine_of, versions_of_run
+
     here, versions = inputs_of(run), versions_of_run()
     found = []
     machine = machine_of(run, torch.get_num_threads())
@@ -75,6 +118,8 @@ def circumstances(run: Run, accepted: AcceptedResult) -> list[str]:
 
 
 def _measured(run: Run, accepted: AcceptedResult, outcomes: PairedOutcomes, loss: Interval) -> str:
+    from quantbench.stats.discordant import p_value_of_change
+
     before, now = 100 * float(accepted.bits.mean()), 100 * run.accuracy.quantized
     flips = f"{outcomes.lost} lost, {outcomes.gained} gained, exact test p = {p_value_of_change(outcomes):.2g}"
     changed = circumstances(run, accepted)
@@ -86,12 +131,16 @@ def _measured(run: Run, accepted: AcceptedResult, outcomes: PairedOutcomes, loss
 
 
 def _pp(outcomes: PairedOutcomes, level: float) -> Interval:
+    from quantbench.stats.paired import tango_interval
+
     interval = tango_interval(outcomes, level)
     return Interval(100 * interval.low, 100 * interval.high, level)
 
 
 def _other_samples(run: Run, accepted: AcceptedResult, here: str, requirement: str) -> Verdict:
     """Data that each platform makes a little differently is nobody's mistake; anything else is a stale golden."""
+    from quantbench.experiment.result import machine_of, versions_of_run
+
     words = (
         f"the accepted result is of other test samples (n={accepted.n:,}, sha256 {accepted.inputs.test[:12]}…) "
         f"than this run's (n={run.accuracy.n:,}, sha256 {here[:12]}…), so that nothing can be compared"
@@ -106,7 +155,7 @@ def _other_samples(run: Run, accepted: AcceptedResult, here: str, requirement: s
 
 def _not_comparable(outcome: Outcome, measured: str, requirement: str) -> Verdict:
     change = Change.INCONCLUSIVE if outcome is Outcome.INCONCLUSIVE else None
-    return Verdict(ACCURACY_VS_ACCEPTED, outcome, None, None, None, 0, measured, requirement, change)
+    return Verdict(ACCURACY_VS_ACCEPTED.name, outcome, None, None, None, 0, measured, requirement, change)
 
 
 def _date(accepted: AcceptedResult) -> str:

@@ -1,14 +1,49 @@
-"""An accuracy drop against a bound on it, by Tango's interval."""
+"""The accuracy that is lost against the reference, on the same samples."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from quantbench.experiment.run import Run
+from quantbench.quantities.bounds import PercentagePoints
+from quantbench.quantities.interface import Column, Quantity
 from quantbench.records.run import Accuracy
 from quantbench.stats.intervals import Interval
-from quantbench.stats.paired import PairedOutcomes, samples_to_decide, tango_interval
 from quantbench.stats.verdicts import Outcome, Verdict, at_most
+
+if TYPE_CHECKING:
+    from quantbench.experiment.run import Run
+
+
+class AccuracyDrop(Quantity[Accuracy]):
+    """Largest accepted drop against the baseline, percentage points on the same samples."""
+
+    name = "accuracy_drop_pp"
+    part = "accuracy"
+    record = Accuracy
+    bound: ClassVar[Any] = PercentagePoints
+    by_interval = True
+    columns: ClassVar[tuple[Column[Any], ...]] = (
+        Column("accuracy %", lambda a: f"{100 * a.quantized:.2f}"),
+        Column(
+            "drop pp [95 %]",
+            lambda a: f"{a.drop_pp:+.2f} [{a.drop_interval_pp[0]:+.2f}, {a.drop_interval_pp[1]:+.2f}]",
+            of_reference=False,
+        ),
+    )
+
+    def measure(self, run: Run) -> Accuracy:
+        """Both models on the test split."""
+        from quantbench.experiment.accuracy import paired_accuracy
+
+        return paired_accuracy(run.baseline.evaluation, run.evaluation)
+
+    def judge(self, run: Run, measured: Accuracy, bound: float) -> Verdict:
+        """By Tango's interval."""
+        return judge_drop(run, measured, bound, self.name)
+
+
+ACCURACY_DROP = AccuracyDrop()
 
 
 def judge_drop(run: Run, a: Accuracy, bound: float, gate: str) -> Verdict:
@@ -20,6 +55,8 @@ def judge_drop(run: Run, a: Accuracy, bound: float, gate: str) -> Verdict:
         bound: percentage points.
         gate: name of the quantity.
     """
+    from quantbench.stats.paired import PairedOutcomes, samples_to_decide, tango_interval
+
     low, high = a.drop_interval_pp
     measured = (
         f"{a.drop_pp:.2f} pp [{low:.2f}, {high:.2f}] ({100 * a.fp32:.2f} % → {100 * a.quantized:.2f} %, n={a.n:,}: "

@@ -1,0 +1,88 @@
+"""What a run found: results by part of the record, each measured once, and verdicts by quantity."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from quantbench.errors import NoEvidenceError
+from quantbench.quantity_table import QUANTITIES
+from quantbench.records.base import Part
+from quantbench.records.run import Accuracy, CheckpointFacts, CoverageFacts, Latency, Memory, Size, part_models
+from quantbench.stats.verdicts import Verdict
+
+
+@dataclass(kw_only=True)
+class Results:
+    """What was found so far; `measured` and `keep` fill it, and nobody else.
+
+    Attributes:
+        results: what was measured, by `Quantity.part`.
+        verdicts: by quantity.
+    """
+
+    results: dict[str, Any] = field(default_factory=dict)
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
+
+    def measured(self, part: str) -> Any:
+        """What a quantity measures, made when first asked for.
+
+        Args:
+            part: `Quantity.part` of a quantity of the table, such as `accuracy`.
+
+        Raises:
+            MeasurementError: if this machine cannot say.
+        """
+        if part not in self.results:
+            quantity = next(quantity for quantity in QUANTITIES.all() if quantity.part == part)
+            self.results[part] = quantity.measure(self)
+        return self.results[part]
+
+    @property
+    def accuracy(self) -> Accuracy:
+        """Both models on the same samples."""
+        found: Accuracy = self.measured("accuracy")
+        return found
+
+    @property
+    def size(self) -> Size:
+        """Bytes of both files."""
+        found: Size = self.measured("size")
+        return found
+
+    @property
+    def memory(self) -> Memory:
+        """Peak resident memory of one forward of either model."""
+        found: Memory = self.measured("memory")
+        return found
+
+    @property
+    def coverage(self) -> CoverageFacts | None:
+        """Multiply-accumulates by the kernels that ran; None where the backend does not tell."""
+        try:
+            found: CoverageFacts = self.measured("coverage")
+        except NoEvidenceError:
+            return None
+        return found
+
+    @property
+    def checkpoint(self) -> CheckpointFacts:
+        """The file as a fresh process finds it."""
+        found: CheckpointFacts = self.measured("checkpoint")
+        return found
+
+    @property
+    def latency(self) -> Latency | None:
+        """What was timed, or None if nothing was."""
+        found: Latency | None = self.results.get("latency")
+        return found
+
+    def keep(self, verdict: Verdict) -> Verdict:
+        """Keeps a verdict for the record, in the place of an earlier one on the same quantity."""
+        self.verdicts[verdict.quantity] = verdict
+        return verdict
+
+    @property
+    def parts(self) -> dict[str, Part]:
+        """Those results that a record holds."""
+        return {part: found for part, found in self.results.items() if part in part_models()}

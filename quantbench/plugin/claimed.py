@@ -1,0 +1,92 @@
+"""Which experiments, and which quantities, the tests of a run make claims about."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from quantbench.config.schema import Experiment
+    from quantbench.plugin.state import State
+    from quantbench.quantities.interface import Quantity
+
+# Fixtures that a claim asks for: an experiment's run; in the claim about any quantity, the quantity too.
+FIXTURE, QUANTITY = "experiment_run", "claimed_quantity"
+# Module of the claim about any quantity.
+GENERIC_CLAIM = "quantbench.claims.test_quantities"
+
+
+def claimed_experiments(state: State, definition: pytest.Item) -> list[Experiment]:
+    """The selected experiments that a test is about: of a gate's claim those that set the gate, of its `ungated` twin
+    the others, of another claim those of which its quantity can be measured."""
+    gate, ungated = definition.get_closest_marker("gate"), definition.get_closest_marker("ungated")
+    claim = _claim_of(definition)
+    if marker := gate or ungated:
+        name = str(marker.args[0]) if marker.args else ""
+        _check_gate(name, definition)
+        return [e for e in state.selected if (name in e.config.gates.bounds) == (gate is not None)]
+    if claim is None:
+        return state.selected
+    from quantbench.quantity_table import QUANTITIES
+
+    quantity = QUANTITIES.get(claim, definition.nodeid)
+    return [e for e in state.selected if quantity.applies(e)]
+
+
+def unclaimed() -> list[Quantity[Any]]:
+    """Quantities that no claim of their own is about, such as those of other distributions."""
+    from quantbench.claims import claimed_by_name
+    from quantbench.quantities.judging import quantities
+
+    return [each for each in quantities() if each.name not in claimed_by_name()]
+
+
+def claimed_pairs(state: State) -> list[Any]:
+    """Parameters of the claim about any quantity: each unclaimed one with each experiment of which it is judged or
+    shown."""
+    from quantbench.quantities.judging import judged_of, shown_of
+
+    return [
+        pytest.param(e, q.name, id=f"{e.id}-{q.name}", marks=[pytest.mark.latency] if q.timed else [])
+        for q in unclaimed()
+        for e in state.selected
+        if q in [*judged_of(e), *shown_of(e)]
+    ]
+
+
+def judged_quantity(item: pytest.Item) -> str | None:
+    """Name of the quantity that a claim judges; None for one that only measures."""
+    params = getattr(getattr(item, "callspec", None), "params", {})
+    if name := params.get(QUANTITY):
+        return name if _is_judged(name, params[FIXTURE]) else None
+    gate = item.get_closest_marker("gate")
+    if gate is not None and gate.args:
+        return str(gate.args[0])
+    if item.get_closest_marker("ungated") is not None:
+        return None
+    if "check_accepted" in getattr(item, "fixturenames", ()) and item.get_closest_marker("latency") is None:
+        return "accuracy_vs_accepted"
+    return _claim_of(item)
+
+
+def _is_judged(name: str, experiment: Experiment) -> bool:
+    from quantbench.quantities.judging import judged_of
+
+    return name in [each.name for each in judged_of(experiment)]
+
+
+def _claim_of(definition: pytest.Item) -> str | None:
+    marker = definition.get_closest_marker("claim")
+    if marker is not None and marker.args:
+        return str(marker.args[0])
+    return "search" if definition.get_closest_marker("searched") is not None else None
+
+
+def _check_gate(name: str, definition: pytest.Item) -> None:
+    from quantbench.config.schema import gate_bounds
+    from quantbench.errors import ConfigError
+    from quantbench.registry import unknown_name
+
+    if name not in gate_bounds():
+        raise ConfigError(f"{definition.nodeid}: {unknown_name('gate', name, sorted(gate_bounds()))}")

@@ -1,0 +1,40 @@
+"""The distance between the accuracy measured here and the one on the baseline's card."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from quantbench.quantities.accuracy_drop import AccuracyDrop
+from quantbench.records.run import Accuracy
+from quantbench.stats.verdicts import Verdict, at_most, no_evidence
+
+if TYPE_CHECKING:
+    from quantbench.experiment.run import Run
+
+
+class CardDrift(AccuracyDrop):
+    """For the baseline: largest accepted distance of its accuracy from its card's, percentage points."""
+
+    name = "card_drift_pp"
+    bound = Annotated[float, Field(ge=0)]
+    by_interval = False
+    columns = ()
+
+    def judge(self, run: Run, measured: Accuracy, bound: float) -> Verdict:
+        """Exact, on the same samples."""
+        from quantbench.experiment.workload import changed_splits
+        from quantbench.golden.baselines import load_card
+
+        # Measured before, since that refuses weights that were made for other data.
+        here, n = measured.quantized, measured.n
+        card = load_card(run.opened.weights_path, run.opened.train_command)
+        if "test" in changed_splits(card, run.opened.splits):
+            return no_evidence(self.name, bound, "the card was measured on samples made on another platform")
+        drift = 100 * abs(here - card.accuracy)
+        text = f"{drift:.2f} pp (card {100 * card.accuracy:.2f} %, here {100 * here:.2f} %, n={n:,})"
+        return at_most(self.name, drift, None, bound, n, text, " pp")
+
+
+CARD_DRIFT = CardDrift()

@@ -1,0 +1,47 @@
+"""The experiment quantized once more, in a fresh process: the same bits come out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from quantbench.quantities.interface import Quantity
+from quantbench.stats.verdicts import Outcome, Verdict
+
+if TYPE_CHECKING:
+    from quantbench.config.schema import Experiment
+    from quantbench.experiment.repetition import Repetition
+    from quantbench.experiment.run import Run
+
+
+class Determinism(Quantity["Repetition"]):
+    """The same bytes and logits when a fresh process quantizes again."""
+
+    name = "determinism"
+    part = "repetition"
+
+    def measure(self, run: Run) -> Repetition:
+        """What comes out the second time."""
+        from quantbench.experiment.repetition import repeat_in_fresh_process
+
+        # The first time comes first: it may train, or refuse what cannot be quantized at all.
+        run.candidate  # noqa: B018
+        return repeat_in_fresh_process(run.experiment, run.settings.golden, run.engine)
+
+    def judge(self, run: Run, measured: Repetition, bound: Any) -> Verdict:
+        """Exact."""
+        from quantbench.experiment.repetition import differences
+
+        found = differences(run.candidate, measured)
+        outcome = Outcome.FAIL if found else Outcome.PASS
+        text = "; ".join(found) or "bit-identical"
+        return Verdict(self.name, outcome, None, None, None, 1, text, "the same bits, quantized again")
+
+    def accept(self, experiment: Experiment) -> str:
+        """Nothing can be."""
+        return (
+            "not possible: no result can be compared with one that changes by itself; seed whatever the "
+            "model or its data draws at random (docs/determinism.md)"
+        )
+
+
+DETERMINISM = Determinism()

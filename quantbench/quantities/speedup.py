@@ -1,0 +1,55 @@
+"""How much faster a forward is than the fp32 model's, beside it in the same rounds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from quantbench.config.schema import SpeedupBounds
+from quantbench.errors import MeasurementError
+from quantbench.quantities.interface import Column, Quantity
+from quantbench.records.run import Latency
+from quantbench.stats.verdicts import Verdict, at_least
+
+if TYPE_CHECKING:
+    from quantbench.experiment.run import Run
+    from quantbench.stats.speed import Speedup
+
+
+class SpeedupOverFp32(Quantity[Latency]):
+    """Smallest accepted median of fp32 time / int8 time over interleaved pairs.
+
+    One number, or one for each instruction set and a `default`: a machine is held to the highest of those that it has.
+    """
+
+    name = "speedup"
+    part = "latency"
+    record = Latency
+    bound: ClassVar[Any] = SpeedupBounds
+    timed = True
+    columns: ClassVar[tuple[Column[Any], ...]] = (
+        Column(
+            "speed-up × [99 %]",
+            lambda t: f"{t.speedup:.2f} [{t.speedup_interval[0]:.2f}, {t.speedup_interval[1]:.2f}]",
+        ),
+        Column("over fastest fp32", lambda t: f"{t.speedup_over_fastest:.2f}"),
+    )
+
+    def measure(self, run: Run) -> Latency:
+        """Refuses: a session says when to time, by `Run.time_forwards`, which keeps the part.
+
+        Raises:
+            MeasurementError: why nothing was timed.
+        """
+        raise MeasurementError(run.not_timed)
+
+    def judge(self, run: Run, measured: Latency, bound: float) -> Verdict:
+        """The median of paired ratios, by its interval over all looks."""
+        from quantbench.quantities.speed import judged, shown
+
+        def judge(now: Speedup) -> Verdict:
+            return at_least(self.name, now.estimate, now.interval, bound, measured.rounds, shown(measured), "×")
+
+        return judged(run, measured, judge)
+
+
+SPEEDUP = SpeedupOverFp32()
