@@ -46,7 +46,7 @@ def test_it_is_loaded_again_in_a_fresh_process(run):
     changed = run.candidate.probe[OUTPUT].copy()
     changed.view("u4")[0, 0] ^= 1
     run.candidate = Built(run.artifact, {OUTPUT: changed})
-    del run.checkpoint
+    del run.results["checkpoint"]
     assert judge(run, "reload").outcome is Outcome.FAIL
 
 

@@ -152,7 +152,7 @@ class Brightness(Task):
 
     unit, higher_is_better, is_binary, outputs_name = "brightness", True, False, "pixels"
 
-    def scores(self, outputs, targets):  # noqa: ARG002
+    def scores(self, outputs, targets):
         return outputs["y"].mean(axis=(1, 2, 3), dtype=np.float64)
 
 
