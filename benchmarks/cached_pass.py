@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import soundfile
@@ -73,7 +74,7 @@ def main() -> None:
         run = session.run(select(experiments, f"m5_speech_commands/{name}")[0])
         split, predictor = run.opened.splits.test, run.loaded(torch.get_num_threads())
         data = run.experiment.workload.config.data
-        source: SpeechCommandsSource = DATA.create(data.name, "data", data.params)
+        source = cast("SpeechCommandsSource", DATA.create(data.name, "data", data.params))
         ways = {
             "kept": Resample(RATE, SAMPLE_RATE),
             "per clip": partial(resample, orig_freq=RATE, new_freq=SAMPLE_RATE),

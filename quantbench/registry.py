@@ -1,34 +1,43 @@
-"""Named entries, found without importing them.
+"""Tables of what a workload file can name: one table for each kind, `name → "module:attribute"`.
 
-A registry knows its names from the source text of its package (`@REGISTRY.register("name")`), so that listing, checking
-a configuration and collecting tests cost no import of torch; `create` then imports the one module that it needs.
+A table is text, so that listing names, checking a configuration and collecting tests cost no import of torch; an entry
+is imported when it is asked for. An installed distribution adds entries of its own through entry points of the table's
+group, for example in its `pyproject.toml`:
+
+    [project.entry-points."quantbench.models"]
+    my_net = "my_package.nets:my_net"
 """
 
 from __future__ import annotations
 
-import ast
 import difflib
 import importlib
-import importlib.util
 import inspect
 import reprlib
 import sys
-from collections.abc import Callable, Iterable
-from functools import cached_property
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property, partial
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pydantic import ConfigDict, PydanticUndefinedAnnotation, PydanticUserError, ValidationError, validate_call
 
 from quantbench.errors import ConfigError
 
-F = TypeVar("F", bound=Callable[..., Any])
+if TYPE_CHECKING:
+    # The types of what the tables name, for the type checker alone.
+    from torch import nn
+
+    from quantbench.backends.interface import Backend
+    from quantbench.data.source import Source
+    from quantbench.recipes.spec import Recipe
+
+T = TypeVar("T")
 # What was given is quoted in messages; a whole document in the place of a number must not fill the terminal.
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 60
 _SHORT.maxlevel = 2
-
-
 # More names than this are not read; the nearest few are shown instead.
 MOST_NAMES, NEAREST_NAMES = 36, 6
 
@@ -43,69 +52,106 @@ def unknown_name(what: str, name: str, known: list[str]) -> str:
     return f"unknown {what} '{name}'.{hint} Known: {', '.join(known) or '(none)'}"
 
 
-class Registry:
-    """Factories of one kind, one decorator each, below one package.
+class Registry(Generic[T]):
+    """Objects of one kind by name, ours and those of installed distributions.
 
     Args:
-        kind: what an entry is called in messages, for example `model`.
-        package: the package whose modules hold the entries.
+        kind: the word for an entry in messages, for example `quantity`.
+        group: of the entry points that add to the table.
+        table: name → `module:attribute`.
     """
 
-    def __init__(self, kind: str, package: str) -> None:
+    outside = "your.module:NAME"
+
+    def __init__(self, kind: str, group: str, table: Mapping[str, str]) -> None:
         self.kind = kind
-        self.package = package
-        self._factories: dict[str, Callable[..., Any]] = {}
-
-    def register(self, name: str) -> Callable[[F], F]:
-        """Registers the decorated factory under `name`.
-
-        Raises:
-            ConfigError: if another factory already has that name.
-        """
-
-        def add(factory: F) -> F:
-            if name in self._factories:
-                raise ConfigError(f"{self.kind} '{name}' is registered twice: {factory.__module__}")
-            self._factories[name] = factory
-            return factory
-
-        return add
+        self.group = group
+        self.table = dict(table)
 
     @cached_property
-    def _modules(self) -> dict[str, str]:
-        """Maps each declared name to the module that declares it, from source text alone."""
-        spec = importlib.util.find_spec(self.package)
-        if spec is None or spec.submodule_search_locations is None:
-            raise ConfigError(f"{self.package} is not a package")
-        found: dict[str, str] = {}
-        root = Path(spec.submodule_search_locations[0])
-        for path in sorted(root.rglob("*.py")):
-            here = ".".join((self.package, *path.relative_to(root).with_suffix("").parts)).removesuffix(".__init__")
-            for name in _declared_names(path):
-                if name in found:
-                    raise ConfigError(f"{self.kind} '{name}' is registered twice: {found[name]} and {here}")
-                found[name] = here
+    def _installed(self) -> dict[str, EntryPoint]:
+        """The entry points of the group, read from metadata alone.
+
+        Raises:
+            ConfigError: if two distributions give one name, or one of them a name of ours.
+        """
+        found: dict[str, EntryPoint] = {}
+        for entry in entry_points(group=self.group):
+            if entry.name in self.table or entry.name in found:
+                first = "quantbench" if entry.name in self.table else _distribution(found[entry.name])
+                raise ConfigError(
+                    f"{self.kind} '{entry.name}' is given twice: by {first} and by {_distribution(entry)}, in the "
+                    f"entry points of group {self.group}; uninstall one, or rename its entry point"
+                )
+            found[entry.name] = entry
         return found
 
     def names(self) -> list[str]:
-        """Every registered name, sorted; imports nothing."""
-        return sorted({*self._modules, *self._factories})
+        """Every name, sorted; imports no entry."""
+        return sorted({*self.table, *self._installed})
 
     def check(self, name: str, where: str) -> None:
-        """Raises ConfigError, prefixed by `where`, unless `name` is registered or of the form `module:attribute`."""
+        """Raises ConfigError, prefixed by `where`, unless `name` is in the table or of the form `module:attribute`."""
         if ":" not in name and name not in self.names():
-            raise ConfigError(f"{where}: {unknown_name(self.kind, name, self.names())}, or 'your.module:factory'")
+            raise ConfigError(f"{where}: {unknown_name(self.kind, name, self.names())}, or '{self.outside}'")
 
-    def factory(self, name: str, where: str) -> Callable[..., Any]:
-        """The factory of that name, imported now; `your.module:factory` reaches outside the package."""
+    def get(self, name: str, where: str) -> T:
+        """The entry of that name, imported now; `your.module:NAME` reaches outside the table.
+
+        Raises:
+            ConfigError: if there is no such entry, or it cannot be imported.
+        """
         self.check(name, where)
-        if ":" in name:
-            return _import_factory(name, where)
-        if name not in self._factories:
-            importlib.import_module(self._modules[name])
-        return self._factories[name]
+        if name in self.table:
+            module, _, attribute = self.table[name].partition(":")
+            ours: T = getattr(importlib.import_module(module), attribute)
+            return ours
+        found: T = _import_outside(name, where) if ":" in name else self._load(self._installed[name], where)
+        return found
 
-    def create(self, name: str, where: str, params: dict[str, Any], beside: Iterable[str] = ()) -> Any:
+    def _load(self, entry: EntryPoint, where: str) -> Any:
+        try:
+            return entry.load()
+        # Code of another distribution, which may raise anything when it is imported.
+        except Exception as error:
+            raise ConfigError(
+                f"{where}: {self.kind} '{entry.name}' of {_distribution(entry)} cannot be imported from "
+                f"'{entry.value}' ({type(error).__name__}: {' '.join(str(error).split())[:200]}); repair its entry "
+                f"point of group {self.group}, or uninstall it"
+            ) from None
+
+
+class Factories(Registry[Callable[..., T]]):
+    """Factories of one kind by name: functions or classes that are called with the parameters of a workload file.
+
+    Args:
+        kind: the word for an entry in messages, for example `model`.
+        group: of the entry points that add to the table.
+        table: name → `module:attribute`.
+        objects: an entry may also be an object that is there already and takes no parameters.
+    """
+
+    outside = "your.module:factory"
+
+    def __init__(self, kind: str, group: str, table: Mapping[str, str], objects: bool = False) -> None:
+        super().__init__(kind, group, table)
+        self.objects = objects
+
+    def factory(self, name: str, where: str) -> Callable[..., T]:
+        """The factory of that name, as `get`.
+
+        Raises:
+            ConfigError: as `get`, or if it is not callable.
+        """
+        found: Any = self.get(name, where)
+        if callable(found):
+            factory: Callable[..., T] = found
+            return factory
+        if self.objects:
+            return partial(lambda it: it, found)
+        raise ConfigError(f"{where}: '{name}' is not callable; name a class or a function that returns a {self.kind}")
+
+    def create(self, name: str, where: str, params: dict[str, Any], beside: Iterable[str] = ()) -> T:
         """Calls the factory with checked parameters.
 
         Args:
@@ -157,24 +203,7 @@ def validation_lines(error: ValidationError, where: str, joint: str = ": ") -> l
     return lines
 
 
-def _declared_names(path: Path) -> list[str]:
-    """The constant first arguments of every `….register("name")` decorator in a source file."""
-    tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
-    return [
-        decorator.args[0].value
-        for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef | ast.ClassDef)
-        for decorator in node.decorator_list
-        if isinstance(decorator, ast.Call)
-        and isinstance(decorator.func, ast.Attribute)
-        and decorator.func.attr == "register"
-        and decorator.args
-        and isinstance(decorator.args[0], ast.Constant)
-        and isinstance(decorator.args[0].value, str)
-    ]
-
-
-def _checked(factory: Callable[..., Any]) -> Callable[..., Any]:
+def _checked(factory: Callable[..., T]) -> Callable[..., T]:
     """The factory with its annotations enforced, or as it is where pydantic cannot: a class, types it cannot read."""
     try:
         return validate_call(config=ConfigDict(arbitrary_types_allowed=True, allow_inf_nan=False))(factory)
@@ -182,21 +211,73 @@ def _checked(factory: Callable[..., Any]) -> Callable[..., Any]:
         return factory
 
 
-def _import_factory(name: str, where: str) -> Callable[..., Any]:
+def _distribution(entry: EntryPoint) -> str:
+    return f"distribution '{entry.dist.name}'" if entry.dist else "an unnamed distribution"
+
+
+def _import_outside(name: str, where: str) -> Any:
     module_name, _, attribute = name.partition(":")
     # As `python -m` does: a module beside the configuration is found however the program was started.
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, here)
     try:
-        factory = getattr(importlib.import_module(module_name), attribute)
+        return getattr(importlib.import_module(module_name), attribute)
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(f"{where}: cannot import '{name}': {error}") from None
-    if not callable(factory):
-        raise ConfigError(f"{where}: '{name}' is not callable; name a class or a function that returns a model")
-    return factory  # type: ignore[no-any-return]
 
 
-MODELS = Registry("model", "quantbench.models")
-DATA = Registry("data set", "quantbench.data")
-RECIPES = Registry("recipe", "quantbench.recipes")
-BACKENDS = Registry("backend", "quantbench.backends")
+MODELS: Factories[nn.Module] = Factories(
+    "model",
+    "quantbench.models",
+    {
+        "cifar_cnn": "quantbench.models.cifar_cnn:cifar_cnn",
+        "m5": "quantbench.models.m5:m5",
+        "resnet18": "quantbench.models.resnet:resnet18",
+        "resnet20": "quantbench.models.resnet:resnet20",
+        "resnet50": "quantbench.models.resnet:resnet50",
+        "torchvision_resnet18": "quantbench.models.torchvision_resnets:torchvision_resnet18",
+        "torchvision_resnet50": "quantbench.models.torchvision_resnets:torchvision_resnet50",
+        "vgg16": "quantbench.models.vgg:vgg16",
+    },
+)
+DATA: Factories[Source] = Factories(
+    "data set",
+    "quantbench.data",
+    {
+        "audio_folder": "quantbench.data.audio_folder:audio_folder",
+        "cifar10": "quantbench.data.cifar10:cifar10",
+        "image_folder": "quantbench.data.image_folder:image_folder",
+        "shapes": "quantbench.data.shapes:shapes",
+        "speech_commands": "quantbench.data.speech_commands:speech_commands",
+        "spoken_words": "quantbench.data.spoken_words:spoken_words",
+    },
+)
+TASKS: Factories[Any] = Factories("task", "quantbench.tasks", {"top1": "quantbench.tasks.top1:TOP1"}, objects=True)
+RECIPES: Factories[Recipe] = Factories(
+    "recipe",
+    "quantbench.recipes",
+    {
+        "dynamic_int8": "quantbench.recipes.dynamic_int8:dynamic_int8",
+        "fp32_baseline": "quantbench.recipes.fp32:fp32_baseline",
+        "low_bit": "quantbench.recipes.low_bit:low_bit",
+        "qat_int8": "quantbench.recipes.qat_int8:qat_int8",
+        "qat_int8_blocks": "quantbench.recipes.qat_int8:qat_int8_blocks",
+        "qat_int8_pow2": "quantbench.recipes.qat_int8:qat_int8_pow2",
+        "static_int8": "quantbench.recipes.static_int8:static_int8_histogram",
+        "static_int8_blocks": "quantbench.recipes.static_int8:static_int8_blocks",
+        "static_int8_full_range": "quantbench.recipes.static_int8:static_int8_full_range",
+        "static_int8_histogram": "quantbench.recipes.static_int8:static_int8_histogram",
+        "static_int8_per_channel": "quantbench.recipes.static_int8:static_int8_per_channel",
+        "static_int8_per_tensor": "quantbench.recipes.static_int8:static_int8_per_tensor",
+        "static_int8_pow2": "quantbench.recipes.static_int8:static_int8_pow2",
+    },
+)
+BACKENDS: Factories[Backend] = Factories(
+    "backend",
+    "quantbench.backends",
+    {
+        "eager": "quantbench.backends.torch_ao.eager:eager",
+        "low_bit": "quantbench.backends.low_bit:low_bit",
+    },
+)
+QUANTITIES: Registry[Any] = Registry("quantity", "quantbench.quantities", {})

@@ -25,10 +25,8 @@ from quantbench.quant.low_bit import LearnedClipping, LowBitQuantizer, Normalize
 from quantbench.quant.low_bit_layers import QuantConv2d, QuantLayer, QuantLinear
 from quantbench.quant.packed_layers import packed
 from quantbench.recipes.spec import FP32_BITS, Fp32, LowBit, Recipe, Trained
-from quantbench.registry import BACKENDS
 
 
-@BACKENDS.register("low_bit")
 def low_bit(engine: Annotated[str | None, Field(description="quantized engine")] = None) -> LowBitBackend:
     """The low-bit backend; the engine names its goldens and decides nothing."""
     return LowBitBackend(engine or default_engine())

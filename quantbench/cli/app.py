@@ -6,7 +6,7 @@ import shlex
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -28,6 +28,8 @@ class Kind(StrEnum):
     RECIPES = "recipes"
     DATA = "data"
     BACKENDS = "backends"
+    TASKS = "tasks"
+    QUANTITIES = "quantities"
     EXPERIMENTS = "experiments"
 
 
@@ -37,9 +39,12 @@ def list_(
 ) -> None:
     """List what is registered and which experiments are configured."""
     from quantbench.config.reading import load_experiments
-    from quantbench.registry import BACKENDS, DATA, MODELS, RECIPES
+    from quantbench.registry import BACKENDS, DATA, MODELS, QUANTITIES, RECIPES, TASKS, Registry
 
-    registries = {Kind.MODELS: MODELS, Kind.RECIPES: RECIPES, Kind.DATA: DATA, Kind.BACKENDS: BACKENDS}
+    registries: dict[Kind, Registry[Any]] = {
+        Kind.MODELS: MODELS, Kind.RECIPES: RECIPES, Kind.DATA: DATA, Kind.BACKENDS: BACKENDS, Kind.TASKS: TASKS,
+        Kind.QUANTITIES: QUANTITIES,
+    }  # fmt: skip
     for each in [kind] if kind else list(Kind):
         names = registries[each].names() if each in registries else [e.id for e in load_experiments(configs)]
         indent = "" if kind else "  "

@@ -14,7 +14,6 @@ from quantbench.data.audio import AUDIO_NORMALIZATION, CLIP_SAMPLES, SAMPLE_RATE
 from quantbench.data.source import Arrays, Decoded, Progress, Source, source_digest
 from quantbench.errors import DataError, DataMissingError
 from quantbench.files import data_dir
-from quantbench.registry import DATA
 
 SIDES = ("train", "test")
 SUFFIXES = (".wav", ".flac")
@@ -82,7 +81,6 @@ def _hidden(path: Path, folder: Path) -> bool:
     return any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
-@DATA.register("audio_folder")
 def audio_folder(
     root: str,
     sample_rate: Annotated[int, Field(ge=1_000, le=192_000)] = SAMPLE_RATE,

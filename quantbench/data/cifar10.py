@@ -8,7 +8,6 @@ from quantbench.data.image_folder import DEFAULT_MEAN, DEFAULT_STD
 from quantbench.data.source import Arrays, Decoded, Normalization, Progress, Source, download_allowed
 from quantbench.errors import DataError, DataMissingError
 from quantbench.files import data_dir
-from quantbench.registry import DATA
 
 
 class Cifar10Source(Source):
@@ -51,7 +50,6 @@ def _arrays(side: object) -> Arrays:
     return Arrays(np.ascontiguousarray(data.transpose(0, 3, 1, 2)), np.array(targets, dtype=np.int64))
 
 
-@DATA.register("cifar10")
 def cifar10() -> Cifar10Source:
     """CIFAR-10's original pixels through `torchvision.datasets.CIFAR10`."""
     return Cifar10Source()

@@ -14,7 +14,6 @@ from pydantic import Field
 from quantbench.data.source import Arrays, Decoded, Normalization, Progress, Source
 from quantbench.errors import DataError, DataMissingError
 from quantbench.files import data_dir
-from quantbench.registry import DATA
 
 Triple = tuple[float, float, float]
 Positive = Annotated[float, Field(gt=0)]
@@ -105,7 +104,6 @@ def _files(folder: Path) -> Iterator[os.DirEntry[str]]:
                 yield entry
 
 
-@DATA.register("image_folder")
 def image_folder(
     root: str,
     size: Annotated[int, Field(ge=8, le=1024)] = 32,

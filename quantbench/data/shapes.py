@@ -9,7 +9,6 @@ import numpy as np
 from quantbench.data.shapes_drawing import CLASSES, EXPECTED_SHA256, draw_shapes
 from quantbench.data.source import Arrays, Decoded, Normalization, Progress, Source
 from quantbench.errors import DataError
-from quantbench.registry import DATA
 
 SIDE_N = 10_000
 STREAMS = {"train": 0, "test": 1}
@@ -41,7 +40,6 @@ class ShapesSource(Source):
         return Decoded(sides["train"], sides["test"], CLASSES)
 
 
-@DATA.register("shapes")
 def shapes() -> ShapesSource:
     """The embedded shapes, 10 classes."""
     return ShapesSource()

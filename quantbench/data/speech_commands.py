@@ -18,7 +18,6 @@ from quantbench.data.source import Arrays, Decoded, Progress, Source, download_a
 from quantbench.data.speech_words import WORDS, check_words
 from quantbench.errors import DataError, DataMissingError
 from quantbench.files import data_dir
-from quantbench.registry import DATA
 
 FOLDER = Path("SpeechCommands", "speech_commands_v0.02")
 RATE = 16_000
@@ -165,7 +164,6 @@ def _too_few(clips: list[_Clip], words: tuple[str, ...]) -> str | None:
     return f"{'; '.join(short)}; at least {LEAST_TRAIN_CLIPS} and {LEAST_TEST_CLIPS} are needed"
 
 
-@DATA.register("speech_commands")
 def speech_commands(
     words: tuple[str, ...] = WORDS,
     split: SplitBy = "auto",

@@ -25,7 +25,6 @@ from quantbench.data.source import Arrays, Decoded, Progress, Source, source_dig
 from quantbench.data.speech_words import WORDS
 from quantbench.data.spoken_words_mixing import mixed, resampled
 from quantbench.errors import DataError, DataMissingError
-from quantbench.registry import DATA
 
 TRAIN_CLIPS_PER_WORD, TEST_CLIPS_PER_WORD = 340, 150
 # One voice in so many is kept for the test, together with all its variants.
@@ -171,7 +170,6 @@ def _frame(stream: IO[bytes]) -> NDArray[np.int16]:
     return np.frombuffer(samples, dtype="<i2")
 
 
-@DATA.register("spoken_words")
 def spoken_words() -> SpokenWordsSource:
     """The embedded speech, 35 words at 8 kHz, `[n, 1, 8000]`."""
     return SpokenWordsSource()

@@ -9,7 +9,6 @@ from pydantic import Field
 from torch import nn
 
 from quantbench.models.quantizable import DeQuantStub, QuantStub, fuse
-from quantbench.registry import MODELS
 
 CHANNELS = (32, 32, 64, 64, 128, 128)
 
@@ -53,7 +52,6 @@ class CifarCNN(nn.Module):
         fuse(self, [[f"conv{i}", f"bn{i}", f"relu{i}"] for i in range(1, len(CHANNELS) + 1)], is_qat)
 
 
-@MODELS.register("cifar_cnn")
 def cifar_cnn(n_classes: Annotated[int, Field(ge=2)] = 10) -> CifarCNN:
     """The CifarCNN of the quantization explorer.
 

@@ -9,7 +9,6 @@ from pydantic import Field
 from torch import nn
 
 from quantbench.models.quantizable import DeQuantStub, QuantStub, fuse
-from quantbench.registry import MODELS
 
 KERNEL_SIZES = (80, 3, 3, 3)
 POOL = 4
@@ -72,7 +71,6 @@ class M5(nn.Module):
         fuse(self, [[f"conv{i}", f"bn{i}", f"relu{i}"] for i in range(1, 5)], is_qat)
 
 
-@MODELS.register("m5")
 def m5(
     n_classes: Annotated[int, Field(ge=2)] = 35,
     stride: Annotated[int, Field(ge=1)] = 16,

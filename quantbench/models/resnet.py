@@ -10,7 +10,6 @@ from pydantic import Field
 from torch import nn
 
 from quantbench.models.quantizable import DeQuantStub, FloatFunctional, QuantStub, fuse
-from quantbench.registry import MODELS
 
 Stem = Literal["cifar", "imagenet"]
 Classes = Annotated[int, Field(ge=2)]
@@ -166,7 +165,6 @@ class ResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
 
-@MODELS.register("resnet20")
 def resnet20(n_classes: Classes = 10, width: Annotated[int, Field(ge=1)] = 16) -> ResNet:
     """ResNet-20 for 32×32 images (arXiv:1512.03385, section 4.2), with option B shortcuts.
 
@@ -177,7 +175,6 @@ def resnet20(n_classes: Classes = 10, width: Annotated[int, Field(ge=1)] = 16) -
     return ResNet(QuantizableBasicBlock, (3, 3, 3), width, n_classes)
 
 
-@MODELS.register("resnet18")
 def resnet18(n_classes: Classes = 10, stem: Stem = "cifar") -> ResNet:
     """ResNet-18 (arXiv:1512.03385, table 1).
 
@@ -188,7 +185,6 @@ def resnet18(n_classes: Classes = 10, stem: Stem = "cifar") -> ResNet:
     return ResNet(QuantizableBasicBlock, (2, 2, 2, 2), 64, n_classes, stem)
 
 
-@MODELS.register("resnet50")
 def resnet50(n_classes: Classes = 10, stem: Stem = "cifar") -> ResNet:
     """ResNet-50 (arXiv:1512.03385, table 1), the stride in the 3×3 convolutions.
 

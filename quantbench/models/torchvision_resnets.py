@@ -7,12 +7,9 @@ from typing import Annotated
 from pydantic import Field
 from torch import nn
 
-from quantbench.registry import MODELS
-
 Classes = Annotated[int, Field(ge=2)]
 
 
-@MODELS.register("torchvision_resnet18")
 def torchvision_resnet18(n_classes: Classes = 10) -> nn.Module:
     """`torchvision.models.quantization.resnet18`: ImageNet stem.
 
@@ -25,7 +22,6 @@ def torchvision_resnet18(n_classes: Classes = 10) -> nn.Module:
     return model
 
 
-@MODELS.register("torchvision_resnet50")
 def torchvision_resnet50(n_classes: Classes = 10) -> nn.Module:
     """`torchvision.models.quantization.resnet50`: ImageNet stem.
 

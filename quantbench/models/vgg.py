@@ -10,7 +10,6 @@ from pydantic import Field
 from torch import nn
 
 from quantbench.models.quantizable import DeQuantStub, QuantStub, fuse
-from quantbench.registry import MODELS
 
 # Of the convolutions at width 1, configuration D of the paper.
 CHANNELS = (64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512)
@@ -59,7 +58,6 @@ class VGG16(nn.Module):
         fuse(self, [[f"conv{i}", f"bn{i}", f"relu{i}"] for i in range(len(CHANNELS))], is_qat)
 
 
-@MODELS.register("vgg16")
 def vgg16(n_classes: Annotated[int, Field(ge=2)] = 10, width: Annotated[float, Field(gt=0, le=4)] = 1.0) -> VGG16:
     """VGG16 with batch norm and one linear layer.
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from quantbench.recipes.spec import DynamicInt8
-from quantbench.registry import RECIPES
 
 
-@RECIPES.register("dynamic_int8")
 def dynamic_int8() -> DynamicInt8:
     """Only `nn.Linear`: weights once, activations on the fly, no calibration."""
     return DynamicInt8(layers=("Linear",))

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from quantbench.recipes.spec import Fp32
-from quantbench.registry import RECIPES
 
 
-@RECIPES.register("fp32_baseline")
 def fp32_baseline() -> Fp32:
     """The committed weights, untouched."""
     return Fp32()

@@ -10,7 +10,6 @@ from pydantic_core import PydanticCustomError
 from quantbench.quant.limits import MAX_BITS, MIN_BITS
 from quantbench.recipes.qat_int8 import Epochs, FrozenEpochs, LearningRate, check_frozen_epochs
 from quantbench.recipes.spec import FP32_BITS, LowBit
-from quantbench.registry import RECIPES
 
 
 def _check_end(bits: int | None) -> int | None:
@@ -26,7 +25,6 @@ Bits = Annotated[int, Field(ge=MIN_BITS, le=MAX_BITS, strict=True)]
 BitsOfAnEnd = Annotated[int | None, Field(strict=True), AfterValidator(_check_end)]
 
 
-@RECIPES.register("low_bit")
 def low_bit(
     weight_bits: Bits = 4,
     activation_bits: Bits = 4,

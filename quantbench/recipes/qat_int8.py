@@ -9,7 +9,6 @@ from pydantic import Field
 
 from quantbench.quant.limits import DEFAULT_MAX_SHIFT
 from quantbench.recipes.spec import MaxShift, ObserverSpec, QatInt8
-from quantbench.registry import RECIPES
 
 QAT_ACTIVATION = ObserverSpec("MovingAverageMinMaxObserver", "quint8", "per_tensor_affine")
 QAT_WEIGHT = ObserverSpec("MovingAveragePerChannelMinMaxObserver", "qint8", "per_channel_symmetric")
@@ -20,13 +19,11 @@ LearningRate = Annotated[float, Field(gt=0)]
 FrozenEpochs = Annotated[int, Field(ge=0)]
 
 
-@RECIPES.register("qat_int8")
 def qat_int8(epochs: Epochs = 4, lr: LearningRate = 0.005, frozen_epochs: FrozenEpochs = 1) -> QatInt8:
     """Moving-average observers, weights per output channel, learned with straight-through gradients."""
-    return fine_tuning(epochs, lr, frozen_epochs, None)
+    return _fine_tuning(epochs, lr, frozen_epochs, None)
 
 
-@RECIPES.register("qat_int8_pow2")
 def qat_int8_pow2(
     epochs: Epochs = 4,
     lr: LearningRate = 0.005,
@@ -41,10 +38,24 @@ def qat_int8_pow2(
         frozen_epochs: the last epochs, in which observers and batch norm stand still.
         max_shift: the finest scale is 2^-max_shift; weights that stay below 90 · 2^-max_shift lose bits to it.
     """
-    return fine_tuning(epochs, lr, frozen_epochs, None, max_shift)
+    return _fine_tuning(epochs, lr, frozen_epochs, None, max_shift)
 
 
-def fine_tuning(
+def qat_int8_blocks(
+    blocks: tuple[str, ...], epochs: Epochs = 4, lr: LearningRate = 0.005, frozen_epochs: FrozenEpochs = 1
+) -> QatInt8:
+    """`qat_int8` on the named blocks only; the whole network is fine-tuned around them.
+
+    Args:
+        blocks: names that the model gives its blocks; an empty list fine-tunes without quantizing, as a control.
+        epochs: of fine-tuning.
+        lr: peak learning rate.
+        frozen_epochs: the last epochs, in which observers and the batch norms of quantized blocks stand still.
+    """
+    return _fine_tuning(epochs, lr, frozen_epochs, blocks)
+
+
+def _fine_tuning(
     epochs: int, lr: float, frozen_epochs: int, blocks: tuple[str, ...] | None, max_shift: int | None = None
 ) -> QatInt8:
     """The recipe for the whole model or for some of its blocks.

@@ -15,35 +15,28 @@ from quantbench.recipes.spec import (
     MaxShift,
     StaticInt8,
 )
-from quantbench.registry import RECIPES
 
 
-@RECIPES.register("static_int8_per_tensor")
 def static_int8_per_tensor(calibration_n: CalibrationN = DEFAULT_CALIBRATION_N) -> StaticInt8:
     """One scale per weight tensor; min/max observers."""
     return StaticInt8(PER_TENSOR_ACTIVATION, PER_TENSOR_WEIGHT, calibration_n)
 
 
-@RECIPES.register("static_int8_per_channel")
 def static_int8_per_channel(calibration_n: CalibrationN = DEFAULT_CALIBRATION_N) -> StaticInt8:
     """One scale per output channel of each weight; activations stay per tensor; min/max observers."""
     return StaticInt8(PER_TENSOR_ACTIVATION, PER_CHANNEL_WEIGHT, calibration_n)
 
 
-@RECIPES.register("static_int8")
-@RECIPES.register("static_int8_histogram")
 def static_int8_histogram(calibration_n: CalibrationN = DEFAULT_CALIBRATION_N) -> StaticInt8:
     """The processor's default qconfig: histogram observers that clip outliers of activations."""
     return StaticInt8(None, None, calibration_n)
 
 
-@RECIPES.register("static_int8_full_range")
 def static_int8_full_range(calibration_n: CalibrationN = DEFAULT_CALIBRATION_N) -> StaticInt8:
     """As `static_int8_histogram`, with all 8 bits of activations: for processors with VNNI, others saturate."""
     return StaticInt8(None, None, calibration_n, full_range=True)
 
 
-@RECIPES.register("static_int8_pow2")
 def static_int8_pow2(
     calibration_n: CalibrationN = DEFAULT_CALIBRATION_N, max_shift: MaxShift = DEFAULT_MAX_SHIFT
 ) -> StaticInt8:
@@ -55,3 +48,15 @@ def static_int8_pow2(
     """
     activation = replace(HISTOGRAM_ACTIVATION, max_shift=max_shift)
     return StaticInt8(activation, replace(PER_CHANNEL_WEIGHT, max_shift=max_shift), calibration_n)
+
+
+def static_int8_blocks(blocks: tuple[str, ...], calibration_n: CalibrationN = DEFAULT_CALIBRATION_N) -> StaticInt8:
+    """The processor's default qconfig, as `static_int8_histogram`, on the named blocks only.
+
+    Args:
+        blocks: names that the model gives its blocks.
+        calibration_n: samples that the observers see.
+    """
+    if not blocks:
+        raise ValueError("blocks: none is named; nothing would be quantized")
+    return StaticInt8(None, None, calibration_n, blocks)

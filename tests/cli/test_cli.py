@@ -45,6 +45,7 @@ def test_no_arguments_show_every_verb(quantbench):
         ("recipes", {"fp32_baseline", "dynamic_int8", "static_int8_per_tensor", "static_int8_per_channel", "qat_int8"}),
         ("data", {"shapes", "cifar10", "image_folder"}),
         ("backends", {"eager", "low_bit"}),
+        ("tasks", {"top1"}),
         ("experiments", {"tiny/fp32_baseline", "tiny/ptq_dynamic_int8", STATIC, "tiny/qat_int8"}),
     ],
 )
@@ -57,14 +58,14 @@ def test_list_names_one_kind_one_a_line(quantbench, project, kind, expected):
 def test_list_without_a_kind_names_all_of_them(quantbench, project):
     _, out, _ = quantbench("list")
     heads = [line for line in out.splitlines() if not line.startswith(" ")]
-    assert heads == ["models:", "recipes:", "data:", "backends:", "experiments:"]
+    assert heads == ["models:", "recipes:", "data:", "backends:", "tasks:", "quantities:", "experiments:"]
     assert f"  {STATIC}" in out.splitlines()
 
 
 def test_list_refuses_another_kind_with_those_that_exist(quantbench):
     status, _, err = quantbench("list", "recipe")
     assert status == 2
-    assert "'models', 'recipes', 'data', 'backends', 'experiments'" in err
+    assert "'models', 'recipes', 'data', 'backends', 'tasks', 'quantities', 'experiments'" in err
 
 
 def test_train_writes_weights_and_card_and_prints_the_accuracy_with_its_interval(quantbench, project):

@@ -1,6 +1,7 @@
 """Samples that belong together, such as one speaker's, stay on one side of every split and survive the cache."""
 
 import json
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,6 @@ from quantbench.data.cache import open_cached
 from quantbench.data.source import Arrays, Decoded, Normalization, Source
 from quantbench.data.splits import check_disjoint, open_splits
 from quantbench.errors import DataError
-from quantbench.registry import DATA
 
 WHERE = "configs/a.yaml: workload.data"
 NAMES = ("train", "calibration", "search", "test")
@@ -49,8 +49,10 @@ def opened(monkeypatch):
     """Opens the splits of a `Grouped` with these pools."""
 
     def opened(calibration=6, search=0, **params):
-        monkeypatch.setitem(DATA._factories, "grouped", lambda: Grouped(**params))
-        return open_splits(DataConfig(name="grouped", calibration_pool=calibration, search_pool=search), WHERE)
+        monkeypatch.setattr(sys.modules[__name__], "grouped", lambda: Grouped(**params), raising=False)
+        return open_splits(
+            DataConfig(name=f"{__name__}:grouped", calibration_pool=calibration, search_pool=search), WHERE
+        )
 
     return opened
 

@@ -28,7 +28,6 @@ from quantbench.backends.torch_ao.qconfigs import static_qconfig, training_qconf
 from quantbench.backends.torch_ao.steps import calibrate, convert, prepare, prepare_qat
 from quantbench.errors import QuantizationError
 from quantbench.recipes.spec import DynamicInt8, Fp32, LowBit, QatInt8, Recipe, StaticInt8, Trained
-from quantbench.registry import BACKENDS
 from quantbench.upstream import silenced
 
 __all__ = ["EagerBackend", "default_engine", "eager"]
@@ -37,7 +36,6 @@ __all__ = ["EagerBackend", "default_engine", "eager"]
 CONTROL = "quantbench_control"
 
 
-@BACKENDS.register("eager")
 def eager(engine: Annotated[str | None, Field(description="quantized engine")] = None) -> EagerBackend:
     """The eager backend on the processor's engine, or on the one named."""
     return EagerBackend(engine or default_engine())
