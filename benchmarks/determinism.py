@@ -118,7 +118,7 @@ def trained(job: Job, golden: Path) -> dict[str, Made]:
     fp32 = baseline.backend.create().load(baseline, torch.get_num_threads())
     made = {f"{workload.name}: fp32": made_of(opened.weights_path, fp32, splits.test)}
     for experiment in job.experiments:
-        recipe = experiment.recipe()
+        recipe = experiment.recipe
         if isinstance(recipe, QatInt8) and recipe.blocks is None:
             name = experiment.config.recipe.name
             short = Component.model_validate({"name": name, "epochs": EPOCHS, "lr": recipe.lr, "frozen_epochs": 1})

@@ -16,7 +16,7 @@ import inspect
 import reprlib
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from functools import cached_property, partial
+from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from quantbench.backends.interface import Backend
     from quantbench.data.source import Source
     from quantbench.recipes.spec import Recipe
+    from quantbench.tasks.interface import Task
 
 T = TypeVar("T")
 # What was given is quoted in messages; a whole document in the place of a number must not fill the terminal.
@@ -128,14 +129,9 @@ class Factories(Registry[Callable[..., T]]):
         kind: the word for an entry in messages, for example `model`.
         group: of the entry points that add to the table.
         table: name → `module:attribute`.
-        objects: an entry may also be an object that is there already and takes no parameters.
     """
 
     outside = "your.module:factory"
-
-    def __init__(self, kind: str, group: str, table: Mapping[str, str], objects: bool = False) -> None:
-        super().__init__(kind, group, table)
-        self.objects = objects
 
     def factory(self, name: str, where: str) -> Callable[..., T]:
         """The factory of that name, as `get`.
@@ -147,8 +143,6 @@ class Factories(Registry[Callable[..., T]]):
         if callable(found):
             factory: Callable[..., T] = found
             return factory
-        if self.objects:
-            return partial(lambda it: it, found)
         raise ConfigError(f"{where}: '{name}' is not callable; name a class or a function that returns a {self.kind}")
 
     def create(self, name: str, where: str, params: dict[str, Any], beside: Iterable[str] = ()) -> T:
@@ -252,7 +246,7 @@ DATA: Factories[Source] = Factories(
         "spoken_words": "quantbench.data.spoken_words:spoken_words",
     },
 )
-TASKS: Factories[Any] = Factories("task", "quantbench.tasks", {"top1": "quantbench.tasks.top1:TOP1"}, objects=True)
+TASKS: Factories[Task] = Factories("task", "quantbench.tasks", {"top1": "quantbench.tasks.top1:Top1"})
 RECIPES: Factories[Recipe] = Factories(
     "recipe",
     "quantbench.recipes",
@@ -278,6 +272,7 @@ BACKENDS: Factories[Backend] = Factories(
     {
         "eager": "quantbench.backends.torch_ao.eager:eager",
         "low_bit": "quantbench.backends.low_bit:low_bit",
+        "torch": "quantbench.backends.fp32:torch_fp32",
     },
 )
 QUANTITIES: Registry[Any] = Registry("quantity", "quantbench.quantities", {})

@@ -48,8 +48,8 @@ ALL = {
 }
 
 
-def things(**kwargs):
-    return Factories("thing", GROUP, TABLE, **kwargs)
+def things():
+    return Factories("thing", GROUP, TABLE)
 
 
 @pytest.fixture
@@ -69,13 +69,13 @@ def shelf(tmp_path, monkeypatch):
 def install(tmp_path, shelf):
     """Installs a distribution with these entry points and gives the table as it is then."""
 
-    def install(name, lines, **kwargs):
+    def install(name, lines):
         folder = tmp_path / f"{name}-1.0.dist-info"
         folder.mkdir()
         (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
         (folder / "entry_points.txt").write_text(f"[{GROUP}]\n" + "\n".join(lines))
         importlib.invalidate_caches()
-        return things(**kwargs)
+        return things()
 
     return install
 
@@ -159,15 +159,6 @@ def test_a_users_factory_that_cannot_be_reached_is_named(shelf, name, message):
     assert refusal(shelf, name, {}).startswith(f"a.yaml: thing: {message}")
 
 
-def test_an_object_is_an_entry_where_objects_are_allowed_and_takes_no_parameters(shelf):
-    del shelf
-    objects = things(objects=True)
-    assert objects.create("shelf.boxes:plain_value", "here", {}) == 3
-    assert objects.create("box", "here", {"width": 2}) == ("box", 2, 1.0), "and a factory still is one"
-    told = refusal(objects, "shelf.boxes:plain_value", {"size": 1})
-    assert told.startswith("a.yaml: thing: unknown parameter of thing 'shelf.boxes:plain_value': 'size'")
-
-
 def test_a_registry_of_objects_gives_the_object_itself(shelf):
     del shelf
     registry = Registry("value", GROUP, {"three": "shelf.boxes:plain_value"})
@@ -223,7 +214,7 @@ def test_a_name_that_is_given_twice_is_an_error_that_names_both(install, name, f
 
 # Their own packages' alone: a distribution that is installed beside them is held to its own tests.
 ENTRIES = [(kind, name) for kind, registry in ALL.items() for name in sorted(registry.table) if kind != "tasks"]
-MADE = {"models": nn.Module, "data": Source, "recipes": typing.get_args(Recipe), "backends": Backend}
+MADE = {"models": nn.Module, "data": Source, "recipes": Recipe, "backends": Backend}
 
 
 @pytest.mark.parametrize(("kind", "name"), ENTRIES)

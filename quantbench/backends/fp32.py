@@ -15,8 +15,8 @@ from quantbench.backends.fp32_forms import predictors
 from quantbench.backends.interface import Artifact, ModelSource, Predictor, Quantized
 from quantbench.backends.module import ModulePredictor
 from quantbench.backends.state_dict import FILE_NAME, Converted, StateDictBackend
+from quantbench.recipes.lowering import unsupported
 from quantbench.recipes.spec import Fp32, Recipe
-from quantbench.registry import BACKENDS
 
 
 class TorchBackend(StateDictBackend):
@@ -26,9 +26,7 @@ class TorchBackend(StateDictBackend):
 
     def supports(self, recipe: Recipe) -> str | None:
         """See `Backend.supports`; it quantizes nothing."""
-        if isinstance(recipe, Fp32):
-            return None
-        return f"backend 'torch' runs models in fp32 only, and no recipe of kind {type(recipe).__name__}"
+        return unsupported("torch", recipe)
 
     def skeleton(self, model: nn.Module, recipe: Recipe) -> nn.Module:  # noqa: ARG002
         """See `StateDictBackend.skeleton`: the model itself, which nobody else holds."""
@@ -54,7 +52,6 @@ class TorchBackend(StateDictBackend):
         return Quantized(Artifact.of_files(self.spec, [path], Fp32(), source), ModulePredictor(model))
 
 
-@BACKENDS.register("torch")
 def torch_fp32() -> TorchBackend:
     """Models in fp32, as they were written."""
     return TorchBackend()

@@ -24,6 +24,7 @@ from quantbench.quant.learned_step import LearnedStep
 from quantbench.quant.low_bit import LearnedClipping, LowBitQuantizer, NormalizedClipping
 from quantbench.quant.low_bit_layers import QuantConv2d, QuantLayer, QuantLinear
 from quantbench.quant.packed_layers import packed
+from quantbench.recipes.lowering import unsupported
 from quantbench.recipes.spec import FP32_BITS, Fp32, LowBit, Recipe, Trained
 
 
@@ -42,7 +43,7 @@ class LowBitBackend(StateDictBackend):
 
     def supports(self, recipe: Recipe) -> str | None:
         """See `Backend.supports`."""
-        return None if isinstance(recipe, Fp32 | LowBit) else wrong_backend("low_bit", recipe)
+        return unsupported("low_bit", recipe)
 
     def rehearse_module(self, model: nn.Module, recipe: Recipe, samples: torch.Tensor) -> None:
         """See `Backend.rehearse`; on a copy that is prepared and converted."""
@@ -78,7 +79,7 @@ class LowBitBackend(StateDictBackend):
         }
         if not layers:
             raise QuantizationError(
-                f"{type(model).__name__} has no nn.Conv2d or nn.Linear layer; recipes of kind LowBit quantize no other"
+                f"{type(model).__name__} has no nn.Conv2d or nn.Linear layer; recipes of kind low_bit quantize no other"
             )
         first, last = next(iter(layers)), _last_linear(layers)
         for name, layer in layers.items():
@@ -141,7 +142,7 @@ def _quant_layer(layer: nn.Module, quantizer: str, weight_bits: int, input_bits:
 
     Args:
         layer: an `nn.Conv2d` or `nn.Linear`.
-        quantizer: `clipping` or `lsq`.
+        quantizer: `pact` or `lsq`.
         weight_bits: width of the weight's codes.
         input_bits: width of the input's codes.
         signed: the input has values on both sides of zero.

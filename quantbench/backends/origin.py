@@ -15,7 +15,9 @@ import torch
 from quantbench.recipes.spec import QatInt8, Recipe, StaticInt8
 
 NOTE = "quantbench_origin"
-WAYS = {StaticInt8.__name__: "by post-training quantization", QatInt8.__name__: "by quantization-aware training"}
+# As files hold it: another word for a kind would be another file, byte by byte.
+NOTED = {StaticInt8.kind: "StaticInt8", QatInt8.kind: "QatInt8"}
+WAYS = {"StaticInt8": "by post-training quantization", "QatInt8": "by quantization-aware training"}
 # A packed linear layer: its (weight, bias), and their dtype.
 PACKED, PACKED_DTYPE = "._packed_params._packed_params", "._packed_params.dtype"
 FAKE_QUANTIZER, OBSERVER = ".weight_fake_quant.", ".activation_post_process."
@@ -26,8 +28,7 @@ PACKED_CODES, WIDTHS = ".packed_weight", ".widths"
 
 def way_of(recipe: Recipe) -> str | None:
     """What a recipe's checkpoints note, or None for a kind whose keys nothing else has."""
-    kind = type(recipe).__name__
-    return kind if kind in WAYS else None
+    return NOTED.get(recipe.kind)
 
 
 def note_origin(state: dict[str, Any], recipe: Recipe) -> None:
@@ -107,7 +108,7 @@ def wrong_way(state: dict[str, Any], recipe: Recipe) -> str | None:
     origin, way = origin_of(state), way_of(recipe)
     if origin is None or origin == way:
         return None
-    path = WAYS[way] if way else f"by {type(recipe).__name__}"
+    path = WAYS[way] if way else f"by {recipe.kind}"
     return (
         f"was made {WAYS[origin]} and is loaded as if made {path}: the keys may match, the observers behind its scales "
         "do not"

@@ -39,6 +39,7 @@ from quantbench.backends.module import ModulePredictor
 from quantbench.backends.origin import kind_of, note_origin, wrong_way
 from quantbench.backends.weights import check_weights, load_state
 from quantbench.errors import CheckpointError, QuantizationError
+from quantbench.recipes.lowering import unsupported
 from quantbench.recipes.spec import Recipe, Trained
 from quantbench.upstream import silenced
 
@@ -57,8 +58,7 @@ class Converted:
 
 def wrong_backend(backend: str, recipe: Recipe) -> str:
     """The reason why a backend does not run such recipes, with the backend that does."""
-    kind, needed = type(recipe).__name__, getattr(recipe, "backend", None) or "one that does"
-    return f"backend '{backend}' does not run recipes of kind {kind}; set backend: {needed}"
+    return unsupported(backend, recipe) or f"backend '{backend}' does not run recipes of kind {recipe.kind} this way"
 
 
 class StateDictBackend(Backend):
@@ -206,7 +206,7 @@ class StateDictBackend(Backend):
         path = calibration.trained
         if path is None:
             raise QuantizationError(
-                f"a recipe of kind {type(recipe).__name__} is trained: give the file of its fine-tuned weights"
+                f"a recipe of kind {recipe.kind} is trained: give the file of its fine-tuned weights"
             )
         prepared = self.prepare_module(model, recipe)
         load_state(prepared, read_safetensors(path), path)

@@ -20,13 +20,14 @@ from quantbench.config.schema import (
     SearchConfig,
     Workload,
     WorkloadConfig,
-    _File,
+    WorkloadFile,
     gate_bounds,
 )
-from quantbench.config.training import TrainingConfig as TrainingConfig
+from quantbench.config.training import TrainingConfig
 from quantbench.errors import ConfigError
 from quantbench.quantity_table import QUANTITIES
-from quantbench.registry import BACKENDS, DATA, MODELS, unknown_name, validation_lines
+from quantbench.recipes.lowering import unsupported
+from quantbench.registry import BACKENDS, DATA, MODELS, TASKS, unknown_name, validation_lines
 
 # A workload file is a page of text; anything larger is a mistake or an attack on the parser.
 MAX_CONFIG_BYTES = 1 << 20
@@ -61,7 +62,7 @@ def load_workload(path: Path) -> list[Experiment]:
         raise ConfigError(f"{path}: the file's name is the workload's; use letters, digits, '_', '-' and '.' only")
     parsed = read_yaml(path, "a workload file")
     try:
-        file = _File.model_validate(parsed)
+        file = WorkloadFile.model_validate(parsed)
     except ValidationError as error:
         raise ConfigError(
             "\n".join(_explain_unknown_keys(line) for line in validation_lines(error, str(path)))
@@ -71,26 +72,23 @@ def load_workload(path: Path) -> list[Experiment]:
     MODELS.check(file.workload.model.name, workload.where("model.name"))
     data = file.workload.data
     DATA.create(data.name, workload.where("data"), data.params, beside=DataConfig.model_fields)
+    TASKS.check(file.workload.task.name, workload.where("task"))
     check_patience(file.workload.training, data, workload.where("training"))
     for experiment in experiments:
-        BACKENDS.check(experiment.config.backend, experiment.where("backend"))
+        BACKENDS.check(experiment.config.backend.name, experiment.where("backend"))
         check_backend(experiment)
         check_gates(experiment)
     return experiments
 
 
 def check_backend(experiment: Experiment) -> None:
-    """Refuses a recipe through a backend of ours that does not run its kind; of a user's own nothing is known.
+    """Refuses a recipe through a backend of ours that does not run its kind; any other is asked when it runs.
 
     Raises:
         ConfigError: naming the backend that does.
     """
-    needed, given = getattr(experiment.recipe(), "backend", None), experiment.config.backend
-    if needed is not None and given != needed and ":" not in given:
-        raise ConfigError(
-            f"{experiment.where('backend')}: backend '{given}' does not run recipe '{experiment.config.recipe.name}'; "
-            f"set backend: {needed}"
-        )
+    if reason := unsupported(experiment.config.backend.name, experiment.recipe):
+        raise ConfigError(f"{experiment.where('backend')}: {reason}")
 
 
 def check_gates(experiment: Experiment) -> None:
@@ -181,5 +179,5 @@ def _explain_unknown_keys(line: str) -> str:
     if model is None and parent.endswith(".gates"):
         return f"{file}: {parent}: {unknown_name('key', key, sorted(gate_bounds()))}"
     if model is None:
-        model = ExperimentConfig if parent.startswith("experiments.") else _File
+        model = ExperimentConfig if parent.startswith("experiments.") else WorkloadFile
     return f"{file}: {parent + ': ' if parent else ''}{unknown_name('key', key, sorted(model.model_fields))}"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,9 +21,10 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from quantbench.config.training import PositiveInt
-from quantbench.config.training import TrainingConfig as TrainingConfig
+from quantbench.config.training import PositiveInt, TrainingConfig
 from quantbench.quantity_table import QUANTITIES
+from quantbench.recipes.spec import Recipe
+from quantbench.recipes.translation import OLD_VALUES
 from quantbench.registry import RECIPES, unknown_name
 
 # Names become file names of goldens and parts of pytest ids.
@@ -33,8 +35,6 @@ INSTRUCTION_SETS = (
     "avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx_vnni_int8", "amx_int8", "asimd", "asimddp", "i8mm", "sve"
 )  # fmt: skip
 DEFAULT = "default"
-
-
 # Ends what is said of a search where nothing is held out for it.
 NO_SEARCH_POOL = (
     "no sample is held out to search on, and the test split is for reporting; set workload.data.search_pool to the "
@@ -56,6 +56,20 @@ class Component(BaseModel):
     def params(self) -> dict[str, Any]:
         """Everything beside the name."""
         return dict(self.model_extra or {})
+
+    @property
+    def described(self) -> str | dict[str, Any]:
+        """As JSON: the name alone where there are no parameters."""
+        return {"name": self.name, **self.params} if self.params else self.name
+
+
+def _named(component: Any) -> Any:
+    """A name alone is a component without parameters."""
+    return {"name": component} if isinstance(component, str) else component
+
+
+# `backend: eager` or `backend: {name: eager, engine: qnnpack}`.
+NamedComponent = Annotated[Component, BeforeValidator(_named)]
 
 
 class DataConfig(Component):
@@ -102,9 +116,10 @@ class RegressionConfig(_Strict):
 
 
 class WorkloadConfig(_Strict):
-    """A model, its data, its baseline and how that was trained.
+    """A model, its data, its task, its baseline and how that was trained.
 
     Attributes:
+        task: how outputs and targets make a score.
         baseline: name of the committed weights under `golden/baselines/`.
         training: how `quantbench train` makes the baseline; not needed for weights that were adopted.
         data_note: what a reader of the card should know of the data, such as its encoding.
@@ -112,6 +127,7 @@ class WorkloadConfig(_Strict):
 
     model: Component
     data: DataConfig
+    task: NamedComponent = Component(name="top1")
     baseline: Name
     data_note: str = ""
     training: TrainingConfig | None = None
@@ -203,12 +219,14 @@ class ExperimentConfig(_Strict):
     """One recipe through one backend, with its gates, and the search that is made of its layers' widths, if any."""
 
     recipe: Component
-    backend: str = "eager"
+    backend: NamedComponent = Component(name="eager")
     gates: Gates = Gates()
     search: SearchConfig | None = None
 
 
-class _File(_Strict):
+class WorkloadFile(_Strict):
+    """A workload and its experiments, by name."""
+
     workload: WorkloadConfig
     experiments: Annotated[dict[Name, ExperimentConfig], Field(min_length=1)]
 
@@ -244,6 +262,16 @@ class Experiment:
         """The place of a key for messages; `place` stands for an experiment that is in no file."""
         return f"{self.place}: {key}" if self.place else f"{self.workload.path}: experiments.{self.name}.{key}"
 
-    def recipe(self) -> Any:
-        """The recipe, its parameters checked."""
-        return RECIPES.create(self.config.recipe.name, self.where("recipe"), self.config.recipe.params)
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The recipe, its parameters checked; with a warning where a value has another word now.
+
+        Raises:
+            ConfigError: one line per parameter that is unknown, of a wrong type or out of range.
+        """
+        params = self.config.recipe.params
+        for key, words in OLD_VALUES.items():
+            if isinstance(old := params.get(key), str) and old in words:
+                told = f"{self.where('recipe')}.{key}: '{old}' is '{words[old]}' now; the old word is still read"
+                warnings.warn(told, FutureWarning, stacklevel=2)
+        return RECIPES.create(self.config.recipe.name, self.where("recipe"), params)

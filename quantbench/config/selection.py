@@ -8,8 +8,8 @@ from typing import Any
 
 from quantbench.config.reading import load_workload
 from quantbench.config.schema import Component, Experiment, ExperimentConfig, Workload
-from quantbench.config.training import TrainingConfig as TrainingConfig
 from quantbench.errors import ConfigError
+from quantbench.recipes.lowering import default_backend
 from quantbench.registry import RECIPES, unknown_name
 
 
@@ -53,12 +53,13 @@ def with_recipe(workload: Workload, recipe: str, params: dict[str, Any]) -> Expe
             if not params:
                 return experiment
             own = experiment.config.recipe
-            return _made_up(workload, recipe, Component(name=own.name, **{**own.params, **params}), place)
+            changed = Component(name=own.name, **{**own.params, **params})
+            return _made_up(workload, recipe, changed, place, experiment.config.backend)
     RECIPES.check(recipe, "--config")
     alike = []
     for experiment in experiments:
         own = experiment.config.recipe
-        if own.name == recipe and RECIPES.create(recipe, "--config", {**own.params, **params}) == experiment.recipe():
+        if own.name == recipe and RECIPES.create(recipe, "--config", {**own.params, **params}) == experiment.recipe:
             alike.append(experiment)
     if len(alike) > 1:
         names = ", ".join(experiment.name for experiment in alike)
@@ -70,7 +71,11 @@ def with_recipe(workload: Workload, recipe: str, params: dict[str, Any]) -> Expe
     return _made_up(workload, recipe, Component(name=recipe, **params), place)
 
 
-def _made_up(workload: Workload, name: str, recipe: Component, place: str) -> Experiment:
-    made = RECIPES.create(recipe.name, place, recipe.params)
-    backend = getattr(made, "backend", None) or ExperimentConfig.model_fields["backend"].default
-    return Experiment(workload, name, ExperimentConfig(recipe=recipe, backend=backend), place)
+def _made_up(
+    workload: Workload, name: str, recipe: Component, place: str, backend: Component | None = None
+) -> Experiment:
+    """An experiment without gates, through the given backend or the first that runs such recipes."""
+    if backend is None and (first := default_backend(RECIPES.create(recipe.name, place, recipe.params))):
+        backend = Component(name=first)
+    config = ExperimentConfig(recipe=recipe) if backend is None else ExperimentConfig(recipe=recipe, backend=backend)
+    return Experiment(workload, name, config, place)

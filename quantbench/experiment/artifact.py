@@ -76,8 +76,8 @@ def backend_of(experiment: Experiment, engine: str | None) -> Backend:
         experiment: names it, with its parameters.
         engine: quantized engine, for backends that have several; None for the configured one.
     """
-    name, where = experiment.config.backend, experiment.where("backend")
-    params: dict[str, Any] = {}
+    name, where = experiment.config.backend.name, experiment.where("backend")
+    params = experiment.config.backend.params
     if engine is not None and "engine" in inspect.signature(BACKENDS.factory(name, where)).parameters:
         params["engine"] = engine
     return BackendSpec(name, params, where).create()
@@ -92,7 +92,7 @@ def candidate_at(
     opened: OpenWorkload, experiment: Experiment, backend: Backend, files: Sequence[Path], observers: Observers
 ) -> Artifact:
     """Files on disk as the experiment's candidate."""
-    return Artifact.of_files(backend.spec, files, experiment.recipe(), model_source(opened), observers)
+    return Artifact.of_files(backend.spec, files, experiment.recipe, model_source(opened), observers)
 
 
 def reference(opened: OpenWorkload) -> Built:
@@ -171,7 +171,7 @@ def build_candidate(
         BaselineError: if weights are missing, damaged or NaN.
         EvaluationError: if the quantized model gives NaN or infinity.
     """
-    quantized = backend.quantize(source, experiment.recipe(), _calibration(opened, experiment), folder)
+    quantized = backend.quantize(source, experiment.recipe, _calibration(opened, experiment), folder)
     return _probed(quantized, opened, f"{experiment.id}: the quantized model")
 
 
@@ -184,7 +184,7 @@ def build_from_files(opened: OpenWorkload, experiment: Experiment, backend: Back
 
 def content_of(opened: OpenWorkload, experiment: Experiment, backend: Backend) -> dict[str, Any]:
     """Everything that decides the bytes of a candidate."""
-    recipe, weights = experiment.recipe(), weights_of(opened, experiment)
+    recipe, weights = experiment.recipe, weights_of(opened, experiment)
     if not weights.is_file():
         command = retrain_command(experiment) if isinstance(recipe, Trained) else opened.train_command
         raise BaselineError(f"{weights}: no such file; restore it from version control, or make it: {command}")
@@ -220,7 +220,7 @@ def _torch_backend(opened: OpenWorkload) -> TorchBackend:
 
 
 def _calibration(opened: OpenWorkload, experiment: Experiment) -> Calibration:
-    recipe, pool = experiment.recipe(), opened.splits.calibration
+    recipe, pool = experiment.recipe, opened.splits.calibration
     limit = None
     if isinstance(recipe, StaticInt8):
         limit = recipe.calibration_n

@@ -18,7 +18,8 @@ from quantbench.files import sha256_of_file
 from quantbench.golden import baselines
 from quantbench.measure.evaluation import evaluate, inputs_of
 from quantbench.progress import progress
-from quantbench.recipes.spec import Trained, describe
+from quantbench.recipes.spec import Trained
+from quantbench.recipes.translation import accepted_form
 from quantbench.records.card import BaselineCard
 from quantbench.training.loop import Validation, train
 from quantbench.training.mixed_precision import float32_fake_quantizers
@@ -48,12 +49,14 @@ def fine_tune(
         reference: that is fine-tuned.
         amp: compute in bf16.
     """
-    recipe = experiment.recipe()
+    recipe = experiment.recipe
+    if not isinstance(recipe, Trained):
+        raise TypeError(f"{experiment.id}: a recipe of kind {recipe.kind} is not trained")
     backend.rehearse(reference, recipe, rehearsal_inputs(opened))
     prepared = backend.prepare_training(reference, recipe)
     config = fine_tuning_config(opened.training, recipe, amp)
     parent = sha256_of_file(opened.weights_path)
-    origin = {"parent": parent, "recipe": describe(recipe)}
+    origin = {"parent": parent, "recipe": accepted_form(recipe)}
     name = experiment.id.replace("/", "-")
 
     def freeze_at_the_end(model: nn.Module, epoch: int) -> None:
@@ -113,7 +116,7 @@ def checked_trained_path(opened: OpenWorkload, experiment: Experiment) -> Path:
 
 def weights_of(opened: OpenWorkload, experiment: Experiment) -> Path:
     """The committed weights that are quantized: the baseline's, or those that an experiment was fine-tuned to."""
-    return trained_path(opened, experiment) if isinstance(experiment.recipe(), Trained) else opened.weights_path
+    return trained_path(opened, experiment) if isinstance(experiment.recipe, Trained) else opened.weights_path
 
 
 def retrain_command(experiment: Experiment) -> str:

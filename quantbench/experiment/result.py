@@ -21,7 +21,7 @@ from quantbench.golden.results import (
     write_result,
 )
 from quantbench.measure.environment import environment
-from quantbench.recipes.spec import describe
+from quantbench.recipes.translation import accepted_form
 
 
 def inputs_of(run: Run) -> Inputs:
@@ -30,8 +30,8 @@ def inputs_of(run: Run) -> Inputs:
     configured = {
         "model": {"name": config.model.name, **run.opened.model_params()},
         "data": config.data.model_dump(mode="json"),
-        "recipe": describe(run.experiment.recipe()),
-        "backend": run.experiment.config.backend,
+        "recipe": accepted_form(run.experiment.recipe),
+        "backend": run.experiment.config.backend.described,
     }
     return Inputs(
         config=sha256_of_json(configured),

@@ -141,7 +141,7 @@ class Run(Results):
     def candidate(self) -> Built:
         """The quantized artifact on disk, with what its model gave before it was saved."""
         how, source = self.settings, self.baseline.artifact
-        if how.retrain and isinstance(self.experiment.recipe(), Trained):
+        if how.retrain and isinstance(self.experiment.recipe, Trained):
             fine_tune(self.opened, self.experiment, self.backend, source, how.amp)
         return candidate(self.opened, self.experiment, self.backend, source)
 
@@ -182,7 +182,7 @@ class Run(Results):
         """What is accepted as this experiment's golden: exact on every machine with the same engine."""
         return {
             "engine": self.engine,
-            "recipe": describe(self.experiment.recipe()),
+            "recipe": describe(self.experiment.recipe),
             "observers": self.artifact.observers,
             "payload_bytes": self.checkpoint.payload_bytes,
             "keys": {key: describe_entry(entry) for key, entry in self.checkpoint.keys.items()},
@@ -285,8 +285,8 @@ class Run(Results):
             | {
                 "experiment": self.experiment.id,
                 "recipe_name": self.experiment.config.recipe.name,
-                "recipe": describe(self.experiment.recipe()),
-                "backend": self.experiment.config.backend,
+                "recipe": describe(self.experiment.recipe),
+                "backend": self.experiment.config.backend.name,
                 "engine": self.engine,
                 "threads": torch.get_num_threads(),
                 "environment": environment(),

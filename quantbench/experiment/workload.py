@@ -19,10 +19,9 @@ from quantbench.measure.environment import environment
 from quantbench.progress import Progress, progress
 from quantbench.records.base import Environment
 from quantbench.records.card import BaselineCard
-from quantbench.registry import MODELS
+from quantbench.registry import MODELS, TASKS
 from quantbench.stats.proportions import wilson_interval
 from quantbench.tasks.interface import Task
-from quantbench.tasks.top1 import Top1
 from quantbench.training.mixed_precision import AMP
 from quantbench.upstream import silenced
 
@@ -53,7 +52,8 @@ class OpenWorkload:
     @cached_property
     def task(self) -> Task:
         """Outputs and labels → scores."""
-        return Top1()
+        config = self.workload.config.task
+        return TASKS.create(config.name, self.workload.where("task"), config.params)
 
     def model_params(self) -> dict[str, Any]:
         """Parameters of the model's factory; its head is sized for the data where it takes `n_classes`."""

@@ -10,6 +10,7 @@ from typing import Any
 from quantbench.config.schema import Experiment
 from quantbench.errors import CheckpointError, GoldenError
 from quantbench.files import write_json
+from quantbench.recipes.translation import neutral
 
 # The engine whose goldens carry no suffix; other engines choose other observers and so have goldens of their own.
 DEFAULT_ENGINE = "x86"
@@ -78,8 +79,13 @@ def read_history(path: Path) -> list[Any]:
 
 
 def without_history(content: Any) -> Any:
-    """What was accepted, without when and why."""
-    return {key: value for key, value in content.items() if key != "history"} if isinstance(content, dict) else content
+    """What was accepted, without when and why, its recipe in the words of today."""
+    if not isinstance(content, dict):
+        return content
+    accepted = {key: value for key, value in content.items() if key != "history"}
+    if isinstance(accepted.get("recipe"), dict):
+        accepted["recipe"] = neutral(accepted["recipe"])
+    return accepted
 
 
 def differences(old: Any, new: Any) -> list[str]:

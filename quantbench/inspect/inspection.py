@@ -57,7 +57,7 @@ def check_experiment(path: Path, run: Run) -> str:
     Raises:
         CheckpointError: if it does not load, or its origin or weights say that it was made another way.
     """
-    id_, recipe = run.experiment.id, run.experiment.recipe()
+    id_, recipe = run.experiment.id, run.experiment.recipe
     state = read_checkpoint(path)
     run.backend.load(candidate_at(run.opened, run.experiment, run.backend, [path], {}), threads=1)
     found = explain(read_checkpoint(run.baseline.artifact.path), state, ("the baseline", str(path)))

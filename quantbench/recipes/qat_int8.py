@@ -8,11 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from quantbench.quant.limits import DEFAULT_MAX_SHIFT
-from quantbench.recipes.spec import MaxShift, ObserverSpec, QatInt8
-
-QAT_ACTIVATION = ObserverSpec("MovingAverageMinMaxObserver", "quint8", "per_tensor_affine")
-QAT_WEIGHT = ObserverSpec("MovingAveragePerChannelMinMaxObserver", "qint8", "per_channel_symmetric")
-
+from quantbench.recipes.spec import MOVING_AVERAGE_ACTIVATION, MOVING_AVERAGE_WEIGHT, MaxShift, QatInt8
 
 Epochs = Annotated[int, Field(gt=0)]
 LearningRate = Annotated[float, Field(gt=0)]
@@ -20,7 +16,7 @@ FrozenEpochs = Annotated[int, Field(ge=0)]
 
 
 def qat_int8(epochs: Epochs = 4, lr: LearningRate = 0.005, frozen_epochs: FrozenEpochs = 1) -> QatInt8:
-    """Moving-average observers, weights per output channel, learned with straight-through gradients."""
+    """Moving averages of ranges, weights per output channel, learned with straight-through gradients."""
     return _fine_tuning(epochs, lr, frozen_epochs, None)
 
 
@@ -64,7 +60,9 @@ def _fine_tuning(
         ValueError: if no epoch would be left in which observers and batch norm move.
     """
     check_frozen_epochs(epochs, frozen_epochs)
-    activation, weight = (replace(spec, max_shift=max_shift) for spec in (QAT_ACTIVATION, QAT_WEIGHT))
+    activation, weight = (
+        replace(each, max_shift=max_shift) for each in (MOVING_AVERAGE_ACTIVATION, MOVING_AVERAGE_WEIGHT)
+    )
     return QatInt8(activation, weight, epochs, lr, frozen_epochs, blocks)
 
 

@@ -1,9 +1,11 @@
-"""What a recipe can say, independent of any backend."""
+"""Recipes: what to quantize and how to calibrate or train it, in no library's words.
+
+A backend maps them to its library; `quantbench.recipes.lowering` says which backend runs which kind.
+"""
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -19,79 +21,112 @@ FP32_BITS = 32
 
 
 @dataclass(frozen=True)
-class ObserverSpec:
-    """How a tensor's range is found and mapped to integers.
+class Quantizer:
+    """The mapping of a tensor's values to 8-bit integers.
 
     Attributes:
-        observer: class name of the observer, such as `MinMaxObserver`.
-        dtype: of the quantized values; quint8 for activations, qint8 for weights.
-        qscheme: `per_tensor_affine`, `per_tensor_symmetric` or `per_channel_symmetric` (output channels).
+        range: how the ends of the range are found. `minmax`: the smallest and largest value seen; `moving_average`:
+            moving averages of them over batches; `histogram`: the range of the least squared error, which clips
+            outliers.
+        dtype: of the integers.
+        granularity: one scale per tensor, or one per output channel.
+        scheme: `affine` has a zero point; `symmetric` has none.
+        reduce_range: one bit is left free, so that 16-bit sums of products cannot saturate; None for what the
+            processor's kernels need.
         max_shift: scales are powers of two, 2^-n with 0 ≤ n ≤ max_shift; None for any scale.
     """
 
-    observer: str
-    dtype: Literal["quint8", "qint8"]
-    qscheme: Literal["per_tensor_affine", "per_tensor_symmetric", "per_channel_symmetric"]
+    range: Literal["minmax", "moving_average", "histogram"]
+    dtype: Literal["uint8", "int8"]
+    granularity: Literal["per_tensor", "per_channel"]
+    scheme: Literal["affine", "symmetric"]
+    reduce_range: bool | None = None
     max_shift: int | None = None
 
 
+class Recipe:
+    """Base of all recipes: frozen dataclasses, whose fields decide the result.
+
+    Attributes:
+        kind: names the class in documents and to backends.
+    """
+
+    kind: ClassVar[str]
+
+
+class Trained(Recipe):
+    """Base of recipes whose weights are fine-tuned from the baseline, and committed.
+
+    Attributes:
+        epochs: of fine-tuning.
+        lr: peak learning rate; far below the baseline's, since the weights are only nudged.
+        frozen_epochs: the last epochs, in which batch-norm statistics and observers stand still.
+    """
+
+    epochs: int
+    lr: float
+    frozen_epochs: int
+
+
 @dataclass(frozen=True)
-class Fp32:
+class Fp32(Recipe):
     """No quantization."""
 
-    backend: ClassVar[str | None] = None
+    kind: ClassVar[str] = "fp32"
 
 
 @dataclass(frozen=True)
-class DynamicInt8:
-    """Weights of the named layer types quantized once, their activations on the fly; no calibration."""
+class DynamicInt8(Recipe):
+    """Weights quantized once, activations batch by batch; no calibration.
 
-    backend: ClassVar[str | None] = "eager"
+    Attributes:
+        layers: types of the layers that are quantized, such as `Linear`.
+    """
+
+    kind: ClassVar[str] = "dynamic_int8"
 
     layers: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class StaticInt8:
-    """Fuse, prepare, calibrate, convert.
+class StaticInt8(Recipe):
+    """Post-training quantization: fuse, prepare, calibrate, convert.
 
     Attributes:
-        activation: observer of activations, or None together with `weight` for the processor's default qconfig.
-        weight: observer of weights.
+        activation: of activations, or None together with `weight` for the processor's default.
+        weight: of weights.
         calibration_n: unaugmented training-side samples that the observers see.
-        blocks: the model's blocks that are quantized, the rest staying fp32; None for the whole model.
-        full_range: activations use all 8 bits on every engine; with the processor's default observers only.
+        blocks: the model's blocks that are quantized, the rest staying fp32; None for the whole model. A block is a
+            group of layers that the model names.
     """
 
-    backend: ClassVar[str | None] = "eager"
+    kind: ClassVar[str] = "static_int8"
 
-    activation: ObserverSpec | None
-    weight: ObserverSpec | None
+    activation: Quantizer | None
+    weight: Quantizer | None
     calibration_n: int
     blocks: tuple[str, ...] | None = None
-    full_range: bool = False
 
 
 @dataclass(frozen=True)
-class QatInt8:
-    """Fine-tune from the baseline with fake quantization, then convert.
+class QatInt8(Trained):
+    """Quantization-aware training: fine-tune with fake quantization, then convert.
 
     Attributes:
-        activation: observer inside the fake quantizer of activations.
-        weight: observer inside the fake quantizer of weights.
-        epochs: of fine-tuning.
-        lr: peak learning rate; far below the baseline's, since the weights are only nudged.
-        frozen_epochs: the last epochs, in which the observers and the batch-norm statistics of quantized layers stand
-            still, so that the network converges on the very scales it will be converted with (Krishnamoorthi 2018,
-            arXiv:1806.08342, section 3.2.2). The batch norms of blocks that stay fp32 go on.
+        activation: fake quantizer of activations.
+        weight: fake quantizer of weights.
+        epochs: see `Trained`.
+        lr: see `Trained`.
+        frozen_epochs: see `Trained`; the network converges on the very scales that it will be converted with
+            (Krishnamoorthi 2018, arXiv:1806.08342, section 3.2.2). The batch norms of blocks that stay fp32 go on.
         blocks: the model's blocks that are quantized, while the whole network is fine-tuned; None for all of it, and
             none at all for a control that shows what the fine-tuning alone does.
     """
 
-    backend: ClassVar[str | None] = "eager"
+    kind: ClassVar[str] = "qat_int8"
 
-    activation: ObserverSpec
-    weight: ObserverSpec
+    activation: Quantizer
+    weight: Quantizer
     epochs: int
     lr: float
     frozen_epochs: int
@@ -99,25 +134,25 @@ class QatInt8:
 
 
 @dataclass(frozen=True)
-class LowBit:
+class LowBit(Trained):
     """Fine-tune from the baseline with learned ranges of a few bits, then pack the weights' codes.
 
     Attributes:
         weight_bits: of every convolution and linear layer, 2 to 8.
         activation_bits: of the input of each.
-        quantizer: `clipping` learns where activations and normalized weights are clipped, `lsq` the size of a step.
-        epochs: of fine-tuning.
-        lr: peak learning rate.
-        frozen_epochs: the last epochs, in which batch-norm statistics stand still.
+        quantizer: `pact` learns where activations and normalized weights are clipped, `lsq` the size of a step.
+        epochs: see `Trained`.
+        lr: see `Trained`.
+        frozen_epochs: see `Trained`; learned ranges go on.
         first_bits: of weights and input of the first layer instead; 32 leaves it in fp32, None is as all others.
         last_bits: of the last linear layer, likewise.
     """
 
-    backend: ClassVar[str | None] = "low_bit"
+    kind: ClassVar[str] = "low_bit"
 
     weight_bits: int
     activation_bits: int
-    quantizer: Literal["clipping", "lsq"]
+    quantizer: Literal["pact", "lsq"]
     epochs: int
     lr: float
     frozen_epochs: int
@@ -125,27 +160,31 @@ class LowBit:
     last_bits: int | None = None
 
 
-# `backend` of each: the one of ours that runs such recipes; None for any.
-Recipe = Fp32 | DynamicInt8 | StaticInt8 | QatInt8 | LowBit
-# Those whose weights are fine-tuned, and committed.
-Trained = QatInt8 | LowBit
-
-
 def describe(recipe: Recipe) -> dict[str, Any]:
-    """The recipe as JSON (lists, no tuples): its kind and everything that decides its result."""
-    described: dict[str, Any] = json.loads(json.dumps(asdict(recipe)))
-    # The usual goes without saying, as in goldens that were accepted before anything else could be asked for.
-    if described.get("blocks", ...) is None:
-        del described["blocks"]
-    if described.get("full_range") is False:
-        del described["full_range"]
-    for observer in (described.get("activation"), described.get("weight")):
-        if observer is not None and observer["max_shift"] is None:
-            del observer["max_shift"]
-    return {"kind": type(recipe).__name__, **described}
+    """The recipe as JSON (lists, no tuples): its kind and every field that is not at its default.
+
+    A default goes without saying, so that a field that is added later changes nothing that was accepted.
+
+    Example:
+        >>> describe(DynamicInt8(("Linear",)))
+        {'kind': 'dynamic_int8', 'layers': ['Linear']}
+    """
+    return {"kind": recipe.kind, **_told(recipe)}
 
 
-PER_TENSOR_ACTIVATION = ObserverSpec("MinMaxObserver", "quint8", "per_tensor_affine")
-PER_TENSOR_WEIGHT = ObserverSpec("MinMaxObserver", "qint8", "per_tensor_symmetric")
-PER_CHANNEL_WEIGHT = ObserverSpec("PerChannelMinMaxObserver", "qint8", "per_channel_symmetric")
-HISTOGRAM_ACTIVATION = ObserverSpec("HistogramObserver", "quint8", "per_tensor_affine")
+def _told(value: Any) -> dict[str, Any]:
+    """The fields of a dataclass that are not at their defaults."""
+    told: dict[str, Any] = {}
+    for field in fields(value):
+        held = getattr(value, field.name)
+        if held != field.default:
+            told[field.name] = _told(held) if is_dataclass(held) else list(held) if isinstance(held, tuple) else held
+    return told
+
+
+PER_TENSOR_ACTIVATION = Quantizer("minmax", "uint8", "per_tensor", "affine")
+HISTOGRAM_ACTIVATION = Quantizer("histogram", "uint8", "per_tensor", "affine")
+MOVING_AVERAGE_ACTIVATION = Quantizer("moving_average", "uint8", "per_tensor", "affine")
+PER_TENSOR_WEIGHT = Quantizer("minmax", "int8", "per_tensor", "symmetric")
+PER_CHANNEL_WEIGHT = Quantizer("minmax", "int8", "per_channel", "symmetric")
+MOVING_AVERAGE_WEIGHT = Quantizer("moving_average", "int8", "per_channel", "symmetric")

@@ -18,23 +18,23 @@ from quantbench.recipes.spec import (
 
 
 def static_int8_per_tensor(calibration_n: CalibrationN = DEFAULT_CALIBRATION_N) -> StaticInt8:
-    """One scale per weight tensor; min/max observers."""
+    """One scale per weight tensor; the smallest and largest values."""
     return StaticInt8(PER_TENSOR_ACTIVATION, PER_TENSOR_WEIGHT, calibration_n)
 
 
 def static_int8_per_channel(calibration_n: CalibrationN = DEFAULT_CALIBRATION_N) -> StaticInt8:
-    """One scale per output channel of each weight; activations stay per tensor; min/max observers."""
+    """One scale per output channel of each weight; activations stay per tensor; the smallest and largest values."""
     return StaticInt8(PER_TENSOR_ACTIVATION, PER_CHANNEL_WEIGHT, calibration_n)
 
 
 def static_int8_histogram(calibration_n: CalibrationN = DEFAULT_CALIBRATION_N) -> StaticInt8:
-    """The processor's default qconfig: histogram observers that clip outliers of activations."""
+    """The processor's default: histograms, which clip outliers of activations."""
     return StaticInt8(None, None, calibration_n)
 
 
 def static_int8_full_range(calibration_n: CalibrationN = DEFAULT_CALIBRATION_N) -> StaticInt8:
     """As `static_int8_histogram`, with all 8 bits of activations: for processors with VNNI, others saturate."""
-    return StaticInt8(None, None, calibration_n, full_range=True)
+    return StaticInt8(replace(HISTOGRAM_ACTIVATION, reduce_range=False), PER_CHANNEL_WEIGHT, calibration_n)
 
 
 def static_int8_pow2(
@@ -51,7 +51,7 @@ def static_int8_pow2(
 
 
 def static_int8_blocks(blocks: tuple[str, ...], calibration_n: CalibrationN = DEFAULT_CALIBRATION_N) -> StaticInt8:
-    """The processor's default qconfig, as `static_int8_histogram`, on the named blocks only.
+    """The processor's default, as `static_int8_histogram`, on the named blocks only.
 
     Args:
         blocks: names that the model gives its blocks.

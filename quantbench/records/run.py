@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from functools import cache
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import (
+    AfterValidator,
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
@@ -19,6 +20,7 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from quantbench.quantity_table import QUANTITIES
+from quantbench.recipes.translation import neutral
 from quantbench.records.base import Environment, Part, Record, unpack_bits
 from quantbench.stats.verdicts import Verdict
 
@@ -228,7 +230,7 @@ class RunRecord(Record):
 
     experiment: str
     recipe_name: str
-    recipe: dict[str, Any]
+    recipe: Annotated[dict[str, Any], AfterValidator(neutral)]
     backend: str
     engine: str
     threads: int

@@ -123,7 +123,7 @@ def _accuracy(record: RunRecord) -> str:
 
 
 def _drop(record: RunRecord) -> str:
-    if (a := record.accuracy) is None or record.recipe["kind"] == "Fp32":
+    if (a := record.accuracy) is None or record.recipe["kind"] == "fp32":
         return NOTHING
     return f"{a.drop_pp:+z.2f} [{a.drop_interval_pp[0]:+z.2f}, {a.drop_interval_pp[1]:+z.2f}]"
 
@@ -133,7 +133,7 @@ def _size(record: RunRecord) -> str:
 
 
 def _ratio(record: RunRecord) -> str:
-    return f"{record.size.ratio:.2f}" if record.size and record.recipe["kind"] != "Fp32" else NOTHING
+    return f"{record.size.ratio:.2f}" if record.size and record.recipe["kind"] != "fp32" else NOTHING
 
 
 def _forward(record: RunRecord) -> str:

@@ -111,15 +111,15 @@ def _blocks(record: RunRecord) -> tuple[str, ...] | None:
 def _part(records: Sequence[RunRecord], blocks: tuple[str, ...] | None) -> Part:
     def of(kind: str) -> RunRecord | None:
         matching = [r for r in records if r.recipe["kind"] == kind and _blocks(r) == blocks]
-        return next((r for r in matching if kind == "QatInt8" or _is_default(r)), None)
+        return next((r for r in matching if kind == "qat_int8" or _is_default(r)), None)
 
     name = ALL if blocks is None else ", ".join(blocks) or NONE
-    return Part(name, blocks, of("StaticInt8"), of("QatInt8"))
+    return Part(name, blocks, of("static_int8"), of("qat_int8"))
 
 
 def _is_default(record: RunRecord) -> bool:
-    """Of recipes for the whole model only the processor's default qconfig is comparable with the blocks."""
-    return record.recipe.get("activation") is None and not record.recipe.get("full_range")
+    """Of recipes for the whole model only the processor's default is comparable with the blocks."""
+    return record.recipe.get("activation") is None
 
 
 def difference_pp(better: Accuracy, worse: Accuracy) -> tuple[float, Interval]:
@@ -183,7 +183,7 @@ def _sum(parts: Sequence[Accuracy | None]) -> str:
 def hybrid_rows(records: Sequence[RunRecord], parts: Sequence[Part]) -> list[tuple[str, ...]]:
     """Accuracy regained by blocks left in fp32, against the whole model in int8, in the order of `HYBRID_COLUMNS`."""
     whole = parts[-1].ptq
-    hybrids = [r for r in records if r.recipe["kind"] == "StaticInt8" and len(_blocks(r) or ()) > 1]
+    hybrids = [r for r in records if r.recipe["kind"] == "static_int8" and len(_blocks(r) or ()) > 1]
     workload = whole.experiment.partition("/")[0] if whole else ""
     hybrids = [r for r in hybrids if r.experiment.partition("/")[0] == workload]
     if whole is None or not hybrids or whole.accuracy is None:

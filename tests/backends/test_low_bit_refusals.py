@@ -41,10 +41,10 @@ STEPS = {
 @pytest.mark.parametrize("step", STEPS.values(), ids=STEPS)
 def test_each_backend_refuses_the_other_s_recipes_and_names_the_right_one(step):
     with pytest.raises(
-        QuantizationError, match=r"^backend 'eager' does not run recipes of kind LowBit; set backend: lo"
+        QuantizationError, match=r"^backend 'eager' does not run recipes of kind low_bit; set backend: lo"
     ):
         step(EagerBackend(default_engine()), recipe())
-    message = r"^backend 'low_bit' does not run recipes of kind QatInt8; set backend: eager$"
+    message = r"^backend 'low_bit' does not run recipes of kind qat_int8; set backend: eager$"
     with pytest.raises(QuantizationError, match=message):
         step(BACKEND, recipe("qat_int8"))
 

@@ -105,7 +105,7 @@ def test_only_the_way_of_the_file_fits():
         "was made by post-training quantization and is loaded as if made by quantization-aware training: the keys may"
     )
     assert wrong_way(noted(QAT), DYNAMIC).startswith("was made by quantization-aware training and is loaded as if made "
-                                                     "by DynamicInt8")  # fmt: skip
+                                                     "by dynamic_int8")  # fmt: skip
     assert wrong_way(quantized(PTQ).state_dict(), QAT) is None, "without a note nobody can tell from the keys"
 
 

@@ -165,9 +165,9 @@ MISTAKES = {
     "several experiments": ("search chain/*", "chain/*: 4 experiments match; name one, such as chain/fp32_baseline"),
     "dynamic int8": (
         "search chain/ptq_dynamic_int8",
-        "chain/ptq_dynamic_int8: the recipe (DynamicInt8) leaves no layer",
+        "chain/ptq_dynamic_int8: the recipe (dynamic_int8) leaves no layer",
     ),
-    "fp32": ("sensitivity chain/fp32_baseline", "chain/fp32_baseline: the recipe (Fp32) leaves no layer whose bit"),
+    "fp32": ("sensitivity chain/fp32_baseline", "chain/fp32_baseline: the recipe (fp32) leaves no layer whose bit"),
     "epsilon below zero": (
         f"search {LOW_BIT} --epsilon -1",
         "epsilon is -1 pp; the accepted drop is between 0 and 100",

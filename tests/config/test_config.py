@@ -48,7 +48,7 @@ def test_a_good_file_gives_its_experiments_in_order():
     A.write_text(GOOD)
     first, second = load_experiments(A.parent)
     assert (first.id, second.id) == ("a/fp32_baseline", "a/ptq_static")
-    assert second.recipe().calibration_n == 64
+    assert second.recipe.calibration_n == 64
     assert second.config.gates.bounds == {"accuracy_drop_pp": 1.0}
 
 
@@ -230,7 +230,7 @@ def test_a_recipe_of_the_command_line_is_the_configured_experiment_where_there_i
     workload = find_workload("a", A.parent)
     assert with_recipe(workload, "static_int8_per_tensor", {"calibration_n": 64}).id == "a/ptq_static"
     made_up = with_recipe(workload, "static_int8_per_tensor", {"calibration_n": 32})
-    assert (made_up.id, made_up.recipe().calibration_n) == ("a/static_int8_per_tensor", 32)
+    assert (made_up.id, made_up.recipe.calibration_n) == ("a/static_int8_per_tensor", 32)
     with pytest.raises(ConfigError, match="--config: unknown recipe 'statik'"):
         with_recipe(workload, "statik", {})
 
@@ -249,7 +249,7 @@ def test_an_experiment_of_the_workload_may_be_named_instead_of_a_recipe(project)
     workload = find_workload("tiny", project.configs)
     assert with_recipe(workload, "ptq_dynamic_int8", {}).id == "tiny/ptq_dynamic_int8"
     changed = with_recipe(workload, "ptq_static_int8_per_channel", {"calibration_n": 20})
-    assert (changed.config.recipe.name, changed.recipe().calibration_n) == ("static_int8_per_channel", 20)
+    assert (changed.config.recipe.name, changed.recipe.calibration_n) == ("static_int8_per_channel", 20)
     assert changed.config.gates == Gates(), "its bounds were set for the experiment as it is configured"
 
 

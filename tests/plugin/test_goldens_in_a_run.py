@@ -35,7 +35,7 @@ def test_an_update_writes_the_golden_and_says_that_it_is_new_and_then_it_passes(
     assert result.ret == 0
     result.stdout.fnmatch_lines([f"golden/checkpoints/{STATIC}.json: accepted for the first time, * keys"])
     content = json.loads(path.read_text())
-    assert content["recipe"]["kind"] == "StaticInt8"
+    assert content["recipe"]["kind"] == "static_int8"
     assert [entry["reason"] for entry in content["history"]] == [WHY[1]]
     assert bench("-q", "--experiment", STATIC, "-k", "checkpoint_is").ret == 0
 

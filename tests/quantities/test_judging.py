@@ -14,7 +14,7 @@ from quantbench.files import write_json
 from quantbench.golden import baselines
 from quantbench.quantities.judging import explain, judge
 from quantbench.recipes import static_int8
-from quantbench.recipes.spec import ObserverSpec
+from quantbench.recipes.spec import MOVING_AVERAGE_ACTIVATION
 from quantbench.records.card import BaselineCard
 from quantbench.stats.paired import PairedOutcomes, samples_to_decide
 
@@ -220,13 +220,13 @@ def test_a_checkpoint_never_accepted_fails_with_the_command_that_accepts_it(proj
 
 def test_changing_one_observer_of_a_recipe_fails_with_what_changed_and_how_to_accept_it(project, monkeypatch):
     accept_golden(run_of(project))
-    other = ObserverSpec("MovingAverageMinMaxObserver", "quint8", "per_tensor_affine")
+    other = MOVING_AVERAGE_ACTIVATION
     monkeypatch.setattr(static_int8, "PER_TENSOR_ACTIVATION", other)
     run = run_of(project)
     title, measured, *lines, accept = message_of(run, judge(run, "checkpoint"))
     assert title == f"tiny/{STATIC}: checkpoint: FAIL"
     assert measured == "  measured:     4 difference(s), old → new:"
-    changed = 'recipe / activation / observer: "MinMaxObserver" → "MovingAverageMinMaxObserver"'
+    changed = 'recipe / activation / range: "minmax" → "moving_average"'
     assert f"    {changed}" in lines
     assert sum(line.startswith("    observers / ") and "→" in line for line in lines) == 3
     assert accept == f'  accept:       pytest bench --experiment tiny/{STATIC} --update-golden --reason "…"'

@@ -1,10 +1,14 @@
 """Recipe `low_bit`: its parameters, what it says of itself, and through which backend it may run."""
 
+from dataclasses import dataclass
+
 import pytest
 
 from quantbench.config.reading import load_workload
 from quantbench.config.selection import find_workload, with_recipe
 from quantbench.errors import ConfigError
+from quantbench.recipes.lowering import KINDS as LOWERED
+from quantbench.recipes.lowering import default_backend, unsupported
 from quantbench.recipes.spec import LowBit, Recipe, Trained, describe
 from quantbench.registry import BACKENDS, RECIPES
 
@@ -25,7 +29,7 @@ def workload(folder, recipe, backend):
 
 def test_it_says_all_that_decides_its_result():
     assert describe(create(weight_bits=2, first_bits=8, last_bits=32)) == {
-        "kind": "LowBit", "weight_bits": 2, "activation_bits": 4, "quantizer": "clipping", "epochs": 4, "lr": 0.02,
+        "kind": "low_bit", "weight_bits": 2, "activation_bits": 4, "quantizer": "pact", "epochs": 4, "lr": 0.02,
         "frozen_epochs": 1, "first_bits": 8, "last_bits": 32,
     }  # fmt: skip
 
@@ -56,8 +60,8 @@ def test_widths_of_the_ends_are_2_to_8_or_32(name, bits):
 
 
 def test_a_quantizer_that_does_not_exist_is_refused_with_those_that_do():
-    with pytest.raises(ConfigError, match=r"quantizer: Input should be 'clipping' or 'lsq' \(given: 'pact'\)"):
-        create(quantizer="pact")
+    with pytest.raises(ConfigError, match=r"quantizer: Input should be 'pact' or 'lsq' \(given: 'pcat'\)"):
+        create(quantizer="pcat")
 
 
 def test_some_epoch_must_be_left_in_which_batch_norm_moves():
@@ -71,8 +75,8 @@ def test_some_epoch_must_be_left_in_which_batch_norm_moves():
 )
 def test_a_workload_file_that_pairs_a_recipe_with_a_wrong_backend_is_refused(tmp_path, recipe, backend, needed):
     path = workload(tmp_path, recipe, backend)
-    message = rf"w\.yaml: experiments\.e\.backend: backend '{backend or 'eager'}' does not run recipe '{recipe}'; "
-    with pytest.raises(ConfigError, match=rf"{message}set backend: {needed}$"):
+    message = rf"w\.yaml: experiments\.e\.backend: backend '{backend or 'eager'}' does not run recipes of kind "
+    with pytest.raises(ConfigError, match=rf"{message}{recipe}; set backend: {needed}$"):
         load_workload(path)
 
 
@@ -81,16 +85,31 @@ def test_a_workload_file_that_pairs_a_recipe_with_a_wrong_backend_is_refused(tmp
 )
 def test_a_fitting_pair_and_a_backend_of_the_user_s_own_are_accepted(tmp_path, recipe, backend):
     (experiment,) = load_workload(workload(tmp_path, recipe, f'"{backend}"'))
-    assert experiment.config.backend == backend
+    assert experiment.config.backend.name == backend
 
 
 @pytest.mark.parametrize(("recipe", "backend"), [("low_bit", "low_bit"), ("static_int8", "eager")])
 def test_an_experiment_made_up_for_one_recipe_runs_through_its_backend(tmp_path, recipe, backend):
     path = workload(tmp_path, "fp32_baseline", "")
-    assert with_recipe(find_workload(str(path), tmp_path), recipe, {}).config.backend == backend
+    assert with_recipe(find_workload(str(path), tmp_path), recipe, {}).config.backend.name == backend
 
 
-def test_every_kind_of_recipe_but_the_baseline_has_a_registered_backend():
-    backends = {kind.__name__: kind.backend for kind in Recipe.__args__}
-    assert backends.pop("Fp32") is None
-    assert set(backends.values()) == {"eager", "low_bit"} <= set(BACKENDS.names())
+def test_every_kind_of_recipe_has_a_backend_of_ours_and_the_baseline_any():
+    made = [RECIPES.create(name, "here", {"blocks": ["a"]} if "blocks" in name else {}) for name in RECIPES.table]
+    assert {recipe.kind: default_backend(recipe) for recipe in made} == {
+        "fp32": "eager", "dynamic_int8": "eager", "static_int8": "eager", "qat_int8": "eager", "low_bit": "low_bit",
+    }  # fmt: skip
+    assert set(LOWERED) <= set(BACKENDS.table)
+    assert all("fp32" in kinds for kinds in LOWERED.values())
+
+
+def test_a_kind_that_no_backend_of_ours_runs_has_no_default_and_says_so():
+    @dataclass(frozen=True)
+    class Own(Recipe):
+        kind = "own"
+
+    assert default_backend(Own()) is None
+    assert unsupported("eager", Own()) == (
+        "backend 'eager' does not run recipes of kind own; set backend: one that does"
+    )
+    assert unsupported("somebody_elses", Own()) is None, "which is asked when it runs"

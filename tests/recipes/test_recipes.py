@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 
@@ -37,10 +37,10 @@ def test_a_recipe_is_described_as_json_that_names_its_kind(name):
     recipe = create(name)
     described = describe(recipe)
     assert json.loads(json.dumps(described, allow_nan=False)) == described
-    assert described.pop("kind") == type(recipe).__name__
-    # The whole model goes without saying.
-    usual = {("blocks", None), ("full_range", False)}
-    assert set(described) == {name for name, value in vars(recipe).items() if (name, value) not in usual}
+    assert described.pop("kind") == recipe.kind
+    # A default goes without saying, such as the whole model.
+    defaults = {field.name: field.default for field in fields(recipe)}
+    assert set(described) == {name for name, value in vars(recipe).items() if value != defaults[name]}
 
 
 @EVERY_RECIPE
@@ -64,7 +64,7 @@ def test_power_of_two_recipes_differ_from_the_usual_in_their_scales_alone(name):
         assert described == describe(create("qat_int8"))
     else:
         assert described["weight"] == describe(create("static_int8_per_channel"))["weight"]
-        assert described["activation"]["observer"] == "HistogramObserver"
+        assert described["activation"]["range"] == "histogram"
 
 
 @pytest.mark.parametrize("name", POW2)
@@ -75,11 +75,14 @@ def test_a_max_shift_out_of_range_is_refused_by_its_place(name, max_shift):
     assert create(name, max_shift=30).weight.max_shift == 30
 
 
-def test_the_usual_recipes_are_described_as_they_were_accepted():
-    activation = {"observer": "MinMaxObserver", "dtype": "quint8", "qscheme": "per_tensor_affine"}
-    weight = {"observer": "PerChannelMinMaxObserver", "dtype": "qint8", "qscheme": "per_channel_symmetric"}
+def test_the_usual_recipes_are_described_in_words_of_no_library():
+    activation = {"range": "minmax", "dtype": "uint8", "granularity": "per_tensor", "scheme": "affine"}
+    weight = {"range": "minmax", "dtype": "int8", "granularity": "per_channel", "scheme": "symmetric"}
     described = describe(create("static_int8_per_channel"))
-    assert described == {"kind": "StaticInt8", "activation": activation, "weight": weight, "calibration_n": 256}
+    assert described == {"kind": "static_int8", "activation": activation, "weight": weight, "calibration_n": 256}
+    full = describe(create("static_int8_full_range"))
+    assert full["activation"] == {**activation, "range": "histogram", "reduce_range": False}
+    assert full["weight"] == weight
 
 
 @EVERY_RECIPE
@@ -101,10 +104,11 @@ def test_static_recipes_calibrate_with_256_samples_unless_told(name):
 
 def test_weights_are_per_tensor_or_per_output_channel_and_activations_always_per_tensor():
     per_tensor, per_channel = create("static_int8_per_tensor"), create("static_int8_per_channel")
-    assert (per_tensor.weight.dtype, per_tensor.weight.qscheme) == ("qint8", "per_tensor_symmetric")
-    assert (per_channel.weight.dtype, per_channel.weight.qscheme) == ("qint8", "per_channel_symmetric")
+    assert (per_tensor.weight.dtype, per_tensor.weight.granularity) == ("int8", "per_tensor")
+    assert (per_channel.weight.dtype, per_channel.weight.granularity) == ("int8", "per_channel")
+    assert per_tensor.weight.scheme == per_channel.weight.scheme == "symmetric"
     assert per_tensor.activation == per_channel.activation
-    assert per_tensor.activation.qscheme == "per_tensor_affine"
+    assert (per_tensor.activation.granularity, per_tensor.activation.scheme) == ("per_tensor", "affine")
     histogram = create("static_int8_histogram")
     assert (histogram.activation, histogram.weight) == (None, None), "the processor's default"
 

@@ -88,7 +88,7 @@ def record(
     return RunRecord(
         experiment=experiment,
         recipe_name=recipe or name.removeprefix("ptq_").removeprefix("qat_"),
-        recipe={"kind": "StaticInt8"},
+        recipe={"kind": "static_int8"},
         backend="eager",
         engine="x86",
         threads=1,
@@ -123,7 +123,7 @@ def block_record(
     """
     made = record(experiment, int(np.sum(correct)), kib, speedup)
     trained = "/qat_" in experiment
-    recipe = {"kind": "QatInt8" if trained else "StaticInt8", "activation": {"observer": "X"} if trained else None}
+    recipe = {"kind": "qat_int8" if trained else "static_int8", "activation": {"range": "x"} if trained else None}
     if blocks is not None:
         recipe["blocks"] = list(blocks)
     changes: dict[str, object] = {"recipe": recipe}

@@ -31,7 +31,7 @@ def write(tmp_path):
 def records(make_record, make_block):
     baseline = make_record("real/fp32_baseline", 910, 120, 1.0)
     return [
-        baseline.model_copy(update={"recipe": {"kind": "Fp32"}}),
+        baseline.model_copy(update={"recipe": {"kind": "fp32"}}),
         make_block("real/ptq_static", 838, None, kib=40, speedup=4.0),
         make_block("real/ptq_block1", 848, ("block1",)),
         make_block("real/qat_block1", 905, ("block1",)),

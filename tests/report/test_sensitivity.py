@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from quantbench.errors import ConfigError
+from quantbench.recipes.spec import describe
+from quantbench.recipes.static_int8 import static_int8_full_range
 from quantbench.records.base import unpack_bits
 from quantbench.report.sensitivity import (
     ALL,
@@ -74,7 +76,7 @@ def test_a_block_whose_accuracy_was_not_measured_is_left_out(make_block):
 
 def test_the_whole_model_is_the_one_of_the_default_qconfig(make_block):
     per_tensor = make_block("w/ptq_static_per_tensor", 700)
-    per_tensor = per_tensor.model_copy(update={"recipe": per_tensor.recipe | {"activation": {"observer": "MinMax"}}})
+    per_tensor = per_tensor.model_copy(update={"recipe": per_tensor.recipe | {"activation": {"range": "minmax"}}})
     records = [per_tensor, make_block("w/ptq_static", 880), make_block("w/ptq_a", 900, ("a",))]
     assert sensitivities(records)["w"][-1].ptq.experiment == "w/ptq_static"
     assert sensitivities([per_tensor, records[2]])["w"][-1].ptq is None
@@ -224,6 +226,7 @@ def test_the_texts_hold_both_tables_of_every_workload(two_block_workloads):
 
 def test_a_full_range_model_is_not_taken_for_the_whole_of_its_blocks(make_block):
     whole = make_block("m/ptq_static")
-    full = whole.model_copy(update={"experiment": "m/ptq_full", "recipe": {**whole.recipe, "full_range": True}})
+    recipe = describe(static_int8_full_range())
+    full = whole.model_copy(update={"experiment": "m/ptq_full", "recipe": recipe})
     (parts,) = sensitivities([make_block("m/ptq_block1", blocks=("block1",)), full, whole]).values()
     assert parts[-1].ptq.experiment == "m/ptq_static"

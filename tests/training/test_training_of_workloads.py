@@ -217,7 +217,7 @@ def test_qat_in_bf16_converts_and_says_so_on_its_card(project):
 def test_qat_falls_along_its_own_cosine_whatever_the_baseline_did(project, settings):
     project.edit("epochs: 3,", f"epochs: 3, {settings},")
     workload = opened(project)
-    recipe = select(load_experiments(project.configs), "tiny/qat_int8")[0].recipe()
+    recipe = select(load_experiments(project.configs), "tiny/qat_int8")[0].recipe
     config = fine_tuning_config(workload.training, recipe, amp=False)
     assert (config.schedule, config.warmup_epochs, config.epochs, config.lr) == ("warmup_cosine", 0, 2, recipe.lr)
     assert config.min_lr == (0.001 if "min_lr" in settings else 0)

@@ -27,6 +27,7 @@ from quantbench.backends.torch_ao.observers import observers_of
 from quantbench.backends.torch_ao.qconfigs import static_qconfig, training_qconfig
 from quantbench.backends.torch_ao.steps import calibrate, convert, prepare, prepare_qat
 from quantbench.errors import QuantizationError
+from quantbench.recipes.lowering import unsupported
 from quantbench.recipes.spec import DynamicInt8, Fp32, LowBit, QatInt8, Recipe, StaticInt8, Trained
 from quantbench.upstream import silenced
 
@@ -70,7 +71,7 @@ class EagerBackend(StateDictBackend):
 
     def supports(self, recipe: Recipe) -> str | None:
         """See `Backend.supports`."""
-        return None if isinstance(recipe, Fp32 | DynamicInt8 | StaticInt8 | QatInt8) else wrong_backend("eager", recipe)
+        return unsupported("eager", recipe)
 
     def rehearse_module(self, model: nn.Module, recipe: Recipe, samples: torch.Tensor) -> None:
         """See `Backend.rehearse`."""
@@ -138,7 +139,7 @@ class EagerBackend(StateDictBackend):
         """See `Backend.switchable`; each layer in int8 can be left in fp32."""
         if not isinstance(recipe, StaticInt8):
             raise QuantizationError(
-                f"the recipe ({type(recipe).__name__}) leaves no layer whose bit width can be switched; name an "
+                f"the recipe ({recipe.kind}) leaves no layer whose bit width can be switched; name an "
                 "experiment of a static int8 recipe, whose layers can be left in fp32, or of a low-bit one"
             )
         return int8_switches(self._fused(model, recipe), converted, sample, self.engine)

@@ -1,4 +1,4 @@
-"""QConfigs: which observer or fake quantizer stands for what a recipe describes, on each quantized engine."""
+"""QConfigs: the observers and fake quantizers of torch.ao for what a recipe describes, on each quantized engine."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import torch
 from torch.ao import quantization as ao
 
 from quantbench.backends.torch_ao.power_of_two import OBSERVERS
+from quantbench.errors import QuantizationError
 from quantbench.quant.limits import DEFAULT_MAX_SHIFT
 from quantbench.recipes.qat_int8 import qat_int8_pow2
-from quantbench.recipes.spec import ObserverSpec, QatInt8, StaticInt8
+from quantbench.recipes.spec import QatInt8, Quantizer, StaticInt8
 from quantbench.recipes.static_int8 import static_int8_pow2
 from quantbench.upstream import silenced
 
@@ -18,13 +19,18 @@ from quantbench.upstream import silenced
 # free (pytorch/pytorch#103646), on every processor, so that a recipe means the same everywhere.
 SATURATING_ENGINES = ("x86", "fbgemm", "onednn")
 UNSIGNED, SIGNED = (0, 255), (-128, 127)
+# By how the ends of the range are found, and for how much of a tensor.
+OBSERVER_OF = {
+    ("minmax", "per_tensor"): ao.MinMaxObserver,
+    ("minmax", "per_channel"): ao.PerChannelMinMaxObserver,
+    ("moving_average", "per_tensor"): ao.MovingAverageMinMaxObserver,
+    ("moving_average", "per_channel"): ao.MovingAveragePerChannelMinMaxObserver,
+    ("histogram", "per_tensor"): ao.HistogramObserver,
+}
 
 
 def static_qconfig(recipe: StaticInt8, engine: str) -> ao.QConfig:
     """Observers for post-training quantization."""
-    if recipe.full_range:
-        activation = ao.HistogramObserver.with_args(reduce_range=False)
-        return ao.QConfig(activation=activation, weight=ao.default_per_channel_weight_observer)
     if recipe.activation is None or recipe.weight is None:
         with silenced():
             return ao.get_default_qconfig(engine)
@@ -63,24 +69,37 @@ def _tried(qconfig: ao.QConfig) -> ao.QConfig:
     return qconfig
 
 
-def _observer(spec: ObserverSpec, engine: str) -> Any:
-    return _observer_class(spec).with_args(**_scheme(spec, engine))
+def _observer(quantizer: Quantizer, engine: str) -> Any:
+    return _observer_class(quantizer).with_args(**_scheme(quantizer, engine))
 
 
-def _fake_quantizer(spec: ObserverSpec, engine: str) -> Any:
-    low, high = UNSIGNED if spec.dtype == "quint8" else SIGNED
+def _fake_quantizer(quantizer: Quantizer, engine: str) -> Any:
+    low, high = UNSIGNED if quantizer.dtype == "uint8" else SIGNED
     # The fused kernel computes scales of its own, whatever observer it is given.
-    fake_quantize = ao.FusedMovingAvgObsFakeQuantize if spec.max_shift is None else ao.FakeQuantize
+    fake_quantize = ao.FusedMovingAvgObsFakeQuantize if quantizer.max_shift is None else ao.FakeQuantize
     return fake_quantize.with_args(
-        observer=_observer_class(spec), quant_min=low, quant_max=high, **_scheme(spec, engine)
+        observer=_observer_class(quantizer), quant_min=low, quant_max=high, **_scheme(quantizer, engine)
     )
 
 
-def _observer_class(spec: ObserverSpec) -> Any:
-    return getattr(ao.observer, spec.observer) if spec.max_shift is None else OBSERVERS[spec.observer]
+def _observer_class(quantizer: Quantizer) -> Any:
+    observer = OBSERVER_OF.get((quantizer.range, quantizer.granularity))
+    if observer is None:
+        known = ", ".join(ends for ends, granularity in OBSERVER_OF if granularity == quantizer.granularity)
+        raise QuantizationError(
+            f"torch.ao finds no {quantizer.range} range {quantizer.granularity}; its ranges {quantizer.granularity}: "
+            f"{known}"
+        )
+    return observer if quantizer.max_shift is None else OBSERVERS[observer.__name__]
 
 
-def _scheme(spec: ObserverSpec, engine: str) -> dict[str, Any]:
-    reduces = spec.dtype == "quint8" and engine in SATURATING_ENGINES
-    scheme = {"dtype": getattr(torch, spec.dtype), "qscheme": getattr(torch, spec.qscheme), "reduce_range": reduces}
-    return scheme if spec.max_shift is None else scheme | {"max_shift": spec.max_shift}
+def _scheme(quantizer: Quantizer, engine: str) -> dict[str, Any]:
+    reduces = quantizer.reduce_range
+    if reduces is None:
+        reduces = quantizer.dtype == "uint8" and engine in SATURATING_ENGINES
+    scheme = {
+        "dtype": getattr(torch, f"q{quantizer.dtype}"),
+        "qscheme": getattr(torch, f"{quantizer.granularity}_{quantizer.scheme}"),
+        "reduce_range": reduces,
+    }
+    return scheme if quantizer.max_shift is None else scheme | {"max_shift": quantizer.max_shift}

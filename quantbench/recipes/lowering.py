@@ -1,0 +1,35 @@
+"""The backends of ours that run each kind of recipe, told without importing them.
+
+A configuration is checked by this table, since a backend's own `supports` costs the import of its library. A backend
+that is not in it is asked when it runs.
+"""
+
+from __future__ import annotations
+
+from quantbench.recipes.spec import Recipe
+
+# The first backend of a kind is its default.
+KINDS: dict[str, tuple[str, ...]] = {
+    "eager": ("fp32", "dynamic_int8", "static_int8", "qat_int8"),
+    "low_bit": ("fp32", "low_bit"),
+    "torch": ("fp32",),
+}
+
+
+def default_backend(recipe: Recipe) -> str | None:
+    """The first backend that is known to run such recipes, or None if none is."""
+    return next((backend for backend, kinds in KINDS.items() if recipe.kind in kinds), None)
+
+
+def unsupported(backend: str, recipe: Recipe) -> str | None:
+    """The reason why a backend does not run a recipe; None if it does, or if nothing is known of that backend.
+
+    Example:
+        >>> from quantbench.recipes.qat_int8 import qat_int8
+        >>> unsupported("low_bit", qat_int8())
+        "backend 'low_bit' does not run recipes of kind qat_int8; set backend: eager"
+    """
+    if backend not in KINDS or recipe.kind in KINDS[backend]:
+        return None
+    needed = default_backend(recipe) or "one that does"
+    return f"backend '{backend}' does not run recipes of kind {recipe.kind}; set backend: {needed}"
