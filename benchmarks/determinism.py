@@ -26,8 +26,9 @@ from safetensors.torch import load_file
 from quantbench.arrays import OUTPUT
 from quantbench.backends.checkpoint import read_checkpoint, serialize
 from quantbench.backends.interface import Predictor
+from quantbench.config.component import Component
 from quantbench.config.reading import load_experiments
-from quantbench.config.schema import Component, Experiment
+from quantbench.config.schema import Experiment
 from quantbench.data.splits import Split
 from quantbench.experiment.artifact import backend_of, reference
 from quantbench.experiment.fine_tuning import fine_tune, trained_path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+import warnings
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -338,7 +339,8 @@ def _width() -> int:
 
 
 def main() -> None:
-    """Runs the command line; a mistake of the user's ends with its line and exit status 2."""
+    """Runs the command line; a mistake of the user's ends with its line and exit status 2, a warning is one line."""
+    warnings.formatwarning = lambda message, *_, **__: f"quantbench: {message}\n"
     try:
         app()
     except QuantbenchError as error:

@@ -21,6 +21,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from quantbench.config.component import Component, NamedComponent
 from quantbench.config.training import PositiveInt, TrainingConfig
 from quantbench.quantity_table import QUANTITIES
 from quantbench.recipes.spec import Recipe
@@ -44,32 +45,6 @@ NO_SEARCH_POOL = (
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Component(BaseModel):
-    """A registered name with the parameters that its factory takes: `{name: cifar_cnn, width: 0.5}`."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-    name: str
-
-    @property
-    def params(self) -> dict[str, Any]:
-        """Everything beside the name."""
-        return dict(self.model_extra or {})
-
-    @property
-    def described(self) -> str | dict[str, Any]:
-        """As JSON: the name alone where there are no parameters."""
-        return {"name": self.name, **self.params} if self.params else self.name
-
-
-def _named(component: Any) -> Any:
-    """A name alone is a component without parameters."""
-    return {"name": component} if isinstance(component, str) else component
-
-
-# `backend: eager` or `backend: {name: eager, engine: qnnpack}`.
-NamedComponent = Annotated[Component, BeforeValidator(_named)]
 
 
 class DataConfig(Component):

@@ -6,8 +6,9 @@ import fnmatch
 from pathlib import Path
 from typing import Any
 
+from quantbench.config.component import Component
 from quantbench.config.reading import load_workload
-from quantbench.config.schema import Component, Experiment, ExperimentConfig, Workload
+from quantbench.config.schema import Experiment, ExperimentConfig, Workload
 from quantbench.errors import ConfigError
 from quantbench.recipes.lowering import default_backend
 from quantbench.registry import RECIPES, unknown_name

@@ -11,7 +11,8 @@ from quantbench.registry import BACKENDS
 
 def test_a_model_without_such_layers_is_refused():
     with pytest.raises(
-        QuantizationError, match=r"^Sequential has no nn\.Conv2d or nn\.Linear layer; recipes of kind L"
+        QuantizationError,
+        match=r"^Sequential has no nn\.Conv2d or nn\.Linear layer; recipes of kind low_bit quant",
     ):
         BACKEND.prepare_module(model(nn.Sequential(nn.Conv1d(1, 2, 3), nn.ReLU())), recipe())
 

@@ -1,6 +1,7 @@
 """The eager backend: what each recipe makes of a model on each engine."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,8 +11,11 @@ from torch import nn
 
 from quantbench.backends.torch_ao.eager import EagerBackend, EnginePredictor, default_engine
 from quantbench.backends.torch_ao.engines import engine_in_use
+from quantbench.backends.torch_ao.qconfigs import static_qconfig
 from quantbench.errors import EvaluationError, QuantizationError
+from quantbench.recipes.spec import HISTOGRAM_ACTIVATION, PER_CHANNEL_WEIGHT, StaticInt8
 from quantbench.registry import BACKENDS, RECIPES
+from quantbench.upstream import silenced
 
 ENGINES = ("x86", "qnnpack")
 PER_TENSOR = {"dtype": torch.qint8, "qscheme": torch.per_tensor_affine, "axis": None}
@@ -171,6 +175,23 @@ def test_the_full_range_is_used_on_every_engine_and_nothing_else_of_the_default_
         assert {layer: entry.get("weight") for layer, entry in full.items()} == {
             layer: entry.get("weight") for layer, entry in usual.items()
         }
+
+
+@pytest.mark.parametrize(
+    ("reduce_range", "engine", "top"),
+    [(None, "x86", 127), (False, "x86", 255), (True, "x86", 127), (None, "qnnpack", 255), (True, "qnnpack", 127)],
+)
+def test_a_bit_of_activations_is_left_free_as_the_recipe_says_or_else_as_the_engine_needs(reduce_range, engine, top):
+    activation = replace(HISTOGRAM_ACTIVATION, reduce_range=reduce_range)
+    qconfig = static_qconfig(StaticInt8(activation, PER_CHANNEL_WEIGHT, 1), engine)
+    with silenced():
+        assert (qconfig.activation().quant_max, qconfig.weight().quant_max) == (top, 127)
+
+
+def test_a_range_that_torch_cannot_find_for_each_channel_is_refused_with_those_that_it_can():
+    recipe = StaticInt8(HISTOGRAM_ACTIVATION, replace(HISTOGRAM_ACTIVATION, granularity="per_channel"), 1)
+    with pytest.raises(QuantizationError, match=r"no histogram range per_channel; .* per_channel: minmax, moving_aver"):
+        static_qconfig(recipe, HERE)
 
 
 @pytest.mark.parametrize("engine", [on("x86")])

@@ -1,0 +1,129 @@
+"""A backend and a task are named alone or with parameters; old words of recipes are read, with a hint."""
+
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+
+from quantbench.config.component import Component
+from quantbench.config.reading import load_experiments, load_workload
+from quantbench.config.selection import find_workload, with_recipe
+from quantbench.errors import ConfigError
+from quantbench.experiment.run import Session, Settings
+
+FILE = """\
+workload:
+  model: {{name: vgg16}}
+  data: {{name: shapes}}
+  baseline: w
+{workload}experiments:
+  e:
+    recipe: {recipe}
+{experiment}"""
+QNNPACK = pytest.mark.skipif(
+    "qnnpack" not in torch.backends.quantized.supported_engines, reason="torch has no qnnpack here"
+)
+
+
+@pytest.fixture
+def load(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def load(recipe="{name: static_int8}", workload="", experiment=""):
+        Path("w.yaml").write_text(FILE.format(recipe=recipe, workload=workload, experiment=experiment))
+        return load_workload(Path("w.yaml"))[0]
+
+    return load
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "params"),
+    [
+        ("", "eager", {}),
+        ("    backend: eager\n", "eager", {}),
+        ("    backend: {name: eager}\n", "eager", {}),
+        ("    backend: {name: eager, engine: qnnpack}\n", "eager", {"engine": "qnnpack"}),
+    ],
+)
+def test_a_backend_is_named_alone_or_with_its_parameters(load, line, name, params):
+    backend = load(experiment=line).config.backend
+    assert (backend.name, backend.params) == (name, params)
+    assert backend.described == ({"name": name, **params} if params else name)
+
+
+def test_a_backend_with_parameters_is_checked_as_one_without(load):
+    with pytest.raises(ConfigError, match=r"^w\.yaml: experiments\.e\.backend: unknown backend 'eagre'\. Did you mean"):
+        load(experiment="    backend: {name: eagre, engine: x86}\n")
+    with pytest.raises(ConfigError, match=r"^w\.yaml: experiments\.e\.backend: backend 'low_bit' does not run recipes"):
+        load(experiment="    backend: {name: low_bit, engine: x86}\n")
+
+
+@pytest.mark.parametrize("given", ["3", "[eager]", "null"])
+@pytest.mark.parametrize("key", ["backend", "task"])
+def test_what_is_neither_a_name_nor_a_mapping_is_refused(load, key, given):
+    place, line = {
+        "backend": (r"experiments\.e\.backend", {"experiment": f"    backend: {given}\n"}),
+        "task": (r"workload\.task", {"workload": f"  task: {given}\n"}),
+    }[key]
+    with pytest.raises(ConfigError, match=rf"^w\.yaml: {place}: Input should be a name, or a mapping with a name \("):
+        load(**line)
+
+
+@pytest.mark.parametrize("line", ["", "  task: top1\n", "  task: {name: top1}\n"])
+def test_the_task_is_top1_unless_told(load, line):
+    assert load(workload=line).workload.config.task == Component(name="top1")
+
+
+def test_an_unknown_task_is_shown_with_its_place_and_those_that_exist(load):
+    with pytest.raises(ConfigError, match=r"^w\.yaml: workload\.task: unknown task 'top_1'\. Did you mean 'top1'\?"):
+        load(workload="  task: top_1\n")
+
+
+@QNNPACK
+@pytest.mark.parametrize(("option", "engine"), [(None, "qnnpack"), ("x86", "x86")], ids=["its own", "the option's"])
+@pytest.mark.skipif("x86" not in torch.backends.quantized.supported_engines, reason="torch has no x86 here")
+def test_the_engine_of_a_workload_file_is_used_unless_the_command_line_names_another(project, option, engine):
+    project.edit(
+        "    recipe: {name: dynamic_int8}\n",
+        "    recipe: {name: dynamic_int8}\n    backend: {name: eager, engine: qnnpack}\n",
+    )
+    (experiment,) = [each for each in load_experiments(project.configs) if each.name == "ptq_dynamic_int8"]
+    before = torch.backends.quantized.engine
+    try:
+        assert Session(Settings(project.golden, option)).run(experiment).engine == engine
+    finally:
+        torch.backends.quantized.engine = before
+
+
+def test_a_parameter_that_the_backend_does_not_take_is_named_when_it_is_made(project):
+    project.edit(
+        "    recipe: {name: dynamic_int8}\n",
+        "    recipe: {name: dynamic_int8}\n    backend: {name: eager, enigne: qnnpack}\n",
+    )
+    (experiment,) = [each for each in load_experiments(project.configs) if each.name == "ptq_dynamic_int8"]
+    message = r"ptq_dynamic_int8\.backend: unknown parameter of backend 'eager': 'enigne'\. Did you mean 'engine'\?"
+    with pytest.raises(ConfigError, match=message):
+        Session(Settings(project.golden)).run(experiment).engine  # noqa: B018 — makes the backend
+
+
+def test_an_experiment_changed_at_the_shell_keeps_its_backend(load, tmp_path):
+    load(experiment="    backend: {name: eager, engine: qnnpack}\n")
+    changed = with_recipe(find_workload("w", tmp_path), "e", {"calibration_n": 7})
+    assert (changed.recipe.calibration_n, changed.config.backend.params) == (7, {"engine": "qnnpack"})
+
+
+def test_a_recipe_is_made_once(load):
+    experiment = load()
+    assert experiment.recipe is experiment.recipe
+
+
+def test_an_old_word_is_read_with_a_hint_at_its_place(load):
+    old = "{name: low_bit, quantizer: clipping}"
+    hint = r"^w\.yaml: experiments\.e\.recipe\.quantizer: 'clipping' is 'pact' now; the old word is still read$"
+    with pytest.warns(FutureWarning, match=hint):
+        assert load(old, experiment="    backend: low_bit\n").recipe.quantizer == "pact"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load("{name: low_bit, quantizer: pact}", experiment="    backend: low_bit\n")
+        load("{name: low_bit, quantizer: lsq}", experiment="    backend: low_bit\n")
