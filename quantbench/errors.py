@@ -51,3 +51,7 @@ class NoEvidenceError(MeasurementError):
 
 class StatisticsError(QuantbenchError, ValueError):
     """A statistic was asked for data that it is not defined on."""
+
+
+class OldWordWarning(FutureWarning):
+    """A file of the user's says something in a word that has a new one; it is read all the same."""

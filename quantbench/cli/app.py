@@ -5,7 +5,9 @@ from __future__ import annotations
 import shlex
 import sys
 import warnings
+from collections.abc import Callable
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +15,7 @@ import typer
 
 from quantbench.cli.options import CONFIGS, GOLDEN, OUT, Amp, Configs, Engine, Golden, Out, RealData, allow_download
 from quantbench.cli.search import search, sensitivity
-from quantbench.errors import QuantbenchError
+from quantbench.errors import OldWordWarning, QuantbenchError
 
 if TYPE_CHECKING:
     from quantbench.experiment.workload import OpenWorkload
@@ -338,11 +340,20 @@ def _width() -> int:
     return shutil.get_terminal_size((160, 24)).columns
 
 
+def _show_warning(usual: Callable[..., None], message: Warning | str, *where: Any) -> None:
+    """Shows a hint about a file of the user in one line, without its place in our code."""
+    if isinstance(message, OldWordWarning):
+        print(f"quantbench: {message}", file=sys.stderr)
+    else:
+        usual(message, *where)
+
+
 def main() -> None:
-    """Runs the command line; a mistake of the user's ends with its line and exit status 2, a warning is one line."""
-    warnings.formatwarning = lambda message, *_, **__: f"quantbench: {message}\n"
+    """Runs the command line; a mistake of the user's ends with its line and exit status 2."""
     try:
-        app()
+        with warnings.catch_warnings():
+            warnings.showwarning = partial(_show_warning, warnings.showwarning)
+            app()
     except QuantbenchError as error:
         print(f"quantbench: {error}", file=sys.stderr)
         sys.exit(2)

@@ -23,6 +23,7 @@ from pydantic_core import PydanticCustomError
 
 from quantbench.config.component import Component, NamedComponent
 from quantbench.config.training import PositiveInt, TrainingConfig
+from quantbench.errors import OldWordWarning
 from quantbench.quantity_table import QUANTITIES
 from quantbench.recipes.spec import Recipe
 from quantbench.recipes.translation import OLD_VALUES
@@ -248,5 +249,5 @@ class Experiment:
         for key, words in OLD_VALUES.items():
             if isinstance(old := params.get(key), str) and old in words:
                 told = f"{self.where('recipe')}.{key}: '{old}' is '{words[old]}' now; the old word is still read"
-                warnings.warn(told, FutureWarning, stacklevel=2)
+                warnings.warn(told, OldWordWarning, stacklevel=2)
         return RECIPES.create(self.config.recipe.name, self.where("recipe"), params)

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from quantbench.cli.app import _show_warning
 from quantbench.config.component import Component
 from quantbench.config.reading import load_experiments, load_workload
 from quantbench.config.selection import find_workload, with_recipe
-from quantbench.errors import ConfigError
+from quantbench.errors import ConfigError, OldWordWarning
 from quantbench.experiment.run import Session, Settings
 
 FILE = """\
@@ -121,9 +122,26 @@ def test_a_recipe_is_made_once(load):
 def test_an_old_word_is_read_with_a_hint_at_its_place(load):
     old = "{name: low_bit, quantizer: clipping}"
     hint = r"^w\.yaml: experiments\.e\.recipe\.quantizer: 'clipping' is 'pact' now; the old word is still read$"
-    with pytest.warns(FutureWarning, match=hint):
+    with pytest.warns(OldWordWarning, match=hint):
         assert load(old, experiment="    backend: low_bit\n").recipe.quantizer == "pact"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         load("{name: low_bit, quantizer: pact}", experiment="    backend: low_bit\n")
         load("{name: low_bit, quantizer: lsq}", experiment="    backend: low_bit\n")
+
+
+def test_the_command_line_shows_the_hint_in_one_line_and_other_warnings_as_usual(load, quantbench):
+    load()
+    Path("configs").mkdir()
+    Path("w.yaml").rename("configs/w.yaml")
+    text = Path("configs/w.yaml").read_text().replace("{name: static_int8}", "{name: low_bit, quantizer: clipping}")
+    Path("configs/w.yaml").write_text(f"{text}    backend: low_bit\n")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        status, out, err = quantbench("list", "experiments")
+    assert (status, out) == (0, "w/e\n")
+    place = "configs/w.yaml: experiments.e.recipe.quantizer"
+    assert err == f"quantbench: {place}: 'clipping' is 'pact' now; the old word is still read\n"
+    usual = []
+    _show_warning(lambda *shown: usual.append(shown), UserWarning("other"), UserWarning, "a.py", 3)
+    assert len(usual) == 1
