@@ -48,7 +48,7 @@ def test_a_changed_observer_fails_with_old_and_new_and_how_to_accept(accepted, p
         [
             f"{STATIC}: checkpoint: FAIL",
             "*observers / conv / weight: *PerChannelMinMaxObserver*per_channel_* → *MinMaxObserver*per_tensor_*",
-            '*recipe / weight / qscheme: "per_channel_symmetric" → "per_tensor_symmetric"',
+            '*recipe / weight / granularity: "per_channel" → "per_tensor"',
             f'*accept:*pytest bench --experiment {STATIC} --update-golden --reason "…"',
         ]
     )
@@ -61,7 +61,7 @@ def test_an_update_of_a_changed_recipe_prints_old_and_new_and_then_it_passes(acc
     result.stdout.fnmatch_lines(
         [
             f"golden/checkpoints/{STATIC}.json: updated, old → new:",
-            '*recipe / weight / qscheme: "per_channel_symmetric" → "per_tensor_symmetric"',
+            '*recipe / weight / granularity: "per_channel" → "per_tensor"',
         ]
     )
     assert accepted("-q", "--experiment", STATIC, "-k", "checkpoint_is").ret == 0

@@ -23,7 +23,7 @@ def test_an_update_accepts_both_goldens_of_the_experiment_named_and_touches_no_o
     result.stdout.fnmatch_lines(
         [
             f"golden/checkpoints/{STATIC}.json: updated, old → new:",
-            '*recipe / weight / qscheme: "per_channel_symmetric" → "per_tensor_symmetric"',
+            '*recipe / weight / granularity: "per_channel" → "per_tensor"',
             f"golden/results/{STATIC}.json: updated, old → new:",
             "    input config: changed",
             "    speed-up on *: * → *",
