@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from quantbench.backends.interface import Backend
     from quantbench.data.source import Source
+    from quantbench.quantities.interface import Quantity
     from quantbench.recipes.spec import Recipe
     from quantbench.tasks.interface import Task
 
@@ -88,8 +89,16 @@ class Registry(Generic[T]):
         return found
 
     def names(self) -> list[str]:
-        """Every name, sorted; imports no entry."""
-        return sorted({*self.table, *self._installed})
+        """Every name, in the order of the table, then those of other distributions; imports no entry."""
+        return [*self.table, *sorted(self._installed)]
+
+    def all(self) -> list[T]:
+        """Every entry, imported now.
+
+        Raises:
+            ConfigError: if one of another distribution cannot be imported.
+        """
+        return [self.get(name, self.group) for name in self.names()]
 
     def check(self, name: str, where: str) -> None:
         """Raises ConfigError, prefixed by `where`, unless `name` is in the table or of the form `module:attribute`."""
@@ -275,4 +284,24 @@ BACKENDS: Factories[Backend] = Factories(
         "torch": "quantbench.backends.fp32:torch_fp32",
     },
 )
-QUANTITIES: Registry[Any] = Registry("quantity", "quantbench.quantities", {})
+# In the order in which they are judged and in which their columns stand.
+QUANTITIES: Registry[Quantity[Any]] = Registry(
+    "quantity",
+    "quantbench.quantities",
+    {
+        "accuracy_drop_pp": "quantbench.quantities.accuracy_drop:ACCURACY_DROP",
+        "block_drop_pp": "quantbench.quantities.block_drop:BLOCK_DROP",
+        "size_ratio": "quantbench.quantities.size:SIZE",
+        "memory_ratio": "quantbench.quantities.memory:MEMORY",
+        "speedup": "quantbench.quantities.speedup:SPEEDUP",
+        "int8_share": "quantbench.quantities.int8_share:INT8_SHARE",
+        "card_drift_pp": "quantbench.quantities.card_drift:CARD_DRIFT",
+        "search_drop_pp": "quantbench.quantities.search_drop:SEARCH_DROP",
+        "reload": "quantbench.quantities.reload:RELOAD",
+        "determinism": "quantbench.quantities.determinism:DETERMINISM",
+        "checkpoint": "quantbench.quantities.checkpoint:CHECKPOINT",
+        "accuracy_vs_accepted": "quantbench.quantities.accuracy_vs_accepted:ACCURACY_VS_ACCEPTED",
+        "speedup_vs_accepted": "quantbench.quantities.speedup_vs_accepted:SPEEDUP_VS_ACCEPTED",
+        "search": "quantbench.quantities.search:SEARCH",
+    },
+)

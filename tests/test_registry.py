@@ -37,7 +37,7 @@ plain_value = 3
 BROKEN = """
 raise RuntimeError("imported although nobody\\nasked for it")
 """
-TABLE = {"box": "shelf.boxes:box", "bag": "shelf.boxes:bag", "bomb": "shelf.broken:bomb"}
+TABLE = {"bag": "shelf.boxes:bag", "bomb": "shelf.broken:bomb", "box": "shelf.boxes:box"}
 GROUP = "quantbench.things"
 ALL = {
     "models": MODELS,
@@ -168,6 +168,13 @@ def test_a_registry_of_objects_gives_the_object_itself(shelf):
         ConfigError, match=r"^here: unknown value 'thre'\. Did you mean 'three'\?.*'your\.module:NAME'$"
     ):
         registry.get("thre", "here")
+
+
+def test_all_entries_come_in_the_order_of_the_table(shelf):
+    del shelf
+    registry = Registry("value", GROUP, {"z": "shelf.boxes:plain_value", "a": "shelf.boxes:unlisted"})
+    assert registry.names() == ["z", "a"]
+    assert [registry.all()[0], registry.all()[1]()] == [3, "mine"]
 
 
 def test_an_entry_point_is_an_entry_that_is_listed_without_being_imported(install):

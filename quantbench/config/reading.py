@@ -25,9 +25,8 @@ from quantbench.config.schema import (
 )
 from quantbench.config.training import TrainingConfig
 from quantbench.errors import ConfigError
-from quantbench.quantity_table import QUANTITIES
 from quantbench.recipes.lowering import unsupported
-from quantbench.registry import BACKENDS, DATA, MODELS, TASKS, unknown_name, validation_lines
+from quantbench.registry import BACKENDS, DATA, MODELS, QUANTITIES, TASKS, unknown_name, validation_lines
 
 # A workload file is a page of text; anything larger is a mistake or an attack on the parser.
 MAX_CONFIG_BYTES = 1 << 20

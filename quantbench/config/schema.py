@@ -24,10 +24,9 @@ from pydantic_core import PydanticCustomError
 from quantbench.config.component import Component, NamedComponent
 from quantbench.config.training import PositiveInt, TrainingConfig
 from quantbench.errors import OldWordWarning
-from quantbench.quantity_table import QUANTITIES
 from quantbench.recipes.spec import Recipe
 from quantbench.recipes.translation import OLD_VALUES
-from quantbench.registry import RECIPES, unknown_name
+from quantbench.registry import QUANTITIES, RECIPES, unknown_name
 
 # Names become file names of goldens and parts of pytest ids.
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from quantbench.errors import NoEvidenceError
-from quantbench.quantity_table import QUANTITIES
 from quantbench.records.base import Part
 from quantbench.records.run import Accuracy, CheckpointFacts, CoverageFacts, Latency, Memory, Size, part_models
+from quantbench.registry import QUANTITIES
 from quantbench.stats.verdicts import Verdict
 
 
@@ -35,7 +35,8 @@ class Results:
         """
         if part not in self.results:
             quantity = next(quantity for quantity in QUANTITIES.all() if quantity.part == part)
-            self.results[part] = quantity.measure(self)
+            run: Any = self  # a `Run`, which derives from this class
+            self.results[part] = quantity.measure(run)
         return self.results[part]
 
     @property

@@ -28,7 +28,7 @@ def claimed_experiments(state: State, definition: pytest.Item) -> list[Experimen
         return [e for e in state.selected if (name in e.config.gates.bounds) == (gate is not None)]
     if claim is None:
         return state.selected
-    from quantbench.quantity_table import QUANTITIES
+    from quantbench.registry import QUANTITIES
 
     quantity = QUANTITIES.get(claim, definition.nodeid)
     return [e for e in state.selected if quantity.applies(e)]

@@ -199,7 +199,7 @@ def check_quantity(
 
     def check() -> None:
         from quantbench.quantities.judging import judge, judged_of, measure
-        from quantbench.quantity_table import QUANTITIES
+        from quantbench.registry import QUANTITIES
 
         found = QUANTITIES.get(claimed_quantity, request.node.nodeid)
         if found.timed:
@@ -218,7 +218,7 @@ def check_accepted(
 ) -> Callable[[str], None]:
     """Compares the run with the accepted result; an update notes it for acceptance at the end of the session."""
     from quantbench.quantities.accuracy_vs_accepted import change_of_behaviour
-    from quantbench.quantity_table import QUANTITIES
+    from quantbench.registry import QUANTITIES
 
     def check(claim: str) -> None:
         is_timed = QUANTITIES.get(claim, request.node.nodeid).timed

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from quantbench.config.schema import Experiment
 from quantbench.errors import ConfigError, MeasurementError
 from quantbench.quantities.interface import NOTHING_TO_ACCEPT, Quantity
-from quantbench.quantity_table import QUANTITIES
+from quantbench.registry import QUANTITIES
 from quantbench.stats.multiplicity import Family
 from quantbench.stats.verdicts import Outcome, Verdict
 

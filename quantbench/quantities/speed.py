@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from quantbench.errors import GoldenError
-from quantbench.quantity_table import QUANTITIES
 from quantbench.records.run import Latency
+from quantbench.registry import QUANTITIES
 from quantbench.stats.intervals import Interval
 from quantbench.stats.regression import Change
 from quantbench.stats.speed import SpeedQuestions, Speedup

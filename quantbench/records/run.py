@@ -19,9 +19,9 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from quantbench.quantity_table import QUANTITIES
 from quantbench.recipes.translation import neutral
 from quantbench.records.base import Environment, Part, Record, unpack_bits
+from quantbench.registry import QUANTITIES
 from quantbench.stats.verdicts import Verdict
 
 # Of files of records; raised with every change of their fields.

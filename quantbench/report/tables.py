@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 
-from quantbench.quantity_table import QUANTITIES
 from quantbench.records.run import NotRun, RunRecord
+from quantbench.registry import QUANTITIES
 from quantbench.stats.regression import Change
 from quantbench.stats.verdicts import Outcome
 

@@ -3,8 +3,8 @@
 import pytest
 import toy_quantity  # noqa: F401 — before a run in this process, which would forget it
 
-from quantbench.quantity_table import QUANTITIES
 from quantbench.records.run import RecordFile
+from quantbench.registry import QUANTITIES
 
 GATE, STATIC, DYNAMIC = "largest_tensor_bytes", "tiny/ptq_static_int8_per_channel", "tiny/ptq_dynamic_int8"
 BOTH = ("-q", "--experiment", "tiny/ptq_*", "-k", "quantity_holds", "--json", "records.json")

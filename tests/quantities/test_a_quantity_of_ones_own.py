@@ -12,8 +12,8 @@ from quantbench.errors import ConfigError, MeasurementError
 from quantbench.experiment.run import Session, Settings
 from quantbench.quantities import interface
 from quantbench.quantities.judging import explain, family_of, judge, judged_of, measure, quantities, shown_of
-from quantbench.quantity_table import QUANTITIES
 from quantbench.records.run import RecordFile
+from quantbench.registry import QUANTITIES
 from quantbench.report.documents import read_records, write_records
 from quantbench.report.step_summary import summary_markdown
 from quantbench.report.tables import cells, columns, markdown_table, terminal_table
