@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
+from median_bootstrap import median_ratio_interval
 import soundfile
 import torch
 from interleaved import interleaved
@@ -32,7 +33,6 @@ from quantbench.experiment.run import Session, Settings
 from quantbench.measure.environment import environment
 from quantbench.measure.evaluation import EVALUATION_BATCH, evaluate, inputs_of
 from quantbench.registry import DATA
-from quantbench.stats.ratios import median_ratio_interval
 
 ROUNDS, SHARE_ROUNDS = 15, 60
 PUBLISHED_BATCH = 256

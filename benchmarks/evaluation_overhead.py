@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from median_bootstrap import median_ratio_interval
 import torch
 from interleaved import interleaved
 
@@ -20,7 +21,6 @@ from quantbench.config.selection import select
 from quantbench.experiment.run import Session, Settings
 from quantbench.measure.environment import environment
 from quantbench.measure.evaluation import EVALUATION_BATCH, evaluate, inputs_of
-from quantbench.stats.ratios import median_ratio_interval
 
 ROUNDS = 15
 TARGET = 1.05

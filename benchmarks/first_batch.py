@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from median_bootstrap import median_ratio_interval
 from interleaved import interleaved
 
 from quantbench.arrays import INPUT, Inputs
@@ -20,7 +21,6 @@ from quantbench.config.selection import select
 from quantbench.experiment.run import Run, Session, Settings
 from quantbench.measure.environment import environment
 from quantbench.measure.latency import quiet_process
-from quantbench.stats.ratios import median_ratio_interval
 
 EXPERIMENTS = (
     "cifar_cnn_shapes/ptq_static_int8_histogram",

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from median_bootstrap import median_ratio_interval
 import torch
 from interleaved import interleaved
 from torch import nn
@@ -25,7 +26,6 @@ from quantbench.measure.environment import environment
 from quantbench.measure.fastest_form import fastest_form
 from quantbench.measure.latency import quiet_process
 from quantbench.registry import MODELS, RECIPES
-from quantbench.stats.ratios import median_ratio_interval
 
 # Name → model, its parameters, batch and side of the images.
 NETWORKS: dict[str, tuple[str, dict[str, Any], int, int]] = {

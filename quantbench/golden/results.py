@@ -82,7 +82,7 @@ class AcceptedSpeedup(_Strict):
     """A speed-up that was accepted for one class of machine.
 
     Attributes:
-        speedup: median of fp32 / int8, with a bootstrap interval at `level`.
+        speedup: median of fp32 / int8, with its interval at `level`.
         inputs: of the result it was measured with.
     """
 

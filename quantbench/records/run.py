@@ -123,7 +123,7 @@ class Latency(Part):
         out_of_time: whether the time budget ended the measurement.
         level: of each interval over all planned looks together.
         speedup: median of fp32 / int8 over rounds.
-        speedup_interval: bootstrap interval at `level`.
+        speedup_interval: distribution-free interval at `level`.
         fastest_form: the form of the fp32 model that was the fastest, such as fused with channels last.
         speedup_over_fastest: the same against that form.
         control: the same of the fp32 model against itself, in the same rounds.

@@ -32,7 +32,7 @@ class Point:
         accuracy: 0..1, with its Wilson interval.
         size_bytes: of the saved file.
         relative_time: forward time as a share of the fp32 model's in the same rounds, or None if not timed.
-        relative_time_interval: bootstrap interval of it.
+        relative_time_interval: distribution-free interval of it.
         front: whether no other point is at least as good in accuracy, size and time and better in one of them.
     """
 

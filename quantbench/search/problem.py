@@ -10,7 +10,7 @@ from torch import nn
 from quantbench.data.splits import Split
 from quantbench.records.search import Decision, LayerSensitivity
 
-Mode = Literal["exact", "adaptive", "naive"]
+Mode = Literal["exact", "adaptive"]
 # One line of a journal: strings, numbers, lists and mappings of them, as JSON has them.
 Entry = dict[str, Any]
 
@@ -49,7 +49,6 @@ class Found:
     """The outcome of a search.
 
     Attributes:
-        mode: how it was searched.
         names: of the layers, in the model's order.
         bits: what was found, one width per layer.
         n: samples of the split.
@@ -65,7 +64,6 @@ class Found:
         traced: whether values upstream of a changed layer could be reused; otherwise every forward was a whole one.
     """
 
-    mode: Mode
     names: tuple[str, ...]
     bits: list[int]
     n: int

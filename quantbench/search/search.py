@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from quantbench.measure.allocator import keep_freed_memory
 from quantbench.progress import Progress
 from quantbench.records.base import pack_bits
-from quantbench.records.search import LayerSensitivity
+from quantbench.records.search import Decision, LayerSensitivity
 from quantbench.search.adaptive import AdaptiveSearch
 from quantbench.search.engine import Engine, allowed_drop
 from quantbench.search.exact import ExactSearch
 from quantbench.search.kept import Kept
 from quantbench.search.ledger import Ledger
-from quantbench.search.naive import NaiveSearch
 from quantbench.search.problem import Entry, Found, Journal, Mode, Problem
-from quantbench.search.sensitivity import measured_table
+from quantbench.search.sensitivity import Table, measured_table
 
 __all__ = ["DEFAULT_MEMORY_BYTES", "Entry", "Found", "Journal", "Mode", "Problem", "search", "sensitivities"]
 
@@ -62,7 +63,7 @@ def search(
         problem: model, split and widths.
         epsilon_pp: total drop that is accepted, percentage points.
         mode: `exact` for the decisions of the published way at less cost; `adaptive` for those of a stated risk at much
-            less; `naive` for the published way itself, to compare with.
+            less.
         delta: in adaptive mode, the risk of any wrong decision outside the indifference zone.
         memory_bytes: for values kept between forwards.
         seed: of the samples drawn in adaptive mode.
@@ -78,30 +79,62 @@ def search(
     allowed = allowed_drop(epsilon_pp, len(problem.split), problem.split.name)
     keep_freed_memory()
     engine = Engine(problem)
-    published = 1 + 2 * len(engine.names)
-    ledger = Ledger(engine, None if mode == "naive" else journal, show, published)
-    kept = Kept(engine.replay, engine.names, engine.n, memory_bytes if mode != "naive" else 0)
-    worked: ExactSearch | NaiveSearch | AdaptiveSearch
-    if mode == "naive":
-        worked = NaiveSearch(engine, problem.model, allowed)
-    elif mode == "adaptive":
+    ledger = Ledger(engine, journal, show, published_passes(engine))
+    kept = Kept(engine.replay, engine.names, engine.n, memory_bytes)
+    worked: ExactSearch | AdaptiveSearch
+    if mode == "adaptive":
         worked = AdaptiveSearch(engine, kept, allowed, delta, seed)
     else:
         worked = ExactSearch(engine, measured_table(engine, ledger, kept), kept, allowed)
     worked.run(ledger)
+    return found_by(worked, engine, ledger, kept.peak_bytes)
+
+
+class Searched(Protocol):
+    """A search that has run: its table of sensitivities and its decisions."""
+
+    @property
+    def table(self) -> Table:
+        """Correctness with all layers high, and with each alone at the low width."""
+
+    @property
+    def decisions(self) -> list[Decision]:
+        """One per layer, in the order of the search."""
+
+    @property
+    def accepted(self) -> list[str]:
+        """Layers kept at the low width."""
+
+    def records(self) -> list[LayerSensitivity]:
+        """One per layer, in the model's order."""
+
+
+def published_passes(engine: Engine) -> int:
+    """Passes of the published way: one with all layers high, one per layer alone, one per decision."""
+    return 1 + 2 * len(engine.names)
+
+
+def found_by(searched: Searched, engine: Engine, ledger: Ledger, memory_bytes: int) -> Found:
+    """The outcome of a finished search with its costs.
+
+    Args:
+        searched: after its run.
+        engine: that it ran on.
+        ledger: that counted its work.
+        memory_bytes: most that kept values took.
+    """
     return Found(
-        mode=mode,
         names=engine.names,
-        bits=[problem.low if name in worked.accepted else problem.high for name in engine.names],
+        bits=[engine.low if name in searched.accepted else engine.high for name in engine.names],
         n=engine.n,
-        correct=pack_bits(worked.table.correct),
-        accuracy=float(worked.table.correct.mean()),
-        sensitivities=worked.records(),
-        decisions=worked.decisions,
+        correct=pack_bits(searched.table.correct),
+        accuracy=float(searched.table.correct.mean()),
+        sensitivities=searched.records(),
+        decisions=searched.decisions,
         layer_macs=engine.replay.layer_macs,
         macs_spent=ledger.macs,
-        macs_naive=published * engine.replay.macs * engine.n,
+        macs_naive=published_passes(engine) * engine.replay.macs * engine.n,
         seconds=ledger.seconds,
-        memory_bytes=kept.peak_bytes,
+        memory_bytes=memory_bytes,
         traced=not engine.replay.why_whole,
     )

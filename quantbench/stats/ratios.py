@@ -1,7 +1,5 @@
 """An interval for the median of paired ratios, such as the latency of two models measured side by side."""
 
-from math import ceil
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,44 +10,6 @@ from quantbench.stats.intervals import Interval, check_level
 # 1 - 2 * 0.5**4 = 0.875, which is no evidence for a gate.
 MIN_RATIOS = 5
 
-# Resampled values held in memory at once: 8 MiB of ratios and as much again of indices.
-MAX_VALUES_AT_ONCE = 2**20
-
-
-def median_ratio_interval(
-    ratios: NDArray[np.float64], level: float = 0.99, resamples: int = 9_999, seed: int = 0
-) -> Interval:
-    """Percentile bootstrap interval for the median of paired ratios, without a unit.
-
-    The same ratios, in any order, and the same seed give the same interval. It cannot be wider than the
-    ratios themselves, whose range holds the true median with probability 1 - 2 * 0.5**n: to keep a level of
-    0.99 takes eight pairs or more.
-
-    Args:
-        ratios: One positive ratio per pair, for example latency before over latency after, shape (n,).
-        level: Nominal coverage as a fraction.
-        resamples: Number of resamples. With 9,999 the limits at 0.99 are the 50th values from each end.
-        seed: Seed of the resampling.
-
-    Raises:
-        StatisticsError: There are fewer than five ratios, a ratio is not finite and positive, `level` is not
-            between 0 and 1, or there are too few resamples to see a tail of (1 - level) / 2.
-
-    Source:
-        B. Efron and R. Tibshirani, An Introduction to the Bootstrap (1993), section 13.3; the limits are the
-        (resamples + 1) * p-th ordered values as in A. C. Davison and D. V. Hinkley, Bootstrap Methods and
-        their Application (1997), section 5.3.1. Deviation: interpolates linearly between ordered values.
-    """
-    check_level(level)
-    _check_ratios(ratios)
-    tail = (1.0 - level) / 2.0
-    if (resamples + 1) * tail < 1.0:
-        enough = ceil(1.0 / tail) - 1
-        raise StatisticsError(f"{resamples} resamples are too few for a level of {level}; use at least {enough}")
-    medians = _resampled_medians(np.sort(ratios), resamples, seed)
-    low, high = np.quantile(medians, [tail, 1.0 - tail], method="weibull")
-    return Interval(low=float(low), high=float(high), level=level)
-
 
 def order_statistic_interval(ratios: NDArray[np.float64], level: float = 0.99) -> Interval:
     """Distribution-free interval for the median of independent ratios: from the k-th smallest to the k-th largest.
@@ -58,18 +18,19 @@ def order_statistic_interval(ratios: NDArray[np.float64], level: float = 0.99) -
     takes, it is their whole range.
 
     Args:
-        ratios: as in `median_ratio_interval`.
-        level: Nominal coverage as a fraction.
+        ratios: One positive ratio per pair, for example latency before over latency after, shape (n,).
+        level: Nominal coverage as a fraction. To keep 0.99 takes eight pairs or more.
 
     Raises:
-        StatisticsError: as `median_ratio_interval`.
+        StatisticsError: There are fewer than five ratios, a ratio is not finite and positive, or `level` is not between
+            0 and 1.
 
     Source:
         W. R. Thompson, Ann. Math. Statist. 7 (1936) 122-128; G. J. Hahn and W. Q. Meeker, Statistical Intervals (1991),
         section 5.2. Deviation: none.
     """
     check_level(level)
-    _check_ratios(ratios)
+    check_ratios(ratios)
     from scipy.stats import binom
 
     ordered, n = np.sort(ratios), len(ratios)
@@ -82,7 +43,12 @@ def order_statistic_interval(ratios: NDArray[np.float64], level: float = 0.99) -
     return Interval(low=float(ordered[k - 1]), high=float(ordered[n - k]), level=level)
 
 
-def _check_ratios(ratios: NDArray[np.float64]) -> None:
+def check_ratios(ratios: NDArray[np.float64]) -> None:
+    """Refuses ratios that carry no evidence.
+
+    Raises:
+        StatisticsError: There are fewer than five, or one is not finite and positive.
+    """
     if ratios.ndim != 1 or len(ratios) < MIN_RATIOS:
         raise StatisticsError(
             f"a median ratio needs one ratio per pair and at least {MIN_RATIOS} pairs, "
@@ -94,15 +60,3 @@ def _check_ratios(ratios: NDArray[np.float64]) -> None:
             f"ratios must be finite and positive, but {len(wrong)} of {len(ratios)} are not; "
             f"the first is {ratios[wrong[0]]} at index {wrong[0]}"
         )
-
-
-def _resampled_medians(ratios: NDArray[np.float64], resamples: int, seed: int) -> NDArray[np.float64]:
-    """Medians of `resamples` samples drawn with replacement from `ratios`, shape (resamples,)."""
-    generator = np.random.default_rng(seed)
-    rows_at_once = max(1, MAX_VALUES_AT_ONCE // len(ratios))
-    medians = np.empty(resamples, dtype=np.float64)
-    for start in range(0, resamples, rows_at_once):
-        rows = min(rows_at_once, resamples - start)
-        drawn = generator.integers(len(ratios), size=(rows, len(ratios)))
-        medians[start : start + rows] = np.median(ratios[drawn], axis=1)
-    return medians

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantbench.stats.intervals import Interval
-from quantbench.stats.ratios import median_ratio_interval, order_statistic_interval
+from quantbench.stats.ratios import order_statistic_interval
 from quantbench.stats.regression import Change, change_of, ratio_interval
 from quantbench.stats.sequential import Looks
 
@@ -22,8 +22,7 @@ class Speedup:
 
     Attributes:
         estimate: the median.
-        interval: the bootstrap's, widened to the distribution-free one where that is wider; at the level of all planned
-            looks together.
+        interval: distribution-free, at the level of all planned looks together.
     """
 
     estimate: float
@@ -32,11 +31,8 @@ class Speedup:
     @classmethod
     def of(cls, ratios: NDArray[np.float64], looks: Looks) -> Speedup:
         """From the ratios so far, `[rounds]`, seen at one of the planned looks."""
-        resampled = median_ratio_interval(ratios, looks.level_of_each)
-        exact = order_statistic_interval(ratios, looks.level_of_each)
-        # The bootstrap of a median is up to twice as often wrong as it should be with a few dozen ratios.
-        low, high = min(resampled.low, exact.low), max(resampled.high, exact.high)
-        return cls(float(np.median(ratios)), Interval(low, high, looks.level))
+        look = order_statistic_interval(ratios, looks.level_of_each)
+        return cls(float(np.median(ratios)), Interval(look.low, look.high, looks.level))
 
     @property
     def strays(self) -> bool:

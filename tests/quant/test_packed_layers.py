@@ -4,13 +4,13 @@ import copy
 
 import pytest
 import torch
+from low_bit_reference import integer_forward, integer_sums
 from torch import nn
 
 from quantbench.errors import QuantizationError
 from quantbench.quant.learned_step import LearnedStep
 from quantbench.quant.low_bit import LearnedClipping, NormalizedClipping
 from quantbench.quant.low_bit_layers import QuantConv2d, QuantLinear
-from quantbench.quant.low_bit_reference import integer_forward, integer_sums
 from quantbench.quant.packed_layers import packed
 from quantbench.quant.switchable import switchable_layers
 

@@ -4,10 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.nn import functional
-
-from quantbench.errors import QuantizationError
-from quantbench.quant.shift_reference import (
+from shift_reference import (
     Activation,
     Output,
     Weight,
@@ -17,6 +14,9 @@ from quantbench.quant.shift_reference import (
     quantize_bias,
     shift_right,
 )
+from torch.nn import functional
+
+from quantbench.errors import QuantizationError
 
 # How long an example takes says nothing on a busy machine.
 UNHURRIED = settings(deadline=None)

@@ -1,8 +1,11 @@
 """The exact search against whole passes: the same table and decisions, to the last sample, for less work."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
+from naive_search import naive_search
 from tiny_switchable import Chain, CodesConv, Residual, built, labelled_split
 
 from quantbench.errors import EvaluationError
@@ -12,6 +15,7 @@ from quantbench.search.exact import ExactSearch
 from quantbench.search.search import Problem, search, sensitivities
 
 MEGABYTE = 1 << 20
+SEARCHES = [naive_search, search, partial(search, mode="adaptive")]
 
 
 def problem_of(kind=Chain, n=600, low=3, high=8, layers=(), **params):
@@ -31,7 +35,7 @@ def taken(found):
 @pytest.mark.parametrize("epsilon_pp", [4.0, 12.0])
 def test_whatever_is_kept_the_table_and_the_decisions_are_those_of_whole_passes(kind, epsilon_pp):
     problem = problem_of(kind)
-    naive = search(problem, epsilon_pp, "naive")
+    naive = naive_search(problem, epsilon_pp)
     for memory_bytes in (0, MEGABYTE // 4, 100 * MEGABYTE):
         exact = search(problem, epsilon_pp, memory_bytes=memory_bytes)
         same_as_naive(naive, exact, epsilon_pp)
@@ -107,7 +111,7 @@ def test_a_rejection_is_certain_before_all_samples_are_seen():
 
 def test_the_order_of_samples_decides_when_a_rejection_is_certain_and_never_which(monkeypatch):
     problem = problem_of(Residual, n=1000)
-    naive, quick = (search(problem, 4.0, mode) for mode in ("naive", "exact"))
+    naive, quick = naive_search(problem, 4.0), search(problem, 4.0)
     in_order = ExactSearch.order_of_samples
     # Those that may be gained come last, so that samples are lost while there is still much to gain.
     monkeypatch.setattr(ExactSearch, "order_of_samples", lambda self, layer: in_order(self, layer)[::-1])
@@ -141,11 +145,11 @@ def test_only_the_layers_asked_for_are_tried_and_the_others_keep_their_width():
     assert problem.model.conv0.bits == 2
 
 
-@pytest.mark.parametrize("mode", ["naive", "exact", "adaptive"])
-def test_widths_are_as_they_were_when_a_search_has_ended(mode):
+@pytest.mark.parametrize("search", SEARCHES)
+def test_widths_are_as_they_were_when_a_search_has_ended(search):
     problem = problem_of()
     problem.model.conv2.bits = 2
-    search(problem, 5.0, mode)
+    search(problem, 5.0)
     assert [problem.model.get_submodule(f"conv{i}").bits for i in range(4)] == [4, 4, 2, 4]
 
 
@@ -155,7 +159,7 @@ def test_a_forward_that_depends_on_values_is_searched_by_whole_forwards():
             return super().forward(x) if x.sum() > -1e9 else x
 
     problem = problem_of(Deciding)
-    exact, naive = (search(problem, 6.0, mode) for mode in ("exact", "naive"))
+    exact, naive = search(problem, 6.0), naive_search(problem, 6.0)
     assert (exact.traced, exact.layer_macs) == (False, {})
     assert counts(exact.sensitivities) == counts(naive.sensitivities)
     assert taken(exact) == taken(naive)
@@ -185,9 +189,9 @@ class Breaking(Chain):
         self.conv2.threshold = threshold
 
 
-@pytest.mark.parametrize("mode", ["naive", "exact", "adaptive"])
-def test_a_layer_whose_output_is_nan_is_rejected_and_said(mode):
-    found = search(problem_of(Breaking), 99.0, mode)
+@pytest.mark.parametrize("search", SEARCHES)
+def test_a_layer_whose_output_is_nan_is_rejected_and_said(search):
+    found = search(problem_of(Breaking), 99.0)
     broken = found.sensitivities[2]
     assert "logits are NaN or infinite for " in broken.failed
     assert (broken.logits_kl, broken.logits_sqnr_db) == (None, None)
@@ -197,9 +201,9 @@ def test_a_layer_whose_output_is_nan_is_rejected_and_said(mode):
     assert all(not each.failed for i, each in enumerate(found.sensitivities) if i != 2)
 
 
-@pytest.mark.parametrize("mode", ["naive", "exact", "adaptive"])
-def test_an_output_that_is_nan_on_top_of_what_is_accepted_is_a_rejection(mode):
-    found = search(problem_of(Breaking, threshold=1e5), 80.0, mode)
+@pytest.mark.parametrize("search", SEARCHES)
+def test_an_output_that_is_nan_on_top_of_what_is_accepted_is_a_rejection(search):
+    found = search(problem_of(Breaking, threshold=1e5), 80.0)
     assert not any(each.failed for each in found.sensitivities)
     conv1 = found.decisions[-1]
     assert (conv1.layer, conv1.accepted, conv1.reason, conv1.drop_pp) == ("conv1", False, "not_finite", None)
@@ -223,7 +227,7 @@ def test_a_forward_that_asks_for_widths_outside_of_layers_is_searched_by_whole_f
         def forward(self, x):
             return super().forward(x) * (-1.0 if self.conv1.bits == self.conv3.bits == 3 else 1.0)
 
-    exact, naive = (search(problem_of(Asking), 15.0, mode) for mode in ("exact", "naive"))
+    exact, naive = (each(problem_of(Asking), 15.0) for each in (search, naive_search))
     assert not exact.traced
     assert taken(exact) == taken(naive)
 

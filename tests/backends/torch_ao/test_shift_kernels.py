@@ -6,8 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from quantbench.quant.shift_reference import Activation, Output, Ties, Weight, add, conv2d, linear, quantize_bias
+from shift_reference import Activation, Output, Ties, Weight, add, conv2d, linear, quantize_bias
 
 # On processors without VNNI these add pairs of products in 16 bits, which only codes of 7 bits cannot overflow.
 LARGEST_CODE = {"x86": 127, "fbgemm": 127, "onednn": 127, "qnnpack": 255}

@@ -1,4 +1,7 @@
-"""The published greedy search as it was published: a whole pass for every figure. What the other modes are held to."""
+"""The published greedy search as it was published: a whole pass for every figure. Both modes are held to it.
+
+`search_cost.py` compares its cost with theirs, and the tests their tables and decisions.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,32 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from quantbench.measure.allocator import keep_freed_memory
 from quantbench.measure.evaluation import EVALUATION_BATCH
+from quantbench.progress import Progress
 from quantbench.records.search import Decision, LayerSensitivity
-from quantbench.search.engine import Engine
+from quantbench.search.engine import Engine, allowed_drop
 from quantbench.search.ledger import Ledger
+from quantbench.search.problem import Found, Problem
+from quantbench.search.search import found_by, published_passes
 from quantbench.search.sensitivity import Table
+
+
+def naive_search(problem: Problem, epsilon_pp: float, show: Progress | None = None) -> Found:
+    """Greedy mixed precision by whole passes; see `quantbench.search.search.search`.
+
+    Args:
+        problem: model, split and widths.
+        epsilon_pp: total drop that is accepted, percentage points.
+        show: progress, in passes.
+    """
+    allowed = allowed_drop(epsilon_pp, len(problem.split), problem.split.name)
+    keep_freed_memory()
+    engine = Engine(problem)
+    ledger = Ledger(engine, None, show, published_passes(engine))
+    searched = NaiveSearch(engine, problem.model, allowed)
+    searched.run(ledger)
+    return found_by(searched, engine, ledger, memory_bytes=0)
 
 
 class NaiveSearch:

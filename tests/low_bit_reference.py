@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import torch
+from shift_reference import Geometry, convolution_sums
 
 from quantbench.errors import QuantizationError
 from quantbench.quant.packed_layers import PackedConv2d, PackedLayer, PackedLinear
 from quantbench.quant.packing import unpack
-from quantbench.quant.shift_reference import Geometry, convolution_sums
 
 
 def integer_sums(layer: PackedLayer, x: torch.Tensor) -> torch.Tensor:
