@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
-from median_bootstrap import median_ratio_interval
 import soundfile
 import torch
 from interleaved import interleaved
+from median_bootstrap import median_ratio_interval
 from torch.utils.data import DataLoader, Dataset
 from torchaudio.functional import resample
 from torchaudio.transforms import Resample
@@ -75,11 +75,12 @@ def main() -> None:
         split, predictor = run.opened.splits.test, run.loaded(torch.get_num_threads())
         data = run.experiment.workload.config.data
         source = cast("SpeechCommandsSource", DATA.create(data.name, "data", data.params))
+        files = [(clip.path, source.words.index(clip.word)) for clip in source.ordered() if clip.is_test]
         ways = {
             "kept": Resample(RATE, SAMPLE_RATE),
             "per clip": partial(resample, orig_freq=RATE, new_freq=SAMPLE_RATE),
         }
-        loaders = {way: DataLoader(_Decoding(source.test_files(), ways[way]), PUBLISHED_BATCH) for way in ways}
+        loaders = {way: DataLoader(_Decoding(files, ways[way]), PUBLISHED_BATCH) for way in ways}
         batches = list(inputs_of(split, EVALUATION_BATCH))
         accuracies: dict[str, float] = {}
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from median_bootstrap import median_ratio_interval
 import torch
 from interleaved import interleaved
+from median_bootstrap import median_ratio_interval
 
 from quantbench.arrays import Inputs
 from quantbench.backends.interface import Predictor

@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from median_bootstrap import median_ratio_interval
 from interleaved import interleaved
+from median_bootstrap import median_ratio_interval
 
 from quantbench.arrays import INPUT, Inputs
 from quantbench.backends.interface import Predictor

@@ -13,9 +13,9 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from median_bootstrap import median_ratio_interval
 import torch
 from interleaved import interleaved
+from median_bootstrap import median_ratio_interval
 from torch import nn
 
 from quantbench.arrays import INPUT

@@ -29,7 +29,7 @@ SplitBy = Literal["auto", "official", "speaker"]
 
 
 @dataclass(frozen=True)
-class _Clip:
+class Clip:
     path: Path
     word: str
     speaker: str
@@ -46,7 +46,7 @@ class SpeechCommandsSource(Source):
         self.split = split
         self.test_percent = test_percent
         self.folder = data_dir() / FOLDER
-        self._known: list[_Clip] | None = None
+        self._known: list[Clip] | None = None
 
     def fingerprint(self) -> str:
         """Hash of the words, the split, the decoder, and every file's place, length and modification time."""
@@ -65,7 +65,7 @@ class SpeechCommandsSource(Source):
 
     def decode(self, progress: Progress) -> Decoded:
         """Decodes the training side, then the test side."""
-        clips = self._ordered()
+        clips = self.ordered()
         sound = decode_clips([clip.path for clip in clips], ClipFormat(source_rate=RATE), progress)
         labels = np.array([self.words.index(clip.word) for clip in clips], dtype=np.int64)
         speakers = np.array([int(clip.speaker, 16) for clip in clips], dtype=np.int64)
@@ -77,14 +77,11 @@ class SpeechCommandsSource(Source):
             self.words,
         )
 
-    def test_files(self) -> list[tuple[Path, int]]:
-        """The test side's files with their labels, in the order of its samples."""
-        return [(clip.path, self.words.index(clip.word)) for clip in self._ordered() if clip.is_test]
-
-    def _ordered(self) -> list[_Clip]:
+    def ordered(self) -> list[Clip]:
+        """Every clip, in the order of the samples: the training side first."""
         return sorted(self._clips(), key=lambda clip: (clip.is_test, clip.path))
 
-    def _clips(self) -> list[_Clip]:
+    def _clips(self) -> list[Clip]:
         """Every clip of the words, with its side; read once."""
         if self._known is None:
             listed = self._listed()
@@ -99,7 +96,7 @@ class SpeechCommandsSource(Source):
                 )
         return self._known
 
-    def _listed(self) -> list[_Clip]:
+    def _listed(self) -> list[Clip]:
         """The official lists; the validation list belongs to the training side, of which we set aside our own."""
         from torchaudio.datasets import SPEECHCOMMANDS
 
@@ -108,7 +105,7 @@ class SpeechCommandsSource(Source):
                 f"{self.folder}: no such folder. To get it: --real-data, which lets torchaudio download Speech "
                 "Commands v0.02 (2.3 GB, 105,829 clips)"
             )
-        clips: list[_Clip] = []
+        clips: list[Clip] = []
         try:
             for subset in ("training", "validation", "testing"):
                 data_dir().mkdir(parents=True, exist_ok=True)
@@ -122,7 +119,7 @@ class SpeechCommandsSource(Source):
         self._check_suffixes()
         return clips
 
-    def _clip(self, side: Any, i: int, is_test: bool) -> _Clip | None:
+    def _clip(self, side: Any, i: int, is_test: bool) -> Clip | None:
         """Clip `i` of torchaudio's list; None where its word is not one of ours."""
         try:
             place, _, word, speaker, _ = side.get_metadata(i)
@@ -136,7 +133,7 @@ class SpeechCommandsSource(Source):
                 f"{self.folder}: '{entry}' is no clip's place: <word>/<speaker>_nohash_<number>.wav, the speaker in "
                 "hexadecimal digits. Correct the name, or the list that has it"
             ) from None
-        return _Clip(path, word, speaker, is_test) if word in self.words else None
+        return Clip(path, word, speaker, is_test) if word in self.words else None
 
     def _check_suffixes(self) -> None:
         """Refuses files that torchaudio's lists would leave out without a word."""
@@ -145,13 +142,13 @@ class SpeechCommandsSource(Source):
                 if path.suffix != SUFFIX:
                     raise DataError(f"{path}: not a {SUFFIX} file; convert it, or take it out of the folder")
 
-    def _by_speaker(self, clip: _Clip) -> _Clip:
+    def _by_speaker(self, clip: Clip) -> Clip:
         """The side that a hash of the speaker gives, as with Warden's own lists: more clips move no speaker."""
         percent = int(hashlib.sha1(clip.speaker.encode(), usedforsecurity=False).hexdigest(), 16) % 100
-        return _Clip(clip.path, clip.word, clip.speaker, is_test=percent < self.test_percent)
+        return Clip(clip.path, clip.word, clip.speaker, is_test=percent < self.test_percent)
 
 
-def _too_few(clips: list[_Clip], words: tuple[str, ...]) -> str | None:
+def _too_few(clips: list[Clip], words: tuple[str, ...]) -> str | None:
     """Words with too few clips to be learned or judged, as a message; None if there is none."""
     count = Counter((clip.word, clip.is_test) for clip in clips)
     short = [

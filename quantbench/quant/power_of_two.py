@@ -23,7 +23,7 @@ was rounded). Between the clamps rounding moves log2 by at most 1/2, so r is in 
 The clamp at 0 forbids scales above 1 (a shift the other way): of a range that needs one, the codes hold a stretch as
 long as qmax - qmin, and all that it exceeds that by is clipped. The clamp at `max_shift` forbids scales below
 2^-max_shift: a range that needs one is never clipped, but its error is up to 2^-(max_shift + 1) however narrow it is,
-so that small values lose their bits. `error_bound` gives the bound of a given range.
+so that small values lose their bits.
 
 Source: section 2.1 of Jacob et al. 2018, arXiv:1712.05877, for the affine scheme; the power of two as in the published
 experiment (`n`, its clamps, `max_shift` = 8). Deviations, both towards torch's observers: a range is first extended to
@@ -158,17 +158,6 @@ def power_of_two_qparams(
         zero_point = torch.round(codes.low - low / torch.where(scale > 0, scale, 1.0)).clamp(codes.low, codes.high)
     shift = shift_of(scale, max_shift)
     return PowersOfTwo(shift, two_to_the(-shift).float(), zero_point.long())
-
-
-def error_bound(qparams: PowersOfTwo, min_val: torch.Tensor, max_val: torch.Tensor, codes: Codes) -> torch.Tensor:
-    """The largest |x - dequantize(quantize(x))| that a value x of each range can have, float64, of the ranges' shape.
-
-    Half a step where the codes reach; beyond, the excess of the range over what they hold.
-    """
-    scale = qparams.scale.double()
-    held_low, held_high = (scale * (code - qparams.zero_point) for code in (codes.low, codes.high))
-    excess = torch.maximum(held_low - min_val.double().clamp(max=0), max_val.double().clamp(min=0) - held_high)
-    return torch.maximum(scale / 2, excess)
 
 
 def _check_ranges(min_val: torch.Tensor, max_val: torch.Tensor) -> None:

@@ -1,7 +1,5 @@
 """The exact test on discordant pairs: did a model lose and gain samples as often as a fair coin would have it?"""
 
-from typing import Literal
-
 from quantbench.stats.paired import PairedOutcomes
 
 
@@ -23,27 +21,6 @@ def p_value_of_change(outcomes: PairedOutcomes) -> float:
         11.1.2. Deviation: none; not the mid-p version, which does not promise its level (M. W. Fagerland, S. Lydersen
         and P. Laake, BMC Med. Res. Methodol. 13 (2013) 91).
     """
-    return _binomial_p_value(outcomes, "two-sided")
-
-
-def p_value_of_loss(outcomes: PairedOutcomes) -> float:
-    """One-sided exact McNemar test: probability of at least as many losses among the changed samples, by chance.
-
-    The one-sided form of `p_value_of_change`: small only when more samples were lost than gained.
-
-    Args:
-        outcomes: The counts of changed samples.
-
-    Returns:
-        One-sided p-value in [0, 1]; 1 without a lost sample.
-
-    Source:
-        As in `p_value_of_change`, with the upper tail only.
-    """
-    return _binomial_p_value(outcomes, "greater")
-
-
-def _binomial_p_value(outcomes: PairedOutcomes, alternative: Literal["two-sided", "greater"]) -> float:
     changed = outcomes.lost + outcomes.gained
     if changed == 0:
         # Both tails of an empty binomial are certain; scipy refuses to be asked.
@@ -51,4 +28,4 @@ def _binomial_p_value(outcomes: PairedOutcomes, alternative: Literal["two-sided"
     from scipy.stats import binomtest
 
     # Rounding can push a sum over all the tables past 1.
-    return min(float(binomtest(outcomes.lost, changed, 0.5, alternative=alternative).pvalue), 1.0)
+    return min(float(binomtest(outcomes.lost, changed, 0.5).pvalue), 1.0)

@@ -14,7 +14,6 @@ from quantbench.quant.limits import LARGEST_MAX_SHIFT
 from quantbench.quant.power_of_two import (
     Codes,
     check_max_shift,
-    error_bound,
     power_of_two_qparams,
     shift_of,
 )
@@ -30,6 +29,17 @@ CODES = st.builds(Codes.of, bits=st.integers(2, 8), signed=st.booleans()) | st.s
 MAX_SHIFTS = st.just(LARGEST_MAX_SHIFT) | st.integers(0, LARGEST_MAX_SHIFT)
 # How long an example takes says nothing on a busy machine.
 UNHURRIED = settings(deadline=None)
+
+
+def error_bound(qparams, min_val, max_val, codes):
+    """The largest |x - dequantize(quantize(x))| that a value x of each range can have, float64, of the ranges' shape.
+
+    Half a step where the codes reach; beyond, the excess of the range over what they hold.
+    """
+    scale = qparams.scale.double()
+    held_low, held_high = (scale * (code - qparams.zero_point) for code in (codes.low, codes.high))
+    excess = torch.maximum(held_low - min_val.double().clamp(max=0), max_val.double().clamp(min=0) - held_high)
+    return torch.maximum(scale / 2, excess)
 
 
 def every_way(test):
