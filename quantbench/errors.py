@@ -17,6 +17,10 @@ class DataMissingError(DataError):
     """The data is simply not on this machine; the text says how to get it."""
 
 
+class CacheError(QuantbenchError):
+    """A result cannot be kept on this machine."""
+
+
 class BaselineError(QuantbenchError):
     """A baseline checkpoint or its card is missing, damaged or belongs to something else."""
 

@@ -12,7 +12,7 @@ PACKAGE = Path(quantbench.__file__).parent
 # A folder may import those before it, never one after it; modules at the root stand for themselves. Rooms of one line
 # do not know each other.
 ROOMS = (
-    ("errors",), ("files",), ("progress",), ("upstream",), ("arrays",), ("registry",),
+    ("errors",), ("files",), ("cache",), ("progress",), ("upstream",), ("arrays",), ("registry",),
     ("stats",), ("quant",), ("recipes",), ("config",), ("records",),
     ("data", "models", "tasks"), ("backends",), ("measure",), ("training",), ("golden",), ("experiment",),
     ("search", "inspect", "ablation"), ("quantities",), ("session",), ("report",), ("claims",), ("plugin", "cli"),
@@ -23,6 +23,7 @@ REPORT_IS_IMPORTED_BY = {"plugin", "cli", "report"}
 WITHOUT_TORCH = {
     "errors",
     "files",
+    "cache",
     "progress",
     "upstream",
     "registry",

@@ -15,6 +15,7 @@ import torch
 from quantbench.ablation.comparison import compare
 from quantbench.ablation.parallel import run_each
 from quantbench.backends.module import ModulePredictor
+from quantbench.cache import CacheEntry, Meta
 from quantbench.config.ablation import Ablation
 from quantbench.config.schema import Workload
 from quantbench.config.training import TrainingConfig
@@ -38,6 +39,8 @@ from quantbench.training.mixed_precision import AMP
 DECIDING = (training, training_state, augmentation, lr_schedule, evaluation, source)
 # Their versions are in the key, in place of their source.
 LIBRARIES = ("torch", "torchvision", "torchaudio")
+# The file of a finished row in its cache entry.
+ROW = "row.json"
 
 
 @dataclass(frozen=True)
@@ -69,11 +72,19 @@ def train_row(job: RowJob, show: Progress) -> TrainedRow:
     os.chdir(job.folder)
     os.environ.update(QUANTBENCH_CACHE=str(job.cache), QUANTBENCH_DATA=str(job.data))
     torch.set_num_threads(job.threads)
+    row = _trained_now(job, show)
+    entry = row_entry(job.key)
+    with entry.locked():
+        entry.write(lambda folder: _write_row(folder, row))
+    training_state.forget_training(_unfinished(job.key))
+    return row
+
+
+def _trained_now(job: RowJob, show: Progress) -> TrainedRow:
     opened = OpenWorkload(job.workload, Path())
-    name = f"ablation-{job.key}"
-    model, outcome = opened.fit(job.training, name, show)
+    model, outcome = opened.fit(job.training, _unfinished(job.key), show)
     found = evaluation.evaluate(ModulePredictor(model), opened.splits.test, opened.task)
-    row = TrainedRow(
+    return TrainedRow(
         key=job.key,
         training=job.training.described(),
         n_train=len(opened.splits.train),
@@ -88,14 +99,32 @@ def train_row(job: RowJob, show: Progress) -> TrainedRow:
         environment=job.environment,
         amp=AMP if job.training.precision == "bf16" else None,
     )
-    write_text(kept_path(job.key), row.model_dump_json(indent=1) + "\n")
-    training_state.forget_training(name)
-    return row
 
 
-def kept_path(key: str) -> Path:
-    """File that keeps the result of a finished row."""
-    return cache_dir() / "ablations" / f"{key}.json"
+def _unfinished(key: str) -> str:
+    """The name under which a row's training is kept until it has ended."""
+    return f"ablation-{key}"
+
+
+def row_entry(key: str) -> CacheEntry:
+    """The cache entry of a finished row."""
+    return CacheEntry("ablations", key, "training it again")
+
+
+def _write_row(folder: Path, row: TrainedRow) -> Meta:
+    write_text(folder / ROW, row.model_dump_json(indent=1) + "\n")
+    return {}
+
+
+def kept_row(entry: CacheEntry, key: str) -> TrainedRow | None:
+    """A finished row, or None, with a notice where its file is damaged or holds what no training could have had."""
+    if entry.read() is None:
+        return None
+    try:
+        return read_trained(entry.folder / ROW, key)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return None
 
 
 @dataclass
@@ -166,17 +195,13 @@ class AblationRun:
         self.failed |= {name: each.failed for name, each in ended.items() if each.failed}
 
     def _is_kept(self, name: str) -> bool:
-        path = kept_path(self.keys[name])
-        if path.is_file():
-            try:
-                self.trained[name] = read_trained(path, self.keys[name])
-            except ConfigError as error:
-                print(error, file=sys.stderr)
+        if (row := kept_row(row_entry(self.keys[name]), self.keys[name])) is not None:
+            self.trained[name] = row
         return name in self.trained
 
     def interrupted(self) -> str:
         """The words for a run that was stopped."""
-        done = sum(kept_path(key).is_file() for key in self.keys.values())
+        done = sum(row_entry(key).folder.is_dir() for key in self.keys.values())
         return (
             f"{self.ablation.path}: interrupted: {done} of {len(self.keys)} rows are done and kept; the same command "
             "trains the others on from their last whole epoch"

@@ -1,4 +1,7 @@
-"""The journal of a search on disk: each finished step is safe there before the next begins."""
+"""The journal of a search on disk: each finished step is safe there before the next begins.
+
+It lies beside the cache entry of the finished search, under the same name and lock.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from quantbench.cache import CacheEntry
 from quantbench.experiment.artifact import content_of
 from quantbench.experiment.run import Run
 from quantbench.files import cache_dir, sha256_of_file, sha256_of_json
@@ -67,9 +71,13 @@ class FileJournal:
         return found
 
 
+# The kind of cache entry.
+SEARCHES = "searches"
+
+
 def searches_dir() -> Path:
-    """Where journals and finished searches are kept."""
-    return cache_dir() / "searches"
+    """Folder of the journals and the finished searches."""
+    return cache_dir() / SEARCHES
 
 
 def journal_of(run: Run, settings: dict[str, Any]) -> FileJournal:
@@ -86,3 +94,8 @@ def journal_of(run: Run, settings: dict[str, Any]) -> FileJournal:
     }
     name = f"{run.experiment.id.replace('/', '-')}-{sha256_of_json(decides)[:16]}"
     return FileJournal(searches_dir() / f"{name}.jsonl")
+
+
+def entry_of(journal: FileJournal) -> CacheEntry:
+    """The cache entry of the finished search; its lock is the journal's too."""
+    return CacheEntry(SEARCHES, journal.path.stem, "searching again")

@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
-from filelock import FileLock
 from torch import nn
 
 from quantbench.backends.module import ModulePredictor
+from quantbench.cache import Meta
 from quantbench.config.schema import NO_SEARCH_POOL
 from quantbench.data.splits import Split, check_disjoint
 from quantbench.errors import ConfigError, QuantizationError
@@ -30,11 +31,14 @@ from quantbench.records.search import BudgetRecord, LayerSensitivity, SearchReco
 from quantbench.registry import unknown_name
 from quantbench.search.budget import Additive, within_budget
 from quantbench.search.engine import allowed_drop
-from quantbench.search.journal import FileJournal, journal_of, searches_dir
+from quantbench.search.journal import FileJournal, entry_of, journal_of, searches_dir
 from quantbench.search.layer_costs import layer_costs
 from quantbench.search.search import DEFAULT_MEMORY_BYTES, Problem, search, sensitivities
 from quantbench.search.settings import SearchSettings
 from quantbench.stats.betting import check_risk
+
+# The file of a finished search in its cache entry.
+RECORD = "record.json"
 
 
 class SearchRun:
@@ -101,7 +105,7 @@ class SearchRun:
     def sensitivities(self, command: str, fresh: bool = False) -> SensitivityRecord:
         """Every layer alone at the low width, from what was kept or measured now."""
         journal = self.journal({}, fresh)
-        with FileLock(journal.path.with_suffix(".lock")), progress(f"sensitivity of {self.run.experiment.id}") as show:
+        with entry_of(journal).locked(), progress(f"sensitivity of {self.run.experiment.id}") as show:
             found = sensitivities(self.problem, journal, show)
         return SensitivityRecord(**self._shared(found), accuracy=self._accuracy(found), command=command)
 
@@ -134,13 +138,13 @@ class SearchRun:
         allowed_drop(settings.epsilon_pp, len(self.split), self.split.name)
         check_risk(settings.delta)
         journal = self.journal(asdict(settings), fresh)
-        done = journal.path.with_suffix(".json")
-        with FileLock(journal.path.with_suffix(".lock")):
-            if done.is_file() and not fresh:
-                kept = read_json(SearchRecord, done, ConfigError, "search again with --fresh")
+        entry = entry_of(journal)
+        with entry.locked():
+            if not fresh and entry.read() is not None:
+                kept = read_json(SearchRecord, entry.folder / RECORD, ConfigError, "search again with --fresh")
                 return kept.model_copy(update={"command": command})
             record = self._searched(settings, journal, command, memory_bytes)
-            write_text(done, record.model_dump_json(indent=1) + "\n")
+            entry.write(lambda folder: _write_record(folder, record))
             journal.forget()
         return record
 
@@ -222,3 +226,8 @@ class SearchRun:
             f"{self.run.experiment.id}: interrupted: {steps} finished step(s) are kept in {searches_dir()}; the same "
             "command goes on from there"
         )
+
+
+def _write_record(folder: Path, record: SearchRecord) -> Meta:
+    write_text(folder / RECORD, record.model_dump_json(indent=1) + "\n")
+    return {}

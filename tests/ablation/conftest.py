@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from quantbench.ablation.run import AblationRun, kept_path
+from quantbench.ablation.run import AblationRun, row_entry
 from quantbench.config.ablation import find_ablation
 from quantbench.files import cache_dir
 from quantbench.records.ablation import TrainedRow
@@ -97,7 +97,7 @@ def forget():
     """Removes the result of a row."""
 
     def forget(name):
-        kept_path(opened().keys[name]).unlink()
+        row_entry(opened().keys[name]).forget()
 
     return forget
 

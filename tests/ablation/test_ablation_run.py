@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from quantbench.ablation import run as module
-from quantbench.ablation.run import kept_path
+from quantbench.ablation.run import ROW, row_entry
 from quantbench.backends.module import ModulePredictor
 from quantbench.config.selection import find_workload
 from quantbench.experiment.workload import OpenWorkload
@@ -119,7 +119,7 @@ def test_an_interrupted_run_keeps_its_finished_rows_and_ends_with_the_same_bits(
         with pytest.raises(KeyboardInterrupt):
             stopped.train(jobs=1)
     # The row that was running may have ended before it was told to.
-    done = len(list((cache_dir() / "ablations").iterdir()))
+    done = len(list((cache_dir() / "ablations").glob("*/meta.json")))
     assert done >= 1
     assert stopped.interrupted() == (
         f"configs/ablations/three.yaml: interrupted: {done} of 2 rows are done and kept; the same command trains the "
@@ -128,7 +128,7 @@ def test_an_interrupted_run_keeps_its_finished_rows_and_ends_with_the_same_bits(
     resumed = run()
     resumed.train(jobs=1)
     for name, row in resumed.trained.items():
-        whole = read_trained(trained_cache / "ablations" / f"{row.key}.json", row.key)
+        whole = read_trained(trained_cache / "ablations" / row.key / ROW, row.key)
         assert (name, row.bits.tolist()) == (name, whole.bits.tolist())
 
 
@@ -197,10 +197,10 @@ def test_a_row_that_diverges_stops_no_other_and_is_told(run, done, forget):
 
 def test_a_damaged_result_is_said_aloud_and_trained_again(run, done, capsys):
     first = loaded(run)
-    path = kept_path(first.keys["reference"])
+    path = row_entry(first.keys["reference"]).folder / ROW
     path.write_text(path.read_text()[:100])
     second = loaded(run)
-    assert capsys.readouterr().err.startswith(f"{path}: not valid JSON")
+    assert capsys.readouterr().err == f"{path.parent}: {ROW} is cut short or changed; training it again\n"
     assert second.trained["reference"].bits.tolist() == first.trained["reference"].bits.tolist()
     assert json.loads(path.read_text())["key"] == first.keys["reference"]
 

@@ -10,7 +10,7 @@ import pytest
 
 from quantbench.data.cache import open_cached
 from quantbench.data.source import Arrays, Decoded, Normalization, Source
-from quantbench.errors import DataError
+from quantbench.errors import CacheError, DataError
 
 IMPORTS = """
 import os, sys
@@ -191,7 +191,9 @@ def test_a_full_disk_is_told_with_what_to_do_and_nothing_half_written_stays(cach
 
     with monkeypatch.context() as patch:
         patch.setattr(np, "save", full_at_the_labels)
-        with pytest.raises(DataError, match=r"cannot be written \(No space left on device\); free some space, or name"):
+        with pytest.raises(
+            CacheError, match=r"cannot be written \(No space left on device\); free some space, or name"
+        ):
             open_cached("tiny", Counted())
     assert [path.name for path in cache.iterdir() if path.suffix != ".lock"] == []
     assert len(open_cached("tiny", Counted()).train.labels) == 4

@@ -1,0 +1,128 @@
+"""A cache by content: one folder for each result, named by a hash of everything that decides it.
+
+Files are written beside the folder's place, `meta.json` with their sha256 last, and the folder is renamed into it under
+a lock. A crash leaves nothing half-written under the name of a whole result, and parallel first use makes it once.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from quantbench.errors import CacheError
+from quantbench.files import cache_dir, sha256_of_file, write_json
+
+# Facts about a result that its files do not hold, as JSON has them.
+Meta = dict[str, Any]
+META = "meta.json"
+HASHES = "sha256"
+
+
+class CacheEntry:
+    """The place of one result. Constructing one touches no file.
+
+    Args:
+        kind: of result, and the name of its folder in the cache.
+        name: ends with a hash of everything that decides the result.
+        again: what is done about damage, for the notice.
+
+    Attributes:
+        folder: where the files lie; it exists only when they are whole.
+
+    Example:
+        >>> import os, tempfile
+        >>> os.environ["QUANTBENCH_CACHE"] = tempfile.mkdtemp()
+        >>> entry = CacheEntry("squares", "of-three-84c1")
+        >>> def fill(folder):
+        ...     _ = (folder / "square.txt").write_text("9")
+        ...     return {"of": 3}
+        >>> with entry.locked():
+        ...     meta = entry.read() or entry.write(fill)
+        >>> meta["of"], (entry.folder / "square.txt").read_text()
+        (3, '9')
+    """
+
+    def __init__(self, kind: str, name: str, again: str = "making it again") -> None:
+        self.folder = cache_dir() / kind / name
+        self.again = again
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps every other process and thread from this result; reading and writing ask for it."""
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.folder.with_name(f"{self.folder.name}.lock")):
+            yield
+
+    def read(self, check: Callable[[Meta], object] = lambda _: None) -> Meta | None:
+        """Reads what was kept, or gives None where nothing was, or, with a notice on stderr, where it is damaged.
+
+        Args:
+            check: raises a KeyError, TypeError or ValueError where `meta.json` lacks what its reader needs.
+        """
+        damage = None
+        try:
+            meta: Meta = json.loads((self.folder / META).read_text(encoding="utf-8"))
+            hashes = dict(meta[HASHES])
+            check(meta)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            if not self.folder.exists():
+                return None
+            damage = f"unreadable {META} ({type(error).__name__}: {error})"
+        else:
+            damage = next(
+                (f"{file} is cut short or changed" for file in hashes if not self._is_whole(file, hashes)), None
+            )
+        if damage is None:
+            return meta
+        print(f"{self.folder}: {damage}; {self.again}", file=sys.stderr)
+        return None
+
+    def _is_whole(self, file: str, hashes: dict[str, str]) -> bool:
+        path = self.folder / file
+        return path.is_file() and sha256_of_file(path) == hashes[file]
+
+    def write(self, fill: Callable[[Path], Meta]) -> Meta:
+        """Keeps a result in the place of whatever was there.
+
+        Args:
+            fill: writes its files into the folder that it is given and returns the facts for `meta.json`.
+
+        Returns:
+            These facts, with the files' hashes.
+
+        Raises:
+            CacheError: if the files cannot be written.
+        """
+        self.forget()
+        # The caller holds the lock, so that whatever lies beside was left by a process that was killed.
+        for abandoned in self.folder.parent.glob(f".{self.folder.name}.*"):
+            shutil.rmtree(abandoned, ignore_errors=True)
+        temporary = None
+        try:
+            temporary = Path(tempfile.mkdtemp(prefix=f".{self.folder.name}.", dir=self.folder.parent))
+            facts = fill(temporary)
+            hashes = {file.name: sha256_of_file(file) for file in sorted(temporary.iterdir())}
+            meta = {**facts, HASHES: hashes}
+            write_json(temporary / META, meta)
+            temporary.rename(self.folder)
+        except OSError as error:
+            raise CacheError(
+                f"{self.folder}: cannot be written ({error.strerror}); free some space, or name another folder with "
+                "QUANTBENCH_CACHE"
+            ) from None
+        finally:
+            if temporary is not None:
+                shutil.rmtree(temporary, ignore_errors=True)
+        return meta
+
+    def forget(self) -> None:
+        """Removes what was kept."""
+        shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,0 +1,148 @@
+"""A result is kept whole under a hash of what decides it, or not at all; damage is told and made again."""
+
+import json
+import threading
+
+import pytest
+
+from quantbench.cache import META, CacheEntry
+from quantbench.errors import CacheError
+
+
+@pytest.fixture
+def entry():
+    return CacheEntry("numbers", "three-0123", "counting again")
+
+
+def fill(folder):
+    (folder / "a.txt").write_text("one")
+    (folder / "b.txt").write_text("two")
+    return {"count": 3}
+
+
+def names(entry):
+    return sorted(path.name for path in entry.folder.parent.iterdir() if path.suffix != ".lock")
+
+
+def test_what_was_written_is_read_with_the_hash_of_every_file(entry):
+    with entry.locked():
+        assert entry.read() is None, "nothing is kept at first, which is no damage"
+        written = entry.write(fill)
+    assert written["count"] == 3
+    assert sorted(written["sha256"]) == ["a.txt", "b.txt"]
+    assert CacheEntry("numbers", "three-0123").read() == written
+    assert sorted(path.name for path in entry.folder.iterdir()) == ["a.txt", "b.txt", META]
+
+
+def test_nothing_is_said_where_nothing_is_kept_or_all_is_whole(entry, capsys):
+    with entry.locked():
+        entry.read()
+        entry.write(fill)
+        entry.read()
+    assert capsys.readouterr().err == ""
+
+
+DAMAGES = {
+    "a file changed": (lambda folder: (folder / "a.txt").write_text("onE"), "a.txt is cut short or changed"),
+    "a file removed": (lambda folder: (folder / "b.txt").unlink(), "b.txt is cut short or changed"),
+    "no description": (lambda folder: (folder / META).unlink(), "unreadable meta.json (FileNotFoundError: "),
+    "half a description": (
+        lambda folder: (folder / META).write_text('{"sha'),
+        "unreadable meta.json (JSONDecodeError: ",
+    ),
+    "no hashes": (lambda folder: (folder / META).write_text("{}"), "unreadable meta.json (KeyError: 'sha256')"),
+    "a list": (lambda folder: (folder / META).write_text("[]"), "unreadable meta.json (TypeError: "),
+}
+
+
+@pytest.mark.parametrize(("damage", "told"), DAMAGES.values(), ids=DAMAGES)
+def test_damage_is_one_line_on_stderr_and_nothing_is_read(entry, capsys, damage, told):
+    with entry.locked():
+        entry.write(fill)
+        damage(entry.folder)
+        assert entry.read() is None
+        err = capsys.readouterr().err
+        assert err.startswith(f"{entry.folder}: {told}")
+        assert err.endswith("; counting again\n")
+        assert err.count("\n") == 1
+        entry.write(fill)
+        assert entry.read() is not None
+
+
+def test_a_description_that_lacks_what_its_reader_needs_is_damage(entry, capsys):
+    with entry.locked():
+        entry.write(fill)
+        assert entry.read(lambda meta: meta["count"]) is not None
+        assert entry.read(lambda meta: meta["colour"]) is None
+    assert capsys.readouterr().err == f"{entry.folder}: unreadable meta.json (KeyError: 'colour'); counting again\n"
+
+
+@pytest.mark.parametrize("error", [ValueError("broken"), KeyboardInterrupt()], ids=["error", "Ctrl-C"])
+def test_a_write_that_ends_early_leaves_nothing(entry, error):
+    def broken(folder):
+        fill(folder)
+        raise error
+
+    with entry.locked(), pytest.raises(type(error)):
+        entry.write(broken)
+    assert names(entry) == []
+
+
+def test_a_full_disk_is_told_with_what_to_do(entry):
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    with entry.locked(), pytest.raises(CacheError) as refused:
+        entry.write(full)
+    assert str(refused.value) == (
+        f"{entry.folder}: cannot be written (No space left on device); free some space, or name another folder with "
+        "QUANTBENCH_CACHE"
+    )
+    assert names(entry) == []
+
+
+def test_what_killed_writers_left_is_swept_by_the_next_and_nothing_of_other_results(entry):
+    with entry.locked():
+        (entry.folder.parent / ".three-0123.abc").mkdir()
+        (entry.folder.parent / ".four-4567.abc").mkdir()
+        entry.write(fill)
+    assert names(entry) == [".four-4567.abc", "three-0123"]
+
+
+def test_a_new_write_replaces_files_that_it_does_not_write(entry):
+    def other(folder):
+        (folder / "c.txt").write_text("three")
+        return {}
+
+    with entry.locked():
+        entry.write(fill)
+        entry.write(other)
+    assert sorted(json.loads((entry.folder / META).read_text())["sha256"]) == ["c.txt"]
+    assert sorted(path.name for path in entry.folder.iterdir()) == ["c.txt", META]
+
+
+def test_whoever_waits_for_the_lock_finds_what_the_first_has_made(entry):
+    made, entered = [], threading.Event()
+
+    def use():
+        with CacheEntry("numbers", "three-0123").locked():
+            entered.set()
+            if entry.read() is None:
+                made.append(entry.write(fill))
+
+    with entry.locked():
+        waiting = threading.Thread(target=use)
+        waiting.start()
+        assert not entered.wait(0.2)
+        entry.write(fill)
+    waiting.join()
+    assert entered.is_set()
+    assert made == []
+
+
+def test_what_is_forgotten_is_not_read(entry):
+    with entry.locked():
+        entry.write(fill)
+        entry.forget()
+        assert entry.read() is None
+        entry.forget()
