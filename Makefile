@@ -24,7 +24,8 @@ lint: $(STAMP)
 
 results: $(STAMP)
 	$(BIN)/pytest bench --real-data --json docs/results/records.json $(PYTEST_ARGS)
-	$(BIN)/quantbench report docs/results/records.json --out docs/results --into README.md --into docs/keyword-spotting.md --into docs/residual-networks.md
+	$(BIN)/quantbench report docs/results/records.json --out docs/results --into README.md --into docs/keyword-spotting.md
+	$(BIN)/python benchmarks/published_figures.py docs/results/records.json docs/keyword-spotting.md docs/residual-networks.md
 
 # Rebuilt when the pinned set changes; the stamp is written last, so a killed installation starts again.
 $(STAMP): pyproject.toml constraints.txt

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from quantbench.errors import ConfigError
@@ -12,12 +12,11 @@ from quantbench.files import write_text
 from quantbench.records.base import read_versioned
 from quantbench.records.run import SCHEMA_VERSION, NotRun, RecordFile, RunRecord
 from quantbench.report.pareto import pareto_markdown
-from quantbench.report.published import published_markdown, read_published
 from quantbench.report.sensitivity import sensitivities, sensitivity_markdown
 from quantbench.report.tables import markdown_table, provenance
 
-BEGIN = re.compile(r"<!-- (?P<name>results|sensitivity|published): begin(?P<arguments>(?:\s[^>]*)?)-->")
-END = re.compile(r"<!-- (results|sensitivity|published): end -->")
+# Where a generated section begins, whoever writes it.
+ANY_BEGIN = re.compile(r"<!-- \w+: begin(?:\s[^>]*)?-->")
 WRITE_COMMAND = "pytest bench --json FILE"
 
 
@@ -102,39 +101,63 @@ def with_tables(path: Path, records: Sequence[RunRecord]) -> str:
     """A Markdown file's text with generated sections in the place of what stands between their markers.
 
     `<!-- NAME: begin ARGUMENTS -->` … `<!-- NAME: end -->`, where NAME is `results` or `sensitivity`, with globs that
-    choose experiments (all, if there is none), or `published`, with the file of published figures, relative to this.
+    choose experiments (all, if there is none).
 
     Raises:
         ConfigError: if the file cannot be read, has no markers, or one alone, or a glob that chooses nothing.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}); name a Markdown file") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path}: cannot be read (not UTF-8 text); name a Markdown file") from None
+    return with_sections(
+        path, ("results", "sensitivity"), lambda name, arguments: _section(path, name, arguments, records)
+    )
+
+
+def with_sections(path: Path, names: Sequence[str], section: Callable[[str, list[str]], str]) -> str:
+    """A Markdown file's text with the marked sections of these names made anew; those of other names stay.
+
+    Args:
+        path: the file.
+        names: of the sections; the first is told where the file has none.
+        section: gives the text for a name and the arguments of its marker.
+
+    Raises:
+        ConfigError: if the file cannot be read, has no markers, or one alone.
+    """
+    text = _read(path)
+    any_name = "|".join(names)
+    begins = re.compile(rf"<!-- (?P<name>{any_name}): begin(?P<arguments>(?:\s[^>]*)?)-->")
+    ends = re.compile(rf"<!-- ({any_name}): end -->")
     pieces, at = [], 0
-    for begin in BEGIN.finditer(text):
+    for begin in begins.finditer(text):
         end = f"<!-- {begin['name']}: end -->"
         stop = text.find(end, begin.end())
         if stop < 0:
             raise ConfigError(f"{path}: the marker '{begin[0]}' has no '{end}' after it; put it where the section ends")
-        if inner := BEGIN.search(text, begin.end(), stop):
+        if inner := ANY_BEGIN.search(text, begin.end(), stop):
             raise ConfigError(
                 f"{path}: the marker '{inner[0]}' stands inside the section of '{begin[0]}', which would replace it; "
                 f"put '{end}' before it"
             )
-        _refuse_end(path, END.search(text, at, begin.start()))
-        section = _section(path, begin["name"], begin["arguments"].split(), records)
-        pieces += [text[at : begin.end()], "\n", section.strip("\n"), "\n"]
+        _refuse_end(path, ends.search(text, at, begin.start()))
+        made = section(begin["name"], begin["arguments"].split())
+        pieces += [text[at : begin.end()], "\n", made.strip("\n"), "\n"]
         at = stop + len(end)
         pieces.append(end)
-    _refuse_end(path, END.search(text, at))
+    _refuse_end(path, ends.search(text, at))
     if not pieces:
         raise ConfigError(
-            f"{path}: put the lines '<!-- results: begin -->' and '<!-- results: end -->' where the results belong"
+            f"{path}: put the lines '<!-- {names[0]}: begin -->' and '<!-- {names[0]}: end -->' where the section "
+            "belongs"
         )
     return "".join([*pieces, text[at:]])
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); name a Markdown file") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: cannot be read (not UTF-8 text); name a Markdown file") from None
 
 
 def _refuse_end(path: Path, end: re.Match[str] | None) -> None:
@@ -144,10 +167,6 @@ def _refuse_end(path: Path, end: re.Match[str] | None) -> None:
 
 
 def _section(path: Path, name: str, arguments: Sequence[str], records: Sequence[RunRecord]) -> str:
-    if name == "published":
-        if len(arguments) != 1:
-            raise ConfigError(f"{path}: <!-- published: begin FILE --> names one file of published figures")
-        return published_markdown(read_published(path.parent / arguments[0]), records)
     marker = " ".join([f"<!-- {name}: begin", *arguments, "-->"])
     for glob in arguments:
         if not fnmatch.filter([record.experiment for record in records], glob):

@@ -1,10 +1,15 @@
 """Published figures beside ours: only rows that exist, every figure from a record, each mistake in the file named."""
 
+from pathlib import Path
+
+import published_figures
 import pytest
+from published_figures import published_markdown, read_published, with_published
 
 from quantbench.errors import ConfigError
-from quantbench.report.published import published_markdown, read_published
+from quantbench.report.documents import read_records, write_records
 
+DOCS = Path(__file__).parents[2] / "docs"
 PUBLISHED = """\
 what: M5 on real speech, batch 256
 workloads: [real, embedded]
@@ -180,3 +185,57 @@ def test_a_file_of_something_else_is_one_clear_line(tmp_path, content, message):
     path.write_bytes(content)
     with pytest.raises(ConfigError, match=message):
         read_published(path)
+
+
+@pytest.fixture
+def beside(write, records, tmp_path, monkeypatch):
+    """Runs the script on documents; gives its message, or None."""
+    write(PUBLISHED)
+    write_records(tmp_path / "records.json", records, [])
+
+    def beside(*documents):
+        monkeypatch.setattr("sys.argv", ["published_figures.py", str(tmp_path / "records.json"), *map(str, documents)])
+        try:
+            published_figures.main()
+        except SystemExit as ended:
+            return ended.code
+        return None
+
+    return beside
+
+
+SECTION = "before\n<!-- published: begin published.yaml -->\nold\n<!-- published: end -->\nafter\n"
+
+
+def test_the_script_replaces_the_section_and_nothing_else(beside, tmp_path):
+    path = tmp_path / "doc.md"
+    path.write_text(SECTION)
+    assert beside(path) is None
+    text = path.read_text()
+    assert text.startswith("before\n<!-- published: begin published.yaml -->\nPublished: M5 on real speech")
+    assert text.endswith("<!-- published: end -->\nafter\n")
+    assert "| ptq_block1 | +6.24 | +6.20 [+5.30, +7.10] | – |" in text
+    assert beside(path) is None
+    assert path.read_text() == text, "the same records give the same bytes"
+
+
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        (SECTION.replace("published.yaml", "none.yaml"), "none.yaml: cannot be read: No such file or directory"),
+        ("no marker", "second.md: put the lines '<!-- published: begin -->' and '<!-- published: end -->' where"),
+        (SECTION.replace("<!-- published: end -->", ""), "has no '<!-- published: end -->' after it"),
+    ],
+)
+def test_after_a_mistake_in_one_document_none_is_written(beside, tmp_path, second, message):
+    first = tmp_path / "first.md"
+    first.write_text(SECTION)
+    (tmp_path / "second.md").write_text(second)
+    assert message in beside(first, tmp_path / "second.md")
+    assert first.read_text() == SECTION
+
+
+def test_the_documents_of_this_repository_hold_what_the_script_writes():
+    records = read_records([DOCS / "results" / "records.json"])
+    for name in ("keyword-spotting.md", "residual-networks.md"):
+        assert with_published(DOCS / name, records) == (DOCS / name).read_text(encoding="utf-8")

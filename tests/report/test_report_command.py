@@ -7,7 +7,7 @@ import pytest
 from quantbench.report.documents import write_records
 
 BLOCKS, BLOCKS_END = "<!-- sensitivity: begin -->", "<!-- sensitivity: end -->"
-PUBLISHED, PUBLISHED_END = "<!-- published: begin figures.yaml -->", "<!-- published: end -->"
+RESULTS, RESULTS_END = "<!-- results: begin -->", "<!-- results: end -->"
 SENSITIVITY = ["sensitivity.md", "sensitivity.png", "sensitivity.svg"]
 PARETO = ["pareto.md", "pareto.png", "pareto.svg"]
 GOOD = f"{BLOCKS}\nold\n{BLOCKS_END}\n"
@@ -45,51 +45,34 @@ def test_records_without_blocks_give_no_bar_chart(quantbench, records, tmp_path,
 def test_several_documents_get_their_sections_in_one_go(quantbench, records, tmp_path):
     (tmp_path / "README.md").write_text(GOOD)
     (tmp_path / "docs").mkdir()
-    (tmp_path / "docs" / "published.md").write_text(f"# Beside\n{PUBLISHED}\n{PUBLISHED_END}\n")
-    (tmp_path / "docs" / "figures.yaml").write_text(
-        "what: M5\nworkloads: [m5_spoken_words, m5_speech_commands]\nrows: {ptq_block1: {drop_pp: 6.2426}}\n"
-    )
-    status, out, _ = quantbench("report", records, "--into", "README.md", "--into", "docs/published.md")
+    (tmp_path / "docs" / "results.md").write_text(f"# All\n{RESULTS}\n{RESULTS_END}\n")
+    status, out, _ = quantbench("report", records, "--into", "README.md", "--into", "docs/results.md")
     assert status == 0
-    assert {"README.md", "docs/published.md", "out/sensitivity.md"} <= set(out.splitlines())
+    assert {"README.md", "docs/results.md", "out/sensitivity.md"} <= set(out.splitlines())
     assert "old" not in (tmp_path / "README.md").read_text()
     assert "| block1 |" in (tmp_path / "README.md").read_text()
-    published = (tmp_path / "docs" / "published.md").read_text()
-    assert "| ptq_block1 | +6.24 | +6.20 [+5.30, +7.10] | +6.70 [+5.80, +7.60] |" in published
+    assert "| m5_spoken_words/ptq_block1 |" in (tmp_path / "docs" / "results.md").read_text()
     before = files(tmp_path)
-    assert quantbench("report", records, "--into", "README.md", "--into", "docs/published.md")[0] == 0
+    assert quantbench("report", records, "--into", "README.md", "--into", "docs/results.md")[0] == 0
     assert files(tmp_path) == before, "the same records give the same bytes"
 
 
 @pytest.mark.parametrize(
-    ("second", "figures", "message"),
+    ("second", "message"),
     [
-        ("no marker", "", "second.md: put the lines '<!-- results: begin -->' and"),
-        (BLOCKS, "", f"second.md: the marker '{BLOCKS}' has no '{BLOCKS_END}' after it"),
-        (f"{BLOCKS}\n{GOOD}{BLOCKS_END}", "", f"second.md: the marker '{BLOCKS}' stands inside the section of"),
-        ("<!-- results: begin x/* -->\n<!-- results: end -->", "", "second.md: <!-- results: begin x/* -->: no record"),
-        (f"{PUBLISHED}\n{PUBLISHED_END}", None, "figures.yaml: cannot be read: No such file or directory"),
-        (f"{PUBLISHED}\n{PUBLISHED_END}", "what: [", "figures.yaml: line 1: not valid YAML"),
-        (
-            f"{PUBLISHED}\n{PUBLISHED_END}",
-            "what: M5\nworkloads: [m5_spoken_words]\nrows: {ptq_block1: {drop: 6.2}}",
-            "figures.yaml: rows.ptq_block1.drop: unknown key 'drop'. Did you mean 'drop_pp'? Known: accuracy, ",
-        ),
-        (
-            f"{PUBLISHED}\n{PUBLISHED_END}",
-            "what: M5\nworkloads: [m6]\nrows: {ptq_block1: {drop_pp: 6.2}}",
-            "no record of the workload m6, to set beside published figures; measure it with: pytest bench --experiment",
-        ),
-        (None, "", "second.md: cannot be read (No such file or directory); name a Markdown file"),
+        ("no marker", "second.md: put the lines '<!-- results: begin -->' and"),
+        (BLOCKS, f"second.md: the marker '{BLOCKS}' has no '{BLOCKS_END}' after it"),
+        (f"{BLOCKS}\n{GOOD}{BLOCKS_END}", f"second.md: the marker '{BLOCKS}' stands inside the section of"),
+        ("<!-- results: begin x/* -->\n<!-- results: end -->", "second.md: <!-- results: begin x/* -->: no record"),
+        (None, "second.md: cannot be read (No such file or directory); name a Markdown file"),
     ],
 )
 def test_a_mistake_in_the_second_document_is_one_line_and_nothing_is_written(
-    quantbench, records, tmp_path, second, figures, message
+    quantbench, records, tmp_path, second, message
 ):
     (tmp_path / "README.md").write_text(GOOD)
-    for name, text in (("second.md", second), ("figures.yaml", figures)):
-        if text is not None:
-            (tmp_path / name).write_text(text)
+    if second is not None:
+        (tmp_path / "second.md").write_text(second)
     before = files(tmp_path)
     status, out, err = quantbench("report", records, "--into", "README.md", "--into", "second.md")
     assert (status, out) == (2, "")

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from published_figures import with_published
 
 from quantbench.errors import ConfigError
 from quantbench.report.documents import with_tables
@@ -39,6 +40,7 @@ def test_every_section_gets_its_own_and_the_text_between_stays(write, two_block_
     (path.parent / "figures.yaml").write_text(
         "what: M5\nworkloads: [m5_spoken_words]\nrows: {ptq_static: {accuracy: 75.85}}"
     )
+    path.write_text(with_published(path, two_block_workloads))
     text = with_tables(path, two_block_workloads)
     parts = re.split("<!-- .* -->\n?", text)
     assert parts[::2] == ["a\n", "b\n", "c\n", "d"]
@@ -46,7 +48,15 @@ def test_every_section_gets_its_own_and_the_text_between_stays(write, two_block_
     assert parts[3].startswith("**m5_spoken_words, block by block (n = 1,000)**")
     assert parts[5].startswith("Published: M5.")
     path.write_text(text)
-    assert with_tables(path, two_block_workloads) == text
+    assert with_tables(path, two_block_workloads) == with_published(path, two_block_workloads) == text
+
+
+def test_sections_that_others_write_are_left_as_they_are(write, two_block_workloads):
+    theirs = f"{PUBLISHED}\nold\n{PUBLISHED_END}\n<!-- search: begin a/b -->\nold\n<!-- search: end -->\n"
+    path = write(f"{theirs}{BLOCKS}\nold\n{BLOCKS_END}\n")
+    text = with_tables(path, two_block_workloads)
+    assert text.startswith(theirs)
+    assert "old" not in text.removeprefix(theirs)
 
 
 def test_globs_choose_the_experiments_of_a_section(write, two_block_workloads):
@@ -76,7 +86,9 @@ def test_two_sections_of_one_kind_stand_apart(write, two_workloads):
 
 @pytest.mark.parametrize("text", ["no markers\n", "<!-- result: begin -->\n<!-- result: end -->\n", ""])
 def test_a_document_without_any_marker_is_refused_with_what_to_put_there(write, make_record, text):
-    with pytest.raises(ConfigError, match=rf"README\.md: put the lines '{BEGIN}' and '{END}' where the results belong"):
+    with pytest.raises(
+        ConfigError, match=rf"put the lines '{BEGIN}' and '{END}' where the section belongs"
+    ):
         with_tables(write(text), [make_record("w/a")])
 
 
@@ -95,8 +107,7 @@ def test_a_document_without_any_marker_is_refused_with_what_to_put_there(write, 
             f"the marker '{BLOCKS}' stands inside the section of '{BEGIN}', which would replace it; put '{END}' before",
         ),
         (f"{BEGIN}\n{BEGIN}\n{END}\n{END}\n", f"the marker '{BEGIN}' stands inside the section of '{BEGIN}'"),
-        ("<!-- published: begin -->\n<!-- published: end -->", "<!-- published: begin FILE --> names one file"),
-        ("<!-- published: begin a b -->\n<!-- published: end -->", "<!-- published: begin FILE --> names one file"),
+        (f"{BEGIN}\n{PUBLISHED}\n{END}\n", f"the marker '{PUBLISHED}' stands inside the section of '{BEGIN}'"),
     ],
 )
 def test_a_marker_without_its_other_or_inside_another_section_is_named(write, two_block_workloads, text, message):
@@ -136,10 +147,17 @@ def test_globs_that_choose_nothing_are_named_with_the_command_that_measures(
 def test_a_section_of_figures_that_are_not_there_or_wrong_names_their_file(write, two_block_workloads):
     path = write(f"{PUBLISHED}\n{PUBLISHED_END}\n")
     with pytest.raises(ConfigError, match=r"docs/figures\.yaml: cannot be read: No such file or directory"):
-        with_tables(path, two_block_workloads)
+        with_published(path, two_block_workloads)
     (path.parent / "figures.yaml").write_text("what: [")
     with pytest.raises(ConfigError, match=r"docs/figures\.yaml: line 1: not valid YAML"):
-        with_tables(path, two_block_workloads)
+        with_published(path, two_block_workloads)
+
+
+@pytest.mark.parametrize("files", ["", "a b"])
+def test_a_section_of_figures_names_one_file(write, two_block_workloads, files):
+    path = write(f"<!-- published: begin {files} -->\n{PUBLISHED_END}")
+    with pytest.raises(ConfigError, match="<!-- published: begin FILE --> names one file"):
+        with_published(path, two_block_workloads)
 
 
 def test_a_document_that_cannot_be_read_is_named_once(tmp_path, make_record):

@@ -1,7 +1,14 @@
-"""Figures that somebody published, beside ours from records: what was measured where, and how far it agrees."""
+"""Figures that somebody published, beside ours from records: what was measured where, and how far it agrees.
+
+`python benchmarks/published_figures.py docs/results/records.json docs/keyword-spotting.md docs/residual-networks.md`
+writes the sections `<!-- published: begin FILE -->` … `<!-- published: end -->` of these documents anew, each from its
+file of published figures, named relative to the document.
+"""
 
 from __future__ import annotations
 
+import argparse
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -10,9 +17,11 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from quantbench.config.reading import read_yaml
-from quantbench.errors import ConfigError
+from quantbench.errors import ConfigError, QuantbenchError
+from quantbench.files import write_text
 from quantbench.records.run import RunRecord
 from quantbench.registry import unknown_name, validation_lines
+from quantbench.report.documents import read_records, with_sections
 from quantbench.report.tables import NOTHING, markdown_rows, provenance
 
 # Kilobytes of the published sizes.
@@ -147,3 +156,37 @@ def _speedup(record: RunRecord) -> str:
         return NOTHING
     both = ((t.speedup, t.speedup_interval), (t.speedup_over_fastest, t.speedup_over_fastest_interval))
     return " / ".join(f"{speedup:.2f} [{limits[0]:.2f}, {limits[1]:.2f}]" for speedup, limits in both)
+
+
+def with_published(path: Path, records: Sequence[RunRecord]) -> str:
+    """A Markdown file's text with its sections of published figures made anew.
+
+    Raises:
+        ConfigError: if the file has no such section, or one names no file of figures, or a wrong one.
+    """
+
+    def section(_: str, arguments: list[str]) -> str:
+        if len(arguments) != 1:
+            raise ConfigError(f"{path}: <!-- published: begin FILE --> names one file of published figures")
+        return published_markdown(read_published(path.parent / arguments[0]), records)
+
+    return with_sections(path, ["published"], section)
+
+
+def main() -> None:
+    """Writes all documents, or none of them after a mistake."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("records", type=Path, help="what `pytest bench --json` wrote")
+    parser.add_argument("documents", type=Path, nargs="+", help="Markdown files")
+    given = parser.parse_args()
+    try:
+        records = read_records([given.records])
+        texts = {path: with_published(path, records) for path in given.documents}
+    except QuantbenchError as error:
+        sys.exit(str(error))
+    for path, text in texts.items():
+        write_text(path, text)
+
+
+if __name__ == "__main__":
+    main()
