@@ -21,6 +21,10 @@ class CacheError(QuantbenchError):
     """A result cannot be kept on this machine."""
 
 
+class ExtraMissingError(QuantbenchError):
+    """An optional library is not installed; the text says which extra brings it."""
+
+
 class BaselineError(QuantbenchError):
     """A baseline checkpoint or its card is missing, damaged or belongs to something else."""
 

@@ -12,16 +12,17 @@ PACKAGE = Path(quantbench.__file__).parent
 # A folder may import those before it, never one after it; modules at the root stand for themselves. Rooms of one line
 # do not know each other.
 ROOMS = (
-    ("errors",), ("files",), ("cache",), ("progress",), ("upstream",), ("arrays",), ("registry",),
+    ("errors",), ("extras",), ("files",), ("cache",), ("progress",), ("upstream",), ("arrays",), ("registry",),
     ("stats",), ("quant",), ("recipes",), ("config",), ("records",),
     ("data", "models", "tasks"), ("backends",), ("measure",), ("training",), ("golden",), ("experiment",),
     ("search", "inspect", "ablation"), ("quantities",), ("session",), ("report",), ("claims",), ("plugin", "cli"),
 )  # fmt: skip
 FLOOR = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms}
-REPORT_MAY_IMPORT = {"records", "stats", "errors", "files", "registry", "config", "report"}
+REPORT_MAY_IMPORT = {"records", "stats", "errors", "extras", "files", "registry", "config", "report"}
 REPORT_IS_IMPORTED_BY = {"plugin", "cli", "report"}
 WITHOUT_TORCH = {
     "errors",
+    "extras",
     "files",
     "cache",
     "progress",

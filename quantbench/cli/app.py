@@ -16,6 +16,7 @@ import typer
 from quantbench.cli.options import CONFIGS, GOLDEN, OUT, Amp, Configs, Engine, Golden, Out, RealData, allow_download
 from quantbench.cli.search import search, sensitivity
 from quantbench.errors import OldWordWarning, QuantbenchError
+from quantbench.extras import require
 
 if TYPE_CHECKING:
     from quantbench.experiment.workload import OpenWorkload
@@ -219,6 +220,7 @@ def report(
     from quantbench.report.sensitivity import sensitivities
     from quantbench.report.sensitivity_plot import sensitivity_plot
 
+    require("quantbench report", "matplotlib")
     found = read_records(records)
     parts = sensitivities(found)
     # All texts first, so that a mistake in one leaves nothing half-written.
@@ -253,6 +255,7 @@ def curves(
     from quantbench.report.curves import overfitting, read_curves
     from quantbench.report.curves_plot import curves_plot
 
+    require("quantbench curves", "matplotlib")
     found = find_workload(workload, configs)
     own = found.config.baseline
     cards = {own: weights_path(golden, own).with_suffix(".json")}
@@ -289,13 +292,14 @@ def ablate(
     from quantbench.records.ablation import read_ablation
     from quantbench.report.ablation import ablation_text, write_ablation
 
+    # Before hours of training, not after.
+    require("quantbench ablate", "matplotlib")
     if ablation.endswith(".json"):
         record = read_ablation(Path(ablation))
         print(ablation_text(record) + "\n".join(map(str, write_ablation(record, out))))
         return
     allow_download(real_data)
     found = find_ablation(ablation, configs)
-    # Before hours of training, not after.
     out.mkdir(parents=True, exist_ok=True)
 
     from quantbench.ablation.run import AblationRun

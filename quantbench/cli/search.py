@@ -14,6 +14,7 @@ import typer
 
 from quantbench.cli.options import CONFIGS, GOLDEN, OUT, Configs, Engine, Golden, Out, RealData, allow_download
 from quantbench.errors import ConfigError
+from quantbench.extras import require
 
 if TYPE_CHECKING:
     from quantbench.records.costs import Measure
@@ -65,7 +66,7 @@ def sensitivity(
     from quantbench.report.search_plot import layers_plot
 
     allow_download(real_data)
-    _check_out(json, out)
+    _check_out("sensitivity", json, out)
     searched = _search_run(experiment, low, layer, split, configs, golden, engine)
     beside = _published(published, searched)
     record = _interruptible(searched, lambda: searched.sensitivities(_command(), fresh))
@@ -111,7 +112,7 @@ def search(
         raise ConfigError("a budget takes the place of --epsilon and --mode; drop them, or the budget")
     memory_bytes = _memory_bytes(memory)
     allow_download(real_data)
-    _check_out(json, out)
+    _check_out("search", json, out)
     if into:
         with_section(into, experiment, "")
     searched = _search_run(experiment, low, layer, SplitName.SEARCH, configs, golden, engine)
@@ -203,8 +204,9 @@ def _published(path: Path | None, searched: SearchRun) -> PublishedSearch | None
     return read_published_search(path, searched.run.experiment.id, len(searched.names))
 
 
-def _check_out(json: Path | None, out: Path) -> None:
+def _check_out(command: str, json: Path | None, out: Path) -> None:
     """Before minutes of measuring, not after."""
+    require(f"quantbench {command}", "matplotlib")
     from quantbench.report.documents import check_place
 
     if json:

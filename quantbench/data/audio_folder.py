@@ -13,6 +13,7 @@ from quantbench.data import audio
 from quantbench.data.audio import AUDIO_NORMALIZATION, CLIP_SAMPLES, SAMPLE_RATE, ClipFormat, decode_clips
 from quantbench.data.source import Arrays, Decoded, Progress, Source, source_digest
 from quantbench.errors import DataError, DataMissingError
+from quantbench.extras import require
 from quantbench.files import data_dir
 
 SIDES = ("train", "test")
@@ -51,6 +52,7 @@ class AudioFolderSource(Source):
             raise DataError(
                 f"{self.root}: one label only, '{classes[0]}'; a classification data set needs at least two"
             )
+        require("audio_folder", "soundfile", "torchaudio")
         paths = [*files["train"], *files["test"]]
         clips = decode_clips(paths, self.format, progress)
         classified = np.array([classes.index(path.parent.name) for path in paths], dtype=np.int64)

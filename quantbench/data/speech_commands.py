@@ -17,6 +17,7 @@ from quantbench.data.audio import AUDIO_NORMALIZATION, ClipFormat, decode_clips
 from quantbench.data.source import Arrays, Decoded, Progress, Source, download_allowed, source_digest
 from quantbench.data.speech_words import WORDS, check_words
 from quantbench.errors import DataError, DataMissingError
+from quantbench.extras import require
 from quantbench.files import data_dir
 
 FOLDER = Path("SpeechCommands", "speech_commands_v0.02")
@@ -98,13 +99,14 @@ class SpeechCommandsSource(Source):
 
     def _listed(self) -> list[Clip]:
         """The official lists; the validation list belongs to the training side, of which we set aside our own."""
-        from torchaudio.datasets import SPEECHCOMMANDS
-
         if not self.folder.is_dir() and not download_allowed():
             raise DataMissingError(
                 f"{self.folder}: no such folder. To get it: --real-data, which lets torchaudio download Speech "
                 "Commands v0.02 (2.3 GB, 105,829 clips)"
             )
+        require("speech_commands", "torchaudio", "soundfile")
+        from torchaudio.datasets import SPEECHCOMMANDS
+
         clips: list[Clip] = []
         try:
             for subset in ("training", "validation", "testing"):

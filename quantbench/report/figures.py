@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from quantbench.extras import require
 from quantbench.files import replacing
 
 if TYPE_CHECKING:
@@ -32,7 +33,11 @@ def drawn(
         rows: of panels.
         columns: of panels.
         sharex: one scale for all panels, so that they can be compared.
+
+    Raises:
+        ExtraMissingError: without matplotlib.
     """
+    require("plots", "matplotlib")
     import matplotlib as mpl
 
     mpl.use("Agg")

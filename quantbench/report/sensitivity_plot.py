@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from quantbench.errors import ExtraMissingError
 from quantbench.records.run import Accuracy, RunRecord
 from quantbench.report.figures import BLUE, ORANGE, drawn, labelled, legend_below
 from quantbench.report.sensitivity import Part, sensitivities, sensitivity_text
@@ -38,6 +39,9 @@ def sensitivity_summary(records: Sequence[RunRecord], folder: Path) -> str:
         # Of a file that could not be moved into its place the second name is the place.
         place = error.filename2 or error.filename
         told = f"no bar chart: {place}: {error.strerror}; name another folder with --plots"
+    except ExtraMissingError as error:
+        # Only a picture is lost; the verdicts of the run stand.
+        told = f"no bar chart: {error}"
     return f"\n{sensitivity_text(records)}\n{told}\n"
 
 

@@ -1,5 +1,6 @@
 """The bar chart: the same for the same records, every drop where it belongs, nothing on top of anything else."""
 
+import sys
 from itertools import combinations, pairwise
 
 import pytest
@@ -147,3 +148,14 @@ def test_a_chart_that_cannot_be_written_is_one_line_below_the_tables(two_block_w
     text = sensitivity_summary(two_block_workloads, tmp_path / "a")
     assert text.splitlines()[-1].startswith(f"no bar chart: {tmp_path}/a/sensitivity.png: Is a directory; name another")
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["sensitivity.png"]
+
+
+def test_without_matplotlib_a_run_ends_with_its_tables_and_says_why_there_is_no_chart(
+    two_block_workloads, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    text = sensitivity_summary(two_block_workloads, tmp_path)
+    assert "m5_spoken_words" in text
+    assert text.endswith("; pip install 'quantbench-suite[plots]'\n")
+    assert "\nno bar chart: plots: needs matplotlib, which cannot be imported (" in text
+    assert list(tmp_path.iterdir()) == []

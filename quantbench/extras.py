@@ -1,0 +1,32 @@
+"""Optional libraries, each of them installed by an extra of the distribution."""
+
+from __future__ import annotations
+
+import importlib
+
+from quantbench.errors import ExtraMissingError
+
+# Library → the extra that brings it.
+EXTRAS = {"matplotlib": "plots", "soundfile": "audio", "torchaudio": "audio"}
+
+
+def require(needed_by: str, *libraries: str) -> None:
+    """Imports optional libraries, so that a missing one is told before minutes of work.
+
+    Args:
+        needed_by: the data set or command, for the message.
+        libraries: names in `EXTRAS`.
+
+    Raises:
+        ExtraMissingError: naming the first library that cannot be imported, the cause, and the command to install it.
+    """
+    for library in libraries:
+        try:
+            importlib.import_module(library)
+        except (ImportError, OSError) as error:
+            # An OSError where a library lacks a system library of its own.
+            cause = str(error).partition("\n")[0]
+            raise ExtraMissingError(
+                f"{needed_by}: needs {library}, which cannot be imported ({cause}); "
+                f"pip install 'quantbench-suite[{EXTRAS[library]}]'"
+            ) from None
