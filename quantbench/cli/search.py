@@ -19,7 +19,6 @@ from quantbench.extras import require
 if TYPE_CHECKING:
     from quantbench.records.costs import Measure
     from quantbench.records.search import BudgetRecord, SearchRecord
-    from quantbench.report.published_search import PublishedSearch
     from quantbench.report.search import Record
     from quantbench.report.search_plot import Fronts
     from quantbench.search.run import SearchRun
@@ -29,7 +28,6 @@ Low = Annotated[int | None, typer.Option(help="Bits that layers are tried at; de
 Layers = Annotated[list[str] | None, typer.Option("--layer", help="Try only this layer; may be repeated.")]
 Json = Annotated[Path | None, typer.Option(help="Write the record to this file.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Forget what an earlier run of the same kept.")]
-PublishedFile = Annotated[Path | None, typer.Option(help="File of a published search to be set beside.")]
 EPSILON_PP = 1.0
 R = TypeVar("R")
 
@@ -53,7 +51,6 @@ def sensitivity(
     low: Low = None,
     layer: Layers = None,
     split: Annotated[SplitName, typer.Option(help="Samples to measure on.")] = SplitName.SEARCH,
-    published: PublishedFile = None,
     json: Json = None,
     out: Out = OUT,
     fresh: Fresh = False,
@@ -68,11 +65,10 @@ def sensitivity(
     allow_download(real_data)
     _check_out("sensitivity", json, out)
     searched = _search_run(experiment, low, layer, split, configs, golden, engine)
-    beside = _published(published, searched)
     record = _interruptible(searched, lambda: searched.sensitivities(_command(), fresh))
     plots = [out / f"{_stem('sensitivity', record)}.{suffix}" for suffix in ("png", "svg")]
-    layers_plot(record, plots, beside)
-    _tell(record, beside, json, out / f"{_stem('sensitivity', record)}.md", plots)
+    layers_plot(record, plots)
+    _tell(record, json, out / f"{_stem('sensitivity', record)}.md", plots)
 
 
 def search(
@@ -89,7 +85,6 @@ def search(
     budget_bytes: Annotated[float | None, typer.Option(help="Instead: least drop within so many bytes.")] = None,
     budget_bits: Annotated[float | None, typer.Option(help="Instead: within so many bits on average.")] = None,
     budget_bitops: Annotated[float | None, typer.Option(help="Instead: within so many bit operations.")] = None,
-    published: PublishedFile = None,
     into: Annotated[Path | None, typer.Option(help="Also replace the marked section of this Markdown file.")] = None,
     json: Json = None,
     out: Out = OUT,
@@ -116,7 +111,6 @@ def search(
     if into:
         with_section(into, experiment, "")
     searched = _search_run(experiment, low, layer, SplitName.SEARCH, configs, golden, engine)
-    beside = _published(published, searched)
     if budget:
         measure, limit = budget
         record: SearchRecord | BudgetRecord = _interruptible(
@@ -129,10 +123,10 @@ def search(
         record = _interruptible(searched, lambda: searched.search(settings, _command(), memory_bytes, fresh))
     stem = _stem("search", record)
     plots = [out / f"{stem}{kind}.{suffix}" for kind in ("_layers", "") for suffix in ("png", "svg")]
-    layers_plot(record, plots[:2], beside)
+    layers_plot(record, plots[:2])
     fronts, drop_pp = _fronts(record)
     fronts_plot(record, fronts, drop_pp, plots[2:])
-    _tell(record, beside, json, out / f"{stem}.md", plots, into)
+    _tell(record, json, out / f"{stem}.md", plots, into)
 
 
 def _search_run(
@@ -196,14 +190,6 @@ def _memory_bytes(text: str) -> int:
     return size
 
 
-def _published(path: Path | None, searched: SearchRun) -> PublishedSearch | None:
-    if path is None:
-        return None
-    from quantbench.report.published_search import read_published_search
-
-    return read_published_search(path, searched.run.experiment.id, len(searched.names))
-
-
 def _check_out(command: str, json: Path | None, out: Path) -> None:
     """Before minutes of measuring, not after."""
     require(f"quantbench {command}", "matplotlib")
@@ -234,12 +220,9 @@ def _command() -> str:
     return shlex.join(["quantbench", *sys.argv[1:]])
 
 
-def _tell(
-    record: Record, published: PublishedSearch | None, json: Path | None, document: Path, plots: Sequence[Path],
-    into: Path | None = None,
-) -> None:  # fmt: skip
+def _tell(record: Record, json: Path | None, document: Path, plots: Sequence[Path], into: Path | None = None) -> None:
     from quantbench.report.search import text
     from quantbench.report.search_documents import write_search
 
-    paths = write_search(record, published, document, json, into)
-    print(text(record, published) + "\n" + "\n".join(map(str, [*plots, *paths])))
+    paths = write_search(record, document, json, into)
+    print(text(record) + "\n" + "\n".join(map(str, [*plots, *paths])))

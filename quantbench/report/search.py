@@ -1,14 +1,14 @@
-"""Sensitivities and searches as tables, for the terminal and as Markdown, beside published ones where there are any."""
+"""Sensitivities and searches as tables, for the terminal and as Markdown."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from quantbench.records.costs import Measure, figure, shown
 from quantbench.records.run import Accuracy
 from quantbench.records.search import BudgetRecord, Decision, LayerSensitivity, SearchRecord, SensitivityRecord
-from quantbench.report.published_search import PublishedSearch
 from quantbench.report.tables import NOTHING, markdown_rows, plain_table
 
 Record = SearchRecord | SensitivityRecord
@@ -26,34 +26,63 @@ REASONS = {
 }
 
 
-def sensitivity_columns(record: Record, published: PublishedSearch | None) -> tuple[str, ...]:
-    """Titles of the table of sensitivities."""
-    beside = ("published pp",) if published else ()
-    return (
-        f"layer at {record.low} bits", "index", "drop pp [95 %]", *beside, "n", "output SQNR dB", "logits SQNR dB",
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells.
+
+    Attributes:
+        ends_in_words: whether the last column holds words, not figures.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+    ends_in_words: bool = False
+
+
+@dataclass(frozen=True)
+class SearchReport:
+    """All that is told of a sensitivity analysis or a search.
+
+    Attributes:
+        sensitivities: one row per layer.
+        decisions: the decision log of a search, or None.
+        budget: that was to be met; empty where there was none.
+        found: sentences of what was found.
+        origin: sentences of where the figures come from.
+    """
+
+    sensitivities: Table
+    decisions: Table | None
+    budget: str
+    found: list[str]
+    origin: list[str]
+
+    @property
+    def tables(self) -> list[Table]:
+        """The tables there are."""
+        return [table for table in (self.sensitivities, self.decisions) if table]
+
+
+def sensitivity_table(record: Record) -> Table:
+    """One row per layer, the most sensitive first; ties by index."""
+    columns = (
+        f"layer at {record.low} bits", "index", "drop pp [95 %]", "n", "output SQNR dB", "logits SQNR dB",
         "KL of the logits, nats",
     )  # fmt: skip
-
-
-def sensitivity_rows(record: Record, published: PublishedSearch | None) -> list[tuple[str, ...]]:
-    """One row per layer, the most sensitive first; ties by index."""
-    ordered = sorted(record.sensitivities, key=lambda each: (-_rank(each), each.index))
-    rows = []
-    for each in ordered:
-        beside = (f"{published.sensitivities_pp[each.index]:+.2f}",) if published else ()
-        rows.append(
-            (
-                each.layer,
-                str(each.index),
-                each.failed or points(each.drop_pp, each.drop_interval_pp),
-                *beside,
-                f"{each.n:,}",
-                _decibels(each.output_sqnr_db),
-                _decibels(each.logits_sqnr_db),
-                NOTHING if each.logits_kl is None else f"{each.logits_kl:.3g}",
-            )
+    rows = [
+        (
+            each.layer,
+            str(each.index),
+            each.failed or points(each.drop_pp, each.drop_interval_pp),
+            f"{each.n:,}",
+            _decibels(each.output_sqnr_db),
+            _decibels(each.logits_sqnr_db),
+            NOTHING if each.logits_kl is None else f"{each.logits_kl:.3g}",
         )
-    return rows
+        for each in sorted(record.sensitivities, key=lambda each: (-_rank(each), each.index))
+    ]
+    return Table(title(record), columns, rows)
 
 
 def _rank(each: LayerSensitivity) -> float:
@@ -69,18 +98,10 @@ def _decibels(value: float | None) -> str:
     return NOTHING if value is None else f"{value:.1f}"
 
 
-def decision_columns(published: PublishedSearch | None) -> tuple[str, ...]:
-    """Titles of the decision log."""
-    beside = ("published: layer", "drop pp", "decision") if published else ()
-    return ("layer", "index", "total drop pp", "decision", "n", "because of", *beside)
-
-
-def decision_rows(record: SearchRecord, published: PublishedSearch | None) -> list[tuple[str, ...]]:
-    """The decision log, in the order of the search; the published one line by line beside it."""
-    theirs: list[tuple[str, ...]] = [()] * len(record.decisions)
-    if published:
-        theirs = [(str(d.layer), f"{d.drop_pp:+.2f}", ACCEPTED[d.accepted]) for d in published.decisions]
-    return [(*_decided(ours), *beside) for ours, beside in zip(record.decisions, theirs, strict=True)]
+def decision_table(record: SearchRecord) -> Table:
+    """The decision log, in the order of the search."""
+    columns = ("layer", "index", "total drop pp", "decision", "n", "because of")
+    return Table(search_title(record), columns, [_decided(each) for each in record.decisions], ends_in_words=True)
 
 
 def _decided(decision: Decision) -> tuple[str, ...]:
@@ -94,11 +115,9 @@ def _decided(decision: Decision) -> tuple[str, ...]:
     )
 
 
-def found_sentences(record: SearchRecord | BudgetRecord, published: PublishedSearch | None) -> list[str]:
+def found_sentences(record: SearchRecord | BudgetRecord) -> list[str]:
     """Sentences on the configuration that was found: its cost and its drop."""
-    lines = [_widths("found", record.bits, record.low)]
-    if published:
-        lines.append(_widths("published", published.bits, min(published.bits)))
+    lines = [widths("found", record.bits, record.low)]
     costs = ", ".join(
         f"{figure(shown(record.layers, record.bits, measure), measure)} "
         f"(from {figure(shown(record.layers, [record.high] * len(record.bits), measure), measure)})"
@@ -117,7 +136,8 @@ def found_sentences(record: SearchRecord | BudgetRecord, published: PublishedSea
     return lines
 
 
-def _widths(whose: str, bits: Sequence[int], low: int) -> str:
+def widths(whose: str, bits: Sequence[int], low: int) -> str:
+    """The sentence of one width per layer."""
     at_low = sum(each == low for each in bits)
     return f"{whose}: {list(bits)}: {at_low} of {len(bits)} layers ({100 * at_low / len(bits):.1f} %) at {low} bits"
 
@@ -151,36 +171,37 @@ def search_title(record: SearchRecord) -> str:
     return f"greedy search, total drop at most {record.epsilon_pp:g} pp ({record.mode}{risk})"
 
 
-def text(record: Record, published: PublishedSearch | None = None) -> str:
+def report_of(record: Record) -> SearchReport:
+    """Tables and sentences of a record."""
+    e = record.environment
+    machine = f"{e.processor} ({', '.join(e.isa)}), {e.cores} cores, torch {e.versions.get('torch', '(unknown)')}"
+    return SearchReport(
+        sensitivity_table(record),
+        decision_table(record) if isinstance(record, SearchRecord) else None,
+        _budget(record) if isinstance(record, BudgetRecord) else "",
+        found_sentences(record) if isinstance(record, SearchRecord | BudgetRecord) else [],
+        [f"{machine}, Python {e.python}; `{record.command}`"],
+    )
+
+
+def text(record: Record) -> str:
     """Tables and sentences for the terminal."""
-    parts = [
-        title(record) + "\n" + plain_table(sensitivity_columns(record, published), sensitivity_rows(record, published))
-    ]
-    if isinstance(record, SearchRecord):
-        parts.append(
-            search_title(record) + "\n" + plain_table(decision_columns(published), decision_rows(record, published))
-        )
-    if isinstance(record, BudgetRecord):
-        parts.append(_budget(record) + "\n")
-    if isinstance(record, SearchRecord | BudgetRecord):
-        parts.append("\n".join(found_sentences(record, published)) + "\n")
+    report = report_of(record)
+    parts = [f"{table.title}\n{plain_table(table.columns, table.rows)}" for table in report.tables]
+    if report.budget:
+        parts.append(f"{report.budget}\n")
+    if report.found:
+        parts.append("\n".join(report.found) + "\n")
     return "\n".join(parts)
 
 
-def markdown(record: Record, published: PublishedSearch | None = None) -> str:
-    """The same as Markdown, with where the figures come from."""
-    columns = sensitivity_columns(record, published)
-    lines = [f"**{title(record)}**", "", *markdown_rows(columns, sensitivity_rows(record, published)), ""]
-    if isinstance(record, SearchRecord):
-        rows = decision_rows(record, published)
-        lines += [f"**{search_title(record)}**", "", *markdown_rows(decision_columns(published), rows, last="---"), ""]
-    if isinstance(record, BudgetRecord):
-        lines += [f"{_budget(record)}.", ""]
-    if isinstance(record, SearchRecord | BudgetRecord):
-        lines += [f"- {line}" for line in found_sentences(record, published)]
-    e = record.environment
-    machine = f"{e.processor} ({', '.join(e.isa)}), {e.cores} cores, torch {e.versions.get('torch', '(unknown)')}"
-    lines.append(f"- {machine}, Python {e.python}; `{record.command}`")
-    if published:
-        lines.append(f"- published: {published.what}; {published.accuracy:.2f} %, {published.passes} passes")
+def markdown(report: SearchReport) -> str:
+    """The same as Markdown, with the origin of the figures."""
+    lines: list[str] = []
+    for table in report.tables:
+        rows = markdown_rows(table.columns, table.rows, last="---" if table.ends_in_words else "---:")
+        lines += [f"**{table.title}**", "", *rows, ""]
+    if report.budget:
+        lines += [f"{report.budget}.", ""]
+    lines += [f"- {line}" for line in [*report.found, *report.origin]]
     return "\n".join(lines) + "\n"

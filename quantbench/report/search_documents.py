@@ -7,20 +7,16 @@ from pathlib import Path
 
 from quantbench.errors import ConfigError
 from quantbench.files import write_text
-from quantbench.report.published_search import PublishedSearch
-from quantbench.report.search import Record, markdown
+from quantbench.report.search import Record, markdown, report_of
 
 SECTION = re.compile(r"<!-- search: begin (?P<experiment>\S+) -->\n(?P<text>.*?)<!-- search: end -->", re.DOTALL)
 
 
-def write_search(
-    record: Record, published: PublishedSearch | None, document: Path, json: Path | None, into: Path | None
-) -> list[Path]:
+def write_search(record: Record, document: Path, json: Path | None, into: Path | None) -> list[Path]:
     """Writes what is asked for, all texts being made first, so that a mistake in one leaves nothing half-written.
 
     Args:
         record: what was found.
-        published: set beside it.
         document: Markdown file of its own.
         json: file for the record itself.
         into: document whose section `<!-- search: begin EXPERIMENT -->` … `<!-- search: end -->` is replaced.
@@ -31,7 +27,7 @@ def write_search(
     Raises:
         ConfigError: if `into` cannot be read or has no such section.
     """
-    text = markdown(record, published)
+    text = markdown(report_of(record))
     texts = {document: f"# {record.experiment}\n\n{text}"}
     if into:
         texts[into] = with_section(into, record.experiment, text)

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from quantbench.records.costs import Configuration, Measure, shown
-from quantbench.records.search import BudgetRecord, SearchRecord
-from quantbench.report.figures import BLUE, ORANGE, SKY, VERMILION, drawn, labelled, legend_below
-from quantbench.report.published_search import PublishedSearch
+from quantbench.records.search import BudgetRecord, LayerSensitivity, SearchRecord
+from quantbench.report.figures import BLUE, SKY, VERMILION, drawn, labelled, legend_below
 from quantbench.report.search import Record
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 # Inches.
 BARS_WIDTH, BAR_HEIGHT, MARGIN_HEIGHT = 6.4, 0.3, 1.5
 FRONT_WIDTH, FRONT_HEIGHT = 4.2, 4.0
-OURS, THEIRS, PREDICTED, FOUND = BLUE, ORANGE, SKY, VERMILION
+OURS, PREDICTED, FOUND = BLUE, SKY, VERMILION
 
 
 @dataclass(frozen=True)
@@ -35,38 +34,44 @@ class Fronts:
     predicted: Sequence[Configuration]
 
 
-def layers_plot(record: Record, paths: Sequence[Path], published: PublishedSearch | None = None) -> None:
+def layers_plot(record: Record, paths: Sequence[Path]) -> None:
     """Draws the drop of each layer alone, the most sensitive on top, into each of the files.
 
     Args:
         record: whose sensitivities are drawn; layers without a figure are named with the reason.
         paths: files to write, by suffix `.png` or `.svg`.
-        published: drawn as marks beside the bars.
     """
+    with drawn(paths, layers_size(record)) as (_, [[axis]]):
+        draw_layers(axis, record)
+
+
+def layers_size(record: Record) -> tuple[float, float]:
+    """Width and height of the chart of layers, inches."""
+    return BARS_WIDTH, MARGIN_HEIGHT + BAR_HEIGHT * len(record.sensitivities)
+
+
+def draw_layers(axis: Axes, record: Record) -> list[LayerSensitivity]:
+    """Draws the bars of `layers_plot` and gives the layers, from top to bottom at 0, 1, …"""
     ordered = sorted(record.sensitivities, key=lambda each: (not each.failed, -each.drop_pp, each.index))
-    with drawn(paths, (BARS_WIDTH, MARGIN_HEIGHT + BAR_HEIGHT * len(ordered))) as (_, [[axis]]):
-        axis.set(
-            title=f"{record.experiment}: one layer at {record.low} bits, all others at {record.high}, n = {record.n:,}",
-            xlabel="accuracy drop, pp (95 % interval); less is better",
-            yticks=range(len(ordered)),
-            yticklabels=[f"{each.layer} ({each.failed})" if each.failed else each.layer for each in ordered],
-            ylim=(len(ordered) - 0.5, -0.5),
-        )
-        finite = [(i, each) for i, each in enumerate(ordered) if not each.failed]
-        drops = [each.drop_pp for _, each in finite]
-        below = [each.drop_pp - each.drop_interval_pp[0] for _, each in finite]
-        above = [each.drop_interval_pp[1] - each.drop_pp for _, each in finite]
-        axis.barh(
-            [i for i, _ in finite], drops, height=0.6, color=OURS, xerr=[below, above],
-            error_kw={"elinewidth": 1, "capsize": 2, "ecolor": "0.3"}, label="ours",
-        )  # fmt: skip
-        if published:
-            theirs = [published.sensitivities_pp[each.index] for each in ordered]
-            axis.plot(theirs, range(len(ordered)), "D", color=THEIRS, markersize=4, label="published")
-            axis.legend(loc="lower right", frameon=False)
-        axis.set_axisbelow(True)
-        axis.grid(axis="x", alpha=0.3)
-        axis.axvline(0, color="0.3", linewidth=0.8)
+    axis.set(
+        title=f"{record.experiment}: one layer at {record.low} bits, all others at {record.high}, n = {record.n:,}",
+        xlabel="accuracy drop, pp (95 % interval); less is better",
+        yticks=range(len(ordered)),
+        yticklabels=[f"{each.layer} ({each.failed})" if each.failed else each.layer for each in ordered],
+        ylim=(len(ordered) - 0.5, -0.5),
+    )
+    finite = [(i, each) for i, each in enumerate(ordered) if not each.failed]
+    drops = [each.drop_pp for _, each in finite]
+    below = [each.drop_pp - each.drop_interval_pp[0] for _, each in finite]
+    above = [each.drop_interval_pp[1] - each.drop_pp for _, each in finite]
+    axis.barh(
+        [i for i, _ in finite], drops, height=0.6, color=OURS, xerr=[below, above],
+        error_kw={"elinewidth": 1, "capsize": 2, "ecolor": "0.3"}, label="ours",
+    )  # fmt: skip
+    axis.set_axisbelow(True)
+    axis.grid(axis="x", alpha=0.3)
+    axis.axvline(0, color="0.3", linewidth=0.8)
+    return ordered
 
 
 def fronts_plot(

@@ -9,21 +9,6 @@ from quantbench.records.search import BudgetRecord, SearchRecord, SensitivityRec
 from quantbench.search.journal import FileJournal
 
 LOW_BIT, INT8 = "chain/low_bit_4", "chain/ptq_static_int8"
-PUBLISHED = """\
-what: another network
-experiments: [chain/low_bit_4]
-accuracy: 90.0
-epsilon_pp: 1.0
-sensitivities_pp: [1.0, 2.0, 3.0, 4.0, -5.0]
-decisions:
-  - {layer: 4, drop_pp: -5.0, accepted: true}
-  - {layer: 0, drop_pp: 0.5, accepted: true}
-  - {layer: 1, drop_pp: 2.5, accepted: false}
-  - {layer: 2, drop_pp: 3.5, accepted: false}
-  - {layer: 3, drop_pp: 4.5, accepted: false}
-bits: [2, 4, 4, 4, 2]
-passes: 11
-"""
 
 
 def pictures(folder):
@@ -113,18 +98,6 @@ def test_a_budget_takes_the_place_of_epsilon(quantbench, chain, option, limit, u
     assert "greedy search" not in out
 
 
-def test_published_figures_stand_beside_ours(quantbench, chain):
-    (chain.root / "p.yaml").write_text(PUBLISHED)
-    _, out, _ = quantbench("search", LOW_BIT, "--published", "p.yaml")
-    lines = out.splitlines()
-    assert "published pp" in lines[1]
-    theirs = {line.split()[0]: line for line in lines[2:7]}
-    assert "-5.00" in theirs["fc"]
-    at = next(i for i, line in enumerate(lines) if line.startswith("greedy search"))
-    assert lines[at + 2].split()[-3:] == ["4", "-5.00", "accepted"]
-    assert "published: [2, 4, 4, 4, 2]: 2 of 5 layers (40.0 %) at 2 bits" in lines
-
-
 def test_the_section_of_a_document_is_replaced(quantbench, chain):
     document = chain.root / "doc.md"
     document.write_text(f"# Mine\n<!-- search: begin {LOW_BIT} -->\nold\n<!-- search: end -->\nend\n")
@@ -205,7 +178,6 @@ MISTAKES = {
     ),
     "records": (f"search {LOW_BIT} --json configs", "--json configs: is a folder; name a file in it"),
     "plots": (f"search {LOW_BIT} --out configs/chain.yaml", "configs/chain.yaml: File exists; name another place"),
-    "no published file": (f"search {LOW_BIT} --published none.yaml", "none.yaml: cannot be read: No such file"),
     "no section": (f"search {LOW_BIT} --into p.md", "p.md: put the lines '<!-- search: begin chain/low_bit_4 -->'"),
     "no document": (f"search {LOW_BIT} --into none.md", "none.md: cannot be read"),
 }
@@ -219,30 +191,6 @@ def test_a_mistake_is_one_line_that_names_it(quantbench, chain, args, message):
     (line,) = err.splitlines()
     assert line.startswith("quantbench: ")
     assert message in line
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        ("low_bit_4]", "low_bit_9]", "is set beside chain/low_bit_9, not chain/low_bit_4; add it, or"),
-        ("[2, 4, 4, 4, 2]", "[2, 4]", "5 sensitivities, 2 bits and 5 decisions; each layer has one of each"),
-        ("accuracy: 90.0", "accurcy: 90.0", "p.yaml: accurcy"),
-    ],
-)  # fmt: skip
-def test_a_mistake_in_a_published_file_is_told(quantbench, chain, old, new, message):
-    (chain.root / "p.yaml").write_text(PUBLISHED.replace(old, new))
-    status, out, err = quantbench("search", LOW_BIT, "--published", "p.yaml")
-    assert (status, out) == (2, "")
-    assert message in err
-
-
-def test_a_published_search_of_all_layers_is_not_set_beside_some(quantbench, chain):
-    (chain.root / "p.yaml").write_text(PUBLISHED)
-    status, out, err = quantbench("search", LOW_BIT, "--published", "p.yaml", "--layer", "fc")
-    assert (status, out) == (2, "")
-    assert err == (
-        f"quantbench: p.yaml: is of 5 layers, but of {LOW_BIT} 1 are tried; leave out --layer, or --published\n"
-    )
 
 
 def test_no_samples_held_out_is_told_with_the_setting(quantbench, chain):

@@ -6,7 +6,6 @@ from matplotlib import pyplot as plt
 
 from quantbench.records.costs import Measure, shown
 from quantbench.records.search import Decision
-from quantbench.report.published_search import PublishedSearch
 from quantbench.report.search_plot import Fronts, fronts_plot, layers_plot
 from quantbench.search.budget import Additive, additive_front
 from quantbench.search.visited import drop_of_found, visited, visited_front
@@ -86,18 +85,11 @@ def test_no_visited_configuration_is_as_cheap_and_accurate_as_one_on_the_front()
             assert not any((a <= x and b < y) or (a < x and b <= y) for a, b in points)
 
 
-def test_bars_are_the_layers_the_most_sensitive_on_top_with_published_marks_beside(tmp_path):
-    published = PublishedSearch(
-        what="w", experiments=("e",), accuracy=90, epsilon_pp=1, sensitivities_pp=(3.0, 1.0), bits=(4, 2), passes=5,
-        decisions=({"layer": 1, "drop_pp": 1, "accepted": True}, {"layer": 0, "drop_pp": 4, "accepted": False}),
-    )  # fmt: skip
+def test_bars_are_the_layers_the_most_sensitive_on_top(tmp_path):
     found = [sensitivity("a", 0, 1_000, 10, 0), sensitivity("b", 1, 1_000, 30, 0)]
-    record = published_search(sensitivities=found)
-    (axis,) = caught(lambda: layers_plot(record, [tmp_path / "a.png"], published)).axes
+    (axis,) = caught(lambda: layers_plot(published_search(sensitivities=found), [tmp_path / "a.png"])).axes
     assert [label.get_text() for label in axis.get_yticklabels()] == ["b", "a"]
     assert [bar.get_width() for bar in axis.patches] == [3.0, 1.0]
-    marks = next(line for line in axis.get_lines() if line.get_label() == "published")
-    assert list(marks.get_xdata()) == [1.0, 3.0]
 
 
 def test_a_layer_without_a_figure_has_a_name_and_no_bar(tmp_path):
