@@ -29,6 +29,9 @@ HASHES = "sha256"
 class CacheEntry:
     """The place of one result. Constructing one touches no file.
 
+    A result is made so: under `locked`, `read` gives what is kept; where that is None, it is computed, then `write` keeps
+    it. Whoever asks meanwhile waits, and finds it.
+
     Args:
         kind: of result, and the name of its folder in the cache.
         name: ends with a hash of everything that decides the result.
@@ -36,18 +39,6 @@ class CacheEntry:
 
     Attributes:
         folder: where the files lie; it exists only when they are whole.
-
-    Example:
-        >>> import os, tempfile
-        >>> os.environ["QUANTBENCH_CACHE"] = tempfile.mkdtemp()
-        >>> entry = CacheEntry("squares", "of-three-84c1")
-        >>> def fill(folder):
-        ...     _ = (folder / "square.txt").write_text("9")
-        ...     return {"of": 3}
-        >>> with entry.locked():
-        ...     meta = entry.read() or entry.write(fill)
-        >>> meta["of"], (entry.folder / "square.txt").read_text()
-        (3, '9')
     """
 
     def __init__(self, kind: str, name: str, again: str = "making it again") -> None:
