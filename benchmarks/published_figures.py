@@ -170,7 +170,7 @@ def with_published(path: Path, records: Sequence[RunRecord]) -> str:
             raise ConfigError(f"{path}: <!-- published: begin FILE --> names one file of published figures")
         return published_markdown(read_published(path.parent / arguments[0]), records)
 
-    return with_sections(path, ["published"], section)
+    return with_sections(path, ["published"], section, "published figures")
 
 
 def main() -> None:

@@ -29,8 +29,8 @@ HASHES = "sha256"
 class CacheEntry:
     """The place of one result. Constructing one touches no file.
 
-    A result is made so: under `locked`, `read` gives what is kept; where that is None, it is computed, then `write` keeps
-    it. Whoever asks meanwhile waits, and finds it.
+    Under `locked`, `read` gives what is kept; where that is None, the result is computed and `write` keeps it. Another
+    process that asks meanwhile waits, and then reads it.
 
     Args:
         kind: of result, and the name of its folder in the cache.

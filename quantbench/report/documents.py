@@ -111,13 +111,16 @@ def with_tables(path: Path, records: Sequence[RunRecord]) -> str:
     )
 
 
-def with_sections(path: Path, names: Sequence[str], section: Callable[[str, list[str]], str]) -> str:
+def with_sections(
+    path: Path, names: Sequence[str], section: Callable[[str, list[str]], str], what: str = "results"
+) -> str:
     """A Markdown file's text with the marked sections of these names made anew; those of other names stay.
 
     Args:
         path: the file.
         names: of the sections; the first is told where the file has none.
         section: gives the text for a name and the arguments of its marker.
+        what: stands in such a section, for the message.
 
     Raises:
         ConfigError: if the file cannot be read, has no markers, or one alone.
@@ -145,8 +148,7 @@ def with_sections(path: Path, names: Sequence[str], section: Callable[[str, list
     _refuse_end(path, ends.search(text, at))
     if not pieces:
         raise ConfigError(
-            f"{path}: put the lines '<!-- {names[0]}: begin -->' and '<!-- {names[0]}: end -->' where the section "
-            "belongs"
+            f"{path}: put the lines '<!-- {names[0]}: begin -->' and '<!-- {names[0]}: end -->' where the {what} belong"
         )
     return "".join([*pieces, text[at:]])
 

@@ -86,7 +86,7 @@ def test_two_sections_of_one_kind_stand_apart(write, two_workloads):
 
 @pytest.mark.parametrize("text", ["no markers\n", "<!-- result: begin -->\n<!-- result: end -->\n", ""])
 def test_a_document_without_any_marker_is_refused_with_what_to_put_there(write, make_record, text):
-    with pytest.raises(ConfigError, match=rf"put the lines '{BEGIN}' and '{END}' where the section belongs"):
+    with pytest.raises(ConfigError, match=rf"put the lines '{BEGIN}' and '{END}' where the results belong"):
         with_tables(write(text), [make_record("w/a")])
 
 
