@@ -6,6 +6,7 @@ a lock. A crash leaves nothing half-written under the name of a whole result, an
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import sys
@@ -24,6 +25,8 @@ from quantbench.files import cache_dir, sha256_of_file, write_json
 Meta = dict[str, Any]
 META = "meta.json"
 HASHES = "sha256"
+# Of a disk that is full, read-only or broken; numpy raises them without the name of the file.
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
 class CacheEntry:
@@ -100,11 +103,14 @@ class CacheEntry:
         try:
             temporary = Path(tempfile.mkdtemp(prefix=f".{self.folder.name}.", dir=self.folder.parent))
             facts = fill(temporary)
-            hashes = {file.name: sha256_of_file(file) for file in sorted(temporary.iterdir())}
+            files = sorted(path for path in temporary.rglob("*") if path.is_file())
+            hashes = {path.relative_to(temporary).as_posix(): sha256_of_file(path) for path in files}
             meta = {**facts, HASHES: hashes}
             write_json(temporary / META, meta)
             temporary.rename(self.folder)
         except OSError as error:
+            if not self._is_of_the_disk(error):
+                raise
             raise CacheError(
                 f"{self.folder}: cannot be written ({error.strerror}); free some space, or name another folder with "
                 "QUANTBENCH_CACHE"
@@ -113,6 +119,11 @@ class CacheEntry:
             if temporary is not None:
                 shutil.rmtree(temporary, ignore_errors=True)
         return meta
+
+    def _is_of_the_disk(self, error: OSError) -> bool:
+        """Tells an error of writing here from one of the code that fills the folder, which may read elsewhere."""
+        named = error.filename is not None and Path(error.filename).is_relative_to(self.folder.parent)
+        return named or error.errno in DISK_ERRORS
 
     def forget(self) -> None:
         """Removes what was kept."""

@@ -101,6 +101,33 @@ def test_a_full_disk_is_told_with_what_to_do(entry):
     assert names(entry) == []
 
 
+def test_a_cache_that_cannot_be_written_to_is_told_and_an_error_of_the_maker_is_its_own(entry, tmp_path):
+    def into_nowhere(folder):
+        (folder / "none" / "a.txt").write_text("one")
+
+    def reads_elsewhere(_):
+        (tmp_path / "calibration.npy").read_bytes()
+
+    with entry.locked(), pytest.raises(CacheError, match=r"cannot be written \(No such file or directory\)"):
+        entry.write(into_nowhere)
+    with entry.locked(), pytest.raises(FileNotFoundError, match=r"calibration\.npy"):
+        entry.write(reads_elsewhere)
+    assert names(entry) == []
+
+
+def test_files_in_folders_are_hashed_too(entry, capsys):
+    def nested(folder):
+        (folder / "model").mkdir()
+        (folder / "model" / "weights.bin").write_text("one")
+        return {}
+
+    with entry.locked():
+        assert list(entry.write(nested)["sha256"]) == ["model/weights.bin"]
+        (entry.folder / "model" / "weights.bin").write_text("two")
+        assert entry.read() is None
+    assert "model/weights.bin is cut short or changed" in capsys.readouterr().err
+
+
 def test_what_killed_writers_left_is_swept_by_the_next_and_nothing_of_other_results(entry):
     with entry.locked():
         (entry.folder.parent / ".three-0123.abc").mkdir()
