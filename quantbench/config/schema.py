@@ -195,7 +195,8 @@ class ExperimentConfig(_Strict):
 
     recipe: Component
     backend: NamedComponent = Component(name="eager")
-    gates: Gates = Gates()
+    # Made when it is needed: the table of quantities imports modules that may import this one.
+    gates: Gates = Field(default_factory=Gates)
     search: SearchConfig | None = None
 
 

@@ -1,6 +1,8 @@
 """A quantity is one file and one line of the table: gates, records, tables, summaries and claims are made from it."""
 
 import doctest
+import subprocess
+import sys
 
 import pytest
 from toy_quantity import LargestTensor, Tensors
@@ -149,3 +151,11 @@ def test_the_examples_of_its_documentation_hold(module):
     found = doctest.testmod(module)
     assert found.attempted
     assert not found.failed
+
+
+@pytest.mark.parametrize("first", ["records.run", "config.schema", "quantities.speedup", "report.tables"])
+def test_whichever_module_comes_first_the_table_can_be_imported(first):
+    use = "from quantbench.records.run import part_models; from quantbench.config.schema import Gates; part_models()"
+    command = [sys.executable, "-c", f"import quantbench.{first}; {use}; Gates(size_ratio=1)"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
