@@ -17,6 +17,7 @@ from quantbench.backends.interface import Backend, BackendSpec, Calibration
 from quantbench.errors import CheckpointError, QuantizationError
 from quantbench.files import sha256_of_file
 from quantbench.measure.reload import reload_in_fresh_process
+from quantbench.quant.switchable import switchable_layers
 from quantbench.registry import BACKENDS, RECIPES
 
 BATCH = torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -87,15 +88,38 @@ def test_constructing_it_changes_nothing_in_the_process_and_it_knows_how_to_be_m
     assert (backend.spec, isinstance(backend, Backend), bool(backend.engine)) == (spec, True, True)
 
 
-@EVERY_BACKEND
-def test_making_loading_running_and_counting_leave_the_process_as_it_was(spec, made):
+# Another engine than the process's, of which it would be seen if it stayed.
+OTHER_ENGINES = [
+    BackendSpec("eager", {"engine": engine}, "here")
+    for engine in torch.backends.quantized.supported_engines
+    if engine in ("x86", "qnnpack")
+]
+
+
+@pytest.mark.parametrize("spec", [*SPECS, *OTHER_ENGINES], ids=lambda spec: f"{spec.name} {spec.params}")
+def test_making_loading_running_and_counting_leave_the_process_as_it_was(spec, reference, made):
     before = process_state()[:3]
     artifact, _ = made(spec)
-    backend = spec.create()
+    backend = artifact.backend.create()
     backend.load(artifact, THREADS + 1)(named(BATCH))
     backend.kernels(artifact, named(BATCH[:1]))
     backend.describe(artifact)
+    backend.forms(artifact, THREADS)
+    backend.rehearse(reference, artifact.recipe, named(BATCH[:2]))
     assert process_state()[:3] == before
+
+
+@pytest.mark.parametrize("spec", OTHER_ENGINES, ids=lambda spec: spec.params["engine"])
+def test_layers_that_are_switched_run_on_their_backend_s_engine_and_leave_the_process_s(spec, reference, made):
+    before, seen = torch.backends.quantized.engine, []
+    artifact, _ = made(spec)
+    switched = spec.create().switchable(reference, artifact, named(BATCH[:1]))
+    for layer in switchable_layers(switched).values():
+        layer.bits = 8
+        layer.converted.register_forward_pre_hook(lambda *_: seen.append(torch.backends.quantized.engine))
+    with torch.inference_mode():
+        switched(BATCH)
+    assert (seen, torch.backends.quantized.engine) == ([spec.params["engine"]] * 2, before)
 
 
 @EVERY_BACKEND
