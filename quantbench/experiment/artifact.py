@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock
 
 import quantbench
 from quantbench.arrays import Inputs, Outputs
@@ -30,11 +27,12 @@ from quantbench.backends.interface import (
     Quantized,
 )
 from quantbench.backends.weights import check_weights
+from quantbench.cache import HASHES, CacheEntry, Meta
 from quantbench.config.schema import Experiment
 from quantbench.errors import BaselineError, EvaluationError, QuantizationError
 from quantbench.experiment.fine_tuning import checked_trained_path, rehearsal_inputs, retrain_command, weights_of
 from quantbench.experiment.workload import OpenWorkload
-from quantbench.files import cache_dir, replacing, sha256_of_file, sha256_of_json, write_json
+from quantbench.files import sha256_of_file, sha256_of_json
 from quantbench.measure.environment import environment
 from quantbench.measure.evaluation import inputs_of
 from quantbench.recipes.spec import Fp32, StaticInt8, Trained, describe
@@ -43,7 +41,7 @@ from quantbench.registry import BACKENDS, MODELS
 # Test samples whose outputs are compared bit by bit after an artifact was loaded again.
 PROBE_N = 64
 CALIBRATION_BATCH = 64
-PROBE, META = "probe.npz", "meta.json"
+PROBE = "probe.npz"
 
 
 @dataclass(frozen=True)
@@ -112,12 +110,12 @@ def reference(opened: OpenWorkload) -> Built:
         "test": opened.splits.test.sha256,
         **_surroundings(),
     }
-    folder = _place("references", opened.workload.name, content)
+    entry = _entry("references", opened.workload.name, content, "writing it again")
 
     def at(files: Sequence[Path], _: Observers) -> Artifact:
         return Artifact.of_files(_torch_backend(opened).spec, files, Fp32(), model_source(opened))
 
-    return _cached(folder, content, at, lambda: build_reference(opened, folder, model), "writing it again")
+    return _cached(entry, content, at, lambda folder: build_reference(opened, folder, model))
 
 
 def build_reference(opened: OpenWorkload, folder: Path, model: torch.nn.Module | None = None) -> Built:
@@ -150,15 +148,12 @@ def candidate(opened: OpenWorkload, experiment: Experiment, backend: Backend, so
         EvaluationError: if the quantized model gives NaN or infinity.
     """
     content = content_of(opened, experiment, backend)
-    folder = _place("quantized", experiment.id.replace("/", "-"), content)
+    entry = _entry("quantized", experiment.id.replace("/", "-"), content, "quantizing again")
 
     def at(files: Sequence[Path], observers: Observers) -> Artifact:
         return candidate_at(opened, experiment, backend, files, observers)
 
-    def make() -> Built:
-        return build_candidate(opened, experiment, backend, source, folder)
-
-    return _cached(folder, content, at, make, "quantizing again")
+    return _cached(entry, content, at, lambda folder: build_candidate(opened, experiment, backend, source, folder))
 
 
 def build_candidate(
@@ -253,55 +248,41 @@ def _finite(predictor: Predictor, inputs: Inputs, whose: str) -> Outputs:
     return outputs
 
 
-def _place(kind: str, name: str, content: dict[str, Any]) -> Path:
-    return cache_dir() / kind / f"{name}-{sha256_of_json(content)[:16]}"
-
-
 def _cached(
-    folder: Path,
+    entry: CacheEntry,
     content: dict[str, Any],
     at: Callable[[Sequence[Path], Observers], Artifact],
-    make: Callable[[], Built],
-    again: str,
+    make: Callable[[Path], Built],
 ) -> Built:
-    """The artifact in a folder of the cache, made there if it is not.
+    """The artifact in an entry of the cache, made there if it is not.
 
     Args:
-        folder: whose name tells the content.
+        entry: whose name tells the content.
         content: everything that decides the bytes.
         at: files and observers → the artifact.
-        make: makes the artifact in the folder.
-        again: said where a crash or an edit left it incomplete.
+        make: makes the artifact in a folder.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_suffix(".lock")):
-        if folder.exists() and (found := _read(folder, at, again)) is not None:
-            return found
-        built = make()
-        with replacing(folder / PROBE) as temporary, temporary.open("wb") as file:
-            np.savez(file, **built.probe)  # type: ignore[arg-type]
+
+    def fill(folder: Path) -> Meta:
+        built = make(folder)
+        np.savez(folder / PROBE, **built.probe)  # type: ignore[arg-type]
         files = [path.relative_to(folder).as_posix() for path in built.artifact.files]
-        sha256 = dict(zip(files, built.artifact.sha256, strict=True)) | {PROBE: sha256_of_file(folder / PROBE)}
-        meta = {"content": content, "observers": built.artifact.observers, "files": files, "sha256": sha256}
-        # Written last: without it the folder counts as unfinished.
-        write_json(folder / META, meta)
-        return built
+        return {"content": content, "observers": built.artifact.observers, "files": files}
+
+    with entry.locked():
+        meta = entry.read(_check_meta) or entry.write(fill)
+        with np.load(entry.folder / PROBE) as probe:
+            outputs = dict(probe)
+        return Built(at([entry.folder / name for name in meta["files"]], meta["observers"]), outputs)
 
 
-def _read(folder: Path, at: Callable[[Sequence[Path], Observers], Artifact], again: str) -> Built | None:
-    """The artifact in a folder, or None, with a notice, if a crash or an edit left it incomplete."""
-    try:
-        meta = json.loads((folder / META).read_text(encoding="utf-8"))
-        damaged = [name for name, sha256 in meta["sha256"].items() if sha256_of_file(folder / name) != sha256]
-        if not damaged:
-            with np.load(folder / PROBE) as probe:
-                outputs = dict(probe)
-            return Built(at([folder / name for name in meta["files"]], meta["observers"]), outputs)
-        reason = f"{damaged[0]} is cut short or changed"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = f"unfinished ({error})"
-    print(f"{folder}: {reason}; {again}", file=sys.stderr)
-    return None
+def _check_meta(meta: Meta) -> None:
+    """Raises KeyError or TypeError unless observers are noted, and a hash of each file."""
+    _ = meta["observers"], [meta[HASHES][name] for name in (*meta["files"], PROBE)]
+
+
+def _entry(kind: str, name: str, content: dict[str, Any], again: str) -> CacheEntry:
+    return CacheEntry(kind, f"{name}-{sha256_of_json(content)[:16]}", again)
 
 
 def _source_of(factory: Callable[..., Any]) -> str | None:

@@ -83,19 +83,29 @@ def test_a_cached_file_cut_short_is_made_again_with_a_notice(project, capsys, fi
     assert "quantizing again" not in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("content", ["[]", "{}", '{"sha256": 3}', '{"sha256": {"absent.pt": "0"}}', '{"sha256": {}}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[]",
+        "{}",
+        '{"sha256": 3}',
+        '{"sha256": {"absent.pt": "0"}}',
+        '{"sha256": {}}',
+        '{"sha256": {}, "files": ["checkpoint.pt"], "observers": {}}',
+    ],
+)
 def test_a_cached_description_of_something_else_is_made_again(project, capsys, content):
     path = run_of(project).artifact.path
     (path.parent / "meta.json").write_text(content)
     assert run_of(project).artifact.path == path
-    assert "unfinished" in capsys.readouterr().err
+    assert "unreadable meta.json" in capsys.readouterr().err
 
 
 def test_a_run_killed_before_the_end_leaves_nothing_that_counts(project, capsys):
     path = run_of(project).artifact.path
     (path.parent / "meta.json").unlink()
     run_of(project).candidate  # noqa: B018 — opened for what it prints
-    assert "unfinished" in capsys.readouterr().err
+    assert "unreadable meta.json" in capsys.readouterr().err
 
 
 def test_two_sessions_at_once_end_with_one_whole_checkpoint(project):
