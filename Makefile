@@ -15,7 +15,7 @@ bench: $(STAMP)
 	$(BIN)/pytest bench -k ptq $(PYTEST_ARGS)
 
 test: $(STAMP)
-	$(BIN)/pytest tests $(PYTEST_ARGS)
+	$(BIN)/pytest tests -n auto --dist worksteal $(PYTEST_ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

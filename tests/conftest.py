@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -11,9 +12,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 if TYPE_CHECKING:
     from made_timings import Machine
+
+# Networks this small gain nothing from threads, and threads that wait cost dearly where tests compete for the cores.
+# Set before torch is imported, here and in every process that a test starts.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 CONFIG = """\
 workload:
@@ -36,6 +42,10 @@ experiments:
     recipe: {name: qat_int8, epochs: 2, frozen_epochs: 1}
     gates: {accuracy_drop_pp: 10.0}
 """
+
+
+# Time of every image, by which one that a test wrote into is found.
+DRAWN = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -81,6 +91,30 @@ class Project:
         assert old in text
         self.config.write_text(text.replace(old, new))
 
+    def replace_image(self, path: str | Path, pixels: np.ndarray) -> None:
+        """Puts `[8, 8, 3]` pixels in the place of an image, which other projects may share.
+
+        Args:
+            path: within the image folder, or absolute.
+            pixels: 0..255.
+        """
+        from PIL import Image
+
+        (self.images / path).unlink()
+        Image.fromarray(pixels.astype(np.uint8)).save(self.images / path)
+
+    def copy_to(self, root: Path) -> Project:
+        """A copy; its images are hard links, since copying hundreds of files takes longer than most tests."""
+        shutil.copytree(self.root, root, ignore=shutil.ignore_patterns("images"))
+        copy = Project(root, self.name)
+        shutil.copytree(self.images, copy.images, copy_function=_link)
+        return copy
+
+    def keep_all_within(self, patch: pytest.MonkeyPatch) -> None:
+        """Data and cache in the project's own folder."""
+        patch.setenv("QUANTBENCH_DATA", str(self.root / "data"))
+        patch.setenv("QUANTBENCH_CACHE", str(self.root / "cache"))
+
 
 def write_images(root: Path, per_class: dict[str, int], seed: int = 0) -> None:
     """Writes noisy images of three colours as `<root>/<side>/<class>/NNN.png`."""
@@ -95,73 +129,94 @@ def write_images(root: Path, per_class: dict[str, int], seed: int = 0) -> None:
                 pixels = random.randint(60, 196, (8, 8, 3))
                 pixels[..., label] += random.randint(0, 60)
                 Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"{i:03}.png")
+                os.utime(folder / f"{i:03}.png", (DRAWN, DRAWN))
 
 
-def keep_all_within(project: Project, patch: pytest.MonkeyPatch) -> None:
-    """Data and cache in the project's own folder."""
-    patch.setenv("QUANTBENCH_DATA", str(project.root / "data"))
-    patch.setenv("QUANTBENCH_CACHE", str(project.root / "cache"))
+def _link(source: str, target: str) -> str:
+    assert Path(source).stat().st_mtime == DRAWN, f"{source}: a test wrote into it; call replace_image"
+    os.link(source, target)
+    return target
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """`made_once(name, make)` is a folder that `make(folder)` creates and fills, once for all parallel workers."""
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+    def once(name: str, make: Callable[[Path], object]) -> Path:
+        root, done = shared / name / "made", shared / name / "done"
+        root.parent.mkdir(exist_ok=True)
+        with FileLock(root.with_name("lock")):
+            if not done.exists():
+                shutil.rmtree(root, ignore_errors=True)
+                make(root)
+                done.touch()
+        return root
+
+    return once
 
 
 def copied(project: Project, root: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A copy of a project at `root`, which becomes the current folder."""
-    shutil.copytree(project.root, root)
-    copy = Project(root, project.name)
-    keep_all_within(copy, monkeypatch)
+    copy = project.copy_to(root)
+    copy.keep_all_within(monkeypatch)
     monkeypatch.chdir(root)
     return copy
 
 
 @pytest.fixture(scope="session")
-def trained_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def trained_project(made_once: Callable[..., Path]) -> Project:
     """Made once: images, configuration and a baseline trained for three epochs."""
-    import torch
+    return Project(made_once("project", _train_project))
 
+
+def _train_project(root: Path) -> None:
     from quantbench.config.selection import find_workload
     from quantbench.experiment.workload import OpenWorkload
 
-    # A model this small gains nothing from threads, and they cost dearly where others compete for the cores.
-    torch.set_num_threads(1)
-    project = Project(tmp_path_factory.mktemp("project"))
+    project = Project(root)
     write_images(project.images, {"train": 80, "test": 50})
     project.configs.mkdir()
     project.config.write_text(CONFIG)
     with pytest.MonkeyPatch.context() as patch:
-        keep_all_within(project, patch)
+        project.keep_all_within(patch)
         OpenWorkload(find_workload(str(project.config), project.configs), project.golden).train_baseline()
-    return project
 
 
 @pytest.fixture(scope="session")
-def trained_chain(trained_project: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+def trained_chain(trained_project: Project, made_once: Callable[..., Path]) -> Project:
     """Made once: the same images with a network of five layers, trained in fp32 and in 4 bits, samples held out."""
+    return Project(made_once("chain", lambda root: _train_chain(root, trained_project)), "chain")
+
+
+def _train_chain(root: Path, trained_project: Project) -> None:
     from searchable import CONFIG as CHAIN
 
     from quantbench.config.reading import load_experiments
     from quantbench.config.selection import select
     from quantbench.experiment.run import Session, Settings
 
-    project = Project(tmp_path_factory.mktemp("chain"), "chain")
-    shutil.copytree(trained_project.images, project.images)
+    project = Project(root, "chain")
+    shutil.copytree(trained_project.images, project.images, copy_function=_link)
     project.configs.mkdir()
     project.config.write_text(CHAIN)
     with pytest.MonkeyPatch.context() as patch:
-        keep_all_within(project, patch)
+        project.keep_all_within(patch)
         session = Session(Settings(project.golden, retrain=True))
         run = session.run(select(load_experiments(project.configs), "chain/low_bit_4")[0])
         run.opened.train_baseline()
         assert run.artifact.path.is_file()
-    return project
 
 
 @pytest.fixture
-def chain(trained_chain: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+def chain(trained_chain: Project, machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A copy of it that a test may break, with a cache of its own; the current folder is its root."""
     return copied(trained_chain, tmp_path / "chain", monkeypatch)
 
 
 @pytest.fixture
-def project(trained_project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+def project(trained_project: Project, machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A copy of the project that a test may break, with a cache of its own; the current folder is its root."""
     return copied(trained_project, tmp_path / "project", monkeypatch)
 
@@ -184,15 +239,21 @@ def quantbench(
 
 
 @pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
-    """A machine that times what it is told to."""
-    from made_timings import Machine
+def machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """A machine that times what it is told to; whatever is timed in a test's project is timed by it.
+
+    Unless it is told more, every int8 model is twice as fast as its fp32 one. A test that is about the real instrument
+    is marked `real_clock`, and must hold however busy the machine is.
+    """
+    from made_timings import Machine, timings
 
     from quantbench.experiment import run as runner
 
     made = Machine()
-    monkeypatch.setattr(runner, "time_forwards", made.time_forwards)
-    monkeypatch.setattr(runner, "time_in_fresh_process", made.time_in_fresh_process)
+    made.here = [timings(2.0)]
+    if request.node.get_closest_marker("real_clock") is None:
+        monkeypatch.setattr(runner, "time_forwards", made.time_forwards)
+        monkeypatch.setattr(runner, "time_in_fresh_process", made.time_in_fresh_process)
     return made
 
 

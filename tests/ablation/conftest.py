@@ -70,19 +70,20 @@ def run():
 
 
 @pytest.fixture(scope="session")
-def trained_cache(trained_project, tmp_path_factory):
+def trained_cache(trained_project, made_once):
     """The cache of a project after its ablation, trained once, two rows at once."""
-    root = tmp_path_factory.mktemp("trained") / "project"
-    shutil.copytree(trained_project.root, root)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("QUANTBENCH_DATA", str(root / "data"))
-        patch.setenv("QUANTBENCH_CACHE", str(root / "cache"))
-        patch.chdir(root)
-        AblationFile(type(trained_project)(root))
-        done = opened()
-        done.train(jobs=2)
-        assert done.failed == {}
-    return root / "cache"
+
+    def train(root):
+        project = trained_project.copy_to(root)
+        with pytest.MonkeyPatch.context() as patch:
+            project.keep_all_within(patch)
+            patch.chdir(root)
+            AblationFile(project)
+            done = opened()
+            done.train(jobs=2)
+            assert done.failed == {}
+
+    return made_once("ablation", train) / "cache"
 
 
 @pytest.fixture

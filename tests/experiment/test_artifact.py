@@ -3,9 +3,9 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import load_file
 
 import quantbench
@@ -125,7 +125,7 @@ def change_calibration_data(project):
     opened = run_of(project).opened
     position, test = int(opened.splits.calibration.indices[0]), opened.splits.test.sha256
     image = sorted((project.images / "train").rglob("*.png"))[position]
-    Image.new("RGB", (8, 8), "white").save(image)
+    project.replace_image(image, np.full((8, 8, 3), 255, np.uint8))
     accept_data(project)
     assert run_of(project).opened.splits.test.sha256 == test
 

@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
@@ -21,12 +20,12 @@ def run_of(project, name="fp32_baseline"):
 
 
 def change_a_test_image(project):
-    Image.fromarray(np.full((8, 8, 3), 7, np.uint8)).save(project.images / "test/red/000.png")
+    project.replace_image("test/red/000.png", np.full((8, 8, 3), 7, np.uint8))
 
 
 def change_a_training_image(project):
     for path in sorted((project.images / "train/red").iterdir()):
-        Image.fromarray(np.random.RandomState(int(path.stem)).randint(0, 99, (8, 8, 3)).astype(np.uint8)).save(path)
+        project.replace_image(path, np.random.RandomState(int(path.stem)).randint(0, 99, (8, 8, 3)))
 
 
 def made_on(project, **environment):

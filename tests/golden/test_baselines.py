@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from quantbench.backends.checkpoint import read_safetensors
@@ -119,7 +118,7 @@ def test_a_card_that_is_a_list_is_refused(project):
 
 @pytest.mark.parametrize(("side", "changed"), [("train", "calibration, train|calibration|train"), ("test", "test")])
 def test_a_baseline_for_other_data_is_refused_with_the_splits_that_differ(project, side, changed):
-    Image.fromarray(np.full((8, 8, 3), 7, np.uint8)).save(project.images / side / "red" / "000.png")
+    project.replace_image(f"{side}/red/000.png", np.full((8, 8, 3), 7, np.uint8))
     told = refusal()
     assert told.startswith(f"{WEIGHTS}: its card was written for other data than this machine has (split ")
     assert told.partition("(split ")[2].partition(")")[0] in changed.split("|")

@@ -9,12 +9,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from made_timings import timings
 
 import quantbench
 
 # pytester's runs forget every module that they were the first to import, which registries and pickles do not survive.
 for module in pkgutil.walk_packages(quantbench.__path__, "quantbench."):
     importlib.import_module(module.name)
+# So they would import these anew, run after run, and some of them refuse that.
+for name in ("numpy.fft", "rich.console", "rich.table", "scipy.optimize", "scipy.stats", "torchvision.datasets"):
+    importlib.import_module(name)
 
 BENCH = Path(__file__).parents[2] / "bench"
 TESTS = Path(__file__).parents[1]
@@ -24,7 +28,7 @@ ADDOPTS = "--import-mode=importlib --strict-markers -p no:cacheprovider -p no:hy
 QUIET = "ignore:Module already imported:pytest.PytestAssertRewriteWarning"
 INI = f"[pytest]\naddopts = {ADDOPTS}\npythonpath = {TESTS}\nfilterwarnings = {QUIET}\n"
 Bench = Callable[..., pytest.RunResult]
-# With 150 samples even no flip at all leaves room for a loss of 2.5 pp, and forwards of microseconds vary.
+# With 150 samples even no flip at all leaves room for a loss of 2.5 pp.
 LENIENT = "latency: {batch_size: 4, rounds: 12}\n  regression: {accuracy_pp: 3.0, speedup: 0.9}"
 REASON = "as it was trained"
 
@@ -48,28 +52,32 @@ def _bench_of(pytester: pytest.Pytester, project) -> Bench:
 
 
 @pytest.fixture(scope="session")
-def accepted_golden(trained_project, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def accepted_golden(trained_project, made_once) -> Path:
     """Made once: a folder of goldens in which checkpoints and results of the post-training experiments are accepted."""
+    return made_once("accepted", lambda root: _accept(root, trained_project)) / "golden"
+
+
+def _accept(root: Path, project) -> None:
     from quantbench.config.reading import load_experiments
+    from quantbench.experiment import run as runner
     from quantbench.experiment.result import accept
-    from quantbench.experiment.run import Session, Settings
     from quantbench.golden.documents import write_document
     from quantbench.quantities.speed import questions_of
 
-    golden = tmp_path_factory.mktemp("accepted") / "golden"
-    shutil.copytree(trained_project.golden, golden)
+    golden = root / "golden"
+    shutil.copytree(project.golden, golden)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("QUANTBENCH_DATA", str(trained_project.root / "data"))
+        patch.setenv("QUANTBENCH_DATA", str(project.root / "data"))
         # Its own, since every test's project is a copy of the trained one, which must not know these checkpoints.
-        patch.setenv("QUANTBENCH_CACHE", str(golden.parent / "cache"))
-        session = Session(Settings(golden))
-        for experiment in load_experiments(trained_project.configs):
+        patch.setenv("QUANTBENCH_CACHE", str(root / "cache"))
+        patch.setattr(runner, "time_forwards", lambda *_: timings(2.0))
+        session = runner.Session(runner.Settings(golden))
+        for experiment in load_experiments(project.configs):
             if experiment.name != "qat_int8":
                 run = session.run(experiment)
                 write_document(golden / "checkpoints" / f"{run.golden_name}.json", run.golden_document(), REASON)
                 run.time_forwards(questions_of(run, to_accept=True))
                 accept(run, REASON, predictions=True, speed=True)
-    return golden
 
 
 @pytest.fixture

@@ -6,9 +6,8 @@ import subprocess
 import sys
 
 import pytest
-from made_timings import Machine, timings
+from made_timings import timings
 
-from quantbench.experiment import run as runner
 from quantbench.measure import latency
 from quantbench.records.run import RecordFile
 
@@ -27,15 +26,6 @@ import pytest
 def test_own(timed_run, check_gate):
     check_gate()
 """
-
-
-@pytest.fixture
-def machine(monkeypatch):
-    """A machine that times what it is told to."""
-    made = Machine()
-    monkeypatch.setattr(runner, "time_forwards", made.time_forwards)
-    monkeypatch.setattr(runner, "time_in_fresh_process", made.time_in_fresh_process)
-    return made
 
 
 def record_of(project, experiment=STATIC):
