@@ -257,6 +257,17 @@ def machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     return made
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _fork_server() -> None:
+    """Fresh processes start with all that a training imports, which each of them took seconds for otherwise."""
+    if "torch" in sys.modules and sys.platform != "win32":
+        from quantbench.measure.fresh import fresh_context
+
+        # An optimizer imports torch._dynamo, a fork of the server that has it need not.
+        modules = ["quantbench.ablation.run", "quantbench.backends.torch_ao.eager", "torch._dynamo"]
+        fresh_context().set_forkserver_preload(modules)
+
+
 @pytest.fixture(autouse=True)
 def _no_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Tests see neither the machine's cache and data nor that they may run in CI."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from quantbench.measure.latency import FP32, FP32_AGAIN, FP32_FASTEST, INT8, Timings
+from quantbench.stats.sequential import Looks
 
 
 def timings(
@@ -39,15 +40,18 @@ class Machine:
         here: what this process measures, one after the other; the last one for ever.
         fresh: what a fresh process measures, or an error that it ends with.
         fresh_jobs: jobs that a fresh process was given.
+        plans: looks that each measurement in this process was asked for.
     """
 
     def __init__(self) -> None:
         self.here: list[Timings] = []
         self.fresh: Timings | Exception | None = None
         self.fresh_jobs: list[object] = []
+        self.plans: list[Looks] = []
 
-    def time_forwards(self, *_: object) -> Timings:
+    def time_forwards(self, _forwards: object, looks: Looks, *_: object) -> Timings:
         """In the place of `quantbench.measure.latency.time_forwards`."""
+        self.plans.append(looks)
         return self.here.pop(0) if len(self.here) > 1 else self.here[0]
 
     def time_in_fresh_process(self, job: object) -> Timings:

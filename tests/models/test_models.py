@@ -1,6 +1,7 @@
 """Every registered model: its output, its fusing, and that each recipe quantizes it."""
 
 import copy
+import functools
 
 import pytest
 import torch
@@ -20,13 +21,30 @@ POST_TRAINING = [name for name in RECIPES.names() if not name.startswith(("qat",
 # torchvision's networks give the same bits as ours (test_resnet.py), whatever the recipe.
 OWN_MODEL = pytest.mark.parametrize("name", [name for name in MODELS.names() if not name.startswith("torchvision_")])
 SHAPES = {"m5": (1, 8000), "torchvision_resnet18": (3, 64, 64), "torchvision_resnet50": (3, 64, 64)}
+# Of millions of parameters, and of layers that the others have too: each takes seconds a recipe. One recipe for each
+# way to quantize is enough for them; the recipes that differ in observers alone are tried on the others.
+LARGE = ("resnet18", "resnet50", "vgg16")
+OF_LARGE = ("fp32_baseline", "dynamic_int8", "static_int8_per_channel", "static_int8_pow2")
+QUANTIZED = [
+    (name, recipe)
+    for name in MODELS.names()
+    if not name.startswith("torchvision_")
+    for recipe in POST_TRAINING
+    if name not in LARGE or recipe in OF_LARGE
+]
 # At random, thirteen layers in a row add up the noise of each.
 LARGEST_NOISE = {"vgg16": 0.15}
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 def make(name):
-    """A model whose batch norms hold the statistics of what they saw, in eval mode."""
+    """A model whose batch norms hold the statistics of what they saw, in eval mode; a copy of one that is made once."""
+    return copy.deepcopy(made(name))
+
+
+@functools.cache
+def made(name):
+    """The model that is copied."""
     torch.manual_seed(0)
     model = MODELS.create(name, "here", {"n_classes": N_CLASSES}).train()
     for module in model.modules():
@@ -92,8 +110,7 @@ def test_a_network_without_a_group_to_fuse_stays_as_it_is():
     assert [type(module) for module in model] == [nn.Linear]
 
 
-@OWN_MODEL
-@pytest.mark.parametrize("recipe", POST_TRAINING)
+@pytest.mark.parametrize(("name", "recipe"), QUANTIZED)
 def test_every_post_training_recipe_quantizes_the_model_without_losing_its_logits(name, recipe):
     model = make(name)
     backend = EagerBackend(default_engine())

@@ -1,6 +1,7 @@
 """ResNets: their shape, torchvision's beside ours on the same weights, and the published sizes of ResNet-50."""
 
 import copy
+import functools
 
 import pytest
 import torch
@@ -21,7 +22,13 @@ FP32_MIB, INT8_MIB, RATIO = 90.03, 22.57, 3.99
 
 
 def make(name, **params):
-    """A model whose batch norms have seen data, in eval mode."""
+    """A model whose batch norms have seen data, in eval mode; a copy of one that is made once."""
+    return copy.deepcopy(made(name, **params))
+
+
+@functools.cache
+def made(name, **params):
+    """The model that is copied."""
     torch.manual_seed(0)
     model = MODELS.create(name, "here", params).train()
     side = 64 if params.get("stem") == "imagenet" or name.startswith("torchvision") else 32

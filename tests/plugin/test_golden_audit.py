@@ -60,26 +60,31 @@ SELECTIONS = [
 ]
 
 
-@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("options", "place", "folder"), SELECTIONS, ids=str)
-def test_an_orphan_ends_every_run_with_its_path_and_what_to_do(started, project, kind, options, place, folder):
-    orphan(project, kind)
+def test_an_orphan_of_either_kind_ends_every_run_with_its_path_and_what_to_do(started, project, options, place, folder):
+    for kind in KINDS:
+        orphan(project, kind)
     result = started("-q", *options, *([place] if place else []), folder=folder)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     # The root lies above the folder in which the run was started.
     where, configs = ("golden", "configs") if folder == "." else (f"{project.root}/golden", f"{project.root}/configs")
-    assert errors_of(result) == [
-        f"ERROR: orphan golden, claimed by no experiment in {configs}: {golden(kind, 'tiny/gone', where)}; remove it"
-    ]
+    both = ", ".join(golden(kind, "tiny/gone", where) for kind in KINDS)
+    assert errors_of(result) == [f"ERROR: orphan golden, claimed by no experiment in {configs}: {both}; remove it"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_orphan_ends_a_run_of_parallel_workers_with_the_same_line(accepted, project, kind):
-    path = orphan(project, kind)
+def test_an_orphan_of_one_kind_is_enough(started, project, kind):
+    orphan(project, kind)
+    (line,) = errors_of(started("-q", "bench"))
+    assert line.endswith(f": {golden(kind, 'tiny/gone')}; remove it")
+
+
+def test_an_orphan_ends_a_run_of_parallel_workers_with_the_same_line(accepted, project):
+    path = orphan(project, "results")
     command = [sys.executable, "-m", "pytest", "bench", "-n", "2", "-k", "shrinks"]
     result = subprocess.run(command, cwd=project.root, capture_output=True, text=True, check=False)
     assert result.returncode == pytest.ExitCode.USAGE_ERROR
-    line = f"ERROR: orphan golden, claimed by no experiment in configs: {golden(kind, 'tiny/gone')}; remove it"
+    line = f"ERROR: orphan golden, claimed by no experiment in configs: {golden('results', 'tiny/gone')}; remove it"
     assert result.stdout.splitlines().count(line) == 1
     assert "passed" not in result.stdout
     assert path.is_file()
@@ -136,15 +141,16 @@ VANISHED = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("vanish", VANISHED, ids=lambda vanish: vanish.__name__)
-def test_a_golden_whose_test_vanished_ends_a_run_of_the_folder_and_is_named(started, project, kind, vanish):
-    vanish(project.root / "bench" / FILES[kind])
+def test_goldens_whose_tests_vanished_end_a_run_of_the_folder_and_are_named(started, project, vanish):
+    for file in FILES.values():
+        vanish(project.root / "bench" / file)
     for args in (("bench",), ("bench", "-k", "shrinks"), ("bench", "--collect-only")):
         result = started("-q", *args)
         assert result.ret == pytest.ExitCode.USAGE_ERROR
         (line,) = errors_of(result)
-        assert line.startswith(f"ERROR: {UNCHECKED}{golden(kind, 'tiny/fp32_baseline')}, ")
+        assert line.startswith(f"ERROR: {UNCHECKED}{golden('checkpoints', 'tiny/fp32_baseline')}, ")
+        assert f", {golden('results', 'tiny/fp32_baseline')} and 2 more; " in line
         assert line.endswith("; bring the test back, or remove the golden")
         result.stdout.no_fnmatch_line("*ERROR*collecting*")
 

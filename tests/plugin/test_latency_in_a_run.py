@@ -1,7 +1,6 @@
 """Speed in a run of the suite: whose times pytest-benchmark keeps, and that nothing untrusted or untimed passes."""
 
 import json
-import re
 import subprocess
 import sys
 
@@ -126,15 +125,6 @@ def test_times_that_pytest_benchmark_was_told_not_to_take_pass_nothing(accepted)
     assert set(told(result)) == {"inconclusive"}
     result.stdout.fnmatch_lines(["*measured:*nothing was timed: --benchmark-disable"])
     assert accepted(*SPEED, "--benchmark-disable", "--strict-verdicts").ret == pytest.ExitCode.TESTS_FAILED
-
-
-def test_parallel_workers_pass_nothing_and_are_told_how_to_time(accepted, project):
-    command = [sys.executable, "-m", "pytest", "bench", "-n", "2", *SPEED, "--json", "records.json"]
-    done = subprocess.run(command, cwd=project.root, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout
-    assert re.search(r"^\d+ inconclusive", done.stdout.splitlines()[-1]), "and none passed"
-    words = "nothing was timed: parallel workers disturb each other; time with -m latency and without -n"
-    assert f"measured:     {words}" in done.stdout
 
 
 def test_a_control_that_held_is_told_in_the_summary(bench, machine):

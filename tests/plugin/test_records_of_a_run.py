@@ -33,7 +33,7 @@ def separately(project, *args):
     return subprocess.run(command, cwd=project.root, capture_output=True, text=True, check=False)
 
 
-def test_the_records_hold_every_measurement_of_a_run_and_its_command(accepted, project):
+def test_the_records_hold_every_measurement_of_a_run_and_its_command(accepted, project, machine):
     assert accepted("-q", "-k", "not qat", "--json", "out/records.json").ret == 0
     file = read(project.root / "out" / "records.json")
     assert [record.experiment for record in file.records] == ["tiny/fp32_baseline", "tiny/ptq_dynamic_int8", STATIC]
@@ -44,7 +44,8 @@ def test_the_records_hold_every_measurement_of_a_run_and_its_command(accepted, p
     assert changes["accuracy_vs_accepted"] == "SAME"
     assert static.command == "pytest bench -q -k 'not qat' --json out/records.json"
     assert unpack_bits(static.accuracy.quantized_correct, static.accuracy.n).mean() == static.accuracy.quantized
-    assert static.latency.rounds == 12
+    assert static.latency.rounds == machine.here[0].rounds
+    assert {plan.rounds for plan in machine.plans} == {12}
     assert static.baseline_sha256 == sha256_of_file(project.weights)
 
 
@@ -69,13 +70,14 @@ def test_a_model_that_gives_nan_is_an_error_and_leaves_no_nan_in_the_records(ben
     assert read(project.root / "records.json").records == []
 
 
-def test_parallel_workers_judge_no_latency_and_merge_their_records(accepted, project):
+def test_parallel_workers_judge_no_latency_say_how_to_time_and_merge_their_records(accepted, project):
     command = ("-n", "2", "-k", "not qat", "--json", "records.json")
     result = separately(project, *command)
     assert result.returncode == 0, result.stdout
     assert "6 inconclusive" in result.stdout
     assert f"{STATIC}: speedup: INCONCLUSIVE" in result.stdout
-    assert "nothing was timed" in result.stdout
+    words = "nothing was timed: parallel workers disturb each other; time with -m latency and without -n"
+    assert f"measured:     {words}" in result.stdout
     file = read(project.root / "records.json")
     assert [record.experiment for record in file.records] == ["tiny/fp32_baseline", "tiny/ptq_dynamic_int8", STATIC]
     static = file.records[-1]
@@ -83,6 +85,8 @@ def test_parallel_workers_judge_no_latency_and_merge_their_records(accepted, pro
     assert {v.quantity: v.outcome for v in static.verdicts} == expected
     assert None not in (static.accuracy, static.size, static.coverage, static.checkpoint)
     assert static.latency is None
+    speed = [v.outcome for record in file.records for v in record.verdicts if v.quantity.startswith("speedup")]
+    assert set(speed) == {"INCONCLUSIVE"}, "none passed"
     assert static.command == "pytest bench -n 2 -k 'not qat' --json records.json"
     summary = result.stdout.partition("= quantbench =")[2]
     assert all(record.experiment in summary for record in file.records)

@@ -28,7 +28,7 @@ def own_class(project):
 
 
 def test_a_class_beside_the_configuration_runs_from_the_shell(own_class):
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])}
     command = [Path(sys.executable).with_name("quantbench"), "run", "tiny/ptq_static_int8_per_channel"]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert "tiny/ptq_static_int8_per_channel" in done.stdout, done.stderr
