@@ -45,7 +45,7 @@ def test_the_records_hold_every_measurement_of_a_run_and_its_command(accepted, p
     assert static.command == "pytest bench -q -k 'not qat' --json out/records.json"
     assert unpack_bits(static.accuracy.quantized_correct, static.accuracy.n).mean() == static.accuracy.quantized
     assert static.latency.rounds == machine.here[0].rounds
-    assert {plan.rounds for plan in machine.plans} == {12}
+    assert {plan.first for plan in machine.plans} == {12}
     assert static.baseline_sha256 == sha256_of_file(project.weights)
 
 
