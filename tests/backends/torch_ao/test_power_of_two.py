@@ -62,8 +62,11 @@ def test_a_finer_scale_can_be_allowed(name):
         assert scale.tolist() == [2.0 ** -min(max_shift, 17)] * len(scale)
 
 
-@EVERY_OBSERVER
-@pytest.mark.parametrize("bits", range(2, 9))
+# A histogram looks for its range for half a second.
+@pytest.mark.parametrize(
+    ("name", "bits"),
+    [(name, bits) for name in OBSERVERS for bits in range(2, 9) if name != "HistogramObserver" or bits in (2, 5, 8)],
+)
 @pytest.mark.parametrize("dtype", [torch.quint8, torch.qint8])
 def test_fewer_bits_can_be_asked_for(name, bits, dtype):
     observer = OBSERVERS[name](bits=bits, dtype=dtype, qscheme=schemes(name)[0], max_shift=20)
