@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
@@ -239,21 +240,22 @@ def quantbench(
 
 
 @pytest.fixture
-def machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    """A machine that times what it is told to; whatever is timed in a test's project is timed by it.
+def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """A machine that times what it is told to; whatever a test's project times in this process is timed by it.
 
-    Unless it is told more, every int8 model is twice as fast as its fp32 one. A test that is about the real instrument
-    is marked `real_clock`, and must hold however busy the machine is.
+    The real instrument has tests of its own, which hold however busy the machine is.
     """
-    from made_timings import Machine, timings
+    from made_timings import Machine
 
-    from quantbench.experiment import run as runner
+    from quantbench.experiment import baseline, run
 
     made = Machine()
-    made.here = [timings(2.0)]
-    if request.node.get_closest_marker("real_clock") is None:
-        monkeypatch.setattr(runner, "time_forwards", made.time_forwards)
-        monkeypatch.setattr(runner, "time_in_fresh_process", made.time_in_fresh_process)
+    monkeypatch.setattr(run, "time_in_fresh_process", made.time_in_fresh_process)
+    monkeypatch.setattr(baseline, "fastest_form", lambda forms, *_: next(iter(forms.items())))
+    for module in (baseline, run):
+        monkeypatch.setattr(module, "time_forwards", made.time_forwards)
+        # Where nothing runs, nothing must be kept quiet, which takes a whole collection of garbage each time.
+        monkeypatch.setattr(module, "quiet_process", contextlib.nullcontext)
     return made
 
 

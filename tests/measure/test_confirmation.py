@@ -82,7 +82,7 @@ def job(tmp_path):
         inputs=named(INPUTS),
         threads=1,
         looks=Looks(12, 3, 0.99),
-        budget_s=60.0,
+        budget_s=1e9,
         questions=SpeedQuestions(bound=0.001),
     )
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from made_timings import timings
+from made_timings import Machine
 
 import quantbench
 
@@ -70,7 +70,7 @@ def _accept(root: Path, project) -> None:
         patch.setenv("QUANTBENCH_DATA", str(project.root / "data"))
         # Its own, since every test's project is a copy of the trained one, which must not know these checkpoints.
         patch.setenv("QUANTBENCH_CACHE", str(root / "cache"))
-        patch.setattr(runner, "time_forwards", lambda *_: timings(2.0))
+        patch.setattr(runner, "time_forwards", Machine().time_forwards)
         session = runner.Session(runner.Settings(golden))
         for experiment in load_experiments(project.configs):
             if experiment.name != "qat_int8":

@@ -33,7 +33,7 @@ def separately(project, *args):
     return subprocess.run(command, cwd=project.root, capture_output=True, text=True, check=False)
 
 
-def test_the_records_hold_every_measurement_of_a_run_and_its_command(accepted, project, machine):
+def test_the_records_hold_every_measurement_of_a_run_and_its_command(accepted, project):
     assert accepted("-q", "-k", "not qat", "--json", "out/records.json").ret == 0
     file = read(project.root / "out" / "records.json")
     assert [record.experiment for record in file.records] == ["tiny/fp32_baseline", "tiny/ptq_dynamic_int8", STATIC]
@@ -44,8 +44,7 @@ def test_the_records_hold_every_measurement_of_a_run_and_its_command(accepted, p
     assert changes["accuracy_vs_accepted"] == "SAME"
     assert static.command == "pytest bench -q -k 'not qat' --json out/records.json"
     assert unpack_bits(static.accuracy.quantized_correct, static.accuracy.n).mean() == static.accuracy.quantized
-    assert static.latency.rounds == machine.here[0].rounds
-    assert {plan.first for plan in machine.plans} == {12}
+    assert static.latency.rounds == 12
     assert static.baseline_sha256 == sha256_of_file(project.weights)
 
 

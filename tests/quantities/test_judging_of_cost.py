@@ -1,14 +1,18 @@
 """Models that are too large, not really int8 or really slower fail their gates, with the message that a user reads."""
 
 import re
+from types import SimpleNamespace
 
 import pytest
 from tiny_model import tiny_cnn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
+from quantbench.experiment import run as runner
 from quantbench.experiment.run import Session, Settings
 from quantbench.golden import baselines
+from quantbench.measure import confirmation, latency
 from quantbench.quantities.judging import explain, judge, measure_and_judge, quantities
 from quantbench.quantities.speed import questions_of
 from quantbench.records.card import BaselineCard
@@ -131,21 +135,51 @@ def test_dynamic_quantization_does_not_pass_for_wholly_int8(project):
     assert measured.endswith("in floating point: conv (13,824)")
 
 
-def test_an_int8_forward_that_is_really_slower_fails_the_speedup_gate(with_model):
+class Operators(TorchDispatchMode):
+    """A clock that advances by one with each operator: the more a forward has to do, the longer it takes."""
+
+    ran = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.ran += 1
+        return func(*args, **kwargs or {})
+
+
+@pytest.fixture
+def operators(project, monkeypatch):
+    """The instrument times by operators that ran, so that it measures the same however busy the machine is."""
+    clock = Operators()
+    monkeypatch.setattr(latency, "time", SimpleNamespace(perf_counter=lambda: float(clock.ran)))
+
+    def under_the_clock(measure):
+        def measured(*args):
+            with clock:
+                return measure(*args)
+
+        return measured
+
+    monkeypatch.setattr(runner, "time_forwards", under_the_clock(latency.time_forwards))
+    monkeypatch.setattr(runner, "quiet_process", latency.quiet_process)
+    # In this process: the clock does not run in another.
+    monkeypatch.setattr(runner, "time_in_fresh_process", under_the_clock(confirmation.run))
+
+
+@pytest.mark.usefixtures("operators")
+def test_an_int8_forward_that_does_more_work_fails_the_speedup_gate(with_model):
     project = with_model("slow")
     project.edit("speedup: 0.01", "speedup: 1.0")
-    project.edit("batch_size: 4, rounds: 12", "batch_size: 128, rounds: 60, looks: 1")
+    project.edit("rounds: 12", "rounds: 60, looks: 1")
     run = run_of(project)
     run.time_forwards(questions_of(run))
     title, measured, required, further, accept = message_of(run, "speedup")
-    latency = run.latency
-    low, high = latency.speedup_interval
+    measured_here = run.latency
+    low, high = measured_here.speedup_interval
     assert title == f"tiny/{STATIC}: speedup: FAIL"
     assert high < 1.0
-    plan = "at 99 % over 60 rounds (look 1 of 1), batch 128, 1 thread(s)"
-    figures = f"{latency.speedup:.3f}× [{low:.3f}, {high:.3f}] {plan}"
-    fastest = f"over the fastest fp32 ({latency.fastest_form}) {latency.speedup_over_fastest:.3f}× ["
-    assert measured.startswith(f"  measured:     {figures}; {fastest}")
+    plan = "at 99 % over 60 rounds (look 1 of 1), batch 4, 1 thread(s)"
+    figures = f"{measured_here.speedup:.3f}× [{low:.3f}, {high:.3f}] {plan}"
+    over_fastest = f"({measured_here.fastest_form}) {measured_here.speedup_over_fastest:.3f}× ["
+    assert measured.startswith(f"  measured:     {figures}; over the fastest fp32 {over_fastest}")
     confirmed = re.search(r"; confirmed in a fresh process: (0\.\d+)× \[0\.\d+, (0\.\d+)\]$", measured)
     assert all(float(figure) < 1.0 for figure in confirmed.groups())
     assert required == "  required:     at least 1×"
