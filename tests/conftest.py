@@ -140,10 +140,12 @@ def _link(source: str, target: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+def made_once(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str, Callable[[Path], object]], Path]:
     """`made_once(name, make)` is a folder that `make(folder)` creates and fills, once for all parallel workers."""
     own = tmp_path_factory.getbasetemp()
-    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    shared = own.parent if hasattr(request.config, "workerinput") else own
 
     def once(name: str, make: Callable[[Path], object]) -> Path:
         root, done = shared / name / "made", shared / name / "done"
@@ -272,9 +274,10 @@ def _fork_server() -> None:
 
 @pytest.fixture(autouse=True)
 def _no_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Tests see neither the machine's cache and data nor that they may run in CI."""
+    """Tests see neither the machine's cache and data nor that they may run in CI or in parallel workers."""
     monkeypatch.setenv("QUANTBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("QUANTBENCH_DATA", str(tmp_path / "data"))
     monkeypatch.delenv("QUANTBENCH_DOWNLOAD", raising=False)
     monkeypatch.delenv("CI", raising=False)
     monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
