@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import numpy as np
+from accepting import read_result, result_path
 
-from quantbench.golden.results import read_result, result_path
 from quantbench.records.base import pack_bits
 
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from quantbench.backends.checkpoint import describe_entry
 from quantbench.backends.interface import Artifact, Backend, Predictor
 from quantbench.config.schema import Experiment, Workload
 from quantbench.errors import GoldenError
@@ -20,7 +18,6 @@ from quantbench.experiment.results import Results
 from quantbench.experiment.timing import latency_of, looks_of
 from quantbench.experiment.workload import OpenWorkload
 from quantbench.files import sha256_of_file
-from quantbench.golden.documents import checkpoint_name
 from quantbench.measure.allocator import keep_freed_memory
 from quantbench.measure.confirmation import TimingJob, time_in_fresh_process
 from quantbench.measure.environment import environment
@@ -177,21 +174,6 @@ class Run(Results):
     def leave_untimed(self, reason: str) -> None:
         """Notes why nothing is timed; verdicts on speed are INCONCLUSIVE for that reason."""
         self.not_timed = reason
-
-    def golden_document(self) -> dict[str, Any]:
-        """What is accepted as this experiment's golden: exact on every machine with the same engine."""
-        return {
-            "engine": self.engine,
-            "recipe": describe(self.experiment.recipe),
-            "observers": self.artifact.observers,
-            "payload_bytes": self.checkpoint.payload_bytes,
-            "keys": {key: describe_entry(entry) for key, entry in self.checkpoint.keys.items()},
-        }
-
-    @property
-    def golden_name(self) -> str:
-        """Its golden's path below `golden/checkpoints/`."""
-        return checkpoint_name(self.experiment, self.engine)
 
     def check_control(self) -> None:
         """Refuses to accept anything in a session in which an A/A control strays.

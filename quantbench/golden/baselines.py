@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from quantbench.backends.checkpoint import read_safetensors
 from quantbench.errors import BaselineError
 from quantbench.files import replacing, sha256_of_file, write_json
+from quantbench.golden.interface import Kind
 from quantbench.records.base import read_json
 from quantbench.records.card import BaselineCard
 
@@ -15,9 +15,31 @@ if TYPE_CHECKING:
     import torch
 
 
+class Baselines(Kind[BaselineCard]):
+    """Trained weights with their card. No claim checks them: each load does.
+
+    They are made by `quantbench train`, `quantbench adopt` and `pytest bench --retrain`, and are named by a workload's
+    `baseline`, not by its experiments.
+    """
+
+    folder = "baselines"
+
+    def read(self, golden: Path, name: str, retrain: str = "quantbench train") -> BaselineCard | None:
+        """The card of the weights, or None if there are none.
+
+        Raises:
+            BaselineError: as `load_card`.
+        """
+        path = weights_path(golden, name)
+        return load_card(path, retrain) if path.is_file() or path.with_suffix(".json").is_file() else None
+
+
+BASELINES = Baselines()
+
+
 def weights_path(golden: Path, name: str) -> Path:
     """Where the weights of that name lie."""
-    return golden / "baselines" / f"{name}.safetensors"
+    return BASELINES.path(golden, name).with_suffix(".safetensors")
 
 
 def save_weights(path: Path, state: dict[str, torch.Tensor]) -> str:
@@ -62,5 +84,7 @@ def load_weights(path: Path, retrain: str) -> dict[str, torch.Tensor]:
     Raises:
         BaselineError: as `load_card`, or if the file is not whole safetensors.
     """
+    from quantbench.backends.checkpoint import read_safetensors
+
     load_card(path, retrain)
     return read_safetensors(path)

@@ -1,195 +1,128 @@
-"""Accepted results under version control: `golden/results/<workload>/<experiment>.json`."""
+"""Accepted results: `golden/results/<workload>/<experiment>.json`."""
 
 from __future__ import annotations
 
 import base64
 import json
-import shlex
+from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated, Any, Self
-
-import numpy as np
-from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from typing import Any
 
 from quantbench.errors import GoldenError
-from quantbench.files import write_json
-from quantbench.records.base import Environment, read_json, unpack_bits
+from quantbench.golden.acceptance import accept_command
+from quantbench.golden.accepted import SCHEMA_VERSION, AcceptedResult, AcceptedSpeedup
+from quantbench.golden.interface import Evidence, OnRequest
+from quantbench.golden.result_changes import changes_of
+from quantbench.records.base import read_json
 
-SCHEMA_VERSION = 1
 # A record of 10,000 samples takes 4 KB; anything this large is not one.
 MAX_GOLDEN_BYTES = 1 << 24
+PREDICTIONS, SPEED = "accuracy_vs_accepted", "speedup_vs_accepted"
 
 
-Count = Annotated[int, Field(gt=0, strict=True)]
+class Results(OnRequest[AcceptedResult]):
+    """Which test samples were right, the figures beside them, and the speed-up on each class of machine.
 
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class MachineClass(_Strict):
-    """What decides the bits that a machine computes and the kernels it computes them with; never its name.
-
-    Attributes:
-        isa: instruction sets among those for which int8 kernels exist.
-        torch: its version, without the build that tells of accelerators.
-        threads: intra-operator.
+    Compared across engines, so that an experiment has one result only.
     """
 
-    architecture: str
-    isa: tuple[str, ...]
-    engine: str
-    torch: str
-    threads: int
+    folder = "results"
+    claims = (PREDICTIONS, SPEED)
+    checked_by = "check_accepted"
+    parts = ("accuracy", "size", "coverage")
+    history_tells_changes = True
 
-    @classmethod
-    def of(cls, environment: Environment, engine: str, threads: int) -> MachineClass:
-        """The class of the machine that an environment describes."""
-        torch = environment.versions.get("torch", "unknown").partition("+")[0]
-        return cls(
-            architecture=environment.architecture, isa=environment.isa, engine=engine, torch=torch, threads=threads
-        )
+    def read(self, golden: Path, name: str) -> AcceptedResult | None:
+        """The accepted result, or None if none was accepted.
 
-    def __str__(self) -> str:
-        isa = " ".join((self.architecture, *self.isa))
-        return f"{isa}, engine {self.engine}, torch {self.torch}, {self.threads} thread(s)"
+        Raises:
+            GoldenError: if the file is damaged, edited by hand, of another schema or of another experiment.
+        """
+        path = self.path(golden, name)
+        if not path.is_file():
+            return None
+        advice = f"restore it from version control, or remove it and accept again: {accept_command(name)}"
+        _check_outline(path, advice)
+        result = read_json(AcceptedResult, path, GoldenError, advice)
+        if result.experiment != name:
+            raise GoldenError(f"{path}: experiment: is '{result.experiment}', which does not belong here; {advice}")
+        _check_bits(path, result, advice)
+        return result
 
+    def document(self, run: Evidence, claims: Collection[str], before: AcceptedResult | None) -> AcceptedResult:
+        """The predictions of the run, or those accepted before, with the speed-ups that can still be compared.
 
-class Inputs(_Strict):
-    """Hashes of all that a result was computed from.
+        Raises:
+            GoldenError: if a speed-up alone is to be accepted where nothing was before.
+        """
+        id_ = run.experiment.id
+        if before is None and PREDICTIONS not in claims:
+            raise GoldenError(f"{id_}: no accepted result to add a speed-up to; accept it whole: {accept_command(id_)}")
+        after = _predictions(run) if before is None or PREDICTIONS in claims else before
+        return after.model_copy(update={"speedups": _speedups(run, before, after, SPEED in claims)})
 
-    Attributes:
-        config: of model, data, recipe and backend as configured.
-        baseline: of the fp32 weights.
-        weights: of the weights that were quantized: the baseline's, or those trained for this experiment.
-        calibration: of the calibration split.
-        test: of the test split: samples, order and labels.
-    """
+    def compare(self, before: AcceptedResult | None, after: AcceptedResult) -> list[str]:
+        """Figures, flipped predictions, machine, versions, inputs and speed-ups that changed, as `name: old → new`."""
+        return changes_of(before, after)
 
-    config: str
-    baseline: str
-    weights: str
-    calibration: str
-    test: str
+    def content(self, fact: AcceptedResult) -> dict[str, Any]:
+        """The result as JSON, without its history."""
+        return fact.model_dump(mode="json", exclude={"history"})
 
-    def differing(self, other: Inputs) -> list[str]:
-        """Names of those that are not the other's."""
-        return [name for name in type(self).model_fields if getattr(self, name) != getattr(other, name)]
+    def told(self, path: Path, before: AcceptedResult | None, after: AcceptedResult, changes: list[str]) -> str:  # noqa: ARG002
+        """Every change, also of a first acceptance."""
+        head = f"{path}: accepted for the first time:" if before is None else f"{path}: updated, old → new:"
+        return "\n".join([head, *(f"    {line}" for line in changes)])
 
-
-class AcceptedSpeedup(_Strict):
-    """A speed-up that was accepted for one class of machine.
-
-    Attributes:
-        speedup: median of fp32 / int8, with its interval at `level`.
-        inputs: of the result it was measured with.
-    """
-
-    machine: MachineClass
-    batch_size: Count
-    rounds: Count
-    level: Annotated[float, Field(gt=0, lt=1)]
-    speedup: float
-    speedup_interval: tuple[float, float]
-    inputs: Inputs
-
-    @model_validator(mode="after")
-    def _check_order(self) -> Self:
-        low, high = self.speedup_interval
-        if not 0 < low <= self.speedup <= high:
-            raise ValueError(
-                f"speedup {self.speedup:g} and its interval [{low:g}, {high:g}] must be positive and in order"
-            )
-        return self
+    def lacking(self, run: Evidence, claims: Collection[str]) -> dict[str, str]:
+        """The speed-up, where nothing was timed."""
+        if SPEED not in claims or run.latency is not None:
+            return {}
+        return {SPEED: f"{run.experiment.id}: no speed-up is accepted: {run.not_timed}"}
 
 
-class Acceptance(_Strict):
-    """Who accepts writes down when, why, and what changed by it, old → new."""
-
-    date: str
-    reason: str
-    changed: list[str]
-
-
-class AcceptedResult(_Strict):
-    """What was last accepted of an experiment.
-
-    Attributes:
-        correct: packed bits of per-sample correctness, base64, most significant bit first.
-        n: samples.
-        metrics: figures to read; only `accuracy` is checked against the bits.
-        speedups: one for each class of machine that has one.
-        history: oldest first.
-    """
-
-    schema_version: int = SCHEMA_VERSION
-    experiment: str
-    machine: MachineClass
-    versions: dict[str, str]
-    inputs: Inputs
-    n: Count
-    correct: str
-    metrics: dict[str, float]
-    speedups: list[AcceptedSpeedup] = []
-    history: list[Acceptance] = []
-
-    @property
-    def bits(self) -> NDArray[np.bool_]:
-        """Per-sample correctness, `[n]`."""
-        return unpack_bits(self.correct, self.n)
-
-    def speedup_on(self, machine: MachineClass) -> AcceptedSpeedup | None:
-        """The one accepted for that class of machine, if any."""
-        return next((each for each in self.speedups if each.machine == machine), None)
+def _predictions(run: Evidence) -> AcceptedResult:
+    accuracy, size = run.measured("accuracy"), run.measured("size")
+    metrics = {
+        "accuracy": accuracy.quantized,
+        "fp32_accuracy": accuracy.fp32,
+        "drop_pp": accuracy.drop_pp,
+        "size_ratio": size.ratio,
+        "quantized_bytes": float(size.quantized_bytes),
+    }
+    if (coverage := run.measured("coverage")) is not None:
+        metrics["int8_share"] = coverage.int8_share
+    return AcceptedResult(
+        experiment=run.experiment.id,
+        machine=run.machine,
+        versions=dict(run.versions),
+        inputs=run.inputs,
+        n=accuracy.n,
+        correct=accuracy.quantized_correct,
+        metrics={name: round(value, 6) for name, value in metrics.items()},
+    )
 
 
-def result_path(golden: Path, experiment: str) -> Path:
-    """Where an experiment's accepted result lies."""
-    return golden / "results" / f"{experiment}.json"
-
-
-def read_result(golden: Path, experiment: str) -> AcceptedResult | None:
-    """An accepted result, or None if none was accepted.
-
-    Raises:
-        GoldenError: if the file is damaged, edited by hand, of another schema or of another experiment.
-    """
-    path = result_path(golden, experiment)
-    if not path.is_file():
-        return None
-    advice = f"restore it from version control, or remove it and accept again: {accept_command(experiment)}"
-    _check_outline(path, advice)
-    result = read_json(AcceptedResult, path, GoldenError, advice)
-    if result.experiment != experiment:
-        raise GoldenError(f"{path}: experiment: is '{result.experiment}', which does not belong here; {advice}")
-    _check_bits(path, result, advice)
-    return result
-
-
-def write_result(golden: Path, result: AcceptedResult) -> Path:
-    """Writes an accepted result whole or not at all.
-
-    Raises:
-        GoldenError: if it cannot be written; what was there stays.
-    """
-    path = result_path(golden, result.experiment)
-    try:
-        write_json(path, result.model_dump(mode="json"))
-    except OSError as error:
-        raise GoldenError(f"{path}: cannot be written ({error.strerror}); what was accepted stays as it was") from None
-    return path
-
-
-def accept_command(experiment: str, speed_only: bool = False) -> str:
-    """The command that accepts what a run of the experiment finds.
-
-    Args:
-        experiment: its id.
-        speed_only: whether a speed-up is added to an accepted result that stays as it is otherwise.
-    """
-    only = " -m latency" if speed_only else ""
-    return f'pytest bench --experiment {shlex.quote(experiment)}{only} --update-golden --reason "…"'
+def _speedups(
+    run: Evidence, before: AcceptedResult | None, after: AcceptedResult, speed: bool
+) -> list[AcceptedSpeedup]:
+    """Those that are still comparable, with this run's in place of the one of its class."""
+    # A speed-up alone may have been accepted where data differs from that of the result.
+    comparable = (after.inputs, run.inputs)
+    kept = [each for each in before.speedups if each.inputs in comparable] if before else []
+    latency = run.latency
+    if not speed or latency is None:
+        return kept
+    own = AcceptedSpeedup(
+        machine=run.timing_machine,
+        batch_size=latency.batch_size,
+        rounds=latency.rounds,
+        level=latency.level,
+        speedup=latency.speedup,
+        speedup_interval=latency.speedup_interval,
+        inputs=run.inputs,
+    )
+    return [each for each in kept if each.machine != own.machine] + [own]
 
 
 def _check_outline(path: Path, advice: str) -> None:
@@ -232,3 +165,6 @@ def _check_bits(path: Path, result: AcceptedResult, advice: str) -> None:
         raise GoldenError(f"{path}: metrics.accuracy: is missing, but its bits say {accuracy:g}; {advice}")
     if abs(told - accuracy) > 0.5 / result.n:
         raise GoldenError(f"{path}: metrics.accuracy: is {told:g}, but its bits say {accuracy:g}; {advice}")
+
+
+RESULTS = Results()

@@ -7,22 +7,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from syrupy.data import SnapshotCollection, SnapshotCollections
+from syrupy.data import SnapshotCollections
 from syrupy.extensions.base import AbstractSyrupyExtension
 from syrupy.extensions.json import JSONSnapshotExtension
 
 from quantbench.golden.documents import without_history
 
 
-def golden_extension(
-    folder: Path, accept: Callable[[Path, dict[str, Any]], None] | None = None
-) -> type[JSONSnapshotExtension]:
+def golden_extension(folder: Path, note: Callable[[], object] | None = None) -> type[JSONSnapshotExtension]:
     """An extension that reads the snapshot named `<id>` from `<folder>/<id>.json`, below the history of acceptances.
 
     Args:
         folder: of all goldens.
-        accept: is given the file and the content that an update would write, since only the end of the session knows
-            whether the machine allowed anything to be accepted.
+        note: is called where an update would write, since only the end of the session knows whether the machine allows
+            anything to be accepted.
     """
 
     class GoldenExtension(JSONSnapshotExtension):
@@ -45,9 +43,9 @@ def golden_extension(
             return True
 
         @classmethod
-        def write_snapshot_collection(cls, *, snapshot_collection: SnapshotCollection, **_: Any) -> None:
-            if accept is not None:
-                accept(Path(snapshot_collection.location), json.loads(str(next(iter(snapshot_collection)).data)))
+        def write_snapshot_collection(cls, **_: Any) -> None:
+            if note is not None:
+                note()
 
         def matches(self, *, serialized_data: Any, snapshot_data: Any) -> bool:
             # By content, as the messages tell it: line ends and indentation of a file are no part of what was accepted.

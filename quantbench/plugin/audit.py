@@ -8,11 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from quantbench.plugin.acceptance import is_update
-from quantbench.plugin.state import State
+from quantbench.plugin.state import State, is_update
 
-# Fixture of a claim about a golden → folder of the goldens that it checks.
-CHECKED_BY = {"check_golden": "checkpoints", "check_accepted": "results", "check_search": "searches"}
 # Goldens that are named; the rest is counted.
 SHOWN = 4
 
@@ -48,7 +45,7 @@ def _refusal(config: pytest.Config) -> str | None:
 
 def _orphans(state: State) -> str | None:
     """Which goldens no experiment claims, whatever part of the suite was selected."""
-    from quantbench.golden.documents import orphans
+    from quantbench.golden.audit import orphans
 
     found = orphans(state.folder("golden"), state.experiments)
     if not found:
@@ -60,16 +57,11 @@ def _unchecked(config: pytest.Config, state: State, claims: list[pytest.Item]) -
     """Which goldens of configured experiments no collected test looks at, in a run of whole folders."""
     if not _is_whole(config):
         return None
-    from quantbench.golden.documents import golden_files
+    from quantbench.golden.audit import unchecked
+    from quantbench.golden.kinds import KINDS
 
-    checked = {folder: _ids_with(claims, fixture) for fixture, folder in CHECKED_BY.items()}
-    selected = {experiment.id for experiment in state.selected}
-    found = [
-        path
-        for folder, ids in checked.items()
-        for id_, path in golden_files(state.folder("golden") / folder)
-        if id_ in selected and id_ not in ids
-    ]
+    checked = {folder: _ids_with(claims, kind.checked_by) for folder, kind in KINDS.items()}
+    found = unchecked(state.folder("golden"), state.selected, checked)
     if not found:
         return None
     return (

@@ -9,8 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from quantbench.plugin.acceptance import is_update
-from quantbench.plugin.state import BEHAVIOUR_PROPERTY, CHANGE_PROPERTY, NO_BASELINE_PROPERTY, STATE, VERDICT_PROPERTY
+from quantbench.plugin.state import (
+    BEHAVIOUR_PROPERTY,
+    CHANGE_PROPERTY,
+    NO_BASELINE_PROPERTY,
+    STATE,
+    VERDICT_PROPERTY,
+    is_update,
+)
 
 if TYPE_CHECKING:
     from quantbench.experiment.run import Run
@@ -224,9 +230,7 @@ def check_accepted(
         is_timed = QUANTITIES.get(claim, request.node.nodeid).timed
         if is_timed:
             _time(request.config, experiment_run)
-        acceptances = request.config.stash[STATE].acceptances
-        if acceptances.takes_result(experiment_run):
-            acceptances.note_result(experiment_run, claim)
+        if request.config.stash[STATE].acceptances.takes(experiment_run, claim):
             return
         if not is_timed and (text := change_of_behaviour(experiment_run)) is not None:
             request.node.user_properties.append((BEHAVIOUR_PROPERTY, text))
@@ -240,19 +244,22 @@ def check_golden(
     request: pytest.FixtureRequest, experiment_run: Run, snapshot: Any, check_verdict: Callable[[Verdict], None]
 ) -> Callable[[], None]:
     """Compares the checkpoint with its golden through syrupy; an update notes it for acceptance at the end."""
-    from quantbench.golden.documents import read_golden
+    from quantbench.experiment.result import RunEvidence
+    from quantbench.golden.checkpoints import CHECKPOINTS
     from quantbench.golden.snapshots import golden_extension
     from quantbench.quantities.judging import judge
 
     def check() -> None:
-        name, golden = experiment_run.golden_name, experiment_run.settings.golden
-        read_golden(golden, name)  # a damaged one is told, and never overwritten
+        evidence = RunEvidence(experiment_run)
+        CHECKPOINTS.accepted(evidence)  # a damaged one is told, and never overwritten
         acceptances = request.config.stash[STATE].acceptances
-        accept = partial(acceptances.note_checkpoint, experiment_run)
-        found = experiment_run.golden_document()
+        extension = golden_extension(
+            evidence.golden / CHECKPOINTS.folder, partial(acceptances.takes, experiment_run, "checkpoint")
+        )
+        name = CHECKPOINTS.name(experiment_run.experiment.id, experiment_run.engine)
         # syrupy counts it, and decides what its options make of a difference.
-        is_same = found == snapshot(name=name, extension_class=golden_extension(golden / "checkpoints", accept))
-        if acceptances.has_checkpoint(experiment_run):
+        is_same = CHECKPOINTS.document(evidence) == snapshot(name=name, extension_class=extension)
+        if acceptances.has(experiment_run, "checkpoint"):
             return
         check_verdict(judge(experiment_run, "checkpoint"))
         if not is_same:
@@ -270,7 +277,7 @@ def check_search(
     def check() -> None:
         with _uncaptured(request.config):
             experiment_run.measured("search")
-        if not request.config.stash[STATE].acceptances.takes_search(experiment_run):
+        if not request.config.stash[STATE].acceptances.takes(experiment_run, "search"):
             check_claim("search")
 
     return check

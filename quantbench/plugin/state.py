@@ -7,17 +7,17 @@ import os
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from quantbench.plugin.acceptance import Acceptances, is_update
-
 if TYPE_CHECKING:
     from quantbench.config.schema import Experiment
     from quantbench.experiment.run import Session
     from quantbench.records.run import NotRun, RunRecord
+    from quantbench.session.acceptance import Acceptances
 
 
 # Names of the properties of a test's report that carry what a run found, also from worker to controller.
@@ -27,6 +27,11 @@ NO_BASELINE_PROPERTY = "quantbench_no_baseline"
 BEHAVIOUR_PROPERTY = "quantbench_behaviour"
 # Options whose default folder has another name.
 DEFAULT_FOLDERS = {"plots": "out"}
+
+
+def is_update(config: pytest.Config) -> bool:
+    """Whether what is found becomes what is accepted, by our option or by syrupy's."""
+    return bool(config.option.update_snapshots or config.option.update_new_snapshots_only)
 
 
 class ReplayedClock:
@@ -52,7 +57,6 @@ class State:
         self.interval_gates = 0
         self.timed: list[Experiment] = []
         self.told: list[str] = []
-        self.acceptances = Acceptances(config)
         self.collected: list[dict[str, Any]] = []
         self._experiments: list[Experiment] | None = None
         self._session: Session | None = None
@@ -61,6 +65,16 @@ class State:
         given = self.config.getoption(option)
         folder = Path(given) if given else self.config.rootpath / DEFAULT_FOLDERS.get(option, option)
         return Path(os.path.relpath(folder)) if folder.is_relative_to(Path.cwd()) else folder
+
+    @cached_property
+    def acceptances(self) -> Acceptances:
+        """What the session accepts, as the options say."""
+        from quantbench.session.acceptance import Acceptances, Accepting
+
+        mode = Accepting.NOTHING
+        if is_update(self.config):
+            mode = Accepting.ALL if self.config.option.update_snapshots else Accepting.NEW
+        return Acceptances(mode, self.config.getoption("reason"))
 
     @property
     def experiments(self) -> list[Experiment]:

@@ -13,7 +13,7 @@ from quantbench.stats.verdicts import Outcome, Verdict, of_change
 if TYPE_CHECKING:
     from quantbench.config.schema import Experiment
     from quantbench.experiment.run import Run
-    from quantbench.golden.results import AcceptedResult
+    from quantbench.golden.accepted import AcceptedResult
     from quantbench.stats.paired import PairedOutcomes
 
 
@@ -27,11 +27,11 @@ class AccuracyVsAccepted(AccuracyDrop):
     def judge(self, run: Run, measured: Accuracy, bound: Any) -> Verdict:
         """By Tango's interval and a margin."""
         from quantbench.experiment.result import inputs_of, margin_of
-        from quantbench.golden.results import read_result
+        from quantbench.golden.results import RESULTS
 
         margin = margin_of(run).accuracy_pp
         requirement = f"at most {margin:g} pp below what was accepted"
-        accepted = read_result(run.settings.golden, run.experiment.id)
+        accepted = RESULTS.read(run.settings.golden, run.experiment.id)
         if accepted is None:
             return _not_comparable(Outcome.FAIL, "no result of this experiment was ever accepted", requirement)
         here = inputs_of(run)
@@ -41,7 +41,7 @@ class AccuracyVsAccepted(AccuracyDrop):
 
     def accept(self, experiment: Experiment) -> str:
         """The command that updates the accepted result."""
-        from quantbench.golden.results import accept_command
+        from quantbench.golden.acceptance import accept_command
 
         return accept_command(experiment.id)
 
@@ -81,9 +81,9 @@ def _compared(run: Run, accepted: AcceptedResult, margin: float, requirement: st
 def change_of_behaviour(run: Run) -> str | None:
     """What is to be told of predictions that flipped although nothing that decides them changed; None if none did."""
     from quantbench.experiment.result import inputs_of
-    from quantbench.golden.results import read_result
+    from quantbench.golden.results import RESULTS
 
-    accepted = read_result(run.settings.golden, run.experiment.id)
+    accepted = RESULTS.read(run.settings.golden, run.experiment.id)
     if accepted is None or accepted.inputs.test != inputs_of(run).test or accepted.n != run.accuracy.n:
         return None
     flipped = int((accepted.bits != run.evaluation.correct).sum())

@@ -20,12 +20,16 @@ class Checkpoint(Reload):
 
     def judge(self, run: Run, measured: CheckpointFacts, bound: Any) -> Verdict:
         """Exact: every difference from the golden is told."""
-        from quantbench.golden.documents import differences, read_golden, shortened
+        from quantbench.experiment.result import RunEvidence
+        from quantbench.golden.checkpoints import CHECKPOINTS
+        from quantbench.golden.interface import shortened
 
-        accepted = read_golden(run.settings.golden, run.golden_name)
+        evidence = RunEvidence(run)
+        accepted = CHECKPOINTS.accepted(evidence)
         if accepted is None:
-            outcome, text = Outcome.FAIL, f"no golden {run.golden_name}.json was ever accepted"
-        elif changed := differences(accepted, run.golden_document()):
+            name = CHECKPOINTS.name(run.experiment.id, run.engine)
+            outcome, text = Outcome.FAIL, f"no golden {name}.json was ever accepted"
+        elif changed := CHECKPOINTS.compare(accepted, CHECKPOINTS.document(evidence)):
             outcome, text = Outcome.FAIL, f"{len(changed)} difference(s), old → new:\n{shortened(changed)}"
         else:
             outcome, text = Outcome.PASS, "as accepted"
@@ -33,7 +37,7 @@ class Checkpoint(Reload):
 
     def accept(self, experiment: Experiment) -> str:
         """The command that updates the golden."""
-        from quantbench.golden.results import accept_command
+        from quantbench.golden.acceptance import accept_command
 
         return accept_command(experiment.id)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quantbench.errors import ConfigError
@@ -13,7 +12,7 @@ from quantbench.stats.verdicts import Outcome, Verdict
 if TYPE_CHECKING:
     from quantbench.config.schema import Experiment
     from quantbench.experiment.run import Run
-    from quantbench.records.search import Decision, SearchRecord
+    from quantbench.records.search import SearchRecord
 
 NOT_ASKED_FOR = (
     "a bound on what a search finds, but none is asked for; add search: {low: …, epsilon_pp: …} to the experiment, or "
@@ -51,13 +50,16 @@ class Search(Quantity["SearchRecord"]):
 
         Predictions may flip between classes, and so may a close decision: elsewhere a difference is no verdict.
         """
-        from quantbench.golden.documents import differences, read_document, shortened
+        from quantbench.experiment.result import RunEvidence
+        from quantbench.golden.interface import shortened
+        from quantbench.golden.searches import SEARCHES
 
-        accepted, found = read_document(search_path(run)), search_document(run)
+        evidence = RunEvidence(run)
+        accepted, found = SEARCHES.accepted(evidence), SEARCHES.document(evidence)
         if accepted is None:
-            return self._verdict(Outcome.FAIL, f"no golden {search_path(run)} was ever accepted")
+            return self._verdict(Outcome.FAIL, f"no golden {SEARCHES.place(evidence)} was ever accepted")
         machine, here = accepted.pop("machine", "–"), found.pop("machine")
-        changed = differences(accepted, found)
+        changed = SEARCHES.compare(accepted, found)
         if not changed:
             return self._verdict(Outcome.PASS, "as accepted")
         lines = f"{len(changed)} difference(s), old → new:\n{shortened(changed)}"
@@ -75,41 +77,9 @@ class Search(Quantity["SearchRecord"]):
 
     def accept(self, experiment: Experiment) -> str:
         """The command that updates the golden."""
-        from quantbench.golden.results import accept_command
+        from quantbench.golden.acceptance import accept_command
 
         return accept_command(experiment.id)
 
 
 SEARCH = Search()
-
-
-def search_path(run: Run) -> Path:
-    """Where the accepted search of an experiment lies; searches by other int8 kernels have files of their own."""
-    return run.settings.golden / "searches" / f"{run.golden_name}.json"
-
-
-def search_document(run: Run) -> dict[str, Any]:
-    """What is accepted of a search: the widths found and the decision log, with what they were found from.
-
-    Of a rejection no drop is accepted: how far beyond ε it was seen to be depends on how early it was certain.
-    """
-    import torch
-
-    from quantbench.experiment.result import machine_of
-
-    record: SearchRecord = run.measured(SEARCH.part)
-    return {
-        "machine": str(machine_of(run, torch.get_num_threads())),
-        "samples": {"split": record.split, "n": record.n, "sha256": record.split_sha256},
-        "epsilon_pp": record.epsilon_pp,
-        "high": record.high,
-        "low": record.low,
-        "bits": dict(zip((layer.name for layer in record.layers), record.bits, strict=True)),
-        "decisions": {f"{i:02} {each.layer}": _words(each) for i, each in enumerate(record.decisions, start=1)},
-    }
-
-
-def _words(decision: Decision) -> str:
-    if decision.accepted and decision.drop_pp is not None:
-        return f"accepted, total drop {decision.drop_pp:.3f} pp"
-    return "rejected, logits not finite" if decision.reason == "not_finite" else "rejected"

@@ -28,11 +28,11 @@ def questions_of(run: Run, to_accept: bool = False) -> SpeedQuestions:
         to_accept: whether its speed-up is to be accepted.
     """
     from quantbench.experiment.result import accepted_speedup, margin_of
-    from quantbench.golden.results import read_result
+    from quantbench.golden.results import RESULTS
     from quantbench.measure.environment import environment
 
     try:
-        found = accepted_speedup(run, read_result(run.settings.golden, run.experiment.id))
+        found = accepted_speedup(run, RESULTS.read(run.settings.golden, run.experiment.id))
     except GoldenError:
         found = None  # told by the claim about the accepted result
     accepted = Speedup(found.speedup, Interval(*found.speedup_interval, found.level)) if found else None

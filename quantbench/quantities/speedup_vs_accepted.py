@@ -27,11 +27,12 @@ class SpeedupVsAccepted(SpeedupOverFp32):
     def judge(self, run: Run, measured: Latency, bound: Any) -> Verdict:
         """By the interval of the ratio of both, and a margin."""
         from quantbench.experiment.result import accepted_speedup, margin_of, timing_machine
-        from quantbench.golden.results import accept_command, read_result
+        from quantbench.golden.acceptance import accept_command
+        from quantbench.golden.results import RESULTS
         from quantbench.quantities.speed import judged, shown, speedup_of
         from quantbench.stats.speed import Speedup, speed_loss
 
-        accepted = read_result(run.settings.golden, run.experiment.id)
+        accepted = RESULTS.read(run.settings.golden, run.experiment.id)
         found = accepted_speedup(run, accepted)
         if found is None:
             reason = (
@@ -55,9 +56,9 @@ class SpeedupVsAccepted(SpeedupOverFp32):
 
     def unmeasured(self, run: Run, bound: Any, error: MeasurementError) -> Verdict:
         """Nothing to compare, unless the accepted result is damaged, which is told."""
-        from quantbench.golden.results import read_result
+        from quantbench.golden.results import RESULTS
 
-        read_result(run.settings.golden, run.experiment.id)
+        RESULTS.read(run.settings.golden, run.experiment.id)
         return self._undecided(run, str(error))
 
     def _undecided(self, run: Run, reason: str) -> Verdict:
@@ -66,7 +67,7 @@ class SpeedupVsAccepted(SpeedupOverFp32):
 
     def accept(self, experiment: Experiment) -> str:
         """The command that accepts the speed-up, and leaves predictions alone."""
-        from quantbench.golden.results import accept_command
+        from quantbench.golden.acceptance import accept_command
 
         return accept_command(experiment.id, speed_only=True)
 

@@ -6,13 +6,12 @@ from importlib.metadata import entry_points
 
 import pytest
 import torch
+from accepting import accept, accept_checkpoint
 
 from quantbench.cli.app import main
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
-from quantbench.experiment.result import accept
 from quantbench.experiment.run import Session, Settings
-from quantbench.files import write_json
 from quantbench.quantities.speed import questions_of
 from quantbench.records.card import BaselineCard
 from quantbench.records.run import RecordFile
@@ -152,7 +151,7 @@ def test_run_that_holds_every_gate_ends_with_0_and_writes_its_record(quantbench,
     project.edit("rounds: 12}", "rounds: 40}\n  regression: {accuracy_pp: 3.0, speedup: 0.9}")
     # What was accepted is a gate too, and is accepted by the test suite only.
     accepted = Session(Settings(project.golden)).run(select(load_experiments(project.configs), STATIC)[0])
-    write_json(project.golden / "checkpoints" / f"{STATIC}.json", accepted.golden_document())
+    accept_checkpoint(accepted)
     accepted.time_forwards(questions_of(accepted))
     accept(accepted, "as it was trained", predictions=True, speed=True)
     status, out, err = quantbench("run", STATIC, "--json", "out/record.json")

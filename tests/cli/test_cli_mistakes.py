@@ -3,12 +3,11 @@
 import shutil
 
 import pytest
+from accepting import accept, accept_checkpoint
 
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
-from quantbench.experiment.result import accept
 from quantbench.experiment.run import Session, Settings
-from quantbench.files import write_json
 from quantbench.records.run import RecordFile
 
 STATIC = "tiny/ptq_static_int8_per_channel"
@@ -82,7 +81,7 @@ def test_an_undecided_gate_fails_a_run_only_under_strict_verdicts(quantbench, pr
         f"recipe: {{name: dynamic_int8}}\n    gates: {{accuracy_drop_pp: {(low + high) / 2:.3f}}}",
     )
     run = Session(Settings(project.golden)).run(experiment)
-    write_json(project.golden / "checkpoints" / f"{experiment.id}.json", run.golden_document())
+    accept_checkpoint(run)
     accept(run, "as it was trained", predictions=True, speed=False)
     status, out, err = quantbench("run", experiment.id)
     assert status == 0

@@ -4,15 +4,15 @@ import datetime
 import json
 
 import pytest
+from accepting import accept, read_result, result_path
 from flipped import flip, rewrite
 from made_timings import timings
 
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
 from quantbench.errors import GoldenError
-from quantbench.experiment.result import accept, inputs_of, timing_machine
+from quantbench.experiment.result import inputs_of, timing_machine
 from quantbench.experiment.run import Session, Settings
-from quantbench.golden.results import read_result, result_path
 
 NAME = "ptq_static_int8_per_channel"
 ID = f"tiny/{NAME}"

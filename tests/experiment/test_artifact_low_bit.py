@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from accepting import checkpoint_document
 from safetensors.torch import load_file
 
 from quantbench.backends.checkpoint import read_checkpoint
@@ -79,7 +80,7 @@ def test_every_claim_is_measured_on_the_packed_file(retrained):
 
 
 def test_the_golden_holds_what_quantizes_each_layer(retrained):
-    document = run_of(retrained).golden_document()
+    document = checkpoint_document(run_of(retrained))
     assert document["recipe"]["kind"] == "low_bit"
     assert document["observers"]["fc"]["activation"] == "LearnedClipping(8 bits, 0..255)"
 

@@ -7,18 +7,11 @@ import pytest
 
 from quantbench.config.reading import load_experiments
 from quantbench.errors import CheckpointError, GoldenError
-from quantbench.golden.documents import (
-    MISSING,
-    SHOWN_LINES,
-    checkpoint_name,
-    differences,
-    orphans,
-    read_document,
-    read_golden,
-    read_history,
-    shortened,
-    write_document,
-)
+from quantbench.golden.audit import orphans
+from quantbench.golden.checkpoints import CHECKPOINTS
+from quantbench.golden.documents import MAX_BYTES, MISSING, differences
+from quantbench.golden.history import read_history, write_golden
+from quantbench.golden.interface import SHOWN_LINES, shortened
 
 CONFIG = """\
 workload:
@@ -54,14 +47,14 @@ def golden(tmp_path):
 
 
 def test_a_golden_is_named_by_its_experiment_and_by_any_engine_but_the_default(experiments):
-    assert checkpoint_name(experiments[0], "x86") == "small/ptq_v1.5"
-    assert checkpoint_name(experiments[0], "qnnpack") == "small/ptq_v1.5@qnnpack"
+    assert CHECKPOINTS.name(experiments[0].id, "x86") == "small/ptq_v1.5"
+    assert CHECKPOINTS.name(experiments[0].id, "qnnpack") == "small/ptq_v1.5@qnnpack"
 
 
 def test_an_accepted_golden_is_read_and_an_absent_one_is_none(golden):
     golden("small/qat", '{"keys": {"fc.scale": "float32 []"}}')
-    assert read_golden(golden.folder, "small/qat") == {"keys": {"fc.scale": "float32 []"}}
-    assert read_golden(golden.folder, "small/other") is None
+    assert CHECKPOINTS.read(golden.folder, "small/qat") == {"keys": {"fc.scale": "float32 []"}}
+    assert CHECKPOINTS.read(golden.folder, "small/other") is None
 
 
 @pytest.mark.parametrize(
@@ -77,13 +70,13 @@ def test_an_accepted_golden_is_read_and_an_absent_one_is_none(golden):
 def test_a_damaged_golden_is_an_error_with_its_file_and_what_to_do(golden, text, message):
     golden("small/qat", text)
     with pytest.raises(CheckpointError, match=message):
-        read_golden(golden.folder, "small/qat")
+        CHECKPOINTS.read(golden.folder, "small/qat")
 
 
 def test_a_golden_that_is_not_text_is_an_error(golden):
     golden("small/qat").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(CheckpointError, match="not valid JSON"):
-        read_golden(golden.folder, "small/qat")
+        CHECKPOINTS.read(golden.folder, "small/qat")
 
 
 def test_equal_documents_have_no_differences():
@@ -142,13 +135,19 @@ def test_an_accepted_result_of_no_configured_experiment_is_an_orphan_too(experim
 
 
 def test_a_document_is_written_below_its_history_and_read_without_it(tmp_path):
-    path = tmp_path / "checkpoints" / "small" / "qat.json"
-    write_document(path, {"engine": "x86"}, "first")
-    write_document(path, {"engine": "qnnpack"}, "another machine")
-    assert read_document(path) == {"engine": "qnnpack"}
+    path = CHECKPOINTS.path(tmp_path, "small/qat")
+    write_golden(path, {"engine": "x86"}, "first")
+    write_golden(path, {"engine": "qnnpack"}, "another machine")
+    assert CHECKPOINTS.read(tmp_path, "small/qat") == {"engine": "qnnpack"}
     today = str(datetime.date.today())
     reasons = ("first", "another machine")
     assert read_history(path) == [{"date": today, "reason": reason} for reason in reasons]
+
+
+def test_a_document_far_larger_than_any_golden_is_not_read(golden):
+    golden("small/qat", " " * (MAX_BYTES + 1))
+    with pytest.raises(CheckpointError, match=rf"larger than {MAX_BYTES} bytes, which no golden is; restore"):
+        CHECKPOINTS.read(golden.folder, "small/qat")
 
 
 @pytest.mark.parametrize("text", ["{}", "[]", "{", '{"history": "long"}'])
@@ -161,7 +160,7 @@ def test_a_golden_without_a_history_has_an_empty_one(tmp_path, text):
 def test_a_document_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "a.json").mkdir()
     with pytest.raises(GoldenError, match=r"a\.json: cannot be written \(.+\); what was accepted stays as it was$"):
-        write_document(tmp_path / "a.json", {}, "first")
+        write_golden(tmp_path / "a.json", {}, "first")
 
 
 def test_a_project_without_goldens_has_no_orphans(experiments, tmp_path):

@@ -1,24 +1,19 @@
 """Accepted results as files: read as they were written, and anything else named with its key and what to do."""
 
 import base64
+import datetime
 import json
 
 import numpy as np
 import pytest
+from accepting import read_result, result_path, write_result
 
 from quantbench.errors import GoldenError
-from quantbench.golden.results import (
-    MAX_GOLDEN_BYTES,
-    Acceptance,
-    AcceptedResult,
-    AcceptedSpeedup,
-    Inputs,
-    MachineClass,
-    accept_command,
-    read_result,
-    result_path,
-    write_result,
-)
+from quantbench.golden.acceptance import accept_command
+from quantbench.golden.accepted import Acceptance, AcceptedResult, AcceptedSpeedup
+from quantbench.golden.circumstances import Inputs, MachineClass
+from quantbench.golden.history import write_golden
+from quantbench.golden.results import MAX_GOLDEN_BYTES, RESULTS
 from quantbench.records.base import Environment, pack_bits
 
 ID = "tiny/ptq"
@@ -216,16 +211,17 @@ def test_writing_replaces_a_link_and_not_what_it_leads_to(tmp_path):
     path = result_path(tmp_path, ID)
     path.parent.mkdir(parents=True)
     path.symlink_to(elsewhere)
-    write_result(tmp_path, RESULT)
+    write_golden(path, RESULTS.content(RESULT), "first", ["accuracy: – → 0.9"], datetime.date(2026, 1, 2))
     assert elsewhere.read_text() == "mine"
     assert read_result(tmp_path, ID) == RESULT
 
 
 def test_a_result_that_cannot_be_written_is_one_line(tmp_path):
-    result_path(tmp_path, ID).mkdir(parents=True)
+    path = result_path(tmp_path, ID)
+    path.mkdir(parents=True)
     with pytest.raises(GoldenError, match=r"ptq\.json: cannot be written \(.+\); what was accepted stays as it was$"):
-        write_result(tmp_path, RESULT)
-    assert list(result_path(tmp_path, ID).parent.iterdir()) == [result_path(tmp_path, ID)]
+        write_golden(path, RESULTS.content(RESULT), "first")
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_the_command_that_accepts_quotes_what_the_shell_would_read():

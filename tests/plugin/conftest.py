@@ -58,10 +58,10 @@ def accepted_golden(trained_project, made_once) -> Path:
 
 
 def _accept(root: Path, project) -> None:
+    from accepting import accept, accept_checkpoint
+
     from quantbench.config.reading import load_experiments
     from quantbench.experiment import run as runner
-    from quantbench.experiment.result import accept
-    from quantbench.golden.documents import write_document
     from quantbench.quantities.speed import questions_of
 
     golden = root / "golden"
@@ -75,7 +75,7 @@ def _accept(root: Path, project) -> None:
         for experiment in load_experiments(project.configs):
             if experiment.name != "qat_int8":
                 run = session.run(experiment)
-                write_document(golden / "checkpoints" / f"{run.golden_name}.json", run.golden_document(), REASON)
+                accept_checkpoint(run, REASON)
                 run.time_forwards(questions_of(run, to_accept=True))
                 accept(run, REASON, predictions=True, speed=True)
 

@@ -5,10 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from accepting import result_path
 from flipped import changed, contents, flip, recalibrate
 
 from quantbench.experiment.run import Run
-from quantbench.golden.results import result_path
 from quantbench.stats import speed
 
 STATIC = "tiny/ptq_static_int8_per_channel"

@@ -6,9 +6,9 @@ import sys
 from xml.etree import ElementTree
 
 import pytest
+from accepting import result_path
 from flipped import flip, rewrite
 
-from quantbench.golden.results import result_path
 from quantbench.records.run import RecordFile
 
 STATIC = "tiny/ptq_static_int8_per_channel"

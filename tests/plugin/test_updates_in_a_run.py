@@ -3,9 +3,8 @@
 import json
 
 import pytest
+from accepting import read_result, result_path
 from flipped import changed, contents, flip, recalibrate, rewrite
-
-from quantbench.golden.results import read_result, result_path
 
 STATIC = "tiny/ptq_static_int8_per_channel"
 DYNAMIC = "tiny/ptq_dynamic_int8"

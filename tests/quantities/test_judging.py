@@ -4,13 +4,13 @@ import json
 
 import pytest
 import torch
+from accepting import accept_checkpoint
 from safetensors.torch import load_file
 
 from quantbench.backends.checkpoint import read_checkpoint, write_checkpoint
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
 from quantbench.experiment.run import Session, Settings
-from quantbench.files import write_json
 from quantbench.golden import baselines
 from quantbench.quantities.judging import explain, judge
 from quantbench.recipes import static_int8
@@ -203,14 +203,14 @@ def test_a_model_whose_state_dict_leaves_something_out_fails_the_reload(project,
 
 
 def accept_golden(run):
-    write_json(run.settings.golden / "checkpoints" / f"{run.golden_name}.json", run.golden_document())
+    accept_checkpoint(run)
 
 
 def test_a_checkpoint_never_accepted_fails_with_the_command_that_accepts_it(project):
     run = run_of(project)
     title, measured, required, further, accept = message_of(run, judge(run, "checkpoint"))
     assert title == f"tiny/{STATIC}: checkpoint: FAIL"
-    assert measured == f"  measured:     no golden {run.golden_name}.json was ever accepted"
+    assert measured == f"  measured:     no golden tiny/{STATIC}.json was ever accepted"
     assert required == "  required:     the accepted checkpoint golden"
     assert further == f"  look further: quantbench run tiny/{STATIC} --json record.json"
     assert accept == f'  accept:       pytest bench --experiment tiny/{STATIC} --update-golden --reason "…"'

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from accepting import search_document, search_path
 
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
@@ -10,7 +11,6 @@ from quantbench.errors import ConfigError
 from quantbench.experiment.run import Session, Settings
 from quantbench.files import write_json
 from quantbench.quantities.judging import explain, family_of, judge, judged_of
-from quantbench.quantities.search import search_document, search_path
 
 LOW_BIT, INT8 = "chain/low_bit_4", "chain/ptq_static_int8"
 

@@ -3,15 +3,14 @@
 import re
 
 import pytest
+from accepting import accept, read_result, result_path
 from flipped import flip, rewrite
 
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
 from quantbench.data.image_folder import ImageFolderSource
 from quantbench.errors import ConfigError, GoldenError
-from quantbench.experiment.result import accept
 from quantbench.experiment.run import Session, Settings
-from quantbench.golden.results import read_result, result_path
 from quantbench.quantities.accuracy_vs_accepted import change_of_behaviour
 from quantbench.quantities.judging import explain, judge
 from quantbench.stats.discordant import p_value_of_change

@@ -3,14 +3,14 @@
 import re
 
 import pytest
+from accepting import accept, read_result, write_result
 from made_timings import timings
 
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
 from quantbench.errors import GoldenError
-from quantbench.experiment.result import accept, margin_of
+from quantbench.experiment.result import margin_of
 from quantbench.experiment.run import Session, Settings
-from quantbench.golden.results import read_result, write_result
 from quantbench.quantities.judging import explain, judge
 from quantbench.quantities.speed import questions_of
 from quantbench.stats.regression import Change

@@ -1,0 +1,48 @@
+"""Accepted checkpoints: `golden/checkpoints/<workload>/<experiment>.json`, one for each quantized engine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+
+from quantbench.golden.documents import Document, DocumentKind
+from quantbench.golden.interface import Evidence
+from quantbench.recipes.spec import describe
+
+
+class Checkpoints(DocumentKind):
+    """Keys, dtypes, shapes, recipe and observers of an experiment's checkpoint: exact on each machine with its engine.
+
+    Scales are not among them, since they may differ between processors.
+    """
+
+    folder = "checkpoints"
+    claims = ("checkpoint",)
+    checked_by = "check_golden"
+    by_engine = True
+    parts = ("checkpoint",)
+    noun = "a checkpoint's description"
+
+    def document(self, run: Evidence, claims: Collection[str] = claims, before: Document | None = None) -> Document:  # noqa: ARG002
+        """The checkpoint as a fresh process finds it."""
+        from quantbench.backends.checkpoint import describe_entry
+
+        facts = run.measured("checkpoint")
+        return {
+            "engine": run.engine,
+            "recipe": describe(run.experiment.recipe),
+            "observers": run.observers,
+            "payload_bytes": facts.payload_bytes,
+            "keys": {key: describe_entry(entry) for key, entry in facts.keys.items()},
+        }
+
+    def content(self, fact: Document) -> Document:
+        """The document with all its keys in order, as syrupy writes them."""
+        return dict(json.loads(json.dumps(fact, sort_keys=True)))
+
+    def outline(self, fact: Document) -> str:
+        """How many keys it has."""
+        return f", {len(fact['keys'])} keys"
+
+
+CHECKPOINTS = Checkpoints()

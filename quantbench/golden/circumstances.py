@@ -1,0 +1,63 @@
+"""The circumstances in which a fact was found: the class of machine, and hashes of all it was computed from."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+from quantbench.records.base import Environment
+
+
+class Strict(BaseModel):
+    """A part of an accepted result: unknown keys, NaN and infinity are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class MachineClass(Strict):
+    """What decides the bits that a machine computes and the kernels it computes them with; never its name.
+
+    Attributes:
+        isa: instruction sets among those for which int8 kernels exist.
+        torch: its version, without the build that tells of accelerators.
+        threads: intra-operator.
+    """
+
+    architecture: str
+    isa: tuple[str, ...]
+    engine: str
+    torch: str
+    threads: int
+
+    @classmethod
+    def of(cls, environment: Environment, engine: str, threads: int) -> MachineClass:
+        """The class of the machine that an environment describes."""
+        torch = environment.versions.get("torch", "unknown").partition("+")[0]
+        return cls(
+            architecture=environment.architecture, isa=environment.isa, engine=engine, torch=torch, threads=threads
+        )
+
+    def __str__(self) -> str:
+        isa = " ".join((self.architecture, *self.isa))
+        return f"{isa}, engine {self.engine}, torch {self.torch}, {self.threads} thread(s)"
+
+
+class Inputs(Strict):
+    """Hashes of all that a result was computed from.
+
+    Attributes:
+        config: of model, data, recipe and backend as configured.
+        baseline: of the fp32 weights.
+        weights: of the weights that were quantized: the baseline's, or those trained for this experiment.
+        calibration: of the calibration split.
+        test: of the test split: samples, order and labels.
+    """
+
+    config: str
+    baseline: str
+    weights: str
+    calibration: str
+    test: str
+
+    def differing(self, other: Inputs) -> list[str]:
+        """Names of those that are not the other's."""
+        return [name for name in type(self).model_fields if getattr(self, name) != getattr(other, name)]

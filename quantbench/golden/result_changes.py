@@ -1,0 +1,49 @@
+"""How one accepted result differs from the next, in the lines that a reviewer reads."""
+
+from __future__ import annotations
+
+from quantbench.golden.accepted import AcceptedResult, AcceptedSpeedup
+
+
+def changes_of(before: AcceptedResult | None, after: AcceptedResult) -> list[str]:
+    """What a reviewer wants to read, as `name: old → new`."""
+    lines = []
+    old_metrics = before.metrics if before else {}
+    for name, new in after.metrics.items():
+        if old_metrics.get(name) != new:
+            lines.append(f"{name}: {_figure(old_metrics.get(name))} → {_figure(new)}")
+    if before:
+        lines += _changed_bits(before, after)
+        if str(before.machine) != str(after.machine):
+            lines.append(f"machine: {before.machine} → {after.machine}")
+        old, new_versions = before.versions, after.versions
+        lines += [
+            f"{name}: {old.get(name, '–')} → {version}"
+            for name, version in new_versions.items()
+            if old.get(name) != version
+        ]
+        lines += [f"input {name}: changed" for name in after.inputs.differing(before.inputs)]
+    for speedup in after.speedups:
+        old_speedup = before.speedup_on(speedup.machine) if before else None
+        if old_speedup != speedup:
+            lines.append(f"speed-up on {speedup.machine}: {_speed(old_speedup)} → {_speed(speedup)}")
+    gone = [each for each in (before.speedups if before else []) if after.speedup_on(each.machine) is None]
+    return lines + [f"speed-up on {each.machine}: {_speed(each)} → removed: its inputs changed" for each in gone]
+
+
+def _changed_bits(before: AcceptedResult, after: AcceptedResult) -> list[str]:
+    if before.inputs.test != after.inputs.test or before.n != after.n:
+        return [f"test samples: {before.n:,} → {after.n:,}, others"]
+    flipped = int((before.bits != after.bits).sum())
+    return [f"predictions: {flipped} of {after.n:,} flipped"] if flipped else []
+
+
+def _figure(value: float | None) -> str:
+    return "–" if value is None else f"{value:g}"
+
+
+def _speed(speedup: AcceptedSpeedup | None) -> str:
+    if speedup is None:
+        return "–"
+    low, high = speedup.speedup_interval
+    return f"{speedup.speedup:.3f}× [{low:.3f}, {high:.3f}]"

@@ -1,0 +1,111 @@
+"""What a session accepts: noted while its claims are made, written when all of them have been, or not at all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from quantbench.errors import GoldenError
+from quantbench.experiment.result import RunEvidence
+from quantbench.experiment.run import Run
+from quantbench.golden.acceptance import accept
+from quantbench.golden.interface import OnRequest
+from quantbench.golden.kinds import KINDS, kind_checked_by
+from quantbench.stats.verdicts import Outcome
+
+# Claims whose failure no acceptance mends: whatever is accepted, the next run finds something else.
+UNSOUND = ("reload", "determinism")
+
+
+class Accepting(Enum):
+    """Which facts a session accepts of its experiments."""
+
+    NOTHING = "nothing"
+    NEW = "new"
+    ALL = "all"
+
+
+@dataclass
+class Noted:
+    """What is to be accepted of one experiment.
+
+    Attributes:
+        run: with all of it measured.
+        claims: that check what is accepted, by the folder of their kind of golden.
+    """
+
+    run: Run
+    claims: dict[str, set[str]] = field(default_factory=dict)
+
+
+class Acceptances:
+    """What a session is to accept, by experiment.
+
+    Attributes:
+        accepting: which facts.
+        told: the lines that the end of the session prints.
+    """
+
+    def __init__(self, accepting: Accepting = Accepting.NOTHING, reason: str = "") -> None:
+        self.accepting = accepting
+        self.told: list[str] = []
+        self._reason = reason
+        self._noted: dict[str, Noted] = {}
+
+    def takes(self, run: Run, claim: str) -> bool:
+        """Notes the fact that a claim checks, if the session accepts it; then there is nothing to compare it with.
+
+        Raises:
+            QuantbenchError: if what was accepted is damaged; it is never overwritten.
+        """
+        kind = kind_checked_by(claim)
+        if kind is None or self.accepting is Accepting.NOTHING:
+            return False
+        accepted = kind.accepted(RunEvidence(run))
+        if self.accepting is Accepting.NEW and accepted is not None:
+            return False
+        self._note(run, claim, kind)
+        return True
+
+    def has(self, run: Run, claim: str) -> bool:
+        """Tells whether the fact that a claim checks was noted."""
+        noted = self._noted.get(run.experiment.id)
+        return noted is not None and any(claim in claims for claims in noted.claims.values())
+
+    def write(self) -> bool:
+        """Writes all that was noted.
+
+        Returns:
+            Whether all of it could be accepted.
+        """
+        # All of them, whatever becomes of the first.
+        written = [self._accept(id_, noted) for id_, noted in sorted(self._noted.items())]
+        return all(written)
+
+    def _note(self, run: Run, claim: str, kind: OnRequest[Any]) -> None:
+        """Measures the fact now, while the claim can still fail."""
+        evidence = RunEvidence(run)
+        for part in kind.parts:
+            evidence.measured(part)
+        noted = self._noted.setdefault(run.experiment.id, Noted(run))
+        noted.claims.setdefault(kind.folder, set()).add(claim)
+
+    def _accept(self, id_: str, noted: Noted) -> bool:
+        verdicts = noted.run.verdicts
+        for claim in UNSOUND:
+            if claim in verdicts and verdicts[claim].outcome is Outcome.FAIL:
+                self.told.append(f"{id_}: nothing is accepted: {claim} failed: {verdicts[claim].measured}")
+                return False
+        kinds = [kind for kind in KINDS.values() if isinstance(kind, OnRequest) and kind.folder in noted.claims]
+        try:
+            # One after the other: what was accepted before a file that cannot be written stays accepted and is told.
+            results = []
+            for kind in kinds:
+                result = accept(kind, RunEvidence(noted.run), noted.claims[kind.folder], self._reason)
+                self.told += result.lines
+                results.append(result.is_any)
+        except GoldenError as error:
+            self.told.append(str(error))
+            return False
+        return all(results)
