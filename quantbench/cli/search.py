@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -13,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from quantbench.cli.options import CONFIGS, GOLDEN, OUT, Configs, Engine, Golden, Out, RealData, allow_download
+from quantbench.cli.search_inputs import SplitName, budget_of, check_out, memory_bytes_of, open_search
 from quantbench.errors import ConfigError
-from quantbench.extras import require
 
 if TYPE_CHECKING:
     from quantbench.records.costs import Measure
@@ -30,13 +29,6 @@ Json = Annotated[Path | None, typer.Option(help="Write the record to this file."
 Fresh = Annotated[bool, typer.Option("--fresh", help="Forget what an earlier run of the same kept.")]
 EPSILON_PP = 1.0
 R = TypeVar("R")
-
-
-class SplitName(StrEnum):
-    """What `sensitivity` measures on."""
-
-    SEARCH = "search"
-    TEST = "test"
 
 
 class SearchMode(StrEnum):
@@ -63,8 +55,8 @@ def sensitivity(
     from quantbench.report.search_plot import layers_plot
 
     allow_download(real_data)
-    _check_out("sensitivity", json, out)
-    searched = _search_run(experiment, low, layer, split, configs, golden, engine)
+    check_out("sensitivity", json, out)
+    searched = open_search(experiment, low, layer, split, configs, golden, engine)
     record = _interruptible(searched, lambda: searched.sensitivities(_command(), fresh))
     plots = [out / f"{_stem('sensitivity', record)}.{suffix}" for suffix in ("png", "svg")]
     layers_plot(record, plots)
@@ -102,15 +94,15 @@ def search(
     from quantbench.report.search_plot import fronts_plot, layers_plot
     from quantbench.search.settings import SearchSettings
 
-    budget = _budget(budget_bytes, budget_bits, budget_bitops)
+    budget = budget_of(budget_bytes, budget_bits, budget_bitops)
     if budget and (epsilon is not None or mode is SearchMode.ADAPTIVE):
         raise ConfigError("a budget takes the place of --epsilon and --mode; drop them, or the budget")
-    memory_bytes = _memory_bytes(memory)
+    memory_bytes = memory_bytes_of(memory)
     allow_download(real_data)
-    _check_out("search", json, out)
+    check_out("search", json, out)
     if into:
         with_section(into, experiment, "")
-    searched = _search_run(experiment, low, layer, SplitName.SEARCH, configs, golden, engine)
+    searched = open_search(experiment, low, layer, SplitName.SEARCH, configs, golden, engine)
     if budget:
         measure, limit = budget
         record: SearchRecord | BudgetRecord = _interruptible(
@@ -129,28 +121,6 @@ def search(
     _tell(record, json, out / f"{stem}.md", plots, into)
 
 
-def _search_run(
-    experiment: str,
-    low: int | None,
-    layers: list[str] | None,
-    split: SplitName,
-    configs: Path,
-    golden: Path,
-    engine: str | None,
-) -> SearchRun:
-    from quantbench.config.reading import load_experiments
-    from quantbench.config.selection import select
-    from quantbench.experiment.run import Session, Settings
-    from quantbench.search.run import SearchRun
-
-    selected = select(load_experiments(configs), experiment)
-    if len(selected) > 1:
-        raise ConfigError(f"{experiment}: {len(selected)} experiments match; name one, such as {selected[0].id}")
-    own = selected[0].config.search
-    wanted = low if low is not None or own is None else own.low
-    return SearchRun(Session(Settings(golden, engine)).run(selected[0]), wanted, split.value, layers or ())
-
-
 def _interruptible(searched: SearchRun, work: Callable[[], R]) -> R:
     """What the work gives; Ctrl-C ends it with what is kept and how to go on."""
     try:
@@ -158,46 +128,6 @@ def _interruptible(searched: SearchRun, work: Callable[[], R]) -> R:
     except KeyboardInterrupt:
         print(f"quantbench: {searched.interrupted()}", file=sys.stderr)
         raise typer.Exit(130) from None
-
-
-def _budget(
-    budget_bytes: float | None, budget_bits: float | None, budget_bitops: float | None
-) -> tuple[Measure, float] | None:
-    from quantbench.records.costs import Measure
-
-    measures = (Measure.BYTES, Measure.BITS, Measure.BIT_OPERATIONS)
-    given = [
-        (measure, limit)
-        for measure, limit in zip(measures, (budget_bytes, budget_bits, budget_bitops), strict=True)
-        if limit is not None
-    ]
-    if len(given) > 1:
-        raise ConfigError("--budget-bytes, --budget-bits and --budget-bitops: give one of them")
-    if given and not (math.isfinite(given[0][1]) and given[0][1] > 0):
-        raise ConfigError(f"a budget of {given[0][1]:g} {given[0][0]} is none; give a number above zero")
-    return given[0] if given else None
-
-
-def _memory_bytes(text: str) -> int:
-    from pydantic import ByteSize, TypeAdapter, ValidationError
-
-    try:
-        size = int(TypeAdapter(ByteSize).validate_python(text))
-    except ValidationError:
-        size = 0
-    if size <= 0:
-        raise ConfigError(f"--memory {text}: is no number of bytes above zero; write it as 500MB, 2GB or 1.5GiB")
-    return size
-
-
-def _check_out(command: str, json: Path | None, out: Path) -> None:
-    """Before minutes of measuring, not after."""
-    require(f"quantbench {command}", "matplotlib")
-    from quantbench.report.documents import check_place
-
-    if json:
-        check_place(json)
-    out.mkdir(parents=True, exist_ok=True)
 
 
 def _fronts(record: SearchRecord | BudgetRecord) -> tuple[dict[Measure, Fronts], float]:

@@ -30,13 +30,13 @@ def unchecked(golden: Path, experiments: Iterable[Experiment], checked: Mapping[
     Args:
         golden: folder of all goldens.
         experiments: those that the run selected.
-        checked: folder of a kind → ids of the experiments whose goldens of that kind the run's tests check.
+        checked: claim → ids of the experiments that the run's tests make it about.
     """
     selected = {experiment.id for experiment in experiments}
     return [
         path
-        for folder, kind in KINDS.items()
+        for kind in KINDS.values()
         if kind.claims
         for id_, path in kind.files(golden)
-        if id_ in selected and id_ not in checked.get(folder, set())
+        if id_ in selected and not any(id_ in checked.get(claim, ()) for claim in kind.claims)
     ]

@@ -64,13 +64,11 @@ class Kind(ABC, Generic[G]):
     Attributes:
         folder: below the folder of all goldens.
         claims: names of the claims that check such a fact; none where it is checked whenever it is loaded.
-        checked_by: fixture of the tests that make those claims.
         by_engine: there may be one for each quantized engine.
     """
 
     folder: ClassVar[str]
     claims: ClassVar[tuple[str, ...]] = ()
-    checked_by: ClassVar[str] = ""
     by_engine: ClassVar[bool] = False
 
     def name(self, experiment: str, engine: str) -> str:

@@ -28,7 +28,6 @@ class Results(OnRequest[AcceptedResult]):
 
     folder = "results"
     claims = (PREDICTIONS, SPEED)
-    checked_by = "check_accepted"
     parts = ("accuracy", "size", "coverage")
     history_tells_changes = True
 

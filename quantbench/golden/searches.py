@@ -15,7 +15,6 @@ class Searches(DocumentKind):
 
     folder = "searches"
     claims = ("search",)
-    checked_by = "check_search"
     by_engine = True
     parts = ("search",)
     noun = "a search's description"

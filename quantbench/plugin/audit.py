@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from quantbench.plugin.state import State, is_update
+from quantbench.plugin.claimed import FIXTURE, judged_quantity
+from quantbench.plugin.options import is_update
+from quantbench.plugin.state import State
 
 # Goldens that are named; the rest is counted.
 SHOWN = 4
@@ -58,10 +60,8 @@ def _unchecked(config: pytest.Config, state: State, claims: list[pytest.Item]) -
     if not _is_whole(config):
         return None
     from quantbench.golden.audit import unchecked
-    from quantbench.golden.kinds import KINDS
 
-    checked = {folder: _ids_with(claims, kind.checked_by) for folder, kind in KINDS.items()}
-    found = unchecked(state.folder("golden"), state.selected, checked)
+    found = unchecked(state.folder("golden"), state.selected, _checked(claims))
     if not found:
         return None
     return (
@@ -77,11 +77,14 @@ def _is_whole(config: pytest.Config) -> bool:
     return all("::" not in argument and (config.invocation_params.dir / argument).is_dir() for argument in config.args)
 
 
-def _ids_with(claims: Iterable[pytest.Item], fixture: str) -> set[str]:
-    """Experiments of the tests that use a fixture and are not skipped in any case."""
-    using = [item for item in claims if fixture in getattr(item, "fixturenames", ()) and not _is_skipped(item)]
-    experiments = [item.callspec.params["experiment_run"] for item in using]  # type: ignore[attr-defined]
-    return {experiment.id for experiment in experiments if experiment is not None}
+def _checked(claims: Iterable[pytest.Item]) -> dict[str, set[str]]:
+    """Claim → ids of the experiments that tests make it about, skipped ones left out."""
+    checked: dict[str, set[str]] = {}
+    for item in claims:
+        experiment = item.callspec.params[FIXTURE]  # type: ignore[attr-defined]
+        if experiment is not None and not _is_skipped(item) and (claim := judged_quantity(item)) is not None:
+            checked.setdefault(claim, set()).add(experiment.id)
+    return checked
 
 
 def _is_skipped(item: pytest.Item) -> bool:

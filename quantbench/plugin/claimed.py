@@ -17,6 +17,22 @@ FIXTURE, QUANTITY = "experiment_run", "claimed_quantity"
 GENERIC_CLAIM = "quantbench.claims.test_quantities"
 
 
+def is_claim(node: pytest.Item) -> bool:
+    """Whether a test asks for our fixture, directly or through an override of it, and not for a namesake."""
+    info = getattr(node, "_fixtureinfo", None)
+    for definition in reversed(info.name2fixturedefs.get(FIXTURE, ()) if info else ()):
+        if definition.func.__module__ == "quantbench.plugin.fixtures":
+            return True
+        if FIXTURE not in definition.argnames:
+            return False
+    return False
+
+
+def is_timed(item: pytest.Item) -> bool:
+    """Whether a test is a claim that timings decide."""
+    return is_claim(item) and item.get_closest_marker("latency") is not None
+
+
 def claimed_experiments(state: State, definition: pytest.Item) -> list[Experiment]:
     """The selected experiments that a test is about: of a gate's claim those that set the gate, of its `ungated` twin
     the others, of another claim those of which its quantity can be measured."""
@@ -65,8 +81,6 @@ def judged_quantity(item: pytest.Item) -> str | None:
         return str(gate.args[0])
     if item.get_closest_marker("ungated") is not None:
         return None
-    if "check_accepted" in getattr(item, "fixturenames", ()) and item.get_closest_marker("latency") is None:
-        return "accuracy_vs_accepted"
     return _claim_of(item)
 
 
@@ -77,10 +91,19 @@ def _is_judged(name: str, experiment: Experiment) -> bool:
 
 
 def _claim_of(definition: pytest.Item) -> str | None:
+    """Name of the quantity of a claim without a gate; of a test without a marker, by the fixture that it uses."""
     marker = definition.get_closest_marker("claim")
     if marker is not None and marker.args:
         return str(marker.args[0])
-    return "search" if definition.get_closest_marker("searched") is not None else None
+    if definition.get_closest_marker("searched") is not None:
+        return "search"
+    fixtures = getattr(definition, "fixturenames", ())
+    if "check_golden" in fixtures:
+        return "checkpoint"
+    if "check_accepted" in fixtures:
+        is_of_speed = definition.get_closest_marker("latency") is not None
+        return "speedup_vs_accepted" if is_of_speed else "accuracy_vs_accepted"
+    return "search" if "check_search" in fixtures else None
 
 
 def _check_gate(name: str, definition: pytest.Item) -> None:

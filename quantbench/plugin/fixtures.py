@@ -3,62 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext, suppress
-from functools import partial
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from quantbench.plugin.benchmark import hand_on
+from quantbench.plugin.claimed import is_timed
 from quantbench.plugin.state import (
     BEHAVIOUR_PROPERTY,
     CHANGE_PROPERTY,
+    MESSAGE_PROPERTY,
     NO_BASELINE_PROPERTY,
     STATE,
     VERDICT_PROPERTY,
-    is_update,
 )
 
 if TYPE_CHECKING:
     from quantbench.experiment.run import Run
+    from quantbench.session.suite import Decision, Suite
     from quantbench.stats.verdicts import Verdict
 
 
 @pytest.fixture
-def experiment_run(request: pytest.FixtureRequest) -> Run:
+def quantbench_suite(request: pytest.FixtureRequest) -> Suite:
+    """The session that this run shows."""
+    return request.config.stash[STATE].suite
+
+
+@pytest.fixture
+def experiment_run(request: pytest.FixtureRequest, quantbench_suite: Suite) -> Run:
     """The measurements of one experiment, shared by every claim about it."""
     from quantbench.errors import DataMissingError
 
-    state = request.config.stash[STATE]
-    run = state.session.run(request.param)
     try:
-        _open(request.config, run)
+        with _uncaptured(request.config):
+            return quantbench_suite.open(request.param)
     except DataMissingError as error:
         if request.config.getoption("real_data"):
             raise
-        state.not_run[run.experiment.id] = str(error)
-        request.node.user_properties.append(("quantbench_not_run", [run.experiment.id, str(error)]))
+        request.node.user_properties.append(("quantbench_not_run", [request.param.id, str(error)]))
         pytest.skip(f"not run: {error}")
-    return run
-
-
-def _open(config: pytest.Config, run: Run) -> None:
-    """Makes data and trains where that is needed; opened here, so that absent data is told apart from a failure."""
-    from quantbench.data.source import DOWNLOAD_VARIABLE
-
-    with _uncaptured(config), pytest.MonkeyPatch.context() as environment:
-        if config.getoption("real_data"):
-            environment.setenv(DOWNLOAD_VARIABLE, "1")
-        run.opened.splits  # noqa: B018
-        if is_update(config):
-            run.check_control()
-        if run.settings.retrain:
-            run.candidate  # noqa: B018
-
-
-def _uncaptured(config: pytest.Config) -> AbstractContextManager[object]:
-    """For what takes minutes: its progress belongs on the terminal, not into captured output."""
-    terminal = config.pluginmanager.getplugin("capturemanager")
-    return terminal.global_and_fixture_disabled() if terminal else nullcontext()
 
 
 @pytest.fixture
@@ -78,114 +63,77 @@ def timeable_run(experiment_run: Run) -> Run:
 
 
 @pytest.fixture
-def timed_run(request: pytest.FixtureRequest, timeable_run: Run, benchmark: Any) -> Run:
+def timed_run(request: pytest.FixtureRequest, timeable_run: Run, quantbench_suite: Suite, benchmark: Any) -> Run:
     """The run with its forwards timed in interleaved rounds, the int8 times handed on to pytest-benchmark."""
-    _time(request.config, timeable_run)
-    latency = timeable_run.latency
-    if latency is None:
-        # pytest-benchmark then has no figures either, and does not complain of a fixture that was not used.
-        benchmark.disabled = True
-        benchmark.pedantic(_nothing)
-        return timeable_run
-    clock = request.node.get_closest_marker("benchmark").kwargs["timer"]
-    clock.durations = list(latency.int8_s)
-    benchmark.pedantic(_nothing, rounds=latency.rounds)
-    benchmark.extra_info.update(latency.model_dump())
+    with _uncaptured(request.config):
+        quantbench_suite.time(timeable_run)
+    hand_on(timeable_run.latency, benchmark, request.node.get_closest_marker("benchmark").kwargs["timer"])
     return timeable_run
 
 
-def _nothing() -> None:
-    """What pytest-benchmark calls: the forwards ran before, in an order and number of rounds that it cannot give."""
-
-
-def _time(config: pytest.Config, run: Run) -> None:
-    """Times the run's forwards once a session, where timing is possible.
-
-    The first run to be timed waits for all others, since one A/A control that strays voids every verdict on speed, and
-    a verdict that was told cannot be unsaid.
-    """
-    from quantbench.progress import progress
-    from quantbench.quantities.speed import questions_of
-
-    if hasattr(config, "workerinput"):
-        run.leave_untimed("nothing was timed: parallel workers disturb each other; time with -m latency and without -n")
-    elif config.getoption("benchmark_disable", False):
-        run.leave_untimed("nothing was timed: --benchmark-disable")
-    elif run.latency is None:
-        state = config.stash[STATE]
-        timed, state.timed = state.timed, []
-        others = [state.session.run(experiment) for experiment in timed if experiment.id != run.experiment.id]
-        with _uncaptured(config), progress("timing") as show:
-            for i, other in enumerate(others):
-                show.update(i, len(others), other.experiment.id)
-                # Whatever is wrong with it is told by its own claim, which asks again.
-                with suppress(Exception):
-                    _open(config, other)
-                    other.time_forwards(questions_of(other, is_update(config)))
-        run.time_forwards(questions_of(run, is_update(config)))
-
-
 @pytest.fixture
-def check_verdict(request: pytest.FixtureRequest, experiment_run: Run) -> Callable[[Verdict], None]:
-    """Turns a verdict into the test's outcome: FAIL fails, INCONCLUSIVE is shown and fails under --strict-verdicts."""
-    from quantbench.quantities.judging import explain
-    from quantbench.stats.regression import Change
-    from quantbench.stats.verdicts import Outcome
+def show_decision(request: pytest.FixtureRequest) -> Callable[[Decision | None], None]:
+    """Turns a decision into the test's outcome: what fails fails, INCONCLUSIVE is shown, what is accepted passes."""
+    properties = request.node.user_properties
 
-    def check(verdict: Verdict) -> None:
-        message = explain(experiment_run.experiment, verdict)
-        request.node.user_properties.append((VERDICT_PROPERTY, verdict.outcome.value))
-        request.node.user_properties.append((f"quantbench_{verdict.quantity}", verdict.measured))
+    def show(decision: Decision | None) -> None:
+        if decision is None:
+            return
+        verdict = decision.verdict
+        properties.append((VERDICT_PROPERTY, verdict.outcome.value))
+        properties.append((f"quantbench_{verdict.quantity}", verdict.measured))
         if verdict.change is not None:
-            request.node.user_properties.append((CHANGE_PROPERTY, verdict.change.value))
-        if verdict.outcome is Outcome.FAIL:
-            pytest.fail(message, pytrace=False)
-        if verdict.outcome is Outcome.INCONCLUSIVE:
-            if request.config.getoption("strict_verdicts"):
-                pytest.fail(f"{message}\n  --strict-verdicts: inconclusive counts as failed", pytrace=False)
-            told = [experiment_run.experiment.id, message]
-            is_new = verdict.change is Change.NO_BASELINE
-            properties = request.node.user_properties
-            properties.append((NO_BASELINE_PROPERTY, told) if is_new else ("quantbench_message", message))
+            properties.append((CHANGE_PROPERTY, verdict.change.value))
+        if decision.behaviour:
+            properties.append((BEHAVIOUR_PROPERTY, decision.behaviour))
+        if decision.fails:
+            strict = "\n  --strict-verdicts: inconclusive counts as failed" if decision.is_inconclusive else ""
+            pytest.fail(f"{decision.message}{strict}", pytrace=False)
+        if decision.lacks_baseline:
+            properties.append((NO_BASELINE_PROPERTY, [decision.experiment, decision.message]))
+        elif decision.is_inconclusive:
+            properties.append((MESSAGE_PROPERTY, decision.message))
 
-    return check
-
-
-@pytest.fixture
-def check_gate(experiment_run: Run, gate: str, check_verdict: Callable[[Verdict], None]) -> Callable[[], None]:
-    """Measures what the test's gate is about, judges it and makes that the test's outcome."""
-
-    def check() -> None:
-        from quantbench.quantities.judging import judge
-
-        check_verdict(judge(experiment_run, gate))
-
-    return check
+    return show
 
 
 @pytest.fixture
-def check_measured(experiment_run: Run, check_verdict: Callable[[Verdict], None]) -> Callable[[str], None]:
-    """Measures a quantity that the experiment sets no bound for, so that its record and the table are complete."""
+def check_verdict(
+    experiment_run: Run, quantbench_suite: Suite, show_decision: Callable[[Decision | None], None]
+) -> Callable[[Verdict], None]:
+    """Shows a verdict of one's own."""
+    return lambda verdict: show_decision(quantbench_suite.decision(experiment_run, verdict))
+
+
+@pytest.fixture
+def check_claim(
+    request: pytest.FixtureRequest,
+    experiment_run: Run,
+    quantbench_suite: Suite,
+    show_decision: Callable[[Decision | None], None],
+) -> Callable[[str], None]:
+    """Measures and judges a quantity by its name; an update accepts the fact that the claim checks, if any."""
 
     def check(quantity: str) -> None:
-        from quantbench.quantities.judging import measure
-
-        if (verdict := measure(experiment_run, quantity)) is not None:
-            check_verdict(verdict)
+        with _progress_shown(request.node):
+            decision = quantbench_suite.decide(experiment_run, quantity)
+        show_decision(decision)
 
     return check
 
 
 @pytest.fixture
-def check_claim(experiment_run: Run, check_verdict: Callable[[Verdict], None]) -> Callable[[str], None]:
-    """Makes a claim that needs no bound, by the name of its quantity."""
+def check_gate(gate: str, check_claim: Callable[[str], None]) -> Callable[[], None]:
+    """Measures what the test's gate is about and judges it."""
+    return lambda: check_claim(gate)
 
-    def check(claim: str) -> None:
-        from quantbench.quantities.judging import judge
 
-        check_verdict(judge(experiment_run, claim))
-
-    return check
+@pytest.fixture
+def check_measured(
+    experiment_run: Run, quantbench_suite: Suite, show_decision: Callable[[Decision | None], None]
+) -> Callable[[str], None]:
+    """Measures a part that the experiment sets no bound for, so that its record and the table are complete."""
+    return lambda part: show_decision(quantbench_suite.show(experiment_run, part))
 
 
 @pytest.fixture
@@ -199,85 +147,64 @@ def check_quantity(
     request: pytest.FixtureRequest,
     experiment_run: Run,
     claimed_quantity: str,
-    check_verdict: Callable[[Verdict], None],
+    quantbench_suite: Suite,
+    show_decision: Callable[[Decision | None], None],
 ) -> Callable[[], None]:
     """Judges the test's quantity; where it needs a bound and the experiment sets none, measures it for the table."""
 
     def check() -> None:
-        from quantbench.quantities.judging import judge, judged_of, measure
-        from quantbench.registry import QUANTITIES
-
-        found = QUANTITIES.get(claimed_quantity, request.node.nodeid)
-        if found.timed:
-            _time(request.config, experiment_run)
-        if found in judged_of(experiment_run.experiment):
-            check_verdict(judge(experiment_run, claimed_quantity))
-        elif (verdict := measure(experiment_run, found.part)) is not None:
-            check_verdict(verdict)
+        with _progress_shown(request.node):
+            decision = quantbench_suite.make(experiment_run, claimed_quantity)
+        show_decision(decision)
 
     return check
 
 
 @pytest.fixture
-def check_accepted(
-    request: pytest.FixtureRequest, experiment_run: Run, check_claim: Callable[[str], None]
-) -> Callable[[str], None]:
-    """Compares the run with the accepted result; an update notes it for acceptance at the end of the session."""
-    from quantbench.quantities.accuracy_vs_accepted import change_of_behaviour
-    from quantbench.registry import QUANTITIES
-
-    def check(claim: str) -> None:
-        is_timed = QUANTITIES.get(claim, request.node.nodeid).timed
-        if is_timed:
-            _time(request.config, experiment_run)
-        if request.config.stash[STATE].acceptances.takes(experiment_run, claim):
-            return
-        if not is_timed and (text := change_of_behaviour(experiment_run)) is not None:
-            request.node.user_properties.append((BEHAVIOUR_PROPERTY, text))
-        check_claim(claim)
-
-    return check
+def check_accepted(check_claim: Callable[[str], None]) -> Callable[[str], None]:
+    """Compares the run with the accepted result; an update accepts it at the end of the session."""
+    return check_claim
 
 
 @pytest.fixture
-def check_golden(
-    request: pytest.FixtureRequest, experiment_run: Run, snapshot: Any, check_verdict: Callable[[Verdict], None]
-) -> Callable[[], None]:
-    """Compares the checkpoint with its golden through syrupy; an update notes it for acceptance at the end."""
-    from quantbench.experiment.result import RunEvidence
-    from quantbench.golden.checkpoints import CHECKPOINTS
-    from quantbench.golden.snapshots import golden_extension
-    from quantbench.quantities.judging import judge
+def check_search(request: pytest.FixtureRequest, check_claim: Callable[[str], None]) -> Callable[[], None]:
+    """Compares what the experiment's search finds with its golden; an update accepts it at the end of the session."""
 
     def check() -> None:
+        with _uncaptured(request.config):
+            check_claim("search")
+
+    return check
+
+
+@pytest.fixture
+def check_golden(experiment_run: Run, snapshot: Any, check_claim: Callable[[str], None]) -> Callable[[], None]:
+    """Compares the checkpoint with its golden through syrupy; an update accepts it at the end."""
+
+    def check() -> None:
+        from quantbench.experiment.result import RunEvidence
+        from quantbench.golden.checkpoints import CHECKPOINTS
+        from quantbench.golden.snapshots import golden_extension
+
         evidence = RunEvidence(experiment_run)
         CHECKPOINTS.accepted(evidence)  # a damaged one is told, and never overwritten
-        acceptances = request.config.stash[STATE].acceptances
-        extension = golden_extension(
-            evidence.golden / CHECKPOINTS.folder, partial(acceptances.takes, experiment_run, "checkpoint")
-        )
         name = CHECKPOINTS.name(experiment_run.experiment.id, experiment_run.engine)
+        extension = golden_extension(evidence.golden / CHECKPOINTS.folder)
         # syrupy counts it, and decides what its options make of a difference.
         is_same = CHECKPOINTS.document(evidence) == snapshot(name=name, extension_class=extension)
-        if acceptances.has(experiment_run, "checkpoint"):
-            return
-        check_verdict(judge(experiment_run, "checkpoint"))
+        check_claim("checkpoint")
         if not is_same:
             pytest.fail(f"{experiment_run.experiment.id}: the golden cannot be read as a snapshot", pytrace=False)
 
     return check
 
 
-@pytest.fixture
-def check_search(
-    request: pytest.FixtureRequest, experiment_run: Run, check_claim: Callable[[str], None]
-) -> Callable[[], None]:
-    """Compares what the experiment's search finds with its golden; an update notes it for acceptance at the end."""
+def _uncaptured(config: pytest.Config) -> AbstractContextManager[object]:
+    """For what takes minutes: its progress belongs on the terminal, not into captured output."""
+    terminal = config.pluginmanager.getplugin("capturemanager")
+    return terminal.global_and_fixture_disabled() if terminal else nullcontext()
 
-    def check() -> None:
-        with _uncaptured(request.config):
-            experiment_run.measured("search")
-        if not request.config.stash[STATE].acceptances.takes(experiment_run, "search"):
-            check_claim("search")
 
-    return check
+def _progress_shown(item: pytest.Item) -> AbstractContextManager[object]:
+    """The same for claims that are timed."""
+    return _uncaptured(item.config) if is_timed(item) else nullcontext()

@@ -68,11 +68,6 @@ class Acceptances:
         self._note(run, claim, kind)
         return True
 
-    def has(self, run: Run, claim: str) -> bool:
-        """Tells whether the fact that a claim checks was noted."""
-        noted = self._noted.get(run.experiment.id)
-        return noted is not None and any(claim in claims for claims in noted.claims.values())
-
     def write(self) -> bool:
         """Writes all that was noted.
 

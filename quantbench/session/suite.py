@@ -1,80 +1,281 @@
-"""Several experiments in one go, outside pytest: one that cannot be measured loses nothing of the others."""
+"""One run over many experiments: it opens, times, judges, withdraws and accepts. Whoever shows it decides nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from quantbench.config.schema import Experiment
+from quantbench.data.source import DOWNLOAD_VARIABLE
 from quantbench.errors import DataMissingError, QuantbenchError
-from quantbench.experiment.run import Session
+from quantbench.experiment.run import Run, Session
 from quantbench.progress import progress
 from quantbench.quantities.accuracy_vs_accepted import change_of_behaviour
-from quantbench.quantities.judging import explain, measure_and_judge
-from quantbench.quantities.speed import withdraw
+from quantbench.quantities.judging import explain, judge, judged_of, measure, quantities
+from quantbench.quantities.speed import questions_of, withdraw
 from quantbench.records.run import NotRun, RunRecord
+from quantbench.registry import QUANTITIES
+from quantbench.session.acceptance import Acceptances, Accepting
+from quantbench.session.records import in_order
 from quantbench.stats.regression import Change
-from quantbench.stats.verdicts import Outcome
+from quantbench.stats.verdicts import Outcome, Verdict
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a session is run.
+
+    Attributes:
+        strict: INCONCLUSIVE fails.
+        real_data: missing data sets are downloaded; data that stays absent is an error.
+        untimed: why nothing is timed; empty where timing is possible.
+        accepting: which facts become goldens.
+        reason: why, for their history.
+    """
+
+    strict: bool = False
+    real_data: bool = False
+    untimed: str = ""
+    accepting: Accepting = Accepting.NOTHING
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A verdict as it is shown.
+
+    Attributes:
+        verdict: on one quantity of one experiment.
+        message: the words for it.
+        fails: FAIL, or INCONCLUSIVE where that fails.
+        behaviour: what is told of predictions that flipped although nothing else changed; empty if none did.
+    """
+
+    experiment: str
+    verdict: Verdict
+    message: str
+    fails: bool
+    behaviour: str = ""
+
+    @property
+    def is_inconclusive(self) -> bool:
+        """The verdict is neither PASS nor FAIL."""
+        return self.verdict.outcome is Outcome.INCONCLUSIVE
+
+    @property
+    def lacks_baseline(self) -> bool:
+        """No speed-up was accepted for this machine, so that there is nothing to compare with."""
+        return self.verdict.change is Change.NO_BASELINE
 
 
 @dataclass
-class SuiteResult:
-    """What became of the experiments.
+class Suite:
+    """One run over many experiments.
 
     Attributes:
-        records: of those that were measured.
-        not_run: of those whose data is not on this machine.
-        broken: a line for each that could not be measured.
-        told: the words for every verdict that is not PASS.
-        without_baseline: of experiments without an accepted speed-up for this machine, the id and the same words.
-        outcomes: every verdict's outcome.
-        sentences: about the run as a whole; none where nothing was measured.
+        session: opens each workload and runs each experiment once.
+        options: how.
+        to_time: experiments whose forwards are still to be timed, in the order of the plan.
+        not_run: experiments whose data is not on this machine → why.
+        broken: a line for each error that a claim ended with, once.
+        told: the lines that the end of the session prints.
+        behaviour: what is told of predictions that flipped although nothing else changed.
     """
 
-    records: list[RunRecord] = field(default_factory=list)
-    not_run: list[NotRun] = field(default_factory=list)
-    broken: list[str] = field(default_factory=list)
+    session: Session
+    options: Options = field(default_factory=Options)
+    to_time: list[Experiment] = field(default_factory=list)
+    not_run: dict[str, str] = field(default_factory=dict)
+    broken: dict[str, None] = field(default_factory=dict)
     told: list[str] = field(default_factory=list)
-    without_baseline: list[tuple[str, str]] = field(default_factory=list)
-    outcomes: set[Outcome] = field(default_factory=set)
-    sentences: list[str] = field(default_factory=list)
+    behaviour: list[str] = field(default_factory=list)
+    _unmeasured: list[Decision] = field(default_factory=list)
+    _failed: dict[str, QuantbenchError] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.acceptances = Acceptances(self.options.accepting, self.options.reason)
+
+    @property
+    def accepts(self) -> bool:
+        """Some of what is found becomes a golden."""
+        return self.options.accepting is not Accepting.NOTHING
+
+    def open(self, experiment: Experiment) -> Run:
+        """Makes data, and trains where that was asked for.
+
+        Raises:
+            DataMissingError: if its data is not on this machine; noted for the end.
+            QuantbenchError: if data or weights are broken, or the machine is too noisy to accept anything; noted too.
+        """
+        run = self.session.run(experiment)
+        with self._noting(experiment), _downloads(self.options.real_data):
+            run.opened.splits  # noqa: B018
+            if self.accepts:
+                run.check_control()
+            if run.settings.retrain:
+                run.candidate  # noqa: B018
+        return run
+
+    def decide(self, run: Run, quantity: str) -> Decision | None:
+        """Measures and judges a quantity of an experiment that was opened.
+
+        Returns:
+            None if what was found is accepted at the end of the session, and so has nothing to be compared with.
+
+        Raises:
+            QuantbenchError: if it cannot be measured; noted for the end.
+        """
+        with self._noting(run.experiment):
+            self._make_candidate(run)
+            if QUANTITIES.get(quantity, run.experiment.where("gates")).timed:
+                self.time(run)
+            if self.acceptances.takes(run, quantity):
+                return None
+            behaviour = change_of_behaviour(run) if quantity == "accuracy_vs_accepted" else None
+            decision = self.decision(run, judge(run, quantity), behaviour or "")
+        if behaviour:
+            self.behaviour.append(behaviour)
+        return decision
+
+    def make(self, run: Run, quantity: str) -> Decision | None:
+        """Judges a quantity; where it needs a bound and the experiment sets none, measures it for the table.
+
+        Raises:
+            QuantbenchError: if it cannot be measured; noted for the end.
+        """
+        entry = QUANTITIES.get(quantity, run.experiment.where("gates"))
+        if entry in judged_of(run.experiment):
+            return self.decide(run, quantity)
+        return self.show(run, entry.part)
+
+    def show(self, run: Run, part: str) -> Decision | None:
+        """Measures a part of the record that no gate bounds.
+
+        Returns:
+            None, or INCONCLUSIVE if there is nothing to show.
+
+        Raises:
+            QuantbenchError: if it cannot be measured; noted for the end.
+        """
+        with self._noting(run.experiment):
+            self._make_candidate(run)
+            if any(each.timed for each in quantities() if each.part == part):
+                self.time(run)
+            verdict = measure(run, part)
+        if verdict is None:
+            return None
+        decision = self.decision(run, verdict)
+        self._unmeasured.append(decision)
+        return decision
+
+    def decision(self, run: Run, verdict: Verdict, behaviour: str = "") -> Decision:
+        """A verdict as it is shown."""
+        fails = verdict.outcome is Outcome.FAIL or (self.options.strict and verdict.outcome is Outcome.INCONCLUSIVE)
+        return Decision(run.experiment.id, verdict, explain(run.experiment, verdict), fails, behaviour)
+
+    def time(self, run: Run) -> None:
+        """Times the run's forwards once a session, where timing is possible.
+
+        The first run to be timed waits for all others: a control that strays voids every verdict on speed, and a
+        verdict that was told cannot be unsaid.
+        """
+        if self.options.untimed:
+            run.leave_untimed(self.options.untimed)
+            return
+        waiting, self.to_time = self.to_time, []
+        with progress("timing") as show:
+            for i, experiment in enumerate(waiting):
+                show.update(i, len(waiting), experiment.id)
+                # Whatever is wrong with it is told by its own claim, which asks again.
+                with suppress(Exception):
+                    other = self.open(experiment)
+                    self._make_candidate(other)
+                    other.time_forwards(questions_of(other, self.accepts))
+        if run.latency is None:
+            run.time_forwards(questions_of(run, self.accepts))
+
+    def finish(self, is_cut_short: bool = False) -> bool:
+        """Withdraws what a noisy machine made worthless and accepts what was noted.
+
+        Args:
+            is_cut_short: the session ended before all its claims were made.
+
+        Returns:
+            Whether the session may still succeed.
+        """
+        for run in self.session.runs.values():
+            # Only now, since the control of a later experiment may have strayed.
+            self.told += withdraw(run)
+        strayed = self.session.strayed
+        self.told += [f"{id_}: the A/A control strayed: {control}" for id_, control in strayed.items()]
+        if not self.accepts:
+            return not (strayed and self.options.strict)
+        if strayed or is_cut_short:
+            reason = "the machine is too noisy; update on a quiet one" if strayed else "the run was cut short"
+            self.told.append(f"nothing is accepted: {reason}")
+            return False
+        is_written = self.acceptances.write()
+        self.told += self.acceptances.told
+        return is_written
+
+    def decisions(self) -> list[Decision]:
+        """Every verdict that stands, by experiment."""
+        judged = [
+            self.decision(run, verdict) for run in self.session.runs.values() for verdict in run.verdicts.values()
+        ]
+        return [*judged, *self._unmeasured]
+
+    def records(self, command: str, experiments: Sequence[str] = ()) -> list[RunRecord]:
+        """Records of the experiments of which anything was measured.
+
+        Args:
+            command: noted in each.
+            experiments: ids of all that are configured, in order.
+        """
+        return in_order([run.record(command) for run in self.session.runs.values() if run.results], experiments)
+
+    def not_run_list(self) -> list[NotRun]:
+        """Experiments whose data is not on this machine."""
+        return [NotRun(experiment=id_, reason=reason) for id_, reason in self.not_run.items()]
+
+    def sentences(self) -> list[str]:
+        """What is said of the session as a whole."""
+        return [self.session.settings.family.sentence(), *self.session.control_sentences()]
+
+    def _make_candidate(self, run: Run) -> None:
+        """Quantizes, once: what cannot be quantized is not tried again for every claim."""
+        if (error := self._failed.get(run.experiment.id)) is not None:
+            raise error
+        try:
+            run.candidate  # noqa: B018
+        except QuantbenchError as failure:
+            self._failed[run.experiment.id] = failure
+            raise
+
+    @contextmanager
+    def _noting(self, experiment: Experiment) -> Iterator[None]:
+        try:
+            yield
+        except DataMissingError as error:
+            self.not_run[experiment.id] = str(error)
+            if self.options.real_data:
+                self.broken[f"{experiment.id}: {error}"] = None
+            raise
+        except QuantbenchError as error:
+            self.broken[f"{experiment.id}: {error}"] = None
+            raise
 
 
-def run_suite(session: Session, experiments: Sequence[Experiment], command: str) -> SuiteResult:
-    """Measures and judges each experiment in turn.
-
-    Args:
-        session: shares baselines and data among them.
-        experiments: in the order they are run.
-        command: noted in every record.
-    """
-    result, measured = SuiteResult(), []
-    with progress("measuring") as show:
-        for i, experiment in enumerate(experiments):
-            show.update(i, len(experiments), experiment.id)
-            run = session.run(experiment)
-            try:
-                measure_and_judge(run)
-            except DataMissingError as error:
-                result.not_run.append(NotRun(experiment=experiment.id, reason=str(error)))
-            except QuantbenchError as error:
-                result.broken.append(f"{experiment.id}: {error}")
-            else:
-                measured.append(run)
-    for run in measured:
-        # Only now, since the control of a later experiment may have strayed.
-        withdraw(run)
-        result.records.append(run.record(command))
-        verdicts = run.verdicts.values()
-        result.outcomes |= {verdict.outcome for verdict in verdicts}
-        for verdict in verdicts:
-            told = explain(run.experiment, verdict)
-            if verdict.change is Change.NO_BASELINE:
-                result.without_baseline.append((run.experiment.id, told))
-            elif verdict.outcome is not Outcome.PASS:
-                result.told.append(told)
-        if (text := change_of_behaviour(run)) is not None:
-            result.told.append(text)
-    if measured:
-        result.sentences = [session.settings.family.sentence(), *session.control_sentences()]
-    return result
+@contextmanager
+def _downloads(allowed: bool) -> Iterator[None]:
+    """Lets data sets be downloaded meanwhile."""
+    before = os.environ.get(DOWNLOAD_VARIABLE)
+    if allowed:
+        os.environ[DOWNLOAD_VARIABLE] = "1"
+    try:
+        yield
+    finally:
+        if allowed and before is None:
+            os.environ.pop(DOWNLOAD_VARIABLE, None)

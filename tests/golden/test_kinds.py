@@ -65,7 +65,6 @@ class Largest(DocumentKind):
 
     folder = "largest"
     claims = ("largest",)
-    checked_by = "check_largest"
     by_engine = True
     parts = ("size",)
     noun = "a number of bytes"

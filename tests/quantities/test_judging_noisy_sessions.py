@@ -12,7 +12,8 @@ from quantbench.quantities.speed import questions_of, withdraw
 from quantbench.quantities.speedup import SPEEDUP
 from quantbench.quantities.speedup_vs_accepted import SPEEDUP_VS_ACCEPTED
 from quantbench.records.run import RecordFile
-from quantbench.session.suite import run_suite
+from quantbench.session.plan import Plan
+from quantbench.session.result import run_suite
 from quantbench.stats.verdicts import Outcome
 
 DYNAMIC, STATIC = "tiny/ptq_dynamic_int8", "tiny/ptq_static_int8_per_channel"
@@ -30,6 +31,10 @@ def both(project, monkeypatch):
     return Session(Settings(project.golden)), [select(experiments, id_)[0] for id_ in (DYNAMIC, STATIC)]
 
 
+def run_both(session, experiments):
+    return run_suite(session, Plan.of_experiments(experiments), "quantbench run")
+
+
 def speeds(result):
     verdicts = {record.experiment: {v.quantity: v for v in record.verdicts} for record in result.records}
     return {id_: (each["speedup"].outcome, each["speedup"].measured) for id_, each in verdicts.items()}
@@ -38,7 +43,7 @@ def speeds(result):
 @pytest.mark.parametrize("speedup", [2.0, 1.0], ids=["a PASS", "a confirmed FAIL"])
 def test_a_control_that_strays_last_takes_back_what_was_told_first(both, machine, speedup):
     machine.here, machine.fresh = [timings(speedup), timings(2.0, control=1.1)], timings(speedup)
-    found = speeds(result := run_suite(*both, "quantbench run"))
+    found = speeds(result := run_both(*both))
     assert {outcome for outcome, _ in found.values()} == {"INCONCLUSIVE"}
     assert found[DYNAMIC][1].startswith(STRAYED)
     assert f"] in {STATIC}; measured {speedup:.3f}× [" in found[DYNAMIC][1]
@@ -50,7 +55,7 @@ def test_a_control_that_strays_last_takes_back_what_was_told_first(both, machine
 
 def test_a_control_that_strays_first_leaves_no_verdict_and_no_confirmation_for_what_follows(both, machine):
     machine.here = [timings(2.0, control=1.1), timings(1.0)]
-    found = speeds(run_suite(*both, "quantbench run"))
+    found = speeds(run_both(*both))
     assert {outcome for outcome, _ in found.values()} == {"INCONCLUSIVE"}
     assert f"] in {DYNAMIC}; measured 1.000× [" in found[STATIC][1]
     assert machine.fresh_jobs == []
@@ -59,21 +64,21 @@ def test_a_control_that_strays_first_leaves_no_verdict_and_no_confirmation_for_w
 def test_only_the_controls_that_really_strayed_are_counted(both, machine):
     session, experiments = both
     machine.here = [timings(2.0, control=1.1), timings(2.0)]
-    result = run_suite(session, experiments, "quantbench run")
+    result = run_both(session, experiments)
     assert list(session.strayed) == [DYNAMIC]
     assert result.sentences[1] == f"A/A control strayed in 1 of 2 measurements of speed: {ALL_VOID}"
 
 
 def test_a_control_that_strays_only_in_a_fresh_process_voids_the_run_too(both, machine):
     machine.here, machine.fresh = [timings(2.0), timings(1.0)], timings(1.0, control=1.1)
-    found = speeds(run_suite(*both, "quantbench run"))
+    found = speeds(run_both(*both))
     assert {outcome for outcome, _ in found.values()} == {"INCONCLUSIVE"}
     assert f"] in a fresh process in {STATIC}; measured 2.000× [" in found[DYNAMIC][1]
 
 
 def test_controls_that_held_are_told_with_their_range_and_number(both, machine):
     machine.here = [timings(2.0, control=0.995), timings(2.0, control=1.004)]
-    result = run_suite(*both, "quantbench run")
+    result = run_both(*both)
     assert {outcome for outcome, _ in speeds(result).values()} == {"PASS"}
     assert result.sentences[1:] == [
         "A/A control held in each measurement of speed: fp32 against itself was 0.995–1.004× (n=2)"

@@ -1,0 +1,36 @@
+"""`quantbench quantize`: one checkpoint, made and written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from quantbench.cli.options import CONFIGS, GOLDEN, Configs, Engine, Golden, RealData, allow_download
+
+
+def quantize(
+    workload: Annotated[str, typer.Argument(help="A workload file or the name of one.")],
+    config: Annotated[str, typer.Option(help="A recipe, or an experiment of the workload.")],
+    calibration_n: Annotated[int | None, typer.Option(help="Calibration samples; default: the recipe's.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Checkpoint file; default: <workload>-<recipe>.pt.")] = None,
+    configs: Configs = CONFIGS,
+    golden: Golden = GOLDEN,
+    engine: Engine = None,
+    real_data: RealData = False,
+) -> None:
+    """Quantize a workload's baseline and write the int8 checkpoint, a state dict for torch.load(weights_only=True)."""
+    from quantbench.config.selection import find_workload, with_recipe
+    from quantbench.experiment.run import Session, Settings
+    from quantbench.files import replacing
+
+    allow_download(real_data)
+    params = {} if calibration_n is None else {"calibration_n": calibration_n}
+    experiment = with_recipe(find_workload(workload, configs), config, params)
+    run = Session(Settings(golden, engine)).run(experiment)
+    path = out or Path(f"{experiment.workload.name}-{config}.pt")
+    with replacing(path) as temporary:
+        temporary.write_bytes(run.artifact.path.read_bytes())
+    size = run.size
+    print(f"{path}: {size.quantized_bytes:,} bytes, {size.ratio:.2f}× smaller than fp32 ({size.fp32_bytes:,} bytes)")

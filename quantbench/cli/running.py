@@ -1,0 +1,69 @@
+"""`quantbench run`: a session over experiments, shown whole at its end."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from quantbench.cli.options import CONFIGS, GOLDEN, Configs, Engine, Golden, RealData
+from quantbench.errors import QuantbenchError
+
+if TYPE_CHECKING:
+    from quantbench.session.result import SuiteResult
+
+
+def run(
+    experiment: Annotated[str, typer.Argument(help="An experiment's id, or a glob such as 'cifar_cnn_*/ptq_*'.")],
+    json: Annotated[Path | None, typer.Option(help="Write the records to this file.")] = None,
+    configs: Configs = CONFIGS,
+    golden: Golden = GOLDEN,
+    engine: Engine = None,
+    real_data: RealData = False,
+    strict_verdicts: Annotated[bool, typer.Option("--strict-verdicts", help="INCONCLUSIVE fails.")] = False,
+) -> None:
+    """Measure experiments, judge all their gates and print the table.
+
+    Exit status: 0 all gates hold, 1 a gate failed, 2 something could not be measured at all.
+    """
+    from quantbench.config.reading import load_experiments
+    from quantbench.config.selection import select
+    from quantbench.experiment.run import Session, Settings
+    from quantbench.report.documents import check_place, write_records
+    from quantbench.session.plan import Plan
+    from quantbench.session.result import Status, run_suite
+    from quantbench.session.suite import Options
+
+    if json:
+        check_place(json)
+    plan = Plan.of_experiments(select(load_experiments(configs), experiment))
+    session = Session(Settings(golden, engine, family=plan.family))
+    options = Options(strict=strict_verdicts, real_data=real_data)
+    result = run_suite(session, plan, shlex.join(["quantbench", *sys.argv[1:]]), options)
+    _show(result)
+    if json:
+        write_records(json, result.records, result.not_run)
+    if result.status is Status.BROKEN:
+        raise QuantbenchError("\n".join(result.broken or ["nothing was measured: the data is not on this machine"]))
+    raise typer.Exit(result.status)
+
+
+def _show(result: SuiteResult) -> None:
+    """The table and what is said of the whole on standard output, every verdict that is not PASS on standard error."""
+    from quantbench.report.sensitivity import sensitivity_text
+    from quantbench.report.step_summary import append_step_summary
+    from quantbench.report.tables import terminal_table, without_baseline
+
+    width = shutil.get_terminal_size((160, 24)).columns
+    print(terminal_table(result.records, result.not_run, width, sys.stdout.isatty()), end="")
+    for sentence in result.sentences:
+        print(sentence)
+    if text := sensitivity_text(result.records):
+        print(f"\n{text}", end="")
+    append_step_summary(result.records, result.not_run, result.sentences)
+    for text in [*result.told, *without_baseline(result.without_baseline)]:
+        print(text, file=sys.stderr)

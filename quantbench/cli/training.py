@@ -1,0 +1,93 @@
+"""`quantbench train`, `adopt` and `curves`: a workload's fp32 baseline."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from quantbench.cli.options import CONFIGS, GOLDEN, OUT, Amp, Configs, Golden, Out, RealData, allow_download
+from quantbench.extras import require
+
+if TYPE_CHECKING:
+    from quantbench.experiment.workload import OpenWorkload
+    from quantbench.records.card import BaselineCard
+
+WorkloadName = Annotated[str, typer.Argument(help="A workload file or the name of one.")]
+
+
+def train(
+    workload: WorkloadName,
+    configs: Configs = CONFIGS,
+    golden: Golden = GOLDEN,
+    amp: Amp = False,
+    real_data: RealData = False,
+) -> None:
+    """Train a workload's fp32 baseline and write its weights and card; a killed run continues."""
+    from quantbench.report.curves import curves_of, overfitting
+
+    allow_download(real_data)
+    opened = _opened(workload, configs, golden)
+    card = opened.train_baseline(amp)
+    _print_card(opened.weights_path, card)
+    if card.best_epoch:
+        print(overfitting(curves_of(opened.workload.config.baseline, card, str(opened.weights_path))))
+
+
+def adopt(
+    workload: WorkloadName,
+    weights: Annotated[Path, typer.Argument(help="safetensors, or a state dict saved by torch.save.")],
+    configs: Configs = CONFIGS,
+    golden: Golden = GOLDEN,
+    real_data: RealData = False,
+) -> None:
+    """Make weights that were trained elsewhere a workload's baseline: measure them and write them with a card."""
+    allow_download(real_data)
+    opened = _opened(workload, configs, golden)
+    _print_card(opened.weights_path, opened.adopt(weights))
+
+
+def curves(
+    workload: WorkloadName,
+    out: Out = OUT,
+    configs: Configs = CONFIGS,
+    golden: Golden = GOLDEN,
+) -> None:
+    """Draw how a workload's baseline, and each experiment of it that was trained, learned, from their cards.
+
+    Writes loss and accuracy as PNG and SVG and prints how far each training over-fitted.
+    """
+    from quantbench.config.reading import load_workload
+    from quantbench.config.selection import find_workload
+    from quantbench.golden.baselines import weights_path
+    from quantbench.report.curves import overfitting, read_curves
+    from quantbench.report.curves_plot import curves_plot
+
+    require("quantbench curves", "matplotlib")
+    found = find_workload(workload, configs)
+    own = found.config.baseline
+    cards = {own: weights_path(golden, own).with_suffix(".json")}
+    for experiment in load_workload(found.path):
+        name = f"{own}.{experiment.name}"
+        if (card := golden / "baselines" / f"{name}.json").is_file():
+            cards[name] = card
+    # All cards first, so that a mistake in one leaves nothing half-written.
+    read = [read_curves(card, name, f"quantbench train {shlex.quote(str(found.path))}") for name, card in cards.items()]
+    for each in read:
+        plots = [out / f"curves_{each.name}.{suffix}" for suffix in ("png", "svg")]
+        curves_plot(each, plots)
+        print("\n".join([overfitting(each), *map(str, plots)]))
+
+
+def _opened(workload: str, configs: Path, golden: Path) -> OpenWorkload:
+    from quantbench.config.selection import find_workload
+    from quantbench.experiment.workload import OpenWorkload
+
+    return OpenWorkload(find_workload(workload, configs), golden)
+
+
+def _print_card(path: Path, card: BaselineCard) -> None:
+    low, high = (100 * limit for limit in card.accuracy_interval)
+    print(f"{path}: accuracy {100 * card.accuracy:.2f} % [{low:.2f}, {high:.2f}] (n={card.n_test:,})")

@@ -1,0 +1,69 @@
+"""The end of a run on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from quantbench.plugin.state import (
+    BEHAVIOUR_PROPERTY,
+    MESSAGE_PROPERTY,
+    NO_BASELINE_PROPERTY,
+    STATE,
+)
+
+
+def write_summary(terminalreporter: Any) -> None:
+    """Writes what the session tells, what was inconclusive, and the table of results."""
+    state = terminalreporter.config.stash[STATE]
+    if state.mistake is not None and terminalreporter.config.getoption("numprocesses", None):
+        terminalreporter.write_line(f"ERROR: {state.mistake}", red=True)
+    for text in state.told:
+        terminalreporter.write_line(text)
+    _section(
+        terminalreporter,
+        "inconclusive: more samples, or a quiet machine without parallel workers, decide",
+        list(_properties(terminalreporter, MESSAGE_PROPERTY)),
+    )
+    if new := [(value[0], value[1]) for value in _properties(terminalreporter, NO_BASELINE_PROPERTY)]:
+        from quantbench.report.tables import without_baseline
+
+        _section(terminalreporter, "no baseline for this machine: nothing to compare speed with", without_baseline(new))
+    _section(
+        terminalreporter,
+        "change of behaviour: predictions flipped although nothing else changed",
+        list(_properties(terminalreporter, BEHAVIOUR_PROPERTY)),
+    )
+    if state.has_results:
+        _write_table(terminalreporter, state)
+
+
+def _write_table(terminalreporter: Any, state: Any) -> None:
+    from quantbench.report.sensitivity_plot import sensitivity_summary
+    from quantbench.report.step_summary import append_step_summary
+    from quantbench.report.tables import terminal_table
+
+    records, not_run = state.records(), state.not_run_list()
+    if not records and not not_run:
+        return
+    append_step_summary(records, not_run, state.sentences())
+    terminalreporter.section("quantbench")
+    width, color = terminalreporter._tw.fullwidth, terminalreporter._tw.hasmarkup
+    terminalreporter.write(terminal_table(records, not_run, width, color))
+    for sentence in state.sentences():
+        terminalreporter.write_line(sentence)
+    terminalreporter.write(sensitivity_summary(records, state.folder("plots")))
+
+
+def _section(terminalreporter: Any, title: str, lines: list[str]) -> None:
+    if lines:
+        terminalreporter.section(title)
+        for line in lines:
+            terminalreporter.write_line(line)
+
+
+def _properties(terminalreporter: Any, name: str) -> Iterator[Any]:
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if getattr(report, "when", None) == "call":
+                yield from (value for key, value in report.user_properties if key == name)

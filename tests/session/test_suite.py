@@ -1,0 +1,79 @@
+"""One session over many experiments, without pytest: its order, and what one that fails costs the others."""
+
+import pytest
+from made_timings import timings
+
+from quantbench.config.reading import load_experiments
+from quantbench.config.selection import select
+from quantbench.errors import DataMissingError, QuantizationError
+from quantbench.experiment import run as runner
+from quantbench.experiment.run import Session, Settings
+from quantbench.session.plan import Plan
+from quantbench.session.result import Status, run_suite
+from quantbench.session.suite import Options, Suite
+
+DYNAMIC, STATIC = "tiny/ptq_dynamic_int8", "tiny/ptq_static_int8_per_channel"
+
+
+@pytest.fixture
+def experiments(project):
+    known = load_experiments(project.configs)
+    return [select(known, id_)[0] for id_ in (DYNAMIC, STATIC)]
+
+
+def test_timed_claims_come_last_and_the_others_stay_in_their_order(experiments):
+    plan = Plan.of_experiments(experiments)
+    is_timed = [claim.is_timed for claim in plan.claims]
+    assert is_timed == sorted(is_timed)
+    assert sum(is_timed) == 4, "a bound or a figure, and the comparison with what was accepted, of both"
+    ids = [claim.experiment.id for claim in plan.claims if not claim.is_timed]
+    assert ids == sorted(ids), "experiment by experiment"
+    assert plan.timed == experiments
+    assert plan.family.gates == 4, "two bounds on accuracy, two comparisons with accepted predictions"
+
+
+def test_every_experiment_is_timed_before_the_first_verdict_on_speed(experiments, project, machine):
+    machine.here = [timings(2.0), timings(3.0)]
+    plan = Plan.of_experiments(experiments)
+    suite = Suite(Session(Settings(project.golden)), Options(), plan.timed)
+    suite.decide(suite.open(experiments[1]), "speedup")
+    found = {id_: round(run.latency.speedup, 3) for id_, run in suite.session.runs.items()}
+    assert found == {DYNAMIC: 2.0, STATIC: 3.0}, "in the order of the plan, whoever asks first"
+
+
+def test_what_cannot_be_quantized_is_tried_once_and_told_once(experiments, project, machine, monkeypatch):
+    machine.here = [timings(2.0)]
+    made, tried = runner.candidate, []
+
+    def fails_for_one(opened, experiment, *args):
+        if experiment.id == STATIC:
+            tried.append(experiment.id)
+            raise QuantizationError("no observer fits")
+        return made(opened, experiment, *args)
+
+    monkeypatch.setattr(runner, "candidate", fails_for_one)
+    plan = Plan.of_experiments(experiments)
+    result = run_suite(Session(Settings(project.golden)), plan, "quantbench run")
+    assert tried == [STATIC]
+    assert (result.status, result.broken) == (Status.BROKEN, [f"{STATIC}: no observer fits"])
+    assert [record.experiment for record in result.records] == [DYNAMIC]
+    assert result.records[0].latency is not None
+
+
+def test_data_that_stays_absent_is_an_error_where_it_was_asked_for(experiments, project):
+    project.edit("root: images", "root: photographs")
+    experiment = select(load_experiments(project.configs), STATIC)[0]
+    for real_data in (False, True):
+        suite = Suite(Session(Settings(project.golden)), Options(real_data=real_data))
+        with pytest.raises(DataMissingError):
+            suite.open(experiment)
+        assert [each.experiment for each in suite.not_run_list()] == [STATIC]
+        assert len(suite.broken) == real_data
+
+
+def test_a_session_that_may_not_time_says_why(experiments, project):
+    suite = Suite(Session(Settings(project.golden)), Options(untimed="nothing was timed: asked not to", strict=True))
+    decision = suite.decide(suite.open(experiments[1]), "speedup")
+    assert decision.verdict.measured == "nothing was timed: asked not to"
+    assert decision.is_inconclusive
+    assert decision.fails, "since INCONCLUSIVE fails"
