@@ -16,7 +16,8 @@ ROOMS = (
     ("arrays",), ("registry",),
     ("stats",), ("quant",), ("recipes",), ("config",), ("records",),
     ("data", "models", "tasks"), ("backends",), ("measure",), ("training",), ("golden",), ("experiment",),
-    ("search", "inspect", "ablation"), ("quantities",), ("session",), ("report",), ("claims",), ("plugin", "cli"), ("__main__",),
+    ("search", "inspect", "ablation"), ("quantities",), ("session",), ("report",), ("claims",),
+    ("plugin", "cli"), ("__main__",),
 )  # fmt: skip
 FLOOR = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms}
 REPORT_MAY_IMPORT = {"records", "stats", "errors", "extras", "files", "registry", "config", "report"}

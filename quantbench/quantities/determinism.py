@@ -18,6 +18,7 @@ class Determinism(Quantity["Repetition"]):
 
     name = "determinism"
     part = "repetition"
+    needed_to_accept = True
 
     def measure(self, run: Run) -> Repetition:
         """What comes out the second time."""

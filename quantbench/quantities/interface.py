@@ -47,6 +47,7 @@ class Quantity(ABC, Generic[M]):
         bound: annotation of the bound in `gates`; None for a claim that needs no bound and is always made.
         by_interval: whether samples decide, so that it shares the false alarms of a session.
         timed: whether it is judged by timings, which parallel workers cannot take.
+        needed_to_accept: where it fails, nothing of the experiment is accepted: the next run would find something else.
         columns: of the results table. A gate that has any is measured where no bound is set, too.
 
     Example:
@@ -75,6 +76,7 @@ class Quantity(ABC, Generic[M]):
     bound: ClassVar[Any] = None
     by_interval: ClassVar[bool] = False
     timed: ClassVar[bool] = False
+    needed_to_accept: ClassVar[bool] = False
     columns: ClassVar[tuple[Column[Any], ...]] = ()
 
     @abstractmethod

@@ -20,6 +20,7 @@ class Reload(Quantity[CheckpointFacts]):
     name = "reload"
     part = "checkpoint"
     record = CheckpointFacts
+    needed_to_accept = True
 
     def measure(self, run: Run) -> CheckpointFacts:
         """The file as a fresh process finds it."""

@@ -12,10 +12,8 @@ from quantbench.experiment.run import Run
 from quantbench.golden.acceptance import accept
 from quantbench.golden.interface import OnRequest
 from quantbench.golden.kinds import KINDS, kind_checked_by
+from quantbench.registry import QUANTITIES
 from quantbench.stats.verdicts import Outcome
-
-# Claims whose failure no acceptance mends: whatever is accepted, the next run finds something else.
-UNSOUND = ("reload", "determinism")
 
 
 class Accepting(Enum):
@@ -88,9 +86,9 @@ class Acceptances:
 
     def _accept(self, id_: str, noted: Noted) -> bool:
         verdicts = noted.run.verdicts
-        for claim in UNSOUND:
-            if claim in verdicts and verdicts[claim].outcome is Outcome.FAIL:
-                self.told.append(f"{id_}: nothing is accepted: {claim} failed: {verdicts[claim].measured}")
+        for name in (each.name for each in QUANTITIES.all() if each.needed_to_accept):
+            if name in verdicts and verdicts[name].outcome is Outcome.FAIL:
+                self.told.append(f"{id_}: nothing is accepted: {name} failed: {verdicts[name].measured}")
                 return False
         kinds = [kind for kind in KINDS.values() if isinstance(kind, OnRequest) and kind.folder in noted.claims]
         try:

@@ -1,18 +1,14 @@
 """Models that are too large, not really int8 or really slower fail their gates, with the message that a user reads."""
 
 import re
-from types import SimpleNamespace
 
 import pytest
 from tiny_model import tiny_cnn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
-from quantbench.experiment import run as runner
 from quantbench.experiment.run import Session, Settings
 from quantbench.golden import baselines
-from quantbench.measure import confirmation, latency
 from quantbench.quantities.judging import explain, judge, measure_and_judge, quantities
 from quantbench.quantities.speed import questions_of
 from quantbench.records.card import BaselineCard
@@ -133,35 +129,6 @@ def test_dynamic_quantization_does_not_pass_for_wholly_int8(project):
     title, measured, *_ = message_of(run, "int8_share")
     assert title == "tiny/ptq_dynamic_int8: int8_share: FAIL"
     assert measured.endswith("in floating point: conv (13,824)")
-
-
-class Operators(TorchDispatchMode):
-    """A clock that advances by one with each operator: the more a forward has to do, the longer it takes."""
-
-    ran = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        self.ran += 1
-        return func(*args, **kwargs or {})
-
-
-@pytest.fixture
-def operators(project, monkeypatch):
-    """The instrument times by operators that ran, so that it measures the same however busy the machine is."""
-    clock = Operators()
-    monkeypatch.setattr(latency, "time", SimpleNamespace(perf_counter=lambda: float(clock.ran)))
-
-    def under_the_clock(measure):
-        def measured(*args):
-            with clock:
-                return measure(*args)
-
-        return measured
-
-    monkeypatch.setattr(runner, "time_forwards", under_the_clock(latency.time_forwards))
-    monkeypatch.setattr(runner, "quiet_process", latency.quiet_process)
-    # In this process: the clock does not run in another.
-    monkeypatch.setattr(runner, "time_in_fresh_process", under_the_clock(confirmation.run))
 
 
 @pytest.mark.usefixtures("operators")

@@ -35,8 +35,8 @@ def judged(run):
     return judge(run, "speedup")
 
 
-def test_a_bound_that_is_surely_missed_fails_with_the_figure_of_a_fresh_process(project):
-    # Really measured, twice: 60 rounds, so that the control does not stray by chance.
+def test_a_bound_that_is_surely_missed_fails_with_the_figure_of_a_fresh_process(project, machine):
+    machine.here, machine.fresh = [timings(2.0, rounds=60)], timings(1.9, rounds=60)
     verdict = judged(run_of(project, 1000, "rounds: 60, looks: 1"))
     assert verdict.outcome is Outcome.FAIL
     assert re.search(
@@ -113,6 +113,7 @@ def test_a_control_within_2_percent_does_not_stray(project, machine, control):
     assert run.strayed == {}
 
 
+@pytest.mark.usefixtures("operators")
 def test_a_control_that_really_does_more_work_strays(project, monkeypatch):
     forwards_of = runner.Run.forwards
 
