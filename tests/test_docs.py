@@ -1,0 +1,48 @@
+"""What the pages name is there: modules and their attributes, files of the repository, and pages that they link to."""
+
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+# Folders that hold code or configuration; others in a page belong to the user's project.
+FOLDERS = "quantbench|bench|benchmarks|configs|tests|examples|docs"
+FILE = re.compile(rf"(?<![\w/.$])(?:{FOLDERS})/[\w./-]+\.(?:py|yaml|md|toml)\b")
+NAME = re.compile(r"(?<![\w./-])quantbench(?:\.[A-Za-z_]\w*)+(?![\w/-])")
+LINK = re.compile(r"\]\((?!https?:)([^)#\s]+)")
+# Entry point groups, named like packages, and files of a user's project.
+GROUPS = {f"quantbench.{group}" for group in ("models", "data", "tasks", "recipes", "backends", "quantities")}
+
+
+def found(pattern, page):
+    return sorted(set(pattern.findall(page.read_text(encoding="utf-8"))))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_modules_and_names_of_the_package_exist(page):
+    for name in found(NAME, page):
+        if name in GROUPS or name.endswith((".yaml", ".json")):
+            continue
+        parts = name.split(".")
+        for i in range(len(parts), 0, -1):
+            try:
+                held = importlib.import_module(".".join(parts[:i]))
+            except ModuleNotFoundError:
+                continue
+            for part in parts[i:]:
+                held = getattr(held, part)
+            break
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_of_the_repository_exist(page):
+    absent = [name for name in found(FILE, page) if not (REPOSITORY / name).exists()]
+    assert [name for name in absent if "my_" not in name] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_pages_and_pictures(page):
+    assert [link for link in found(LINK, page) if not (page.parent / link).exists()] == []
