@@ -10,7 +10,7 @@ import torch
 
 from quantbench.backends.interface import Artifact, Backend, Predictor
 from quantbench.config.schema import Experiment, Workload
-from quantbench.errors import GoldenError
+from quantbench.errors import GoldenError, QuantbenchError
 from quantbench.experiment.artifact import Built, backend_of, candidate
 from quantbench.experiment.baseline import Baseline
 from quantbench.experiment.fine_tuning import fine_tune
@@ -118,6 +118,7 @@ class Run(Results):
     strayed: dict[str, str] = field(default_factory=dict)
     not_timed: str = "nothing was timed"
     _confirmed: tuple[Speedup, Speedup] | None = None
+    _refused: QuantbenchError | None = None
 
     @property
     def opened(self) -> OpenWorkload:
@@ -136,11 +137,17 @@ class Run(Results):
 
     @cached_property
     def candidate(self) -> Built:
-        """The quantized artifact on disk, with what its model gave before it was saved."""
+        """The quantized artifact on disk, with what its model gave before it was saved; a failure is kept too."""
+        if self._refused is not None:
+            raise self._refused
         how, source = self.settings, self.baseline.artifact
-        if how.retrain and isinstance(self.experiment.recipe, Trained):
-            fine_tune(self.opened, self.experiment, self.backend, source, how.amp)
-        return candidate(self.opened, self.experiment, self.backend, source)
+        try:
+            if how.retrain and isinstance(self.experiment.recipe, Trained):
+                fine_tune(self.opened, self.experiment, self.backend, source, how.amp)
+            return candidate(self.opened, self.experiment, self.backend, source)
+        except QuantbenchError as error:
+            self._refused = error
+            raise
 
     @property
     def artifact(self) -> Artifact:

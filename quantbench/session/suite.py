@@ -92,7 +92,6 @@ class Suite:
     told: list[str] = field(default_factory=list)
     behaviour: list[str] = field(default_factory=list)
     _unmeasured: list[Decision] = field(default_factory=list)
-    _failed: dict[str, QuantbenchError] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.acceptances = Acceptances(self.options.accepting, self.options.reason)
@@ -128,7 +127,6 @@ class Suite:
             QuantbenchError: if it cannot be measured; noted for the end.
         """
         with self._noting(run.experiment):
-            self._make_candidate(run)
             if QUANTITIES.get(quantity, run.experiment.where("gates")).timed:
                 self.time(run)
             if self.acceptances.takes(run, quantity):
@@ -160,7 +158,6 @@ class Suite:
             QuantbenchError: if it cannot be measured; noted for the end.
         """
         with self._noting(run.experiment):
-            self._make_candidate(run)
             if any(each.timed for each in quantities() if each.part == part):
                 self.time(run)
             verdict = measure(run, part)
@@ -191,7 +188,6 @@ class Suite:
                 # Whatever is wrong with it is told by its own claim, which asks again.
                 with suppress(Exception):
                     other = self.open(experiment)
-                    self._make_candidate(other)
                     other.time_forwards(questions_of(other, self.accepts))
         if run.latency is None:
             run.time_forwards(questions_of(run, self.accepts))
@@ -243,16 +239,6 @@ class Suite:
     def sentences(self) -> list[str]:
         """What is said of the session as a whole."""
         return [self.session.settings.family.sentence(), *self.session.control_sentences()]
-
-    def _make_candidate(self, run: Run) -> None:
-        """Quantizes, once: what cannot be quantized is not tried again for every claim."""
-        if (error := self._failed.get(run.experiment.id)) is not None:
-            raise error
-        try:
-            run.candidate  # noqa: B018
-        except QuantbenchError as failure:
-            self._failed[run.experiment.id] = failure
-            raise
 
     @contextmanager
     def _noting(self, experiment: Experiment) -> Iterator[None]:

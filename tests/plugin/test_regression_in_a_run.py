@@ -99,7 +99,7 @@ def test_quantbench_run_ends_with_0_1_or_2(accepted, project, quantbench, edit, 
     code, out, err = quantbench("run", STATIC)
     assert code == status
     assert told in err
-    assert ("\n2 gates judged by intervals: " in out) == (status < 2), "nothing was judged where nothing is told"
+    assert "\n2 gates judged by intervals: " in out, "a claim that cannot be made leaves the others of its experiment"
 
 
 def test_flips_beside_another_version_are_no_change_of_behaviour(accepted, project):
