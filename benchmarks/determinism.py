@@ -63,8 +63,8 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Made:
-    """What an experiment came to in one interpreter.
+class Fingerprint:
+    """Fingerprint of an experiment in one interpreter.
 
     Attributes:
         sha256: of the file that was written: a checkpoint, or trained weights.
@@ -77,7 +77,7 @@ class Made:
     logits: NDArray[np.float32]
 
 
-def work(job: Job) -> dict[str, Made]:
+def work(job: Job) -> dict[str, Fingerprint]:
     """Does a job with a cache of its own, in which only the data is shared."""
     with tempfile.TemporaryDirectory() as folder:
         cache = Path(folder) / "cache"
@@ -94,11 +94,11 @@ def work(job: Job) -> dict[str, Made]:
             run = session.run(experiment)
             parts = {key: serialize({key: value}) for key, value in read_checkpoint(run.artifact.path).items()}
             logits = logits_of(run.loaded(torch.get_num_threads()), run.opened.splits.test)
-            made[experiment.id] = Made(sha256_of_file(run.artifact.path), parts, logits)
+            made[experiment.id] = Fingerprint(sha256_of_file(run.artifact.path), parts, logits)
         return made
 
 
-def trained(job: Job, golden: Path) -> dict[str, Made]:
+def trained(job: Job, golden: Path) -> dict[str, Fingerprint]:
     """Trains the workload's baseline, and from it the whole model quantization-aware, each for a short time."""
     workload = job.experiments[0].workload
     if workload.config.training is None:
@@ -117,7 +117,7 @@ def trained(job: Job, golden: Path) -> dict[str, Made]:
     opened.train_baseline()
     baseline = reference(opened).artifact
     fp32 = baseline.backend.create().load(baseline, torch.get_num_threads())
-    made = {f"{workload.name}: fp32": made_of(opened.weights_path, fp32, splits.test)}
+    made = {f"{workload.name}: fp32": fingerprint_of(opened.weights_path, fp32, splits.test)}
     for experiment in job.experiments:
         recipe = experiment.recipe
         if isinstance(recipe, QatInt8) and recipe.blocks is None:
@@ -129,16 +129,16 @@ def trained(job: Job, golden: Path) -> dict[str, Made]:
             fine_tune(opened, changed, backend_of(changed, job.engine), baseline)
             run = Session(Settings(golden, job.engine)).run(changed)
             vars(run.baseline.opened)["splits"] = opened.splits
-            made[f"{workload.name}: QAT"] = made_of(
+            made[f"{workload.name}: QAT"] = fingerprint_of(
                 trained_path(opened, changed), run.loaded(torch.get_num_threads()), splits.test
             )
     return made
 
 
-def made_of(weights: Path, model: Predictor, test: Split) -> Made:
-    """Of trained weights on disk and the model that they make."""
+def fingerprint_of(weights: Path, model: Predictor, test: Split) -> Fingerprint:
+    """Fingerprint of trained weights on disk and the model that they make."""
     parts = {key: tensor.numpy().tobytes() for key, tensor in load_file(weights).items()}
-    return Made(sha256_of_file(weights), parts, logits_of(model, test))
+    return Fingerprint(sha256_of_file(weights), parts, logits_of(model, test))
 
 
 def logits_of(model: Predictor, test: Split, batch_size: int = EVALUATION_BATCH) -> NDArray[np.float32]:
@@ -146,8 +146,8 @@ def logits_of(model: Predictor, test: Split, batch_size: int = EVALUATION_BATCH)
     return np.concatenate([model(inputs)[OUTPUT] for inputs in inputs_of(test, batch_size)])
 
 
-def compared(first: Made, second: Made, noun: str) -> str:
-    """What differs between two, in a few words."""
+def compared(first: Fingerprint, second: Fingerprint, noun: str) -> str:
+    """Differences of two fingerprints, in a few words."""
     if first.sha256 == second.sha256:
         file = f"same {noun}"
     else:
@@ -165,7 +165,7 @@ def apart(first: NDArray[np.float32], second: NDArray[np.float32]) -> str:
     return f"logits differ by ≤ {largest:.2g}, {changed} predictions changed"
 
 
-def in_new_interpreter(job: Job) -> dict[str, Made]:
+def in_new_interpreter(job: Job) -> dict[str, Fingerprint]:
     """Not a fork: with hash seed, addresses and caches of its own."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(work, job).result()

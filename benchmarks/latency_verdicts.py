@@ -32,7 +32,7 @@ from quantbench.measure.environment import environment
 from quantbench.measure.fresh import in_fresh_process
 from quantbench.measure.latency import FP32, FP32_AGAIN, INT8, LATENCY_LEVEL, Timings, quiet_process, time_forwards
 from quantbench.models.cifar_cnn import CifarCNN
-from quantbench.quantities.speed import Measurement, trusted
+from quantbench.quantities.speed import Measurement, confirmed
 from quantbench.stats.proportions import wilson_interval
 from quantbench.stats.sequential import Looks
 from quantbench.stats.speed import SpeedQuestions, Speedup
@@ -111,9 +111,9 @@ def run_trial(trial: Trial) -> dict[str, Any]:
         fresh = Trial(trial.products, trial.seed + 1)
         return measurement(in_fresh_process(measure, fresh, died="the fresh process died"))
 
-    verdict, stray = trusted(measurement(timings), judge, again)
+    verdict, failed_control = confirmed(measurement(timings), judge, again)
     return {
-        "outcome": "no verdict" if stray else verdict.outcome.value,
+        "outcome": "no verdict" if failed_control else verdict.outcome.value,
         "unconfirmed": judge(measurement(timings).speedup).outcome.value,
         "rounds": timings.rounds,
         "seconds": time.perf_counter() - started,

@@ -16,12 +16,12 @@ from quantbench.progress import Progress
 from quantbench.records.search import Decision, LayerSensitivity
 from quantbench.search.engine import Engine, allowed_drop
 from quantbench.search.ledger import Ledger
-from quantbench.search.problem import Found, Problem
-from quantbench.search.search import found_by, published_passes
+from quantbench.search.problem import Problem, SearchResult
+from quantbench.search.search import published_passes, result_of
 from quantbench.search.sensitivity import Table
 
 
-def naive_search(problem: Problem, epsilon_pp: float, show: Progress | None = None) -> Found:
+def naive_search(problem: Problem, epsilon_pp: float, show: Progress | None = None) -> SearchResult:
     """Greedy mixed precision by whole passes; see `quantbench.search.search.search`.
 
     Args:
@@ -35,7 +35,7 @@ def naive_search(problem: Problem, epsilon_pp: float, show: Progress | None = No
     ledger = Ledger(engine, None, show, published_passes(engine))
     searched = NaiveSearch(engine, problem.model, allowed)
     searched.run(ledger)
-    return found_by(searched, engine, ledger, memory_bytes=0)
+    return result_of(searched, engine, ledger, memory_bytes=0)
 
 
 class NaiveSearch:

@@ -26,14 +26,14 @@ from quantbench.data.splits import Split
 from quantbench.experiment.run import Session, Settings
 from quantbench.measure.residency import reset_peak, resident
 from quantbench.progress import progress
+from quantbench.search.activation_cache import ActivationCache
 from quantbench.search.adaptive import ZONE_PP, AdaptiveSearch
-from quantbench.search.engine import Engine, Outcome, allowed_drop
-from quantbench.search.kept import Kept
+from quantbench.search.engine import Engine, TrialOutcome, allowed_drop
 from quantbench.search.ledger import Ledger, packed
 from quantbench.search.problem import Entry
 from quantbench.search.run import SearchRun
 from quantbench.search.sampled_layers import SampledLayers
-from quantbench.search.search import Found, Mode, Problem, search
+from quantbench.search.search import Mode, Problem, SearchResult, search
 from quantbench.search.sensitivity import Table, measured_table
 from quantbench.stats.draws import Ids
 from quantbench.stats.proportions import wilson_interval
@@ -55,21 +55,21 @@ class RecordedEngine(Engine):
 
     def __init__(self, problem: Problem, memory_bytes: int) -> None:
         super().__init__(problem)
-        self.high_values = Kept(self.replay, self.names, self.n, memory_bytes)
+        self.high_values = ActivationCache(self.replay, self.names, self.n, memory_bytes)
         self.table: Table = measured_table(self, Ledger(self, None, None, 1), self.high_values)
-        self.outcomes: dict[frozenset[str], Outcome] = {}
+        self.outcomes: dict[frozenset[str], TrialOutcome] = {}
 
     @property
     def set_low(self) -> frozenset[str]:
         """Layers that are at the low width now."""
         return frozenset(name for name, layer in self.layers.items() if layer.bits == self.low)
 
-    def trial(self, ids: Ids, layer: str, kept: Kept) -> Outcome:  # noqa: ARG002 — all is kept here
+    def trial(self, ids: Ids, layer: str, cache: ActivationCache) -> TrialOutcome:  # noqa: ARG002 — all is kept here
         """See `Engine.trial`."""
         outcome = self.of(self.set_low)
-        return Outcome(outcome.correct[ids], outcome.finite[ids], outcome.margin[ids])
+        return TrialOutcome(outcome.correct[ids], outcome.finite[ids], outcome.margin[ids])
 
-    def of(self, low: frozenset[str]) -> Outcome:
+    def of(self, low: frozenset[str]) -> TrialOutcome:
         """What becomes of every sample with these layers low."""
         if low not in self.outcomes:
             changed = {name for layer in low for name in self.replay.influenced[layer]}
@@ -78,10 +78,12 @@ class RecordedEngine(Engine):
             with self.configured(low):
                 parts = [self._part(ids, reads) for ids in np.array_split(np.arange(self.n), -(-self.n // TRIAL_BATCH))]
             fields = ("correct", "finite", "margin")
-            self.outcomes[low] = Outcome(*(np.concatenate([getattr(part, each) for part in parts]) for each in fields))
+            self.outcomes[low] = TrialOutcome(
+                *(np.concatenate([getattr(part, each) for part in parts]) for each in fields)
+            )
         return self.outcomes[low]
 
-    def _part(self, ids: Ids, reads: frozenset[str]) -> Outcome:
+    def _part(self, ids: Ids, reads: frozenset[str]) -> TrialOutcome:
         values = self.run(ids, self.high_values.rows(reads, ids))
         return self.outcome(values[self.replay.output], ids)
 
@@ -113,7 +115,7 @@ class RecordedSearch(AdaptiveSearch):
 
     def sampled_layers(self, alpha: float, seed: int) -> SampledLayers:
         """See `AdaptiveSearch.sampled_layers`."""
-        return RecordedLayers(self.engine, self.kept, self.allowed, alpha, seed)
+        return RecordedLayers(self.engine, self.cache, self.allowed, alpha, seed)
 
 
 def opened(name: str, n: int, split: str, low: int | None) -> Problem:
@@ -131,7 +133,7 @@ def opened(name: str, n: int, split: str, low: int | None) -> Problem:
 
 def measured(
     problem: Problem, epsilon_pp: float, mode: Mode | Literal["naive"], memory_bytes: int, delta: float
-) -> tuple[Found, int]:
+) -> tuple[SearchResult, int]:
     """One search, and the most memory that the process had meanwhile."""
     reset_peak()
     with progress(mode) as show:
@@ -142,7 +144,7 @@ def measured(
     return found, resident().peak
 
 
-def check_equal(exact: Found, naive: Found) -> None:
+def check_equal(exact: SearchResult, naive: SearchResult) -> None:
     """Ends the script unless both have the same table and the same decisions."""
     for one, other in zip(exact.sensitivities, naive.sensitivities, strict=True):
         if (one.layer, one.lost, one.gained, one.correct) != (other.layer, other.lost, other.gained, other.correct):
@@ -155,30 +157,30 @@ def check_equal(exact: Found, naive: Found) -> None:
         sys.exit(f"what was found differs: {exact.bits} against {naive.bits}")
 
 
-def wrong_decisions(engine: RecordedEngine, worked: RecordedSearch) -> int:
+def wrong_decisions(engine: RecordedEngine, searcher: RecordedSearch) -> int:
     """Decisions outside of the zone that whole passes of the same configurations would not give."""
     accepted: set[str] = set()
     wrong, right = 0, int(engine.table.correct.sum())
-    for each in worked.decisions:
+    for each in searcher.decisions:
         low = frozenset({*accepted, each.layer})
         lost = right - int(engine.of(low).correct.sum())
-        wrong += abs(lost - worked.allowed) > worked.zone and each.accepted != (lost <= worked.allowed)
+        wrong += abs(lost - searcher.allowed) > searcher.zone and each.accepted != (lost <= searcher.allowed)
         accepted |= {each.layer} if each.accepted else set()
     return wrong
 
 
-def repeat(problem: Problem, epsilon_pp: float, arguments: argparse.Namespace, exact: Found) -> None:
+def repeat(problem: Problem, epsilon_pp: float, arguments: argparse.Namespace, exact: SearchResult) -> None:
     """Repeats the adaptive search and prints how often it was right."""
     engine = RecordedEngine(problem, arguments.memory)
     allowed = allowed_drop(epsilon_pp, engine.n, problem.split.name)
     right = same = 0
     with progress("repetitions") as show:
         for seed in range(arguments.repetitions):
-            kept = Kept(engine.replay, engine.names, engine.n, 0)
-            worked = RecordedSearch(engine, kept, allowed, arguments.delta, seed)
-            worked.run(Ledger(engine, None, None, 1))
-            right += wrong_decisions(engine, worked) == 0
-            bits = [problem.low if name in worked.accepted else problem.high for name in engine.names]
+            cache = ActivationCache(engine.replay, engine.names, engine.n, 0)
+            searcher = RecordedSearch(engine, cache, allowed, arguments.delta, seed)
+            searcher.run(Ledger(engine, None, None, 1))
+            right += wrong_decisions(engine, searcher) == 0
+            bits = [problem.low if name in searcher.accepted else problem.high for name in engine.names]
             same += bits == exact.bits
             show.update(seed + 1, arguments.repetitions, f"{right} right")
     n = arguments.repetitions
@@ -193,7 +195,7 @@ def repeat(problem: Problem, epsilon_pp: float, arguments: argparse.Namespace, e
         sys.exit("the adaptive search was wrong more often than it promised")
 
 
-def table(results: Mapping[Mode | Literal["naive"], tuple[Found, int]]) -> None:
+def table(results: Mapping[Mode | Literal["naive"], tuple[SearchResult, int]]) -> None:
     """Prints costs side by side."""
     naive = results["naive"][0]
     print("| mode | passes | fewer MACs | seconds | less time | kept, MB | peak RSS, MB |")
@@ -206,7 +208,7 @@ def table(results: Mapping[Mode | Literal["naive"], tuple[Found, int]]) -> None:
         )
 
 
-def log(found: Found) -> None:
+def log(found: SearchResult) -> None:
     """Prints the decisions of one search."""
     print("\n| layer | drop, pp | samples | decision | why |\n| --- | ---: | ---: | --- | --- |")
     for each in found.decisions:

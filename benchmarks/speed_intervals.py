@@ -86,8 +86,8 @@ def changed_verdicts(record: RunRecord, found: dict[str, Both]) -> list[str]:
         if verdict.quantity == "speedup" and (bound := BOUND.search(verdict.requirement)):
             before, after = (outcome(each, float(bound[0])) for each in (speedup.union, speedup.alone))
             changed += [f"{record.experiment}: speedup {before} → {after}"] if before != after else []
-    strays = [Speedup(control.estimate, each).strays for each in (control.union, control.alone)]
-    changed += [f"{record.experiment}: control strays {strays[0]} → {strays[1]}"] if strays[0] != strays[1] else []
+    old, new = [Speedup(control.estimate, each).deviates for each in (control.union, control.alone)]
+    changed += [f"{record.experiment}: control strays {old} → {new}"] if old != new else []
     return changed
 
 

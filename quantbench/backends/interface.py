@@ -165,7 +165,7 @@ class Quantized:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What a recipe may need beside the reference.
+    """Calibration data, and what else a recipe may need beside the reference.
 
     Attributes:
         batches: gives normalized inputs, as many as the recipe calibrates with; called only by recipes that calibrate.

@@ -1,4 +1,4 @@
-"""What kind of checkpoint a state dict is, and by which way it was made.
+"""Kind of a checkpoint, and the method that made it: post-training quantization or quantization-aware training.
 
 Converted checkpoints have the same keys after post-training quantization and after quantization-aware training, so that
 either loads through the other's path without a word. Checkpoints of ours therefore note their origin, beside the
@@ -14,10 +14,10 @@ import torch
 
 from quantbench.recipes.spec import QatInt8, Recipe, StaticInt8
 
-NOTE = "quantbench_origin"
+ORIGIN_KEY = "quantbench_origin"
 # As files hold it: another word for a kind would be another file, byte by byte.
-NOTED = {StaticInt8.kind: "StaticInt8", QatInt8.kind: "QatInt8"}
-WAYS = {"StaticInt8": "by post-training quantization", "QatInt8": "by quantization-aware training"}
+METHOD_NAMES = {StaticInt8.kind: "StaticInt8", QatInt8.kind: "QatInt8"}
+METHODS = {"StaticInt8": "by post-training quantization", "QatInt8": "by quantization-aware training"}
 # A packed linear layer: its (weight, bias), and their dtype.
 PACKED, PACKED_DTYPE = "._packed_params._packed_params", "._packed_params.dtype"
 FAKE_QUANTIZER, OBSERVER = ".weight_fake_quant.", ".activation_post_process."
@@ -26,28 +26,28 @@ LOW_BIT_QUANTIZERS = (".input_quantizer.", ".weight_quantizer.")
 PACKED_CODES, WIDTHS = ".packed_weight", ".widths"
 
 
-def way_of(recipe: Recipe) -> str | None:
-    """What a recipe's checkpoints note, or None for a kind whose keys nothing else has."""
-    return NOTED.get(recipe.kind)
+def method_of(recipe: Recipe) -> str | None:
+    """Method that a recipe's checkpoints note, or None for a kind whose keys nothing else has."""
+    return METHOD_NAMES.get(recipe.kind)
 
 
 def note_origin(state: dict[str, Any], recipe: Recipe) -> None:
-    """Notes a recipe's way in what `state_dict()` gave."""
-    way = way_of(recipe)
-    if way is not None:
-        state._metadata[""][NOTE] = way  # type: ignore[attr-defined]
+    """Notes a recipe's method in what `state_dict()` gave."""
+    method = method_of(recipe)
+    if method is not None:
+        state._metadata[""][ORIGIN_KEY] = method  # type: ignore[attr-defined]
 
 
 def origin_of(state: dict[str, Any]) -> str | None:
-    """The way noted in a checkpoint, or None in one that quantbench did not write."""
+    """Method noted in a checkpoint, or None in one that quantbench did not write."""
     noted = getattr(state, "_metadata", None)
     root = noted.get("") if isinstance(noted, dict) else None
-    origin = root.get(NOTE) if isinstance(root, dict) else None
-    return origin if isinstance(origin, str) and origin in WAYS else None
+    origin = root.get(ORIGIN_KEY) if isinstance(root, dict) else None
+    return origin if isinstance(origin, str) and origin in METHODS else None
 
 
 class Stage(IntEnum):
-    """How far a state dict is on the way from floating point to int8."""
+    """Stage of a state dict between floating point and int8."""
 
     FLOAT = 0
     PREPARED = 1
@@ -64,7 +64,7 @@ def stage_of(state: dict[str, Any]) -> Stage:
 
 
 def kind_of(state: dict[str, Any]) -> str:
-    """What a state dict is, in words, from its keys, dtypes and noted origin."""
+    """Describes a state dict in words, from its keys, dtypes and noted origin."""
     stage = stage_of(state)
     if stage is Stage.FLOAT:
         return "floating point"
@@ -79,7 +79,7 @@ def kind_of(state: dict[str, Any]) -> str:
     if is_dynamic(state):
         return "dynamic int8"
     origin = origin_of(state)
-    return f"static int8, {WAYS[origin] if origin else 'of unknown origin (both ways end with the same keys)'}"
+    return f"static int8, {METHODS[origin] if origin else 'of unknown origin (both ways end with the same keys)'}"
 
 
 def _low_bit_kind(state: dict[str, Any]) -> str:
@@ -92,7 +92,7 @@ def _low_bit_kind(state: dict[str, Any]) -> str:
 
 
 def is_dynamic(state: dict[str, Any]) -> bool:
-    """Whether only packed layers are int8 and no activation was given a scale: a converted stub's has shape [1]."""
+    """True if only packed layers are int8 and no activation was given a scale: a converted stub's has shape [1]."""
     stubs = any(key.endswith(".scale") and getattr(value, "shape", None) == (1,) for key, value in state.items())
     others = any(_is_quantized(value) for key, value in state.items() if not key.endswith(PACKED))
     return any(key.endswith(PACKED) for key in state) and not stubs and not others
@@ -103,13 +103,13 @@ def _is_quantized(value: Any) -> bool:
     return any(isinstance(member, torch.Tensor) and member.is_quantized for member in members)
 
 
-def wrong_way(state: dict[str, Any], recipe: Recipe) -> str | None:
-    """What is wrong with loading a checkpoint through a recipe's path, where the origin that it notes tells."""
-    origin, way = origin_of(state), way_of(recipe)
-    if origin is None or origin == way:
+def method_mismatch(state: dict[str, Any], recipe: Recipe) -> str | None:
+    """Mismatch between the method that a checkpoint notes and the recipe that loads it, in words; None without one."""
+    origin, method = origin_of(state), method_of(recipe)
+    if origin is None or origin == method:
         return None
-    path = WAYS[way] if way else f"by {recipe.kind}"
+    path = METHODS[method] if method else f"by {recipe.kind}"
     return (
-        f"was made {WAYS[origin]} and is loaded as if made {path}: the keys may match, the observers behind its scales "
-        "do not"
+        f"was made {METHODS[origin]} and is loaded as if made {path}: the keys may match, the observers behind its "
+        "scales do not"
     )

@@ -36,7 +36,7 @@ from quantbench.backends.interface import (
 )
 from quantbench.backends.kernels import measure_coverage
 from quantbench.backends.module import ModulePredictor
-from quantbench.backends.origin import kind_of, note_origin, wrong_way
+from quantbench.backends.origin import kind_of, method_mismatch, note_origin
 from quantbench.backends.weights import check_weights, load_state
 from quantbench.errors import CheckpointError, QuantizationError
 from quantbench.recipes.lowering import unsupported
@@ -62,7 +62,7 @@ def wrong_backend(backend: str, recipe: Recipe) -> str:
 
 
 class StateDictBackend(Backend):
-    """What backends on torch modules share: files, loading, description, coverage.
+    """Base of the backends on torch modules: files, loading, description, coverage.
 
     A backend writes the steps that end in `_module`, on modules in memory, and `skeleton`. No step changes the model
     that it is given.
@@ -173,7 +173,7 @@ class StateDictBackend(Backend):
             raise CheckpointError(f"{path}: a state dict is no model without its factory; name one in workload.model")
         state = read_checkpoint(path)
         model = self.skeleton(artifact.model.build(), artifact.recipe)
-        if wrong := wrong_way(state, artifact.recipe):
+        if wrong := method_mismatch(state, artifact.recipe):
             raise CheckpointError(f"{path}: {wrong}. Name the experiment that made it")
         # Compared here, since quantized modules take tensors of other shapes and schemes without a word.
         if misfits := _misfits(schema_of(model.state_dict()), schema_of(state)):
@@ -244,7 +244,7 @@ def _tensor(inputs: Inputs) -> torch.Tensor:
 
 
 def _misfits(expected: Schema, found: Schema) -> list[str]:
-    """What is wrong with each key, in the order of the structure; foreign keys come last."""
+    """Misfits, one line for each key, in the order of the structure; foreign keys come last."""
     missing = [f"'{key}' is missing" for key in expected if key not in found]
     changed = [
         f"'{key}' is {describe_entry(found[key])} instead of {describe_entry(entry)}"

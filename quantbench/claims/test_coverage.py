@@ -1,4 +1,4 @@
-"""What calls itself int8 really ran as int8."""
+"""Claims that layers of int8 really ran as int8."""
 
 from collections.abc import Callable
 

@@ -135,11 +135,11 @@ def _fronts(record: SearchRecord | BudgetRecord) -> tuple[dict[Measure, Fronts],
     from quantbench.records.costs import Measure
     from quantbench.report.search_plot import Fronts
     from quantbench.search.budget import Additive, additive_front
-    from quantbench.search.visited import drop_of_found, visited_front
+    from quantbench.search.visited import drop_of_result, visited_front
 
     model = Additive.of(record.layers, record.sensitivities, record.high, record.low)
     fronts = {each: Fronts(visited_front(record, each), additive_front(model, each)) for each in Measure}
-    return fronts, drop_of_found(record)
+    return fronts, drop_of_result(record)
 
 
 def _stem(kind: str, record: Record) -> str:

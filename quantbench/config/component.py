@@ -1,4 +1,4 @@
-"""What a workload file names: a registered name, with parameters or without."""
+"""Registered names in a workload file, with parameters or without."""
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ def load_experiments(folder: Path) -> list[Experiment]:
 
 
 def read_yaml(path: Path, what: str) -> Any:
-    """What a YAML file holds, every key given once.
+    """Reads a YAML file, every key given once.
 
     Args:
         path: the file.

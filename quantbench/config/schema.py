@@ -60,7 +60,7 @@ class DataConfig(Component):
 
 
 class LatencyConfig(_Strict):
-    """How forward time is measured.
+    """Settings of the measurement of forward time.
 
     Attributes:
         batch_size: samples in one timed forward.
@@ -79,7 +79,7 @@ class LatencyConfig(_Strict):
 
 
 class RegressionConfig(_Strict):
-    """How much worse than what was accepted an experiment may be.
+    """Tolerances of an experiment against what was accepted.
 
     Attributes:
         accuracy_pp: accuracy lost on the same samples, percentage points.
@@ -248,6 +248,6 @@ class Experiment:
         params = self.config.recipe.params
         for key, words in OLD_VALUES.items():
             if isinstance(old := params.get(key), str) and old in words:
-                told = f"{self.where('recipe')}.{key}: '{old}' is '{words[old]}' now; the old word is still read"
-                warnings.warn(told, OldWordWarning, stacklevel=2)
+                message = f"{self.where('recipe')}.{key}: '{old}' is '{words[old]}' now; the old word is still read"
+                warnings.warn(message, OldWordWarning, stacklevel=2)
         return RECIPES.create(self.config.recipe.name, self.where("recipe"), params)

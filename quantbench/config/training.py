@@ -1,4 +1,4 @@
-"""How a network is trained: `workload.training` of a workload file, and what the rows of an ablation change of it."""
+"""Settings of a training: `workload.training` of a workload file, and what the rows of an ablation change of it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SCHEDULE_KEYS = {"warmup_cosine": ("warmup_epochs", "min_lr"), "step": ("step_ep
 
 
 class TrainingConfig(BaseModel):
-    """How the fp32 baseline is trained.
+    """Settings of the training of the fp32 baseline.
 
     Attributes:
         lr: peak learning rate.

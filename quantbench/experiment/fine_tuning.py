@@ -86,13 +86,13 @@ def fine_tune(
 
 
 def fine_tuning_config(training: TrainingConfig, recipe: Trained, amp: bool) -> TrainingConfig:
-    """How the recipe trains: as its workload, with its own length and rate, down half a cosine without a warm-up."""
+    """Training settings of the recipe: its workload's, with its own length and rate, half a cosine, no warm-up."""
     own = {"epochs": recipe.epochs, "lr": recipe.lr, "schedule": "warmup_cosine", "warmup_epochs": 0.0}
     return training.changed({**own, "patience": None, "precision": "bf16" if amp else "fp32"})
 
 
 def trained_path(opened: OpenWorkload, experiment: Experiment) -> Path:
-    """Where the fine-tuned weights of an experiment that is trained are committed."""
+    """Path of the committed fine-tuned weights of an experiment that is trained."""
     return baselines.weights_path(opened.golden, f"{opened.workload.config.baseline}.{experiment.name}")
 
 

@@ -23,7 +23,7 @@ SHOWN_KEYS = 4
 
 @dataclass(frozen=True)
 class Repetition:
-    """What came out the second time.
+    """Digests of the second conversion.
 
     Attributes:
         sha256: of each file.
@@ -69,7 +69,7 @@ def repeat_in_fresh_process(experiment: Experiment, golden: Path, engine: str | 
 
 
 def differences(first: Built, second: Repetition) -> list[str]:
-    """What is not the same bit for bit, in words; empty if everything is."""
+    """Differences that are not the same bit for bit, in words; empty if everything is."""
     found = []
     if first.artifact.sha256 != second.sha256:
         before = first.artifact.backend.create().describe(first.artifact).digests

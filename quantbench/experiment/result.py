@@ -116,7 +116,7 @@ def timing_machine(run: Run) -> MachineClass:
 
 
 def margin_of(run: Run) -> RegressionConfig:
-    """How much worse than accepted the experiment may be."""
+    """Margin by which the experiment may be worse than accepted."""
     return run.experiment.workload.config.regression
 
 

@@ -1,4 +1,4 @@
-"""What a run found: results by part of the record, each measured once, and verdicts by quantity."""
+"""Results of a run by part of the record, each measured once, and verdicts by quantity."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from quantbench.stats.verdicts import Verdict
 
 @dataclass(kw_only=True)
 class Results:
-    """What was found so far; `measured` and `keep` fill it, and nobody else.
+    """Results and verdicts so far; `measured` and `add_verdict` fill it, and nobody else.
 
     Attributes:
         results: what was measured, by `Quantity.part`.
@@ -25,7 +25,7 @@ class Results:
     verdicts: dict[str, Verdict] = field(default_factory=dict)
 
     def measured(self, part: str) -> Any:
-        """What a quantity measures, made when first asked for.
+        """Result of a quantity, measured when first asked for.
 
         Args:
             part: `Quantity.part` of a quantity of the table, such as `accuracy`.
@@ -74,12 +74,12 @@ class Results:
 
     @property
     def latency(self) -> Latency | None:
-        """What was timed, or None if nothing was."""
+        """Timings, or None if nothing was timed."""
         found: Latency | None = self.results.get("latency")
         return found
 
-    def keep(self, verdict: Verdict) -> Verdict:
-        """Keeps a verdict for the record, in the place of an earlier one on the same quantity."""
+    def add_verdict(self, verdict: Verdict) -> Verdict:
+        """Adds a verdict to the record, in the place of an earlier one on the same quantity."""
         self.verdicts[verdict.quantity] = verdict
         return verdict
 

@@ -42,7 +42,7 @@ from quantbench.stats.speed import SpeedQuestions, Speedup
 
 @dataclass(frozen=True)
 class Settings:
-    """What a whole session shares.
+    """Settings that a whole session shares.
 
     Attributes:
         golden: folder of goldens and baselines.
@@ -64,13 +64,13 @@ class Session:
     """Opens each workload and runs each experiment at most once.
 
     Attributes:
-        strayed: experiments whose A/A control strayed, with what it was; while there is one, no speed-up is believed.
+        failed_controls: experiments whose A/A control failed → its ratio; while there is one, no speed-up is believed.
     """
 
     settings: Settings
     baselines: dict[str, Baseline] = field(default_factory=dict)
     runs: dict[str, Run] = field(default_factory=dict)
-    strayed: dict[str, str] = field(default_factory=dict)
+    failed_controls: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         keep_freed_memory()
@@ -82,14 +82,14 @@ class Session:
         return self.baselines[workload.name]
 
     def control_sentences(self) -> list[str]:
-        """What the A/A controls of the session say of the machine; nothing if nothing was timed."""
+        """Summary of the session's A/A controls, for its end; empty if nothing was timed."""
         controls = [run.latency.control for run in self.runs.values() if run.latency is not None]
         if not controls:
             return []
-        if self.strayed:
+        if self.failed_controls:
             return [
-                f"A/A control strayed in {len(self.strayed)} of {len(controls)} measurements of speed: no verdict on "
-                "speed of this run counts, the machine is too noisy"
+                f"A/A control strayed in {len(self.failed_controls)} of {len(controls)} measurements of speed: no "
+                "verdict on speed of this run counts, the machine is too noisy"
             ]
         return [
             f"A/A control held in each measurement of speed: fp32 against itself was {min(controls):.3f}–"
@@ -99,7 +99,9 @@ class Session:
     def run(self, experiment: Experiment) -> Run:
         """The experiment's run."""
         if experiment.id not in self.runs:
-            self.runs[experiment.id] = Run(experiment, self.baseline(experiment.workload), self.settings, self.strayed)
+            self.runs[experiment.id] = Run(
+                experiment, self.baseline(experiment.workload), self.settings, self.failed_controls
+            )
         return self.runs[experiment.id]
 
 
@@ -108,14 +110,14 @@ class Run(Results):
     """One experiment's measurements.
 
     Attributes:
-        strayed: the session's, shared by its runs.
+        failed_controls: the session's, shared by its runs.
         not_timed: why nothing was timed.
     """
 
     experiment: Experiment
     baseline: Baseline
     settings: Settings
-    strayed: dict[str, str] = field(default_factory=dict)
+    failed_controls: dict[str, str] = field(default_factory=dict)
     not_timed: str = "nothing was timed"
     _confirmed: tuple[Speedup, Speedup] | None = None
     _refused: QuantbenchError | None = None
@@ -164,34 +166,34 @@ class Run(Results):
         return evaluate(self.loaded(torch.get_num_threads()), self.opened.splits.test, self.opened.task)
 
     @property
-    def stray(self) -> str | None:
-        """An A/A control of the session that strayed, in words: the run's own, or else another experiment's."""
-        if (own := self.strayed.get(self.experiment.id)) is not None:
+    def failed_control(self) -> str | None:
+        """An A/A control of the session that failed, in words: the run's own, or else another experiment's."""
+        if (own := self.failed_controls.get(self.experiment.id)) is not None:
             return own
-        return next((f"{control} in {id_}" for id_, control in self.strayed.items()), None)
+        return next((f"{control} in {id_}" for id_, control in self.failed_controls.items()), None)
 
-    def note_stray(self, control: str) -> None:
-        """Notes for the whole session that an A/A control of this run strayed.
+    def note_failed_control(self, control: str) -> None:
+        """Notes for the whole session that an A/A control of this run failed.
 
         Args:
             control: what it was, in words.
         """
-        self.strayed[self.experiment.id] = control
+        self.failed_controls[self.experiment.id] = control
 
     def leave_untimed(self, reason: str) -> None:
         """Notes why nothing is timed; verdicts on speed are INCONCLUSIVE for that reason."""
         self.not_timed = reason
 
     def check_control(self) -> None:
-        """Refuses to accept anything in a session in which an A/A control strays.
+        """Refuses to accept anything in a session in which an A/A control fails.
 
         Raises:
             GoldenError: with what the control was.
         """
         control = self.baseline.control
-        if control is not None and control.strays:
+        if control is not None and control.deviates:
             words = f"{control.estimate:.3f}× [{control.interval.low:.3f}, {control.interval.high:.3f}]"
-            self.strayed.setdefault(self.experiment.id, words)
+            self.failed_controls.setdefault(self.experiment.id, words)
             raise GoldenError(
                 f"nothing is accepted: the machine is too noisy: fp32 against itself was {words}; update on a quiet "
                 "machine"
@@ -232,16 +234,16 @@ class Run(Results):
 
         with quiet_process(config.threads):
             timings = time_forwards(forwards, self.looks, config.budget_s, decided)
-        self.keep_timings(timings)
+        self.add_timings(timings)
         return timings
 
-    def keep_timings(self, timings: Timings) -> None:
+    def add_timings(self, timings: Timings) -> None:
         """Makes timings of `forwards` the run's measurement of speed."""
         latency = latency_of(timings, self.experiment.workload.config.latency, self.baseline.fastest[0])
         self.results["latency"] = latency
         if latency.strayed:
             low, high = latency.control_interval
-            self.note_stray(f"{latency.control:.3f}× [{low:.3f}, {high:.3f}]")
+            self.note_failed_control(f"{latency.control:.3f}× [{low:.3f}, {high:.3f}]")
 
     def confirmation(self, questions: SpeedQuestions) -> tuple[Speedup, Speedup]:
         """Speed-up and A/A control as a fresh process measures them, once for all verdicts on speed."""
@@ -250,7 +252,7 @@ class Run(Results):
         return self._confirmed
 
     def timing_job(self, questions: SpeedQuestions, seed: int = 1) -> TimingJob:
-        """What a fresh process needs to time this run's forwards until the questions are answered."""
+        """Job of a fresh process that is to time this run's forwards until the questions are answered."""
         config = self.experiment.workload.config.latency
         return TimingJob(
             candidate=self.artifact,

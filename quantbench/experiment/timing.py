@@ -44,6 +44,6 @@ def latency_of(timings: Timings, config: LatencyConfig, fastest_form: str) -> La
         speedup_over_fastest_interval=(fastest.interval.low, fastest.interval.high),
         control=control.estimate,
         control_interval=(control.interval.low, control.interval.high),
-        strayed=control.strays,
+        strayed=control.deviates,
         **{f"{form}_s": values.tolist() for form, values in timings.seconds.items()},
     )

@@ -97,7 +97,7 @@ class OpenWorkload:
 
     @property
     def training(self) -> TrainingConfig:
-        """How this workload trains.
+        """Training settings of this workload.
 
         Raises:
             ConfigError: if its file does not say.

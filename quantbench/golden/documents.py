@@ -62,7 +62,7 @@ def _parsed(path: Path) -> Any:
 
 
 def without_history(content: Any) -> Any:
-    """What was accepted, without when and why, its recipe in the words of today."""
+    """Accepted document without its history, its recipe in the words of today."""
     if not isinstance(content, dict):
         return content
     accepted = {key: value for key, value in content.items() if key != "history"}

@@ -49,7 +49,7 @@ def run(job: TimingJob) -> Timings:
 
 
 def is_answered(timings: Timings, job: TimingJob) -> bool:
-    """Whether the rounds so far answer the job's questions."""
+    """True if the rounds so far answer the job's questions."""
     return job.questions.answered(Speedup.of(timings.speedup(), job.looks))
 
 

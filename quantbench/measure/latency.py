@@ -152,7 +152,7 @@ def time_forwards(
 
 
 def why_not_timed(threads: int) -> str | None:
-    """Why this machine can time nothing with that many threads, or None if it can."""
+    """Reason why this machine can time nothing with that many threads, or None if it can."""
     cores = usable_cores()
     if cores == 1:
         return (

@@ -31,7 +31,7 @@ PROCESSES = 3
 
 @dataclass(frozen=True)
 class Peak:
-    """What one fresh process found, in bytes.
+    """Peak memory that one fresh process measured, in bytes.
 
     Attributes:
         forward_bytes: peak of the forward, weights included, above what was resident before the model was loaded.

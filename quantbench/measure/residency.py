@@ -1,4 +1,4 @@
-"""What of this process is resident, by the kernel's own account; and whether that account can be believed here."""
+"""Resident memory of this process by the kernel's own account, and a check of that account on this machine."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Resident:
 
 
 def resident(status: Path = STATUS) -> Resident:
-    """What the kernel says.
+    """Reads the kernel's account.
 
     Args:
         status: the file in which it says it, as proc(5) describes.
@@ -73,7 +73,7 @@ def reset_peak(clear_refs: Path = CLEAR_REFS) -> None:
 
 
 def settled() -> Resident:
-    """What is resident once everything that is no longer in use was given back to the system."""
+    """Resident memory once everything that is no longer in use was given back to the system."""
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
     return resident()

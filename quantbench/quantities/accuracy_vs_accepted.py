@@ -79,7 +79,7 @@ def _compared(run: Run, accepted: AcceptedResult, margin: float, requirement: st
 
 
 def change_of_behaviour(run: Run) -> str | None:
-    """What is to be told of predictions that flipped although nothing that decides them changed; None if none did."""
+    """Message about predictions that flipped although nothing that decides them changed; None if none did."""
     from quantbench.experiment.result import inputs_of
     from quantbench.golden.results import RESULTS
 
@@ -99,7 +99,7 @@ def change_of_behaviour(run: Run) -> str | None:
 
 
 def circumstances(run: Run, accepted: AcceptedResult) -> list[str]:
-    """What else is not as it was when the result was accepted; where it is empty, every bit should be the same."""
+    """Changes of the circumstances since the result was accepted; where it is empty, every bit should be the same."""
     import torch
 
     from quantbench.experiment.result import inputs_of, machine_of, versions_of_run

@@ -21,7 +21,7 @@ class Determinism(Quantity["Repetition"]):
     needed_to_accept = True
 
     def measure(self, run: Run) -> Repetition:
-        """What comes out the second time."""
+        """Converts a second time, in a fresh process."""
         from quantbench.experiment.repetition import repeat_in_fresh_process
 
         # The first time comes first: it may train, or refuse what cannot be quantized at all.

@@ -104,11 +104,11 @@ class Quantity(ABC, Generic[M]):
         return Verdict(self.name, Outcome.INCONCLUSIVE, None, None, bound, 0, str(error), required)
 
     def why_not(self, experiment: Experiment) -> str | None:
-        """Why the quantity cannot be measured of an experiment, and what to do; None where it can."""
+        """Reason why the quantity cannot be measured of an experiment, and what to do; None where it can."""
         return None
 
     def applies(self, experiment: Experiment) -> bool:
-        """Whether the quantity can be measured of an experiment."""
+        """True if the quantity can be measured of an experiment."""
         return self.why_not(experiment) is None
 
     def further(self, experiment: Experiment) -> str:
@@ -116,7 +116,7 @@ class Quantity(ABC, Generic[M]):
         return f"run {shlex.quote(experiment.id)} --json record.json"
 
     def accept(self, experiment: Experiment) -> str:
-        """What to do to accept what was found."""
+        """Instruction that accepts what was found."""
         if self.bound is None:
             return NOTHING_TO_ACCEPT
         return f"change experiments.{experiment.name}.gates.{self.name} in {experiment.workload.path}"

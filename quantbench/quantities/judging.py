@@ -23,7 +23,7 @@ def quantities() -> list[Quantity[Any]]:
 
 
 def judged_of(experiment: Experiment) -> list[Quantity[Any]]:
-    """What is judged of an experiment: the gates that it sets, then the claims about it; timed ones last in each."""
+    """Quantities judged of an experiment: the gates that it sets, then the claims about it; timed ones last in each."""
     found = [
         each
         for each in quantities()
@@ -33,7 +33,7 @@ def judged_of(experiment: Experiment) -> list[Quantity[Any]]:
 
 
 def shown_of(experiment: Experiment) -> list[Quantity[Any]]:
-    """What is measured of an experiment for the table alone: no bound is set."""
+    """Quantities that are measured of an experiment for the table alone: no bound is set."""
     judged = judged_of(experiment)
     return [each for each in quantities() if each.columns and each not in judged and each.applies(experiment)]
 
@@ -68,8 +68,8 @@ def judge(run: Run, name: str) -> Verdict:
     try:
         measured = run.measured(quantity.part)
     except MeasurementError as error:
-        return run.keep(quantity.unmeasured(run, bound, error))
-    return run.keep(quantity.judge(run, measured, bound))
+        return run.add_verdict(quantity.unmeasured(run, bound, error))
+    return run.add_verdict(quantity.judge(run, measured, bound))
 
 
 def measure(run: Run, part: str) -> Verdict | None:

@@ -31,7 +31,7 @@ class Search(Quantity["SearchRecord"]):
         return NOT_ASKED_FOR if experiment.config.search is None else None
 
     def measure(self, run: Run) -> SearchRecord:
-        """What the experiment's search finds.
+        """Runs the experiment's search.
 
         Raises:
             ConfigError: if the experiment asks for no search.

@@ -21,7 +21,7 @@ NO_VERDICT = "no verdict: the machine is too noisy"
 
 
 def questions_of(run: Run, to_accept: bool = False) -> SpeedQuestions:
-    """What the run's timings must answer: its bound, and the accepted speed-up of this class of machine.
+    """Questions that the run's timings must answer: its bound, and the accepted speed-up of this class of machine.
 
     Args:
         run: to be timed.
@@ -34,7 +34,7 @@ def questions_of(run: Run, to_accept: bool = False) -> SpeedQuestions:
     try:
         found = accepted_speedup(run, RESULTS.read(run.settings.golden, run.experiment.id))
     except GoldenError:
-        found = None  # told by the claim about the accepted result
+        found = None  # reported by the claim about the accepted result
     accepted = Speedup(found.speedup, Interval(*found.speedup_interval, found.level)) if found else None
     bound = run.experiment.config.gates.bound("speedup", environment().isa)
     return SpeedQuestions(bound, accepted, margin_of(run).speedup, to_accept)
@@ -53,8 +53,11 @@ class Measurement:
     control: Speedup
 
 
-def trusted(
-    first: Measurement, judge: Callable[[Speedup], Verdict], again: Callable[[], Measurement], stray: str | None = None
+def confirmed(
+    first: Measurement,
+    judge: Callable[[Speedup], Verdict],
+    again: Callable[[], Measurement],
+    failed_control: str | None = None,
 ) -> tuple[Verdict, str | None]:
     """The verdict, if the machine can be trusted and, for a FAIL, if a second measurement finds the same.
 
@@ -62,20 +65,20 @@ def trusted(
         first: the measurement to be judged.
         judge: a speed-up → its verdict.
         again: measures once more, in a fresh process; called only to confirm a FAIL.
-        stray: an A/A control of the same run that strayed before, in words.
+        failed_control: an A/A control of the same session that failed before, in words.
 
     Returns:
-        The verdict, and in words the control that strayed, if one did.
+        The verdict, and in words the control that failed, if one did.
     """
     verdict = judge(first.speedup)
-    stray = stray or _stray(first.control, "")
-    if stray is not None:
-        return withdrawn(verdict, stray), stray
+    failed_control = failed_control or _failed_control(first.control, "")
+    if failed_control is not None:
+        return withdrawn(verdict, failed_control), failed_control
     if verdict.outcome is not Outcome.FAIL:
         return verdict, None
     second = again()
-    if (stray := _stray(second.control, " in a fresh process")) is not None:
-        return withdrawn(verdict, stray), stray
+    if (failed_control := _failed_control(second.control, " in a fresh process")) is not None:
+        return withdrawn(verdict, failed_control), failed_control
     low, high = second.speedup.interval.low, second.speedup.interval.high
     words = f"confirmed in a fresh process: {second.speedup.estimate:.3f}× [{low:.3f}, {high:.3f}]"
     if judge(second.speedup).outcome is Outcome.FAIL:
@@ -83,9 +86,9 @@ def trusted(
     return _undecided(verdict, f"{verdict.measured}; not {words}"), None
 
 
-def withdrawn(verdict: Verdict, stray: str) -> Verdict:
-    """The verdict that is left of one from a machine whose A/A control strayed: none."""
-    reason = f"{NO_VERDICT}: fp32 against itself was {stray}"
+def withdrawn(verdict: Verdict, failed_control: str) -> Verdict:
+    """The verdict that is left of one from a machine whose A/A control failed: none."""
+    reason = f"{NO_VERDICT}: fp32 against itself was {failed_control}"
     return _undecided(verdict, f"{reason}; measured {verdict.measured}")
 
 
@@ -94,38 +97,40 @@ def _undecided(verdict: Verdict, measured: str) -> Verdict:
     return replace(verdict, outcome=Outcome.INCONCLUSIVE, change=change, measured=measured)
 
 
-def _stray(control: Speedup, where: str) -> str | None:
-    if not control.strays:
+def _failed_control(control: Speedup, where: str) -> str | None:
+    if not control.deviates:
         return None
     return f"{control.estimate:.3f}× [{control.interval.low:.3f}, {control.interval.high:.3f}]{where}"
 
 
 def judged(run: Run, latency: Latency, judge: Callable[[Speedup], Verdict]) -> Verdict:
-    """The verdict on a run's speed; a control that strayed is noted for the whole session."""
-    before = run.stray
+    """The verdict on a run's speed; a control that failed is noted for the whole session."""
+    before = run.failed_control
     first = Measurement(
         speedup_of(latency), Speedup(latency.control, Interval(*latency.control_interval, latency.level))
     )
-    verdict, stray = trusted(first, judge, lambda: Measurement(*run.confirmation(questions_of(run))), before)
-    if stray is not None and before is None:
-        run.note_stray(stray)
+    verdict, failed_control = confirmed(first, judge, lambda: Measurement(*run.confirmation(questions_of(run))), before)
+    if failed_control is not None and before is None:
+        run.note_failed_control(failed_control)
     return verdict
 
 
 def withdraw(run: Run) -> list[str]:
-    """Withdraws verdicts on timed quantities that were told before another experiment's control strayed.
+    """Withdraws verdicts on timed quantities that were reported before another experiment's control failed.
 
     Returns:
-        A line for each that was told as PASS or FAIL.
+        A line for each that was reported as PASS or FAIL.
     """
-    stray, lines = run.stray, []
+    failed_control, lines = run.failed_control, []
     for quantity in QUANTITIES.all():
         verdict = run.verdicts.get(quantity.name) if quantity.timed else None
-        if stray and verdict and verdict.estimate is not None and not verdict.measured.startswith(NO_VERDICT):
-            run.keep(withdrawn(verdict, stray))
+        if failed_control and verdict and verdict.estimate is not None and not verdict.measured.startswith(NO_VERDICT):
+            run.add_verdict(withdrawn(verdict, failed_control))
             if verdict.outcome is not Outcome.INCONCLUSIVE:
                 taken_back = f"{quantity.name}: {verdict.change or verdict.outcome} is taken back"
-                lines.append(f"{run.experiment.id}: {taken_back}: {NO_VERDICT}: fp32 against itself was {stray}")
+                lines.append(
+                    f"{run.experiment.id}: {taken_back}: {NO_VERDICT}: fp32 against itself was {failed_control}"
+                )
     return lines
 
 

@@ -1,4 +1,4 @@
-"""How much faster a forward is than the fp32 model's, beside it in the same rounds."""
+"""Speed-up of a forward over the fp32 model's, timed in the same rounds."""
 
 from __future__ import annotations
 

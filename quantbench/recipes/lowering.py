@@ -1,4 +1,4 @@
-"""The backends of ours that run each kind of recipe, told without importing them.
+"""The backends of ours that run each kind of recipe, named without importing them.
 
 A configuration is checked by this table, since a backend's own `supports` costs the import of its library. A backend
 that is not in it is asked when it runs.

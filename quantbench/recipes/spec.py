@@ -169,17 +169,19 @@ def describe(recipe: Recipe) -> dict[str, Any]:
         >>> describe(DynamicInt8(("Linear",)))
         {'kind': 'dynamic_int8', 'layers': ['Linear']}
     """
-    return {"kind": recipe.kind, **_told(recipe)}
+    return {"kind": recipe.kind, **_description(recipe)}
 
 
-def _told(value: Any) -> dict[str, Any]:
+def _description(value: Any) -> dict[str, Any]:
     """The fields of a dataclass that are not at their defaults."""
-    told: dict[str, Any] = {}
+    description: dict[str, Any] = {}
     for field in fields(value):
         held = getattr(value, field.name)
         if held != field.default:
-            told[field.name] = _told(held) if is_dataclass(held) else list(held) if isinstance(held, tuple) else held
-    return told
+            description[field.name] = (
+                _description(held) if is_dataclass(held) else list(held) if isinstance(held, tuple) else held
+            )
+    return description
 
 
 PER_TENSOR_ACTIVATION = Quantizer("minmax", "uint8", "per_tensor", "affine")

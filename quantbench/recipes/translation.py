@@ -1,5 +1,5 @@
-"""Recipes in documents that were written when their words were those of torch: read, and told in that form where a hash
-of it was accepted.
+"""Recipes in documents that were written when their words were those of torch: read, and written in that form
+where a hash of it was accepted.
 
 Nothing here changes any more: a recipe that is new since has one form only.
 """
@@ -27,7 +27,7 @@ OBSERVERS = {
 # Values of parameters that have another word now: parameter → old → new.
 OLD_VALUES = {"quantizer": {"clipping": "pact"}}
 # Fields that were written at their default too.
-ALWAYS_TOLD = ("first_bits", "last_bits")
+ALWAYS_WRITTEN = ("first_bits", "last_bits")
 TENSORS = ("activation", "weight")
 # All 8 bits of activations, with the default observers otherwise.
 FULL_RANGE = StaticInt8(HISTOGRAM_ACTIVATION, PER_CHANNEL_WEIGHT, 0)
@@ -38,16 +38,16 @@ def neutral(described: dict[str, Any]) -> dict[str, Any]:
     kind = described.get("kind")
     if not isinstance(kind, str) or kind not in KINDS:
         return described
-    told = {key: value for key, value in described.items() if key not in ALWAYS_TOLD or value is not None}
+    description = {key: value for key, value in described.items() if key not in ALWAYS_WRITTEN or value is not None}
     for key, words in OLD_VALUES.items():
-        if told.get(key) in words:
-            told[key] = words[told[key]]
-    if told.pop("full_range", False):
-        told |= _full_range()
+        if description.get(key) in words:
+            description[key] = words[description[key]]
+    if description.pop("full_range", False):
+        description |= _full_range()
     for tensor in TENSORS:
-        if tensor in told:
-            told[tensor] = _neutral_tensor(told[tensor])
-    return {**told, "kind": KINDS[kind]}
+        if tensor in description:
+            description[tensor] = _neutral_tensor(description[tensor])
+    return {**description, "kind": KINDS[kind]}
 
 
 def accepted_form(recipe: Recipe) -> dict[str, Any]:
@@ -55,46 +55,46 @@ def accepted_form(recipe: Recipe) -> dict[str, Any]:
 
     A hash cannot be translated; what is hashed or compared as a whole therefore keeps its form.
     """
-    told = describe(recipe)
+    description = describe(recipe)
     kinds = {new: old for old, new in KINDS.items()}
     if recipe.kind not in kinds:
-        return told
-    told["kind"] = kinds[recipe.kind]
+        return description
+    description["kind"] = kinds[recipe.kind]
     if recipe.kind == "low_bit":
-        told = {**dict.fromkeys(ALWAYS_TOLD), **told}
+        description = {**dict.fromkeys(ALWAYS_WRITTEN), **description}
     for key, words in OLD_VALUES.items():
         for old, new in words.items():
-            if told.get(key) == new:
-                told[key] = old
-    if {tensor: told.get(tensor) for tensor in TENSORS} == _full_range():
-        told |= {"activation": None, "weight": None, "full_range": True}
+            if description.get(key) == new:
+                description[key] = old
+    if {tensor: description.get(tensor) for tensor in TENSORS} == _full_range():
+        description |= {"activation": None, "weight": None, "full_range": True}
     for tensor in TENSORS:
-        if told.get(tensor) is not None:
-            told[tensor] = _accepted_tensor(told[tensor])
-    return told
+        if description.get(tensor) is not None:
+            description[tensor] = _accepted_tensor(description[tensor])
+    return description
 
 
 def _full_range() -> dict[str, Any]:
-    told = describe(FULL_RANGE)
-    return {"activation": told["activation"] | {"reduce_range": False}, "weight": told["weight"]}
+    description = describe(FULL_RANGE)
+    return {"activation": description["activation"] | {"reduce_range": False}, "weight": description["weight"]}
 
 
-def _neutral_tensor(told: Any) -> Any:
-    observer = told.get("observer") if isinstance(told, dict) else None
+def _neutral_tensor(description: Any) -> Any:
+    observer = description.get("observer") if isinstance(description, dict) else None
     if not isinstance(observer, str) or observer not in OBSERVERS:
-        return told
-    rest = {key: value for key, value in told.items() if key not in ("observer", "dtype", "qscheme")}
+        return description
+    rest = {key: value for key, value in description.items() if key not in ("observer", "dtype", "qscheme")}
     ends, granularity = OBSERVERS[observer]
-    scheme = str(told.get("qscheme")).rpartition("_")[2]
-    dtype = str(told.get("dtype")).removeprefix("q")
+    scheme = str(description.get("qscheme")).rpartition("_")[2]
+    dtype = str(description.get("dtype")).removeprefix("q")
     return {"range": ends, "dtype": dtype, "granularity": granularity, "scheme": scheme, **rest}
 
 
-def _accepted_tensor(told: dict[str, Any]) -> dict[str, Any]:
+def _accepted_tensor(description: dict[str, Any]) -> dict[str, Any]:
     observers = {how: observer for observer, how in OBSERVERS.items()}
-    observer = observers.get((told["range"], told["granularity"]))
+    observer = observers.get((description["range"], description["granularity"]))
     if observer is None:
-        return told
-    rest = {key: value for key, value in told.items() if key not in ("range", "dtype", "granularity", "scheme")}
-    qscheme = f"{told['granularity']}_{told['scheme']}"
-    return {"observer": observer, "dtype": f"q{told['dtype']}", "qscheme": qscheme, **rest}
+        return description
+    rest = {key: value for key, value in description.items() if key not in ("range", "dtype", "granularity", "scheme")}
+    qscheme = f"{description['granularity']}_{description['scheme']}"
+    return {"observer": observer, "dtype": f"q{description['dtype']}", "qscheme": qscheme, **rest}

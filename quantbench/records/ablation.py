@@ -1,4 +1,4 @@
-"""What an ablation writes down: every row's training and its correctness on each test sample, as checked JSON."""
+"""Record of an ablation: every row's training and its correctness on each test sample, as checked JSON."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class TrainedRow(Record):
 
     @property
     def bits(self) -> NDArray[np.bool_]:
-        """Whether each test sample was right, `[n_test]`."""
+        """Correctness of each test sample, bool, `[n_test]`."""
         return unpack_bits(self.correct, self.n_test)
 
 
@@ -146,7 +146,7 @@ def read_ablation(path: Path) -> AblationRecord:
 
 
 def _is_whole(row: TrainedRow) -> bool:
-    """Whether there are as many bits as samples, and a history."""
+    """True if there are as many bits as samples, and a history."""
     try:
         packed = base64.b64decode(row.correct, validate=True)
     except ValueError:

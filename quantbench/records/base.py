@@ -1,4 +1,4 @@
-"""What every record shares: strict fields, the machine it was made on, packed bits, one reader."""
+"""Base of all records: strict fields, the machine it was made on, packed bits, one reader."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class Record(BaseModel):
 
 
 class Part(Record):
-    """What one quantity measures, as it stands in the record of a run."""
+    """Result of one quantity, as it stands in the record of a run."""
 
     def impossible(self) -> str | None:
-        """What of it nothing could have measured, such as the NaN that a JSON reader lets through; None if all could.
+        """Value that nothing could have measured, such as the NaN that a JSON reader lets through; None without one.
 
         The words complete the sentence "its record has …".
         """
@@ -37,7 +37,7 @@ class Part(Record):
 
 
 class Environment(Record):
-    """Where something was computed; never the machine's name.
+    """Machine and software of a computation; never the machine's name.
 
     Attributes:
         isa: instruction sets that decide which int8 kernels run.

@@ -10,7 +10,7 @@ from quantbench.records.base import Environment, Record
 
 
 class BaselineCard(Record):
-    """How committed weights came to be; lies beside them as JSON.
+    """Origin of committed weights; lies beside them as JSON.
 
     Attributes:
         weights_sha256: of the safetensors file; loading refuses any other.

@@ -1,4 +1,4 @@
-"""What a configuration of bit widths costs: average bits, bytes and bit operations, as whole numbers."""
+"""Costs of a configuration of bit widths: average bits, bytes and bit operations, as whole numbers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FP32_BITS = 32
 
 
 class Measure(StrEnum):
-    """What a configuration costs, summed over the switchable layers; whatever else a model holds never changes.
+    """Cost measure of a configuration, summed over the switchable layers; whatever else a model holds never changes.
 
     `BITS`: widths, summed; divided by the number of layers the average that people read.
     `BYTES`: what one sample's forward reads: each layer's weights and its input, at their widths. For low-bit layers
@@ -45,7 +45,7 @@ class Configuration:
 
 
 def layer_cost(layer: LayerCost, bits: int, measure: Measure) -> int:
-    """What one layer costs at that width: bits, bits (eighths of a byte), or bit operations."""
+    """Cost of one layer at that width: bits, bits (eighths of a byte), or bit operations."""
     weight_bits = FP32_BITS if bits == FP32_BITS else layer.weight_bits
     match measure:
         case Measure.BITS:
@@ -57,7 +57,7 @@ def layer_cost(layer: LayerCost, bits: int, measure: Measure) -> int:
 
 
 def cost(layers: Sequence[LayerCost], bits: Sequence[int], measure: Measure) -> int:
-    """What a configuration costs, in the unit of `layer_cost`: exact, and so fit for comparing."""
+    """Cost of a configuration, in the unit of `layer_cost`: exact, and so fit for comparing."""
     return sum(layer_cost(layer, width, measure) for layer, width in zip(layers, bits, strict=True))
 
 
@@ -67,7 +67,7 @@ def shown(layers: Sequence[LayerCost], bits: Sequence[int], measure: Measure) ->
 
 
 def unit(layers: Sequence[LayerCost], measure: Measure) -> int:
-    """How many of the units of `layer_cost` make one of those that people read."""
+    """Number of units of `layer_cost` in one of those that people read."""
     return {Measure.BITS: len(layers), Measure.BYTES: 8, Measure.BIT_OPERATIONS: 1}[measure]
 
 

@@ -265,7 +265,7 @@ class RunRecord(Record):
 
     @property
     def parts(self) -> dict[str, Part]:
-        """What was measured, by part."""
+        """Results, by part of the record."""
         return {part: found for part, found in (self.model_extra or {}).items() if found is not None}
 
     @property
@@ -332,7 +332,7 @@ class NotRun(Record):
 
 
 class RecordFile(Record):
-    """What `--json` writes."""
+    """File that `--json` writes."""
 
     schema_version: int = SCHEMA_VERSION
     records: list[RunRecord]

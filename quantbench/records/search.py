@@ -1,4 +1,4 @@
-"""What a sensitivity analysis and a mixed-precision search write down, as checked JSON."""
+"""Records of a sensitivity analysis and of a mixed-precision search, as checked JSON."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Reason = Literal["measured", "early", "known", "not_finite", "confident", "indif
 
 
 class LayerCost(Record):
-    """What one layer computes and holds.
+    """Multiply-accumulates and weights of one layer.
 
     Attributes:
         name: as in the model.
@@ -70,7 +70,7 @@ class LayerSensitivity(Record):
 
     @property
     def bits(self) -> NDArray[np.bool_]:
-        """Whether each sample was right, `[n]`; empty in adaptive mode."""
+        """Correctness of each sample, bool, `[n]`; empty in adaptive mode."""
         return unpack_bits(self.correct, self.n) if self.correct is not None else np.zeros(0, np.bool_)
 
 

@@ -67,7 +67,7 @@ def read_records(paths: Sequence[Path]) -> list[RunRecord]:
 
 
 def _impossible(record: RunRecord) -> str | None:
-    """What of a record nothing could have measured, such as the NaN that a JSON reader lets through."""
+    """Value in a record that nothing could have measured, such as the NaN that a JSON reader lets through."""
     blocks = record.recipe.get("blocks") or []
     if "kind" not in record.recipe or not isinstance(blocks, list) or not all(isinstance(each, str) for each in blocks):
         return "a recipe without its kind, or with blocks that are no list of names"

@@ -34,15 +34,15 @@ def sensitivity_summary(records: Sequence[RunRecord], folder: Path) -> str:
     charts = [folder / f"sensitivity.{suffix}" for suffix in ("png", "svg")]
     try:
         sensitivity_plot(parts, charts)
-        told = f"bar chart: {', '.join(map(str, charts))}"
+        message = f"bar chart: {', '.join(map(str, charts))}"
     except OSError as error:
         # Of a file that could not be moved into its place the second name is the place.
         place = error.filename2 or error.filename
-        told = f"no bar chart: {place}: {error.strerror}; name another folder with --plots"
+        message = f"no bar chart: {place}: {error.strerror}; name another folder with --plots"
     except ExtraMissingError as error:
         # Only a picture is lost; the verdicts of the run stand.
-        told = f"no bar chart: {error}"
-    return f"\n{sensitivity_text(records)}\n{told}\n"
+        message = f"no bar chart: {error}"
+    return f"\n{sensitivity_text(records)}\n{message}\n"
 
 
 def sensitivity_plot(parts: Mapping[str, Sequence[Part]], paths: Sequence[Path]) -> None:

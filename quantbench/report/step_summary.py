@@ -22,13 +22,15 @@ def summary_markdown(records: Sequence[RunRecord], not_run: Sequence[NotRun], se
     verdicts = [(record.experiment, verdict) for record in records for verdict in record.verdicts]
     counts = {outcome: sum(verdict.outcome == outcome for _, verdict in verdicts) for outcome in Outcome}
     parts = ["## quantbench", ", ".join(f"{n} {outcome}" for outcome, n in counts.items() if n) or "nothing was judged"]
-    told = [
+    messages = [
         (verdict.outcome, verdict.change == Change.NO_BASELINE, experiment, _item(experiment, verdict))
         for experiment, verdict in verdicts
     ]
     for outcome in (Outcome.FAIL, Outcome.INCONCLUSIVE):
-        parts += [text for each, is_new, _, text in told if each == outcome and not is_new]
-    parts += [f"- {line}" for line in without_baseline([(id_, text[2:]) for _, is_new, id_, text in told if is_new])]
+        parts += [text for each, is_new, _, text in messages if each == outcome and not is_new]
+    parts += [
+        f"- {line}" for line in without_baseline([(id_, text[2:]) for _, is_new, id_, text in messages if is_new])
+    ]
     parts += [f"- {_one_line(line)}" for line in [*not_run_lines(not_run), *sentences]]
     if records:
         parts += [markdown_table(records), sensitivity_markdown(records), provenance(records)]

@@ -26,21 +26,21 @@ def overall(record: RunRecord) -> str:
     return NOTHING
 
 
-def without_baseline(told: Sequence[tuple[str, str]]) -> list[str]:
+def without_baseline(messages: Sequence[tuple[str, str]]) -> list[str]:
     """The words for verdicts that find no baseline for this machine: the first, and how to accept for all of them.
 
     Args:
-        told: an experiment's id and the words for its verdict, each.
+        messages: an experiment's id and the words for its verdict, each.
     """
-    if len(told) < 2:
-        return [text for _, text in told]
-    workloads = sorted({id_.partition("/")[0] for id_, _ in told})
+    if len(messages) < 2:
+        return [text for _, text in messages]
+    workloads = sorted({id_.partition("/")[0] for id_, _ in messages})
     names = " ".join(f"--experiment '{workload}/*'" for workload in workloads)
     more = (
-        f"{len(told) - 1} more experiments have no accepted speed-up for this machine either; accept them all: "
+        f"{len(messages) - 1} more experiments have no accepted speed-up for this machine either; accept them all: "
         f'pytest bench {names} -m latency --update-golden --reason "…"'
     )
-    return [told[0][1], more]
+    return [messages[0][1], more]
 
 
 def columns() -> tuple[str, ...]:

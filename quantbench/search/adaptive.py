@@ -7,11 +7,11 @@ from math import floor
 import numpy as np
 
 from quantbench.records.search import Decision, LayerSensitivity, Reason
+from quantbench.search.activation_cache import ActivationCache
 from quantbench.search.engine import COUNT_TOLERANCE, Engine
-from quantbench.search.kept import Kept
 from quantbench.search.ledger import Ledger
 from quantbench.search.problem import Entry
-from quantbench.search.sampled_layers import SAMPLES_PER_LOOK, SampledLayers, read, written
+from quantbench.search.sampled_layers import SAMPLES_PER_LOOK, SampledLayers, changes_of_entry, entry_of_sample
 from quantbench.search.sensitivity import Table
 from quantbench.stats.betting import check_risk
 from quantbench.stats.draws import Floats, Ids
@@ -39,7 +39,7 @@ class AdaptiveSearch:
 
     Args:
         engine: the model and the split.
-        kept: takes the values with all layers high.
+        cache: takes the values with all layers high.
         allowed: samples that may be lost on balance.
         delta: the risk of the whole search.
         seed: of what is drawn.
@@ -48,8 +48,8 @@ class AdaptiveSearch:
         StatisticsError: if δ is no probability.
     """
 
-    def __init__(self, engine: Engine, kept: Kept, allowed: int, delta: float, seed: int) -> None:
-        self.engine, self.kept, self.allowed = engine, kept, allowed
+    def __init__(self, engine: Engine, cache: ActivationCache, allowed: int, delta: float, seed: int) -> None:
+        self.engine, self.cache, self.allowed = engine, cache, allowed
         self.zone = floor(ZONE_PP * engine.n / 100 + COUNT_TOLERANCE)
         each = check_risk(delta) / len(engine.names)
         self.needed = log_odds((1.0 - SHARE_OF_SENSITIVITIES) * each)
@@ -60,12 +60,12 @@ class AdaptiveSearch:
         self._drop, self._seen = 0.0, NOTHING
 
     def sampled_layers(self, alpha: float, seed: int) -> SampledLayers:
-        """What measures the sensitivities; apart, so that what was recorded can stand in for it."""
-        return SampledLayers(self.engine, self.kept, self.allowed, alpha, seed)
+        """Sampled measurement of the sensitivities; a method of its own, so that recorded ones can stand in for it."""
+        return SampledLayers(self.engine, self.cache, self.allowed, alpha, seed)
 
     @property
     def table(self) -> Table:
-        """What is known of every sample with all layers high."""
+        """Table of every sample, measured with all layers high."""
         return self.layers.table
 
     def records(self) -> list[LayerSensitivity]:
@@ -86,16 +86,16 @@ class AdaptiveSearch:
     def _take(self, layer: str, entry: Entry) -> None:
         decision = Decision.model_validate(entry["decision"])
         self.decisions.append(decision)
-        self.layers.learn(*read(entry))
+        self.layers.learn(*changes_of_entry(entry))
         if decision.accepted:
             # Of the first one accepted, its sensitivity's samples are of the same configuration.
-            before, now = NOTHING if self.accepted else self.layers.alone[layer], read(entry)
+            before, now = NOTHING if self.accepted else self.layers.alone[layer], changes_of_entry(entry)
             self._seen = np.concatenate([before[0], now[0]]), np.concatenate([before[1], now[1]])
             self._drop = (decision.drop_pp or 0.0) * self.engine.n / 100
             self.accepted.append(layer)
-            self.kept.accept(layer)
+            self.cache.accept(layer)
         else:
-            self.kept.reject()
+            self.cache.reject()
 
     def _decided(self, layer: str) -> Entry:
         """Looks at samples until one answer cannot be wrong by more than the zone."""
@@ -126,14 +126,14 @@ class AdaptiveSearch:
         return max(sample.estimate(), self.allowed - self.zone + 1)
 
     def _known(self, layer: str) -> bool | None:
-        """What the interval of its sensitivity decides; None if nothing."""
+        """Decision by the interval of its sensitivity; None if that decides nothing."""
         low, high = self.layers.intervals[layer]
         if high < self.allowed + self.zone + 1:
             return True
         return False if low > self.allowed - self.zone else None
 
     def _answer(self, sample: SampledDrop) -> tuple[bool, Reason] | None:
-        """Whether to accept, and why that is certain enough; None where it is not yet."""
+        """Decision to accept or not, and why that is certain enough; None where it is not yet."""
         if sample.seen == self.engine.n:
             return round(sample.estimate()) <= self.allowed, "measured"
         accept = sample.log_wealth_below(self.allowed + self.zone + 1.0) >= self.needed
@@ -154,4 +154,4 @@ class AdaptiveSearch:
             n=sample.seen,
             reason=reason,
         )
-        return {"decision": decision.model_dump(), **written(sample)}
+        return {"decision": decision.model_dump(), **entry_of_sample(sample)}

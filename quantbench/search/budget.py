@@ -1,4 +1,4 @@
-"""Which layers to set low, exactly, by measured sensitivities: all trade-offs worth having, and the best in a budget.
+"""Layers to set low, found exactly from measured sensitivities: all trade-offs worth having, and the best in a budget.
 
 Both take drops to add up: each layer at its low width costs what it costs alone. The greedy search takes nothing for
 granted; what it measured along its way is in `quantbench.search.visited`.
@@ -63,7 +63,7 @@ class Additive:
 
 
 def _is_counted(found: LayerSensitivity) -> bool:
-    """Whether its drop is a share of samples; in adaptive mode it is an estimate."""
+    """True if its drop is a share of samples; in adaptive mode it is an estimate."""
     return bool(found.failed) or found.correct is not None
 
 

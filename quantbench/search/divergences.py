@@ -1,4 +1,4 @@
-"""How far a layer's output and the logits move when the layer is switched: sums that add up over batches."""
+"""Divergences of a layer's output and of the logits when the layer is switched: sums that add up over batches."""
 
 from __future__ import annotations
 

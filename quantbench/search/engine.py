@@ -1,4 +1,4 @@
-"""Trials of single layers on top of a configuration, from whatever values are kept; and what is checked first."""
+"""Trials of single layers on top of a configuration, from whatever values are cached; and what is checked first."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from quantbench.errors import QuantizationError, StatisticsError
 from quantbench.quant.switchable import Switchable, switchable_layers
 from quantbench.registry import unknown_name
-from quantbench.search.kept import Kept
+from quantbench.search.activation_cache import ActivationCache
 from quantbench.search.problem import Problem
 from quantbench.search.replay import Replay, Values
 from quantbench.search.steps import INPUT
@@ -28,8 +28,8 @@ COUNT_TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What became of some samples.
+class TrialOutcome:
+    """Outcome of a trial on some samples.
 
     Attributes:
         correct: `[m]` bool.
@@ -118,19 +118,19 @@ class Engine:
         return self.replay.run(plan, start, {*wanted, *keep})
 
     @torch.inference_mode()
-    def trial(self, ids: Ids, layer: str, kept: Kept) -> Outcome:
+    def trial(self, ids: Ids, layer: str, cache: ActivationCache) -> TrialOutcome:
         """Some samples with one layer more at the low width, which the caller has configured.
 
         Values upstream of the layer are kept, those downstream pending.
         """
         logits: list[torch.Tensor] = []
         order: list[Ids] = []
-        for group, names in kept.groups(ids, layer):
+        for group, names in cache.groups(ids, layer):
             needed = self.replay.plan(self.everything, names).reads & names
-            values = self.run(group, kept.rows(needed, group), keep=kept.names)
+            values = self.run(group, cache.rows(needed, group), keep=cache.names)
             influenced = self.replay.influenced[layer]
-            kept.fill({name: value for name, value in values.items() if name not in influenced}, group)
-            kept.pend({name: value for name, value in values.items() if name in influenced}, group)
+            cache.fill({name: value for name, value in values.items() if name not in influenced}, group)
+            cache.hold({name: value for name, value in values.items() if name in influenced}, group)
             logits.append(values[self.replay.output])
             order.append(group)
         outcome = self.outcome(torch.cat(logits), np.concatenate(order))
@@ -138,16 +138,16 @@ class Engine:
         where = {int(each): position for position, each in enumerate(np.concatenate(order))}
         for position, each in enumerate(ids):
             back[position] = where[int(each)]
-        return Outcome(outcome.correct[back], outcome.finite[back], outcome.margin[back])
+        return TrialOutcome(outcome.correct[back], outcome.finite[back], outcome.margin[back])
 
-    def outcome(self, logits: torch.Tensor, ids: Ids) -> Outcome:
+    def outcome(self, logits: torch.Tensor, ids: Ids) -> TrialOutcome:
         """Judges logits `[m, classes]` of the samples at `ids`."""
         labels = self.labels[torch.from_numpy(ids)]
         finite = torch.isfinite(logits).all(dim=1)
         correct = (logits.argmax(1) == labels) & finite
         own = logits.gather(1, labels[:, None]).squeeze(1)
         others = logits.scatter(1, labels[:, None], -torch.inf).amax(1)
-        return Outcome(correct.numpy(), finite.numpy(), (own - others).float().numpy())
+        return TrialOutcome(correct.numpy(), finite.numpy(), (own - others).float().numpy())
 
 
 def checked_layers(problem: Problem) -> dict[str, Switchable]:
@@ -174,7 +174,7 @@ def checked_layers(problem: Problem) -> dict[str, Switchable]:
 
 
 def allowed_drop(epsilon_pp: float, n: int, split: str) -> int:
-    """How many samples may be lost on balance: drop ≤ ε, in whole samples.
+    """Number of samples that may be lost on balance: drop ≤ ε, in whole samples.
 
     Args:
         epsilon_pp: percentage points. 0 asks for no loss on the split itself, which a split of any size answers.

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantbench.records.search import Decision, LayerSensitivity, Reason
+from quantbench.search.activation_cache import ActivationCache
 from quantbench.search.engine import Engine
-from quantbench.search.kept import Kept
 from quantbench.search.ledger import Ledger, packed, unpacked
 from quantbench.search.problem import Entry
 from quantbench.search.sensitivity import Table
@@ -30,12 +30,12 @@ class ExactSearch:
     Args:
         engine: the model and the split.
         table: sensitivities of all layers.
-        kept: values with all layers high, as far as they are kept.
+        cache: values with all layers high, as far as they fit.
         allowed: samples that may be lost on balance.
     """
 
-    def __init__(self, engine: Engine, table: Table, kept: Kept, allowed: int) -> None:
-        self.engine, self.table, self.kept, self.allowed = engine, table, kept, allowed
+    def __init__(self, engine: Engine, table: Table, cache: ActivationCache, allowed: int) -> None:
+        self.engine, self.table, self.cache, self.allowed = engine, table, cache, allowed
         self.accepted: list[str] = []
         # Of the configuration accepted so far.
         self.correct: NDArray[np.bool_] = table.correct
@@ -62,12 +62,12 @@ class ExactSearch:
         if decision.accepted:
             self.accepted.append(layer)
             self.correct = unpacked(entry["correct"], np.bool_)
-            self.kept.accept(layer)
+            self.cache.accept(layer)
         else:
-            self.kept.reject()
+            self.cache.reject()
 
     def _decided(self, layer: str) -> tuple[Decision, NDArray[np.bool_]]:
-        """What becomes of a layer, and which samples are right then (of those seen)."""
+        """Decision about a layer, and which samples are right then (of those seen)."""
         index, n = self.engine.names.index(layer), self.engine.n
         if self.table.not_finite[layer]:
             correct = self.table.low_correct[layer]
@@ -90,7 +90,7 @@ class ExactSearch:
         with self.engine.configured((*self.accepted, layer)):
             while seen < n:
                 ids = order[seen : seen + TRIAL_BATCH]
-                outcome = self.engine.trial(ids, layer, self.kept)
+                outcome = self.engine.trial(ids, layer, self.cache)
                 seen += len(ids)
                 if not outcome.finite.all():
                     return Decision(

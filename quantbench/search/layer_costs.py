@@ -1,4 +1,4 @@
-"""What each switchable layer computes and holds, measured in one forward."""
+"""Multiply-accumulates and weights of each switchable layer, measured in one forward."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class Ledger:
         self.macs, self.seconds, self.passes = 0, 0.0, 0.0
 
     def earlier(self, kind: str, key: Any) -> Entry | None:
-        """What an earlier run found, so that it is not computed again; counted as done."""
+        """Entry of an earlier run, so that it is not computed again; counted as done."""
         for entry in self._earlier:
             if entry["kind"] == kind and entry["key"] == key:
                 self.macs += entry["macs"]
@@ -60,7 +60,7 @@ class Ledger:
         if self._show is not None:
             whole = self._engine.replay.macs * self._engine.n
             saved = self.passes - (self.macs + self._engine.macs - self._macs) / whole
-            why = self._engine.replay.why_whole
+            why = self._engine.replay.not_replayable
             note = f"{max(saved, 0.0):.1f} passes saved" + (f", few since {why}" if why else "")
             self._show.update(round(self.passes), self._total, note)
 

@@ -1,4 +1,4 @@
-"""What a sensitivity analysis and a search are asked for, what they find, and the journal that lets them go on."""
+"""Problem and result of a sensitivity analysis or a search, and the journal that lets them go on."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Problem:
 
 
 class Journal(Protocol):
-    """Where a search writes down what it must not lose; the caller keys it by everything that decides the result."""
+    """Store of what a search must not lose; the caller keys it by everything that decides the result."""
 
     def entries(self) -> list[Entry]:
         """All that was appended, in order; empty at the first start."""
@@ -45,8 +45,8 @@ class Journal(Protocol):
 
 
 @dataclass(frozen=True)
-class Found:
-    """The outcome of a search.
+class SearchResult:
+    """Result of a search.
 
     Attributes:
         names: of the layers, in the model's order.
@@ -60,7 +60,7 @@ class Found:
         macs_spent: multiply-accumulates really performed, in all runs of a resumed search.
         macs_naive: of the published way: one pass, one for each sensitivity and one for each decision.
         seconds: in all runs of it.
-        memory_bytes: most that kept values took.
+        memory_bytes: most that cached values took.
         traced: whether values upstream of a changed layer could be reused; otherwise every forward was a whole one.
     """
 

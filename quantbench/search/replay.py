@@ -18,7 +18,7 @@ Values = dict[str, Any]
 
 @dataclass(frozen=True)
 class Plan:
-    """What is computed in one forward.
+    """Plan of one forward: the steps that are computed.
 
     Attributes:
         steps: in order.
@@ -50,7 +50,7 @@ class Replay:
         settings: see `checked_steps`.
 
     Attributes:
-        why_whole: why values cannot be reused, so that every forward is a whole one; empty where they can.
+        not_replayable: reason why values cannot be reused, so that every forward is a whole one; empty where they can.
         output: name of the logits.
         macs: multiply-accumulates of a whole forward of one sample.
         layer_macs: of each switchable layer alone; empty where every forward is a whole one.
@@ -64,12 +64,12 @@ class Replay:
         sample: torch.Tensor,
         settings: Iterable[Callable[[], None]] = (),
     ) -> None:
-        self.steps, self.why_whole = checked_steps(model, layers, sample, settings)
+        self.steps, self.not_replayable = checked_steps(model, layers, sample, settings)
         self.output = self.steps[-1].name
         self._by_name = {step.name: step for step in self.steps}
         self._macs, self.value_bytes = self._measured(sample)
         self.macs = sum(self._macs.values())
-        self.layer_macs = dict.fromkeys(layers, 0) if not self.why_whole else {}
+        self.layer_macs = dict.fromkeys(layers, 0) if not self.not_replayable else {}
         for step in self.steps:
             if step.layer:
                 self.layer_macs[step.layer] += self._macs[step.name]
@@ -136,7 +136,7 @@ class Replay:
         found: set[str] = set()
         for step in self.steps:
             # Without steps, every layer is somewhere in the only one.
-            if step.layer == layer or self.why_whole or found.intersection(step.inputs):
+            if step.layer == layer or self.not_replayable or found.intersection(step.inputs):
                 found.add(step.name)
         return frozenset(found)
 

@@ -85,8 +85,8 @@ class SearchRun:
             if name not in widths:
                 raise QuantizationError(f"{self.run.experiment.id}: {unknown_name('layer', name, list(widths))}")
         if len({widths[name] for name in wanted}) > 1:
-            told = ", ".join(f"'{name}' has {widths[name]}" for name in widths if name in wanted)
-            raise QuantizationError(f"{self.run.experiment.id}: {told} bits; name layers of one width")
+            others = ", ".join(f"'{name}' has {widths[name]}" for name in widths if name in wanted)
+            raise QuantizationError(f"{self.run.experiment.id}: {others} bits; name layers of one width")
         # Of all layers, first and last ones of another width are left as they are.
         high = Counter(widths[name] for name in wanted or widths).most_common(1)[0][0]
         return high, tuple(name for name in widths if widths[name] == high and (not wanted or name in wanted))
@@ -99,7 +99,7 @@ class SearchRun:
 
     @property
     def problem(self) -> Problem:
-        """What is asked of the search."""
+        """Problem that the search solves."""
         return Problem(self.model, self.split, self.low, self.high, self.names)
 
     def sensitivities(self, command: str, fresh: bool = False) -> SensitivityRecord:
@@ -173,7 +173,7 @@ class SearchRun:
         )
 
     def confirm(self, bits: Sequence[int]) -> Accuracy:
-        """What was found against all layers high, on the same samples of the test split."""
+        """Compares the configuration found with all layers high, on the same samples of the test split."""
         test = self.run.opened.splits.test
         with progress("confirming on the test split") as show:
             show.update(0, 2)
@@ -190,7 +190,7 @@ class SearchRun:
         return evaluate(ModulePredictor(self.model), split, self.run.opened.task)
 
     def _shared(self, found: Sequence[LayerSensitivity]) -> dict[str, Any]:
-        """What every record says of the experiment and its layers."""
+        """Fields of the experiment and its layers that every record has."""
         return {
             "experiment": self.run.experiment.id,
             "split": self.split.name,

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantbench.records.search import LayerSensitivity
+from quantbench.search.activation_cache import ActivationCache
 from quantbench.search.engine import Engine
-from quantbench.search.kept import Kept
 from quantbench.search.ledger import Ledger, packed, unpacked
 from quantbench.search.problem import Entry
 from quantbench.search.sensitivity import Table, measured_base, measured_part, why_failed
@@ -30,7 +30,7 @@ class SampledLayers:
 
     Args:
         engine: the model and the split.
-        kept: takes the values with all layers high.
+        cache: takes the values with all layers high.
         allowed: samples that may be lost on balance: layers seen to lose far more are looked at no longer.
         alpha: risk of each layer's interval.
         seed: of what is drawn.
@@ -43,8 +43,8 @@ class SampledLayers:
         intervals: by name: confidence sequence of the drop, in samples.
     """
 
-    def __init__(self, engine: Engine, kept: Kept, allowed: int, alpha: float, seed: int) -> None:
-        self.engine, self.kept, self.allowed, self.alpha, self.seed = engine, kept, allowed, alpha, seed
+    def __init__(self, engine: Engine, cache: ActivationCache, allowed: int, alpha: float, seed: int) -> None:
+        self.engine, self.cache, self.allowed, self.alpha, self.seed = engine, cache, allowed, alpha, seed
         self.table = Table.empty(engine.names, engine.n)
         self.flips: FlipModel
         self.sensitivities: dict[str, LayerSensitivity] = {}
@@ -69,10 +69,10 @@ class SampledLayers:
 
     def measured_base(self) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
         """See the function of that name; apart, so that what was recorded can stand in for it."""
-        return measured_base(self.engine, self.kept)
+        return measured_base(self.engine, self.cache)
 
     def measured_pilot(self, ids: Ids) -> Entry:
-        """What `measured_part` gives for the samples at `ids`."""
+        """Runs `measured_part` on the samples at `ids`."""
         return measured_part(self.engine, ids)
 
     def random(self, question: int, layer: str = "") -> np.random.Generator:
@@ -97,7 +97,7 @@ class SampledLayers:
     def look(self, ids: Ids, layer: str, accepted: list[str], sample: SampledDrop) -> bool:
         """Looks at some samples with a layer low on top of those accepted; whether all logits are finite."""
         with self.engine.configured((*accepted, layer)):
-            outcome = self.engine.trial(ids, layer, self.kept)
+            outcome = self.engine.trial(ids, layer, self.cache)
         sample.add(self._changes(ids, outcome.correct))
         return bool(outcome.finite.all())
 
@@ -133,13 +133,13 @@ class SampledLayers:
             finite = self.look(ids, layer, [], sample)
             if sample.log_wealth_above(2.0 * self.allowed) >= needed:
                 break
-        self.kept.reject()
+        self.cache.reject()
         low, high = sample.interval(self.alpha)
         estimate = min(max(sample.estimate(), low), high)
-        return {"interval": [low, high], "estimate": estimate, "finite": finite, **written(sample)}
+        return {"interval": [low, high], "estimate": estimate, "finite": finite, **entry_of_sample(sample)}
 
     def _take(self, layer: str, entry: Entry) -> None:
-        ids, changes = read(entry)
+        ids, changes = changes_of_entry(entry)
         self.learn(ids, changes)
         before = self.alone[layer]
         self.alone[layer] = np.concatenate([before[0], ids]), np.concatenate([before[1], changes])
@@ -166,11 +166,11 @@ class SampledLayers:
         )
 
 
-def written(sample: SampledDrop) -> dict[str, Any]:
-    """What was seen of one configuration, for the journal."""
+def entry_of_sample(sample: SampledDrop) -> dict[str, Any]:
+    """Journal entry of one configuration."""
     return {"ids": packed(sample.ids.astype(np.int32)), "changes": packed(sample.values.astype(np.int8))}
 
 
-def read(entry: Entry) -> tuple[Ids, Floats]:
-    """The reverse of `written`."""
+def changes_of_entry(entry: Entry) -> tuple[Ids, Floats]:
+    """Samples and changes from a journal entry: the reverse of `entry_of_sample`."""
     return unpacked(entry["ids"], np.int32).astype(np.int64), unpacked(entry["changes"], np.int8).astype(np.float64)

@@ -8,17 +8,17 @@ from quantbench.measure.allocator import keep_freed_memory
 from quantbench.progress import Progress
 from quantbench.records.base import pack_bits
 from quantbench.records.search import Decision, LayerSensitivity
+from quantbench.search.activation_cache import ActivationCache
 from quantbench.search.adaptive import AdaptiveSearch
 from quantbench.search.engine import Engine, allowed_drop
 from quantbench.search.exact import ExactSearch
-from quantbench.search.kept import Kept
 from quantbench.search.ledger import Ledger
-from quantbench.search.problem import Entry, Found, Journal, Mode, Problem
+from quantbench.search.problem import Entry, Journal, Mode, Problem, SearchResult
 from quantbench.search.sensitivity import Table, measured_table
 
-__all__ = ["DEFAULT_MEMORY_BYTES", "Entry", "Found", "Journal", "Mode", "Problem", "search", "sensitivities"]
+__all__ = ["DEFAULT_MEMORY_BYTES", "Entry", "Journal", "Mode", "Problem", "SearchResult", "search", "sensitivities"]
 
-# For values kept between forwards; the model and the batch in work come on top.
+# For values cached between forwards; the model and the batch in work come on top.
 DEFAULT_MEMORY_BYTES = 2 << 30
 
 
@@ -56,7 +56,7 @@ def search(
     seed: int = 0,
     journal: Journal | None = None,
     show: Progress | None = None,
-) -> Found:
+) -> SearchResult:
     """Greedy mixed precision: layers from least to most sensitive, each kept at the low width if the total drop allows.
 
     Args:
@@ -65,7 +65,7 @@ def search(
         mode: `exact` for the decisions of the published way at less cost; `adaptive` for those of a stated risk at much
             less.
         delta: in adaptive mode, the risk of any wrong decision outside the indifference zone.
-        memory_bytes: for values kept between forwards.
+        memory_bytes: for values cached between forwards.
         seed: of the samples drawn in adaptive mode.
         journal: of an earlier, killed search of the same problem and settings; the caller keys it by all that decides
             the result. None to begin anew and keep nothing.
@@ -80,17 +80,17 @@ def search(
     keep_freed_memory()
     engine = Engine(problem)
     ledger = Ledger(engine, journal, show, published_passes(engine))
-    kept = Kept(engine.replay, engine.names, engine.n, memory_bytes)
-    worked: ExactSearch | AdaptiveSearch
+    cache = ActivationCache(engine.replay, engine.names, engine.n, memory_bytes)
+    searcher: ExactSearch | AdaptiveSearch
     if mode == "adaptive":
-        worked = AdaptiveSearch(engine, kept, allowed, delta, seed)
+        searcher = AdaptiveSearch(engine, cache, allowed, delta, seed)
     else:
-        worked = ExactSearch(engine, measured_table(engine, ledger, kept), kept, allowed)
-    worked.run(ledger)
-    return found_by(worked, engine, ledger, kept.peak_bytes)
+        searcher = ExactSearch(engine, measured_table(engine, ledger, cache), cache, allowed)
+    searcher.run(ledger)
+    return result_of(searcher, engine, ledger, cache.peak_bytes)
 
 
-class Searched(Protocol):
+class FinishedSearch(Protocol):
     """A search that has run: its table of sensitivities and its decisions."""
 
     @property
@@ -114,16 +114,16 @@ def published_passes(engine: Engine) -> int:
     return 1 + 2 * len(engine.names)
 
 
-def found_by(searched: Searched, engine: Engine, ledger: Ledger, memory_bytes: int) -> Found:
+def result_of(searched: FinishedSearch, engine: Engine, ledger: Ledger, memory_bytes: int) -> SearchResult:
     """The outcome of a finished search with its costs.
 
     Args:
         searched: after its run.
         engine: that it ran on.
         ledger: that counted its work.
-        memory_bytes: most that kept values took.
+        memory_bytes: most that cached values took.
     """
-    return Found(
+    return SearchResult(
         names=engine.names,
         bits=[engine.low if name in searched.accepted else engine.high for name in engine.names],
         n=engine.n,
@@ -136,5 +136,5 @@ def found_by(searched: Searched, engine: Engine, ledger: Ledger, memory_bytes: i
         macs_naive=published_passes(engine) * engine.replay.macs * engine.n,
         seconds=ledger.seconds,
         memory_bytes=memory_bytes,
-        traced=not engine.replay.why_whole,
+        traced=not engine.replay.not_replayable,
     )

@@ -13,9 +13,9 @@ from quantbench.errors import EvaluationError
 from quantbench.measure.evaluation import EVALUATION_BATCH
 from quantbench.records.base import pack_bits
 from quantbench.records.search import LayerSensitivity
+from quantbench.search.activation_cache import ActivationCache
 from quantbench.search.divergences import Divergences
-from quantbench.search.engine import Engine, Outcome
-from quantbench.search.kept import Kept
+from quantbench.search.engine import Engine, TrialOutcome
 from quantbench.search.ledger import Ledger, packed, unpacked
 from quantbench.search.problem import Entry
 from quantbench.stats.draws import Ids
@@ -27,7 +27,7 @@ PARTS = 10
 
 @dataclass
 class Table:
-    """What is known of every sample.
+    """Table of every sample's measurements.
 
     Attributes:
         correct: `[n]` bool, with all layers high.
@@ -96,17 +96,17 @@ class Table:
 
 
 def why_failed(not_finite: int, n: int) -> str:
-    """Why a layer has no figures; empty where it has."""
+    """Reason why a layer has no figures; empty where it has."""
     return f"logits are NaN or infinite for {not_finite:,} of {n:,} samples" if not_finite else ""
 
 
-def measured_table(engine: Engine, ledger: Ledger, kept: Kept | None = None) -> Table:
+def measured_table(engine: Engine, ledger: Ledger, cache: ActivationCache | None = None) -> Table:
     """Measures all layers.
 
     Args:
         engine: the model and the split.
         ledger: gives parts that were measured before, takes the others.
-        kept: takes the values with all layers high, where a search will start from them.
+        cache: takes the values with all layers high, where a search will start from them.
 
     Raises:
         EvaluationError: if logits are not finite with all layers high.
@@ -118,18 +118,18 @@ def measured_table(engine: Engine, ledger: Ledger, kept: Kept | None = None) -> 
         key = [start, int(ids[-1]) + 1]
         entry = ledger.earlier("part", key)
         if entry is None:
-            entry = measured_part(engine, ids, kept)
+            entry = measured_part(engine, ids, cache)
             ledger.add("part", key, entry)
         table.take(ids, entry)
         ledger.done((1 + len(engine.names)) * len(ids) / engine.n)
     return table
 
 
-def measured_part(engine: Engine, ids: Ids, kept: Kept | None = None) -> Entry:
+def measured_part(engine: Engine, ids: Ids, cache: ActivationCache | None = None) -> Entry:
     """Measures all layers on some samples, for `Table.take`."""
     part = Table.empty(engine.names, len(ids))
     for at in range(0, len(ids), EVALUATION_BATCH):
-        _measure_batch(engine, part, at, ids[at : at + EVALUATION_BATCH], kept)
+        _measure_batch(engine, part, at, ids[at : at + EVALUATION_BATCH], cache)
     layers: dict[str, Any] = {
         name: [packed(np.packbits(bits)), part.not_finite[name], part.divergences[name].sums()]
         for name, bits in part.low_correct.items()
@@ -137,22 +137,22 @@ def measured_part(engine: Engine, ids: Ids, kept: Kept | None = None) -> Entry:
     return {"correct": packed(np.packbits(part.correct)), "margin": packed(part.margin), "layers": layers}
 
 
-def measured_base(engine: Engine, kept: Kept) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
-    """Which samples are right with all layers high, and their margins; their values are kept."""
+def measured_base(engine: Engine, cache: ActivationCache) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+    """Correctness and margins of the samples with all layers high; fills the cache with their values."""
     correct, margin = np.zeros(engine.n, np.bool_), np.zeros(engine.n, np.float32)
     with engine.configured(()):
         for start in range(0, engine.n, EVALUATION_BATCH):
             ids = np.arange(start, min(start + EVALUATION_BATCH, engine.n))
-            values = engine.run(ids, {}, keep=kept.names)
+            values = engine.run(ids, {}, keep=cache.names)
             base = engine.outcome(values[engine.replay.output], ids)
             _check_finite(engine, base, ids)
             correct[ids], margin[ids] = base.correct, base.margin
-            kept.fill(values, ids)
+            cache.fill(values, ids)
     return correct, margin
 
 
 @torch.inference_mode()
-def _measure_batch(engine: Engine, part: Table, at: int, ids: Ids, kept: Kept | None) -> None:
+def _measure_batch(engine: Engine, part: Table, at: int, ids: Ids, cache: ActivationCache | None) -> None:
     replay, rows = engine.replay, slice(at, at + len(ids))
     keep = {name for layer in engine.names for name in (*replay.frontier[layer], *replay.calls[layer][:1])}
     with engine.configured(()):
@@ -160,8 +160,8 @@ def _measure_batch(engine: Engine, part: Table, at: int, ids: Ids, kept: Kept | 
     base = engine.outcome(high[replay.output], ids)
     _check_finite(engine, base, ids)
     part.correct[rows], part.margin[rows] = base.correct, base.margin
-    if kept is not None:
-        kept.fill(high, ids)
+    if cache is not None:
+        cache.fill(high, ids)
     for layer in engine.names:
         first = replay.calls[layer][:1]
         given = {name: high[name] for name in replay.frontier[layer]}
@@ -175,7 +175,7 @@ def _measure_batch(engine: Engine, part: Table, at: int, ids: Ids, kept: Kept | 
             part.divergences[layer].add_output(high[call], low[call])
 
 
-def _check_finite(engine: Engine, base: Outcome, ids: Ids) -> None:
+def _check_finite(engine: Engine, base: TrialOutcome, ids: Ids) -> None:
     if not base.finite.all():
         raise EvaluationError(
             f"with all layers at {engine.high} bits, the model's logits are not finite for sample "

@@ -1,4 +1,4 @@
-"""What decides the outcome of a search, beside model and data."""
+"""Settings that decide the outcome of a search, beside model and data."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """How layers are accepted and rejected.
+    """Settings by which layers are accepted and rejected.
 
     Attributes:
         epsilon_pp: total drop that is accepted, percentage points.

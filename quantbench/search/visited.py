@@ -45,7 +45,7 @@ def visited(record: SearchRecord | BudgetRecord) -> list[Configuration]:
     return [Configuration(bits, drop) for bits, drop in found.items()]
 
 
-def drop_of_found(record: SearchRecord | BudgetRecord) -> float:
+def drop_of_result(record: SearchRecord | BudgetRecord) -> float:
     """Of what was found, on the split that was searched: of the last layer accepted, or predicted; in pp."""
     if isinstance(record, BudgetRecord):
         return record.predicted_pp

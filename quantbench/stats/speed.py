@@ -1,4 +1,4 @@
-"""What paired times say of a speed-up: its median with an interval that survives looking more than once."""
+"""Speed-up from paired times: its median with an interval that survives looking more than once."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class Speedup:
         return cls(float(np.median(ratios)), Interval(look.low, look.high, looks.level))
 
     @property
-    def strays(self) -> bool:
-        """Whether the ratio, of a model to itself, is surely further from 1 than a machine to be trusted allows."""
+    def deviates(self) -> bool:
+        """True if the ratio, of a model to itself, is surely further from 1 than a machine to be trusted allows."""
         return self.interval.low > 1 + CONTROL_TOLERANCE or self.interval.high < 1 / (1 + CONTROL_TOLERANCE)
 
 
@@ -48,7 +48,7 @@ def speed_loss(now: Speedup, accepted: Speedup) -> Interval:
 
 @dataclass(frozen=True)
 class SpeedQuestions:
-    """What is asked of a speed-up; a measurement may stop when all of it is answered.
+    """Questions about a speed-up; a measurement may stop when all of it is answered.
 
     Attributes:
         bound: it must reach, or None.
@@ -64,7 +64,7 @@ class SpeedQuestions:
     to_accept: bool = False
 
     def answered(self, now: Speedup) -> bool:
-        """Whether no bound lies inside the interval; so also where nothing is asked."""
+        """True if no bound lies inside the interval; so also where nothing is asked."""
         if self.to_accept:
             return False
         if self.bound is not None and now.interval.low < self.bound <= now.interval.high:

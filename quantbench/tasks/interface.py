@@ -1,4 +1,4 @@
-"""What a task tells of outputs and targets."""
+"""Interface of tasks: scores of outputs against targets."""
 
 from __future__ import annotations
 

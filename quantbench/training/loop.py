@@ -37,7 +37,7 @@ def in_eval_mode(model: nn.Module) -> nn.Module:
 
 @dataclass(frozen=True)
 class Validation:
-    """How the best epoch is found.
+    """Settings by which the best epoch is found.
 
     Attributes:
         split: samples of the training side that are neither trained nor calibrated on, and never test samples.
@@ -139,7 +139,7 @@ def _check(model: nn.Module, split: Split, config: TrainingConfig, validation: V
 
 @dataclass(frozen=True)
 class _Loop:
-    """What every step uses."""
+    """State that every step uses."""
 
     model: nn.Module
     split: Split

@@ -6,7 +6,7 @@ from artifacts import artifact_at, loaded
 from tiny_model import tiny_cnn
 
 from quantbench.backends.checkpoint import read_checkpoint, write_checkpoint
-from quantbench.backends.origin import NOTE, Stage, kind_of, note_origin, origin_of, stage_of, wrong_way
+from quantbench.backends.origin import ORIGIN_KEY, Stage, kind_of, method_mismatch, note_origin, origin_of, stage_of
 from quantbench.backends.torch_ao.eager import EagerBackend, default_engine
 from quantbench.errors import CheckpointError
 from quantbench.experiment.run import Session, Settings
@@ -76,18 +76,18 @@ def test_the_note_survives_saving_and_does_not_hinder_loading(recipe, tmp_path):
     assert origin_of(state) == type(recipe).__name__
     model = EagerBackend(default_engine()).skeleton(tiny_cnn().eval(), recipe)
     assert str(model.load_state_dict(state)) == "<All keys matched successfully>"
-    assert not any(NOTE in key for key in state), "the note adds no key"
+    assert not any(ORIGIN_KEY in key for key in state), "the note adds no key"
 
 
 def test_kinds_whose_keys_nothing_else_has_get_no_note():
     assert origin_of(noted(DYNAMIC)) is None
-    assert NOTE not in noted(DYNAMIC)._metadata[""]
+    assert ORIGIN_KEY not in noted(DYNAMIC)._metadata[""]
 
 
 @pytest.mark.parametrize("note", [["QatInt8"], {"a": 1}, "Surprise", None, 7], ids=str)
 def test_a_foreign_note_is_no_origin(note):
     state = noted(PTQ)
-    state._metadata[""][NOTE] = note
+    state._metadata[""][ORIGIN_KEY] = note
     assert origin_of(state) is None
     assert kind_of(state).startswith("static int8, of unknown origin")
 
@@ -100,13 +100,14 @@ def test_a_state_dict_without_metadata_has_no_origin():
 
 
 def test_only_the_way_of_the_file_fits():
-    assert wrong_way(noted(PTQ), PTQ) is wrong_way(noted(QAT), QAT) is None
-    assert wrong_way(noted(PTQ), QAT).startswith(
+    assert method_mismatch(noted(PTQ), PTQ) is method_mismatch(noted(QAT), QAT) is None
+    assert method_mismatch(noted(PTQ), QAT).startswith(
         "was made by post-training quantization and is loaded as if made by quantization-aware training: the keys may"
     )
-    assert wrong_way(noted(QAT), DYNAMIC).startswith("was made by quantization-aware training and is loaded as if made "
-                                                     "by dynamic_int8")  # fmt: skip
-    assert wrong_way(quantized(PTQ).state_dict(), QAT) is None, "without a note nobody can tell from the keys"
+    assert method_mismatch(noted(QAT), DYNAMIC).startswith(
+        "was made by quantization-aware training and is loaded as if made by dynamic_int8"
+    )
+    assert method_mismatch(quantized(PTQ).state_dict(), QAT) is None, "without a note nobody can tell from the keys"
 
 
 @pytest.mark.parametrize(

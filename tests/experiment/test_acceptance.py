@@ -26,7 +26,7 @@ def run(project):
     def make(speedup=None):
         run = Session(Settings(project.golden)).run(select(load_experiments(project.configs), ID)[0])
         if speedup is not None:
-            run.keep_timings(timings(speedup))
+            run.add_timings(timings(speedup))
         return run
 
     return make

@@ -65,7 +65,7 @@ def test_only_the_controls_that_really_strayed_are_counted(both, machine):
     session, experiments = both
     machine.here = [timings(2.0, control=1.1), timings(2.0)]
     result = run_both(session, experiments)
-    assert list(session.strayed) == [DYNAMIC]
+    assert list(session.failed_controls) == [DYNAMIC]
     assert result.sentences[1] == f"A/A control strayed in 1 of 2 measurements of speed: {ALL_VOID}"
 
 

@@ -14,7 +14,7 @@ from quantbench.experiment.run import Session, Settings
 from quantbench.measure import latency
 from quantbench.measure.latency import FP32, FP32_AGAIN, FP32_FASTEST, INT8
 from quantbench.quantities.judging import judge, measure_and_judge
-from quantbench.quantities.speed import Measurement, questions_of, trusted
+from quantbench.quantities.speed import Measurement, confirmed, questions_of
 from quantbench.stats.intervals import Interval
 from quantbench.stats.speed import Speedup
 from quantbench.stats.verdicts import Outcome, at_least
@@ -92,7 +92,7 @@ def test_a_fail_is_no_verdict_where_the_control_of_the_fresh_process_strays(proj
     verdict = judged(run)
     assert verdict.outcome is Outcome.INCONCLUSIVE
     assert re.search(rf"^{NOISY}1\.100× \[.*\] in a fresh process; measured 1\.200× ", verdict.measured)
-    assert list(run.strayed) == [STATIC]
+    assert list(run.failed_controls) == [STATIC]
 
 
 @pytest.mark.parametrize("bound", [0.5, 1.2, 5.0], ids=["PASS", "INCONCLUSIVE", "FAIL"])
@@ -110,7 +110,7 @@ def test_a_control_within_2_percent_does_not_stray(project, machine, control):
     machine.here = [timings(1.2, control, spread=0.001)]
     run = run_of(project, 1.0)
     assert judged(run).outcome is Outcome.PASS
-    assert run.strayed == {}
+    assert run.failed_controls == {}
 
 
 @pytest.mark.usefixtures("operators")
@@ -141,10 +141,10 @@ def judge_speed(now):
 def test_a_control_that_strayed_elsewhere_in_the_run_is_enough():
     again = pytest.fail
     for speedup in (1.0, 1.5, 2.0):
-        verdict, stray = trusted(measured(speedup), judge_speed, again, "1.200× [1.100, 1.300] in w/other")
+        verdict, failed_control = confirmed(measured(speedup), judge_speed, again, "1.200× [1.100, 1.300] in w/other")
         assert verdict.outcome is Outcome.INCONCLUSIVE
         assert verdict.measured == f"{NOISY}1.200× [1.100, 1.300] in w/other; measured {speedup:.3f}×"
-        assert stray == "1.200× [1.100, 1.300] in w/other"
+        assert failed_control == "1.200× [1.100, 1.300] in w/other"
 
 
 TWICE = {
@@ -156,8 +156,8 @@ TWICE = {
 
 @pytest.mark.parametrize(("first", "second", "outcome", "words"), TWICE.values(), ids=TWICE)
 def test_only_what_was_found_twice_fails(first, second, outcome, words):
-    verdict, stray = trusted(measured(first), judge_speed, lambda: measured(second))
-    assert (verdict.outcome, verdict.measured, stray) == (outcome, words, None)
+    verdict, failed_control = confirmed(measured(first), judge_speed, lambda: measured(second))
+    assert (verdict.outcome, verdict.measured, failed_control) == (outcome, words, None)
 
 
 def test_the_death_of_the_fresh_process_is_an_error_and_no_verdict(project, machine):

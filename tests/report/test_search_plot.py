@@ -8,7 +8,7 @@ from quantbench.records.costs import Measure, shown
 from quantbench.records.search import Decision
 from quantbench.report.search_plot import Fronts, fronts_plot, layers_plot
 from quantbench.search.budget import Additive, additive_front
-from quantbench.search.visited import drop_of_found, visited, visited_front
+from quantbench.search.visited import drop_of_result, visited, visited_front
 
 
 def fronts_of(record):
@@ -29,7 +29,7 @@ def caught(draw):
 @pytest.fixture(scope="module")
 def figure(tmp_path_factory):
     record, path = published_search(), tmp_path_factory.mktemp("plot") / "f.png"
-    return caught(lambda: fronts_plot(record, fronts_of(record), drop_of_found(record), [path]))
+    return caught(lambda: fronts_plot(record, fronts_of(record), drop_of_result(record), [path]))
 
 
 def test_there_is_a_panel_for_bits_for_bytes_and_for_bit_operations(figure):

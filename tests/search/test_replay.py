@@ -94,7 +94,7 @@ def test_a_model_without_steps_is_run_whole_and_counted_whole():
             return super().forward(x) if x.sum() > -1e9 else x
 
     replay = Replay(built(Deciding), CHAIN, images(2))
-    assert "cannot be traced" in replay.why_whole
+    assert "cannot be traced" in replay.not_replayable
     assert replay.frontier["conv3"] == ()
     assert plan(replay, replay.frontier["conv3"]).macs == sum(CHAIN_MACS.values())
 

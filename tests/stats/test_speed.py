@@ -48,15 +48,15 @@ def test_the_interval_is_the_distribution_free_one_at_the_level_of_a_look(seed):
         (0.7, 1.0, 1.4, False),
     ],
 )
-def test_a_control_strays_when_it_is_surely_further_from_1_than_2_percent(low, estimate, high, strays):
-    assert speedup(low, estimate, high).strays is strays
+def test_a_control_strays_when_it_is_surely_further_from_1_than_2_percent(low, estimate, high, deviates):
+    assert speedup(low, estimate, high).deviates is deviates
 
 
 def test_a_control_strays_alike_whichever_of_its_two_times_is_the_longer():
     for shift in (1.01, 1.03):
         longer = speedup(0.999 * shift, shift, 1.001 * shift)
         shorter = speedup(1 / (1.001 * shift), 1 / shift, 1 / (0.999 * shift))
-        assert longer.strays is shorter.strays is (shift > 1 + CONTROL_TOLERANCE)
+        assert longer.deviates is shorter.deviates is (shift > 1 + CONTROL_TOLERANCE)
 
 
 def test_the_loss_is_the_share_of_the_accepted_speedup_that_is_gone():

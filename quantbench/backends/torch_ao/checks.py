@@ -1,4 +1,4 @@
-"""What the steps of quantization ask of a model, and the line that each broken condition ends with."""
+"""Conditions of the steps of quantization on a model, and the line that each broken one ends with."""
 
 from __future__ import annotations
 

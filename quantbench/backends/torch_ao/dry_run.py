@@ -41,7 +41,7 @@ TORCH = Path(torch.__file__).parent
 
 @dataclass(frozen=True)
 class Place:
-    """Where a forward failed.
+    """Place of a failure in a forward.
 
     Attributes:
         module: name of the innermost of the model's modules that was running; "" is the model itself.

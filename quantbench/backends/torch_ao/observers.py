@@ -1,4 +1,4 @@
-"""What watches the layers of a prepared model, as text for records and goldens."""
+"""Observers of a prepared model's layers, as text for records and goldens."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def observers_of(prepared: nn.Module) -> Observers:
 
 
 def _weight_observer(module: Any) -> Any:
-    """What watches a layer's weight, made as conversion will make it, or None for a layer without one."""
+    """Observer of a layer's weight, made as conversion will make it, or None for a layer without one."""
     fake_quantizer = getattr(module, "weight_fake_quant", None)
     if fake_quantizer is not None:
         return fake_quantizer

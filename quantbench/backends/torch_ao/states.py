@@ -1,4 +1,4 @@
-"""How far a model is on the way from floating point to int8, told from its modules."""
+"""Stage of a model between floating point and int8, read from its modules."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MODE_MATTERS = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
 
 
 class State(Enum):
-    """What a model is, in words that end the sentence "the model is …"."""
+    """Stage of a model, in words that end the sentence "the model is …"."""
 
     FLOAT = "in floating point"
     FUSED = "fused for inference"

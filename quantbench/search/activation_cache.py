@@ -1,4 +1,4 @@
-"""Values of a model kept for every sample, within a stated memory, so that later forwards start from them."""
+"""Cache of activations for every sample, within a stated memory, from which later forwards start."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from quantbench.search.replay import Replay
 from quantbench.stats.draws import Ids
 
 
-class Kept:
-    """Values under the configuration accepted so far, one row for each sample, and which rows hold one.
+class ActivationCache:
+    """Activations under the configuration accepted so far, one row for each sample, and which rows are valid.
 
-    What is kept is chosen once: whichever value saves the most multiply-accumulates per byte, given those chosen before
-    it, until the memory is full. A trial's values downstream of its layer are held as *pending* where there is room: if
-    the trial is accepted they take the place of those that it has made wrong.
+    The cached activations are chosen once: whichever saves the most multiply-accumulates per byte, given those chosen
+    before it, until the memory is full. A trial's values downstream of its layer are held as *pending* where there is
+    room: if the trial is accepted they take the place of those that it has made wrong.
 
     Args:
         replay: the model.
         layers: names of those whose trials will start from the values.
         n: samples.
-        budget_bytes: for kept and pending values together.
+        budget_bytes: for cached and pending values together.
 
     Attributes:
-        names: of the values that are kept.
+        names: of the activations that are cached.
         peak_bytes: most that was held at once.
     """
 
@@ -36,12 +36,12 @@ class Kept:
         self._rows: dict[str, torch.Tensor] = {}
         self._valid = {name: np.zeros(n, np.bool_) for name in self.names}
         self._pending: dict[str, list[tuple[Ids, torch.Tensor]]] = {}
-        self._may_pend: set[str] = set()
+        self._may_hold: set[str] = set()
         room = budget_bytes - used
         # Those nearest to the output are the smallest, and made wrong by the most layers.
         for name in reversed(self.names):
             if (size := replay.value_bytes[name] * n) <= room:
-                self._may_pend.add(name)
+                self._may_hold.add(name)
                 room -= size
         self.peak_bytes = 0
 
@@ -63,18 +63,18 @@ class Kept:
             yield ids[which.reshape(-1) == number], group
 
     def rows(self, names: Collection[str], ids: Ids) -> dict[str, torch.Tensor]:
-        """Kept values of some samples, by name."""
+        """Cached values of some samples, by name."""
         return {name: self._rows[name][torch.from_numpy(ids)] for name in names}
 
     def fill(self, values: Mapping[str, Any], ids: Ids) -> None:
-        """Keeps values under the accepted configuration; those that are not among the chosen ones are passed by."""
+        """Caches values under the accepted configuration; those that are not among the chosen ones are ignored."""
         for name in self._valid.keys() & values.keys():
             if not self._valid[name][ids].all():
                 self._put(name, values[name], ids)
 
-    def pend(self, values: Mapping[str, Any], ids: Ids) -> None:
+    def hold(self, values: Mapping[str, Any], ids: Ids) -> None:
         """Holds values that will be right if the trial is accepted."""
-        for name in self._may_pend & values.keys():
+        for name in self._may_hold & values.keys():
             self._pending.setdefault(name, []).append((ids, values[name]))
         self._count()
 
@@ -99,21 +99,21 @@ class Kept:
         self._count()
 
     def _count(self) -> None:
-        kept = sum(rows.nbytes for rows in self._rows.values())
+        cached = sum(rows.nbytes for rows in self._rows.values())
         pending = sum(value.nbytes for each in self._pending.values() for _, value in each)
-        self.peak_bytes = max(self.peak_bytes, kept + pending)
+        self.peak_bytes = max(self.peak_bytes, cached + pending)
 
 
 def _chosen(replay: Replay, layers: Collection[str], n: int, budget_bytes: int) -> tuple[list[str], int]:
-    """Names of the values to keep, in the order of the steps, and their bytes for all samples."""
+    """Names of the activations to cache, in the order of the steps, and their bytes for all samples."""
     chosen: set[str] = set()
     used = 0
     frontiers = {name for layer in layers for name in replay.frontier[layer] if name in replay.value_bytes}
 
-    def cost(kept: set[str]) -> int:
+    def cost(cached: set[str]) -> int:
         """Multiply-accumulates of one trial of each layer."""
         wanted = frozenset({replay.output})
-        return sum(replay.plan(wanted, frozenset(kept - replay.influenced[layer])).macs for layer in layers)
+        return sum(replay.plan(wanted, frozenset(cached - replay.influenced[layer])).macs for layer in layers)
 
     while True:
         now = cost(chosen)
