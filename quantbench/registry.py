@@ -61,6 +61,16 @@ class Registry(Generic[T]):
         kind: the word for an entry in messages, for example `quantity`.
         group: of the entry points that add to the table.
         table: name → `module:attribute`.
+
+    Example:
+        >>> parsers = Registry("parser", "my_package.parsers", {"json": "json:loads"})
+        >>> parsers.names()
+        ['json']
+        >>> parsers.get("json", "a.yaml")("[1, 2]")
+        [1, 2]
+        >>> parsers.check("jsn", "a")
+        Traceback (most recent call last):
+        quantbench.errors.ConfigError: a: unknown parser 'jsn'. Did you mean 'json'? Known: json, or 'your.module:NAME'
     """
 
     outside = "your.module:NAME"
@@ -138,6 +148,10 @@ class Factories(Registry[Callable[..., T]]):
         kind: the word for an entry in messages, for example `model`.
         group: of the entry points that add to the table.
         table: name → `module:attribute`.
+
+    Example:
+        >>> RECIPES.create("static_int8", "a.yaml: recipe", {"calibration_n": 32}).calibration_n
+        32
     """
 
     outside = "your.module:factory"

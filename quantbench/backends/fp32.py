@@ -53,5 +53,11 @@ class TorchBackend(StateDictBackend):
 
 
 def torch_fp32() -> TorchBackend:
-    """Models in fp32, as they were written."""
+    """Models in fp32, as they were written.
+
+    Example:
+        >>> from quantbench.recipes.fp32 import fp32_baseline
+        >>> torch_fp32().supports(fp32_baseline()) is None
+        True
+    """
     return TorchBackend()

@@ -34,6 +34,10 @@ class ModelSource:
         name: registered.
         params: of the factory.
         where: place of the model in the configuration, for messages.
+
+    Example:
+        >>> ModelSource("cifar_cnn", {"n_classes": 10}, "here").build().training
+        False
     """
 
     name: str
@@ -55,6 +59,10 @@ class BackendSpec:
         name: registered.
         params: of the backend's factory.
         where: place of the backend in the configuration, for messages.
+
+    Example:
+        >>> BackendSpec("torch", {}, "here").create().name
+        'torch'
     """
 
     name: str
@@ -79,6 +87,16 @@ class Artifact:
         recipe: that made the model.
         model: the factory of its structure; None for files that hold their own.
         observers: that chose its scales.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> from quantbench.recipes.fp32 import fp32_baseline
+        >>> with TemporaryDirectory() as folder:
+        ...     file = Path(folder) / "model.safetensors"
+        ...     written = file.write_bytes(b"weights")
+        ...     artifact = Artifact.of_files(BackendSpec("torch", {}, "here"), [file], fp32_baseline())
+        ...     print(artifact.path.name, artifact.size_bytes)
+        model.safetensors 7
     """
 
     backend: BackendSpec
@@ -113,7 +131,16 @@ class Artifact:
 
 
 class Predictor(ABC):
-    """A loaded artifact: named input arrays of one batch → named output arrays."""
+    """A loaded artifact: named input arrays of one batch → named output arrays.
+
+    Example:
+        >>> import numpy as np
+        >>> class Doubled(Predictor):
+        ...     def __call__(self, inputs):
+        ...         return {"output": 2 * inputs["input"]}
+        >>> Doubled()({"input": np.ones(2)})
+        {'output': array([2., 2.])}
+    """
 
     @abstractmethod
     def __call__(self, inputs: Inputs) -> Outputs:
@@ -188,6 +215,10 @@ class Coverage:
         int8_macs: done by int8 kernels.
         float_macs: done by floating-point kernels.
         float_layers: multiply-accumulates of each layer that computed in floating point.
+
+    Example:
+        >>> Coverage(int8_macs=900, float_macs=100, float_layers={"fc": 100}).int8_share
+        0.9
     """
 
     int8_macs: int
@@ -209,6 +240,23 @@ class Backend(ABC):
         name: as registered.
         engine: the family of kernels it runs, which names goldens; `none` where there is only one.
         spec: creates this backend again; set by `BackendSpec.create`.
+
+    Example:
+        >>> import numpy as np
+        >>> from quantbench.recipes.fp32 import fp32_baseline
+        >>> class Doubled(Predictor):
+        ...     def __call__(self, inputs):
+        ...         return {"output": 2 * inputs["input"]}
+        >>> class DoublingBackend(Backend):
+        ...     name = "doubling"
+        ...     def load(self, artifact, threads):
+        ...         return Doubled()
+        ...     def describe(self, artifact):
+        ...         return Description(keys={}, digests={}, payload_bytes=0)
+        >>> DoublingBackend().load(artifact=None, threads=1)({"input": np.ones(2)})
+        {'output': array([2., 2.])}
+        >>> DoublingBackend().supports(fp32_baseline())
+        "backend 'doubling' cannot quantize: it only loads and describes artifacts that were made elsewhere"
     """
 
     name: ClassVar[str]

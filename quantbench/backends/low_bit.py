@@ -29,7 +29,12 @@ from quantbench.recipes.spec import FP32_BITS, Fp32, LowBit, Recipe, Trained
 
 
 def low_bit(engine: Annotated[str | None, Field(description="quantized engine")] = None) -> LowBitBackend:
-    """The low-bit backend; the engine names its goldens and decides nothing."""
+    """The low-bit backend; the engine names its goldens and decides nothing.
+
+    Example:
+        >>> low_bit().name
+        'low_bit'
+    """
     return LowBitBackend(engine or default_engine())
 
 

@@ -96,6 +96,10 @@ def audio_folder(
         sample_rate: that every file is brought to, Hz.
         clip_samples: length of a clip at that rate; shorter sounds are padded with silence, longer ones cut.
         obtain: the command or place to get the data, shown when it is absent.
+
+    Example:
+        >>> audio_folder("sounds", sample_rate=16_000).root.name
+        'sounds'
     """
     clip_format = ClipFormat(sample_rate, clip_samples)
     return AudioFolderSource(data_dir() / Path(root).expanduser(), clip_format, obtain)

@@ -51,5 +51,10 @@ def _arrays(side: object) -> Arrays:
 
 
 def cifar10() -> Cifar10Source:
-    """CIFAR-10's original pixels through `torchvision.datasets.CIFAR10`."""
+    """CIFAR-10's original pixels through `torchvision.datasets.CIFAR10`.
+
+    Example:
+        >>> cifar10().normalization.full_scale
+        255.0
+    """
     return Cifar10Source()

@@ -119,5 +119,9 @@ def image_folder(
         mean: per RGB channel, of values in 0..1.
         std: per RGB channel, of values in 0..1.
         obtain: the command or place to get the data, shown when it is absent.
+
+    Example:
+        >>> image_folder("photos", size=64).size
+        64
     """
     return ImageFolderSource(data_dir() / Path(root).expanduser(), size, mean, std, obtain)

@@ -41,5 +41,10 @@ class ShapesSource(Source):
 
 
 def shapes() -> ShapesSource:
-    """The embedded shapes, 10 classes."""
+    """The embedded shapes, 10 classes.
+
+    Example:
+        >>> shapes().fingerprint().partition(":")[0]
+        'shapes'
+    """
     return ShapesSource()

@@ -37,6 +37,11 @@ class Arrays:
         labels: `[n]` int64 class indices.
         groups: `[n]` int64, equal for samples that must stay on one side of every split, such as those of one speaker;
             numbered alike on both sides. None where samples are independent.
+
+    Example:
+        >>> samples = Arrays(np.zeros((2, 3, 8, 8), np.uint8), np.array([0, 1]))
+        >>> samples.inputs.shape, samples.labels.tolist()
+        ((2, 3, 8, 8), [0, 1])
     """
 
     inputs: NDArray[Any]
@@ -61,6 +66,11 @@ class Normalization:
         full_scale: the stored value that stands for 1.0 (255 for uint8 images, 32768 for int16 sound).
         mean: one value per channel.
         std: one value per channel.
+
+    Example:
+        >>> import torch
+        >>> Normalization(255.0, mean=(0.5,), std=(0.5,))(torch.tensor([[[0, 255]]], dtype=torch.uint8)).tolist()
+        [[[-1.0, 1.0]]]
     """
 
     full_scale: float
@@ -105,6 +115,17 @@ class Source(ABC):
         normalization: stored integers → model input.
         platform_dependent: whether a foreign program makes the data, whose bytes are the same on every run of one
             system and processor architecture, and may differ on another.
+
+    Example:
+        >>> class Blank(Source):
+        ...     normalization = Normalization(255.0, mean=(0.0,), std=(1.0,))
+        ...     def fingerprint(self):
+        ...         return "blank:1"
+        ...     def decode(self, progress):
+        ...         side = Arrays(np.zeros((4, 1, 8, 8), np.uint8), np.array([0, 1, 0, 1]))
+        ...         return Decoded(train=side, test=side, classes=("zero", "one"))
+        >>> Blank().decode(lambda done, total: None).classes
+        ('zero', 'one')
     """
 
     normalization: Normalization

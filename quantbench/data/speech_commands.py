@@ -175,5 +175,9 @@ def speech_commands(
         split: `official` by the published lists; `speaker` by a hash of the speaker over all clips; `auto` official
             where the lists give every word enough clips on both sides, else by speaker.
         test_percent: of the speakers, for a split by speaker.
+
+    Example:
+        >>> speech_commands(words=("no", "yes"), split="speaker").words
+        ('no', 'yes')
     """
     return SpeechCommandsSource(check_words(words), split, test_percent)

@@ -171,5 +171,10 @@ def _frame(stream: IO[bytes]) -> NDArray[np.int16]:
 
 
 def spoken_words() -> SpokenWordsSource:
-    """The embedded speech, 35 words at 8 kHz, `[n, 1, 8000]`."""
+    """The embedded speech, 35 words at 8 kHz, `[n, 1, 8000]`.
+
+    Example:
+        >>> spoken_words().platform_dependent
+        True
+    """
     return SpokenWordsSource()

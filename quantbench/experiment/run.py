@@ -65,6 +65,21 @@ class Session:
 
     Attributes:
         failed_controls: experiments whose A/A control failed → its ratio; while there is one, no speed-up is believed.
+
+    Example:
+        >>> from quantbench.config.reading import load_workload
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     file = Path(folder) / "cnn.yaml"
+        ...     written = file.write_text(
+        ...         "{workload: {model: {name: cifar_cnn}, data: {name: shapes}, baseline: cnn},"
+        ...         " experiments: {ptq: {recipe: {name: static_int8}, gates: {accuracy_drop_pp: 1}}}}"
+        ...     )
+        ...     (experiment,) = load_workload(file)
+        >>> session = Session(Settings(golden=Path("golden")))
+        >>> run = session.run(experiment)
+        >>> run.experiment.id, run is session.run(experiment)
+        ('cnn/ptq', True)
     """
 
     settings: Settings
@@ -112,6 +127,13 @@ class Run(Results):
     Attributes:
         failed_controls: the session's, shared by its runs.
         not_timed: why nothing was timed.
+
+    Example:
+        >>> from quantbench.stats.verdicts import at_least
+        >>> run = Run(experiment=None, baseline=None, settings=Settings(golden=Path("golden")))
+        >>> verdict = run.add_verdict(at_least("size_ratio", 3.9, None, 3.5, 1, "3.9×", "×"))
+        >>> run.verdicts["size_ratio"].outcome.value
+        'PASS'
     """
 
     experiment: Experiment

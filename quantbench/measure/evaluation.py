@@ -61,6 +61,17 @@ def evaluate(predictor: Predictor, split: Split, task: Task = TOP1, batch_size: 
 
     Raises:
         EvaluationError: if an output is NaN or infinite, or of no form that the task can score.
+
+    Example:
+        >>> from quantbench.backends.module import ModulePredictor
+        >>> from quantbench.data.cache import CachedSide
+        >>> from quantbench.data.source import Normalization
+        >>> images, labels = np.array([[[[0]]], [[[255]]]], np.uint8), np.array([0, 1])
+        >>> side = CachedSide(images, labels, digests=np.zeros((2, 16), np.uint8))
+        >>> split = Split("test", side, None, Normalization(255.0, mean=(0.0,), std=(1.0,)))
+        >>> model = ModulePredictor(lambda x: x.flatten(1) * x.new_tensor([-1.0, 1.0]))
+        >>> evaluate(model, split).accuracy
+        1.0
     """
     labels = np.array(split.labels)
     batches: list[Outputs] = []

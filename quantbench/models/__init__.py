@@ -1,1 +1,1 @@
-"""Models: one file each, one `register` decorator; a quantizable model has a `fuse_model(is_qat)`."""
+"""Models: one file each and one line of `registry.MODELS`; a quantizable model has a `fuse_model(is_qat)`."""

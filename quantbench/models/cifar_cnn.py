@@ -57,5 +57,9 @@ def cifar_cnn(n_classes: Annotated[int, Field(ge=2)] = 10) -> CifarCNN:
 
     Args:
         n_classes: size of the head; set from the data.
+
+    Example:
+        >>> cifar_cnn(n_classes=10)(torch.zeros(1, 3, 32, 32)).shape
+        torch.Size([1, 10])
     """
     return CifarCNN(n_classes)

@@ -82,5 +82,9 @@ def m5(
         n_classes: size of the classifier; set from the data.
         stride: of the first convolution.
         n_channel: of the first two blocks; the last two have twice as many.
+
+    Example:
+        >>> m5(n_classes=10)(torch.zeros(1, 1, 8000)).shape
+        torch.Size([1, 10])
     """
     return M5(n_output=n_classes, stride=stride, n_channel=n_channel)

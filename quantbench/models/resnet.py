@@ -171,6 +171,10 @@ def resnet20(n_classes: Classes = 10, width: Annotated[int, Field(ge=1)] = 16) -
     Args:
         n_classes: size of the head; set from the data.
         width: channels of the first stage.
+
+    Example:
+        >>> resnet20(n_classes=10)(torch.zeros(1, 3, 32, 32)).shape
+        torch.Size([1, 10])
     """
     return ResNet(QuantizableBasicBlock, (3, 3, 3), width, n_classes)
 
@@ -181,6 +185,10 @@ def resnet18(n_classes: Classes = 10, stem: Stem = "cifar") -> ResNet:
     Args:
         n_classes: size of the head; set from the data.
         stem: `cifar` for 32×32 images, `imagenet` for 224×224.
+
+    Example:
+        >>> resnet18(n_classes=10)(torch.zeros(1, 3, 32, 32)).shape
+        torch.Size([1, 10])
     """
     return ResNet(QuantizableBasicBlock, (2, 2, 2, 2), 64, n_classes, stem)
 
@@ -191,5 +199,9 @@ def resnet50(n_classes: Classes = 10, stem: Stem = "cifar") -> ResNet:
     Args:
         n_classes: size of the head; set from the data.
         stem: `cifar` for 32×32 images, `imagenet` for 224×224.
+
+    Example:
+        >>> resnet50(n_classes=10)(torch.zeros(1, 3, 32, 32)).shape
+        torch.Size([1, 10])
     """
     return ResNet(QuantizableBottleneck, (3, 4, 6, 3), 64, n_classes, stem)

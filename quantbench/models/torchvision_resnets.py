@@ -15,6 +15,10 @@ def torchvision_resnet18(n_classes: Classes = 10) -> nn.Module:
 
     Args:
         n_classes: size of the head; set from the data.
+
+    Example:
+        >>> torchvision_resnet18(n_classes=3).fc.out_features
+        3
     """
     from torchvision.models import quantization
 
@@ -27,6 +31,10 @@ def torchvision_resnet50(n_classes: Classes = 10) -> nn.Module:
 
     Args:
         n_classes: size of the head; set from the data.
+
+    Example:
+        >>> torchvision_resnet50(n_classes=3).fc.out_features
+        3
     """
     from torchvision.models import quantization
 

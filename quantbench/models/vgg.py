@@ -64,5 +64,9 @@ def vgg16(n_classes: Annotated[int, Field(ge=2)] = 10, width: Annotated[float, F
     Args:
         n_classes: size of the head; set from the data.
         width: factor on all channels, 1 for 64 to 512.
+
+    Example:
+        >>> vgg16(n_classes=10, width=0.25)(torch.zeros(1, 3, 32, 32)).shape
+        torch.Size([1, 10])
     """
     return VGG16(n_classes, width)

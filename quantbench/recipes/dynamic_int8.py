@@ -6,5 +6,10 @@ from quantbench.recipes.spec import DynamicInt8
 
 
 def dynamic_int8() -> DynamicInt8:
-    """Only `nn.Linear`: weights once, activations on the fly, no calibration."""
+    """Only `nn.Linear`: weights once, activations on the fly, no calibration.
+
+    Example:
+        >>> dynamic_int8()
+        DynamicInt8(layers=('Linear',))
+    """
     return DynamicInt8(layers=("Linear",))

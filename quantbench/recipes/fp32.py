@@ -6,5 +6,10 @@ from quantbench.recipes.spec import Fp32
 
 
 def fp32_baseline() -> Fp32:
-    """The committed weights, untouched."""
+    """The committed weights, untouched.
+
+    Example:
+        >>> fp32_baseline()
+        Fp32()
+    """
     return Fp32()

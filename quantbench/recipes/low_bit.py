@@ -52,6 +52,10 @@ def low_bit(
         frozen_epochs: the last epochs, in which batch-norm statistics stand still.
         first_bits: both widths of the first layer; 32 for fp32.
         last_bits: both widths of the last linear layer; 32 for fp32.
+
+    Example:
+        >>> low_bit(weight_bits=2, activation_bits=4, last_bits=8).weight_bits
+        2
     """
     check_frozen_epochs(epochs, frozen_epochs)
     return LowBit(weight_bits, activation_bits, quantizer, epochs, lr, frozen_epochs, first_bits, last_bits)

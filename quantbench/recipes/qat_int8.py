@@ -16,7 +16,12 @@ FrozenEpochs = Annotated[int, Field(ge=0)]
 
 
 def qat_int8(epochs: Epochs = 4, lr: LearningRate = 0.005, frozen_epochs: FrozenEpochs = 1) -> QatInt8:
-    """Moving averages of ranges, weights per output channel, learned with straight-through gradients."""
+    """Moving averages of ranges, weights per output channel, learned with straight-through gradients.
+
+    Example:
+        >>> qat_int8(epochs=2).epochs
+        2
+    """
     return _fine_tuning(epochs, lr, frozen_epochs, None)
 
 
@@ -33,6 +38,10 @@ def qat_int8_pow2(
         lr: peak learning rate.
         frozen_epochs: the last epochs, in which observers and batch norm stand still.
         max_shift: the finest scale is 2^-max_shift; weights that stay below 90 · 2^-max_shift lose bits to it.
+
+    Example:
+        >>> qat_int8_pow2(max_shift=6).weight.max_shift
+        6
     """
     return _fine_tuning(epochs, lr, frozen_epochs, None, max_shift)
 
@@ -47,6 +56,10 @@ def qat_int8_blocks(
         epochs: of fine-tuning.
         lr: peak learning rate.
         frozen_epochs: the last epochs, in which observers and the batch norms of quantized blocks stand still.
+
+    Example:
+        >>> qat_int8_blocks(("block1",)).blocks
+        ('block1',)
     """
     return _fine_tuning(epochs, lr, frozen_epochs, blocks)
 

@@ -34,6 +34,10 @@ class Quantizer:
         reduce_range: one bit is left free, so that 16-bit sums of products cannot saturate; None for what the
             processor's kernels need.
         max_shift: scales are powers of two, 2^-n with 0 ≤ n ≤ max_shift; None for any scale.
+
+    Example:
+        >>> Quantizer("minmax", "int8", "per_channel", "symmetric").granularity
+        'per_channel'
     """
 
     range: Literal["minmax", "moving_average", "histogram"]
@@ -49,6 +53,14 @@ class Recipe:
 
     Attributes:
         kind: names the class in documents and to backends.
+
+    Example:
+        >>> @dataclass(frozen=True)
+        ... class Int4Weights(Recipe):
+        ...     kind: ClassVar[str] = "int4_weights"
+        ...     group_size: int = 128
+        >>> describe(Int4Weights(group_size=32))
+        {'kind': 'int4_weights', 'group_size': 32}
     """
 
     kind: ClassVar[str]

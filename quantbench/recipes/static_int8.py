@@ -18,22 +18,42 @@ from quantbench.recipes.spec import (
 
 
 def static_int8_per_tensor(calibration_n: CalibrationN = DEFAULT_CALIBRATION_N) -> StaticInt8:
-    """One scale per weight tensor; the smallest and largest values."""
+    """One scale per weight tensor; the smallest and largest values.
+
+    Example:
+        >>> static_int8_per_tensor(calibration_n=32).weight.granularity
+        'per_tensor'
+    """
     return StaticInt8(PER_TENSOR_ACTIVATION, PER_TENSOR_WEIGHT, calibration_n)
 
 
 def static_int8_per_channel(calibration_n: CalibrationN = DEFAULT_CALIBRATION_N) -> StaticInt8:
-    """One scale per output channel of each weight; activations stay per tensor; the smallest and largest values."""
+    """One scale per output channel of each weight; activations stay per tensor; the smallest and largest values.
+
+    Example:
+        >>> static_int8_per_channel(calibration_n=32).weight.granularity
+        'per_channel'
+    """
     return StaticInt8(PER_TENSOR_ACTIVATION, PER_CHANNEL_WEIGHT, calibration_n)
 
 
 def static_int8_histogram(calibration_n: CalibrationN = DEFAULT_CALIBRATION_N) -> StaticInt8:
-    """The processor's default: histograms, which clip outliers of activations."""
+    """The processor's default: histograms, which clip outliers of activations.
+
+    Example:
+        >>> static_int8_histogram(calibration_n=32).calibration_n
+        32
+    """
     return StaticInt8(None, None, calibration_n)
 
 
 def static_int8_full_range(calibration_n: CalibrationN = DEFAULT_CALIBRATION_N) -> StaticInt8:
-    """As `static_int8_histogram`, with all 8 bits of activations: for processors with VNNI, others saturate."""
+    """As `static_int8_histogram`, with all 8 bits of activations: for processors with VNNI, others saturate.
+
+    Example:
+        >>> static_int8_full_range().activation.reduce_range
+        False
+    """
     return StaticInt8(replace(HISTOGRAM_ACTIVATION, reduce_range=False), PER_CHANNEL_WEIGHT, calibration_n)
 
 
@@ -45,6 +65,10 @@ def static_int8_pow2(
     Args:
         calibration_n: samples that the observers see.
         max_shift: the finest scale is 2^-max_shift; weights that stay below 90 · 2^-max_shift lose bits to it.
+
+    Example:
+        >>> static_int8_pow2(max_shift=6).weight.max_shift
+        6
     """
     activation = replace(HISTOGRAM_ACTIVATION, max_shift=max_shift)
     return StaticInt8(activation, replace(PER_CHANNEL_WEIGHT, max_shift=max_shift), calibration_n)
@@ -56,6 +80,10 @@ def static_int8_blocks(blocks: tuple[str, ...], calibration_n: CalibrationN = DE
     Args:
         blocks: names that the model gives its blocks.
         calibration_n: samples that the observers see.
+
+    Example:
+        >>> static_int8_blocks(("block1", "block2")).blocks
+        ('block1', 'block2')
     """
     if not blocks:
         raise ValueError("blocks: none is named; nothing would be quantized")

@@ -14,6 +14,10 @@ class Interval:
         low: Lower limit.
         high: Upper limit.
         level: Nominal coverage as a fraction, for example 0.95.
+
+    Example:
+        >>> Interval(low=0.1, high=0.4, level=0.95).high
+        0.4
     """
 
     low: float

@@ -25,6 +25,11 @@ class PairedOutcomes:
 
     Raises:
         StatisticsError: `n` is below 1, a count is negative, or more samples changed than there are.
+
+    Example:
+        >>> before, after = np.array([True, True, False]), np.array([True, False, False])
+        >>> PairedOutcomes.from_correct(before, after)
+        PairedOutcomes(n=3, lost=1, gained=0)
     """
 
     n: int
@@ -95,6 +100,11 @@ def tango_interval(outcomes: PairedOutcomes, level: float = 0.95) -> Interval:
         method; the equation without its division, so that it is defined at the observed drop and at 1; the
         restricted estimate in the form that does not cancel; closed forms where the observed drop solves the
         equation too.
+
+    Example:
+        >>> interval = tango_interval(PairedOutcomes(n=1000, lost=12, gained=4))
+        >>> round(interval.low, 4), round(interval.high, 4)
+        (0.0002, 0.0173)
     """
     z = two_sided_z(level)
     n, lost, gained = outcomes.n, outcomes.lost, outcomes.gained

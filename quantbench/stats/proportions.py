@@ -23,6 +23,11 @@ def wilson_interval(successes: int, n: int, level: float = 0.95) -> Interval:
     Source:
         E. B. Wilson, J. Am. Stat. Assoc. 22 (1927) 209-212; as method 3 in R. G. Newcombe, Statist. Med. 17
         (1998) 857-872. Deviation: none; no continuity correction.
+
+    Example:
+        >>> interval = wilson_interval(successes=90, n=100)
+        >>> round(interval.low, 3), round(interval.high, 3)
+        (0.826, 0.945)
     """
     z = two_sided_z(level)
     if n < 1:

@@ -28,6 +28,11 @@ def order_statistic_interval(ratios: NDArray[np.float64], level: float = 0.99) -
     Source:
         W. R. Thompson, Ann. Math. Statist. 7 (1936) 122-128; G. J. Hahn and W. Q. Meeker, Statistical Intervals (1991),
         section 5.2. Deviation: none.
+
+    Example:
+        >>> interval = order_statistic_interval(np.linspace(1.9, 2.1, 21), level=0.95)
+        >>> round(interval.low, 2), round(interval.high, 2)
+        (1.95, 2.05)
     """
     check_level(level)
     check_ratios(ratios)

@@ -28,6 +28,10 @@ class Looks:
         Group-sequential analysis as in C. Jennison and B. W. Turnbull, Group Sequential Methods (2000), chapter 2, with
         equal shares of the error. Deviation: Bonferroni's shares instead of Pocock's constants, which assume normal
         increments; it widens the interval a little and needs no assumption.
+
+    Example:
+        >>> Looks(first=10, count=3, level=0.97).rounds
+        (10, 20, 40)
     """
 
     first: int

@@ -30,7 +30,13 @@ class Speedup:
 
     @classmethod
     def of(cls, ratios: NDArray[np.float64], looks: Looks) -> Speedup:
-        """From the ratios so far, `[rounds]`, seen at one of the planned looks."""
+        """From the ratios so far, `[rounds]`, seen at one of the planned looks.
+
+        Example:
+            >>> speedup = Speedup.of(np.linspace(1.9, 2.1, 20), Looks(first=20, count=1, level=0.95))
+            >>> round(speedup.estimate, 2), speedup.deviates
+            (2.0, True)
+        """
         look = order_statistic_interval(ratios, looks.level_of_each)
         return cls(float(np.median(ratios)), Interval(look.low, look.high, looks.level))
 

@@ -21,6 +21,14 @@ class Task(ABC):
         higher_is_better: a larger score is a better one.
         is_binary: each score is exactly 0 or 1, so that scores can be kept as bits and compared as proportions.
         outputs_name: of the outputs, for messages.
+
+    Example:
+        >>> class AbsoluteError(Task):
+        ...     unit, higher_is_better, is_binary = "mean absolute error", False, False
+        ...     def scores(self, outputs, targets):
+        ...         return np.abs(outputs["output"][:, 0] - targets)
+        >>> AbsoluteError().scores({"output": np.array([[1.5], [2.0]])}, np.array([1.0, 2.0])).tolist()
+        [0.5, 0.0]
     """
 
     unit: ClassVar[str]

@@ -1,18 +1,15 @@
 """A quantity is one file and one line of the table: gates, records, tables, summaries and claims are made from it."""
 
-import doctest
 import subprocess
 import sys
 
 import pytest
 from toy_quantity import LargestTensor, Tensors
 
-from quantbench.config import schema
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
 from quantbench.errors import ConfigError, MeasurementError
 from quantbench.experiment.run import Session, Settings
-from quantbench.quantities import interface
 from quantbench.quantities.judging import explain, family_of, judge, judged_of, measure, quantities, shown_of
 from quantbench.records.run import RecordFile
 from quantbench.registry import QUANTITIES
@@ -144,13 +141,6 @@ def test_only_quantities_that_samples_decide_share_false_alarms(monkeypatch):
 
 def test_every_entry_of_the_table_is_the_quantity_of_that_name():
     assert [each.name for each in quantities()] == list(QUANTITIES.table)
-
-
-@pytest.mark.parametrize("module", [interface, schema], ids=lambda module: module.__name__)
-def test_the_examples_of_its_documentation_hold(module):
-    found = doctest.testmod(module)
-    assert found.attempted
-    assert not found.failed
 
 
 @pytest.mark.parametrize("first", ["records.run", "config.schema", "quantities.speedup", "report.tables"])

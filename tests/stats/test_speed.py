@@ -37,7 +37,7 @@ def test_the_interval_is_the_distribution_free_one_at_the_level_of_a_look(seed):
 
 
 @pytest.mark.parametrize(
-    ("low", "estimate", "high", "strays"),
+    ("low", "estimate", "high", "deviates"),
     [
         (0.99, 1.0, 1.01, False),
         (1.005, 1.01, 1.02, False),

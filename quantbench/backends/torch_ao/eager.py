@@ -38,7 +38,12 @@ CONTROL = "quantbench_control"
 
 
 def eager(engine: Annotated[str | None, Field(description="quantized engine")] = None) -> EagerBackend:
-    """The eager backend on the processor's engine, or on the one named."""
+    """The eager backend on the processor's engine, or on the one named.
+
+    Example:
+        >>> eager("qnnpack").engine
+        'qnnpack'
+    """
     return EagerBackend(engine or default_engine())
 
 
