@@ -2,7 +2,15 @@
 
 
 class QuantbenchError(Exception):
-    """Base of every error that quantbench raises on purpose; its text is shown without a traceback."""
+    """Base of every error that quantbench raises on purpose; its text is shown without a traceback.
+
+    Example:
+        >>> try:
+        ...     raise ConfigError("a.yaml: workload.model.name: unknown model 'resnt18'. Did you mean 'resnet18'?")
+        ... except QuantbenchError as error:
+        ...     print(error)
+        a.yaml: workload.model.name: unknown model 'resnt18'. Did you mean 'resnet18'?
+    """
 
 
 class ConfigError(QuantbenchError):

@@ -11,7 +11,7 @@ from quantbench.cli.options import CONFIGS, Configs
 
 
 class Kind(StrEnum):
-    """What `list` can list."""
+    """Kinds that `list` can list."""
 
     MODELS = "models"
     RECIPES = "recipes"

@@ -32,7 +32,7 @@ R = TypeVar("R")
 
 
 class SearchMode(StrEnum):
-    """How `search` decides."""
+    """Modes in which `search` decides."""
 
     EXACT = "exact"
     ADAPTIVE = "adaptive"
@@ -122,7 +122,7 @@ def search(
 
 
 def _interruptible(searched: SearchRun, work: Callable[[], R]) -> R:
-    """What the work gives; Ctrl-C ends it with what is kept and how to go on."""
+    """Runs the work and gives its result; Ctrl-C ends it with what is kept and how to go on."""
     try:
         return work()
     except KeyboardInterrupt:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class SplitName(StrEnum):
-    """What `sensitivity` measures on."""
+    """Splits that `sensitivity` can measure on."""
 
     SEARCH = "search"
     TEST = "test"

@@ -122,6 +122,16 @@ def load_experiments(folder: Path) -> list[Experiment]:
 
     Raises:
         ConfigError: if the folder holds no workload file, or any of them is wrong.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     written = (Path(folder) / "cnn.yaml").write_text(
+        ...         "{workload: {model: {name: cifar_cnn}, data: {name: shapes}, baseline: cnn},"
+        ...         " experiments: {fp32: {recipe: {name: fp32_baseline}}, ptq: {recipe: {name: static_int8}}}}"
+        ...     )
+        ...     [experiment.id for experiment in load_experiments(Path(folder))]
+        ['cnn/fp32', 'cnn/ptq']
     """
     files = sorted(folder.glob("*.yaml"))
     if not files:

@@ -19,6 +19,18 @@ def select(experiments: list[Experiment], pattern: str) -> list[Experiment]:
 
     Raises:
         ConfigError: if none matches.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> from quantbench.config.reading import load_experiments
+        >>> with TemporaryDirectory() as folder:
+        ...     written = (Path(folder) / "cnn.yaml").write_text(
+        ...         "{workload: {model: {name: cifar_cnn}, data: {name: shapes}, baseline: cnn},"
+        ...         " experiments: {fp32: {recipe: {name: fp32_baseline}}, ptq: {recipe: {name: static_int8}}}}"
+        ...     )
+        ...     experiments = load_experiments(Path(folder))
+        >>> [experiment.id for experiment in select(experiments, "cnn/p*")]
+        ['cnn/ptq']
     """
     chosen = [experiment for experiment in experiments if fnmatch.fnmatchcase(experiment.id, pattern)]
     if not chosen:

@@ -98,7 +98,7 @@ class SpokenWordsSource(Source):
 
 
 def plan(variants: list[str]) -> tuple[list[_Utterance], list[_Utterance]]:
-    """Who says what, for the training and the test side.
+    """Utterances of the training and of the test side: speaker, word, rate and pitch of each.
 
     Args:
         variants: the synthesizer's voice variants, sorted.

@@ -26,7 +26,7 @@ class RunEvidence:
 
     @property
     def experiment(self) -> Experiment:
-        """What was run."""
+        """Experiment that was run."""
         return self.run.experiment
 
     @property
@@ -68,12 +68,12 @@ class RunEvidence:
 
     @property
     def latency(self) -> Latency | None:
-        """What was timed, or None if nothing was."""
+        """Timings, or None if nothing was timed."""
         return self.run.latency
 
     @property
     def not_timed(self) -> str:
-        """Why nothing was timed."""
+        """Reason why nothing was timed."""
         return self.run.not_timed
 
     def measured(self, part: str) -> Any:

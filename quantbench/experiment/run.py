@@ -50,6 +50,10 @@ class Settings:
         retrain: train QAT experiments for real.
         amp: in bf16, those that are trained.
         family: the gates of the session that share its false alarms.
+
+    Example:
+        >>> Settings(golden=Path("golden"), engine="qnnpack").retrain
+        False
     """
 
     golden: Path

@@ -14,7 +14,7 @@ from quantbench.golden.interface import Evidence, OnRequest
 
 @dataclass(frozen=True)
 class Accepted:
-    """What became of an acceptance.
+    """Outcome of an acceptance.
 
     Attributes:
         lines: what was accepted, old → new, and what could not be; none where nothing changed.

@@ -43,7 +43,7 @@ class AcceptedSpeedup(Strict):
 
 
 class Acceptance(Strict):
-    """Who accepts writes down when, why, and what changed by it, old → new."""
+    """Entry of the history: date, reason and changes of one acceptance, old → new."""
 
     date: str
     reason: str
@@ -51,7 +51,7 @@ class Acceptance(Strict):
 
 
 class AcceptedResult(Strict):
-    """What was last accepted of an experiment.
+    """Result of an experiment as it was last accepted.
 
     Attributes:
         correct: packed bits of per-sample correctness, base64, most significant bit first.

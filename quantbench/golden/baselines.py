@@ -38,7 +38,7 @@ BASELINES = Baselines()
 
 
 def weights_path(golden: Path, name: str) -> Path:
-    """Where the weights of that name lie."""
+    """Path of the weights of that name."""
     return BASELINES.path(golden, name).with_suffix(".safetensors")
 
 

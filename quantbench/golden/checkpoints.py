@@ -41,7 +41,7 @@ class Checkpoints(DocumentKind):
         return {**ordered, "recipe": json.loads(json.dumps(fact["recipe"]))}
 
     def outline(self, fact: Document) -> str:
-        """How many keys it has."""
+        """Number of its keys, in words."""
         return f", {len(fact['keys'])} keys"
 
 

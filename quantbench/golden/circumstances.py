@@ -14,7 +14,7 @@ class Strict(BaseModel):
 
 
 class MachineClass(Strict):
-    """What decides the bits that a machine computes and the kernels it computes them with; never its name.
+    """Class of machines that compute the same bits with the same kernels; never a machine's name.
 
     Attributes:
         isa: instruction sets among those for which int8 kernels exist.

@@ -84,7 +84,7 @@ class Kind(ABC, Generic[G]):
         return self.path(run.golden, self.name(run.experiment.id, run.engine))
 
     def accepted(self, run: Evidence) -> G | None:
-        """What was accepted of a run's experiment, read as by `read`."""
+        """Accepted fact of a run's experiment, read as by `read`."""
         return self.read(run.golden, self.name(run.experiment.id, run.engine))
 
     def files(self, golden: Path) -> list[tuple[str, Path]]:
@@ -132,14 +132,14 @@ class OnRequest(Kind[G]):
 
     @abstractmethod
     def compare(self, before: G | None, after: G) -> list[str]:
-        """What differs, as `name: old → new`."""
+        """Differences, as `name: old → new`."""
 
     @abstractmethod
     def content(self, fact: G) -> dict[str, Any]:
         """The fact as JSON, without its history."""
 
     def outline(self, fact: G) -> str:  # noqa: ARG002
-        """What ends the line that tells of a first acceptance."""
+        """End of the line that reports a first acceptance."""
         return ""
 
     def told(self, path: Path, before: G | None, after: G, changes: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""How one accepted result differs from the next, in the lines that a reviewer reads."""
+"""Differences between one accepted result and the next, in the lines that a reviewer reads."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from quantbench.golden.accepted import AcceptedResult, AcceptedSpeedup
 
 
 def changes_of(before: AcceptedResult | None, after: AcceptedResult) -> list[str]:
-    """What a reviewer wants to read, as `name: old → new`."""
+    """Changes that a reviewer wants to read, as `name: old → new`."""
     lines = []
     old_metrics = before.metrics if before else {}
     for name, new in after.metrics.items():

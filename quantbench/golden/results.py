@@ -21,7 +21,7 @@ PREDICTIONS, SPEED = "accuracy_vs_accepted", "speedup_vs_accepted"
 
 
 class Results(OnRequest[AcceptedResult]):
-    """Which test samples were right, the figures beside them, and the speed-up on each class of machine.
+    """Correctness of each test sample, the figures beside them, and the speed-up on each class of machine.
 
     Compared across engines, so that an experiment has one result only.
     """

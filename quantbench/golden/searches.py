@@ -40,7 +40,7 @@ class Searches(DocumentKind):
         }
 
     def outline(self, fact: Document) -> str:
-        """How many layers can do with fewer bits."""
+        """Number of layers at fewer bits, in words."""
         bits = list(fact["bits"].values())
         return f", {bits.count(fact['low'])} of {len(bits)} layers at {fact['low']} bits"
 

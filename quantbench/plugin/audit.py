@@ -1,4 +1,4 @@
-"""What ends a run before it starts: goldens that nothing checks, and updates that may not be."""
+"""Checks that end a run before it starts: goldens that nothing checks, and updates that may not be."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SHOWN = 4
 
 
 def audit(config: pytest.Config, state: State, claims: list[pytest.Item]) -> str | None:
-    """Why the run may not go on, or None.
+    """Reason why the run may not go on, or None.
 
     Args:
         config: of the run.
@@ -28,7 +28,7 @@ def audit(config: pytest.Config, state: State, claims: list[pytest.Item]) -> str
 
 
 def _refusal(config: pytest.Config) -> str | None:
-    """Why nothing may be accepted as this run was asked for."""
+    """Reason why nothing may be accepted as this run was asked for."""
     if not is_update(config):
         return None
     if os.environ.get("CI"):
@@ -46,7 +46,7 @@ def _refusal(config: pytest.Config) -> str | None:
 
 
 def _orphans(state: State) -> str | None:
-    """Which goldens no experiment claims, whatever part of the suite was selected."""
+    """Goldens that no experiment claims, whatever part of the suite was selected."""
     from quantbench.golden.audit import orphans
 
     found = orphans(state.folder("golden"), state.experiments)
@@ -56,7 +56,7 @@ def _orphans(state: State) -> str | None:
 
 
 def _unchecked(config: pytest.Config, state: State, claims: list[pytest.Item]) -> str | None:
-    """Which goldens of configured experiments no collected test looks at, in a run of whole folders."""
+    """Goldens of configured experiments that no collected test looks at, in a run of whole folders."""
     if not _is_whole(config):
         return None
     from quantbench.golden.audit import unchecked
@@ -71,7 +71,7 @@ def _unchecked(config: pytest.Config, state: State, claims: list[pytest.Item]) -
 
 
 def _is_whole(config: pytest.Config) -> bool:
-    """Whether whole folders were collected, so that a test that is not there is missing."""
+    """True if whole folders were collected, so that a test that is not there is missing."""
     if config.getoption("lf", False):
         return False
     return all("::" not in argument and (config.invocation_params.dir / argument).is_dir() for argument in config.args)
@@ -88,7 +88,7 @@ def _checked(claims: Iterable[pytest.Item]) -> dict[str, set[str]]:
 
 
 def _is_skipped(item: pytest.Item) -> bool:
-    """Whether a mark skips the test. Conditions in quotes are left to pytest, which alone can evaluate them."""
+    """True if a mark skips the test. Conditions in quotes are left to pytest, which alone can evaluate them."""
     conditions = [condition for mark in item.iter_markers("skipif") for condition in mark.args]
     return item.get_closest_marker("skip") is not None or any(
         bool(condition) for condition in conditions if not isinstance(condition, str)

@@ -1,4 +1,4 @@
-"""Which experiments, and which quantities, the tests of a run make claims about."""
+"""Experiments and quantities that the tests of a run make claims about."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ GENERIC_CLAIM = "quantbench.claims.test_quantities"
 
 
 def is_claim(node: pytest.Item) -> bool:
-    """Whether a test asks for our fixture, directly or through an override of it, and not for a namesake."""
+    """True if a test asks for our fixture, directly or through an override of it, and not for a namesake."""
     info = getattr(node, "_fixtureinfo", None)
     for definition in reversed(info.name2fixturedefs.get(FIXTURE, ()) if info else ()):
         if definition.func.__module__ == "quantbench.plugin.fixtures":
@@ -29,7 +29,7 @@ def is_claim(node: pytest.Item) -> bool:
 
 
 def is_timed(item: pytest.Item) -> bool:
-    """Whether a test is a claim that timings decide."""
+    """True if a test is a claim that timings decide."""
     return is_claim(item) and item.get_closest_marker("latency") is not None
 
 

@@ -71,5 +71,5 @@ def check_options(config: pytest.Config) -> None:
 
 
 def is_update(config: pytest.Config) -> bool:
-    """Whether what is found becomes what is accepted, by our option or by syrupy's."""
+    """True if what is found becomes what is accepted, by our option or by syrupy's."""
     return bool(config.option.update_snapshots or config.option.update_new_snapshots_only)

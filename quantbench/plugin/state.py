@@ -1,4 +1,4 @@
-"""What one pytest process knows of a run; imports the package only when a test needs it."""
+"""State of a run in one pytest process; imports the package only when a test needs it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ DEFAULT_FOLDERS = {"plots": "out"}
 
 
 class State:
-    """What one pytest process knows; experiments and session are made when first needed.
+    """State of one pytest process; experiments and session are made when first needed.
 
     Attributes:
         mistake: why the run of experiments may not go on, if it may not.
@@ -119,7 +119,7 @@ class State:
 
     @property
     def has_results(self) -> bool:
-        """Whether any experiment was opened, here or in a worker."""
+        """True if any experiment was opened, here or in a worker."""
         return bool(self._suite or self.collected or self.elsewhere)
 
     @property
@@ -155,7 +155,7 @@ class State:
         return [NotRun(experiment=id_, reason=reason) for id_, reason in sorted(self.not_run.items())]
 
     def sentences(self) -> list[str]:
-        """What the summary says of the run as a whole."""
+        """Sentences of the summary about the run as a whole."""
         from quantbench.stats.multiplicity import Family
 
         return self._suite.sentences() if self._suite else [Family(self.interval_gates).sentence()]

@@ -27,6 +27,11 @@ class Column(Generic[M]):
         header: its title.
         cell: the quantity's part of a record → text; called only where the part was measured.
         of_reference: whether it says anything of the reference itself, which a ratio to the reference does not.
+
+    Example:
+        >>> column = Column("file MB", lambda files: f"{files['megabytes']:.1f}")
+        >>> column.cell({"megabytes": 3.52})
+        '3.5'
     """
 
     header: str

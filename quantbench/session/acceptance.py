@@ -1,4 +1,4 @@
-"""What a session accepts: noted while its claims are made, written when all of them have been, or not at all."""
+"""Facts that a session accepts: noted while its claims are made, written when all of them have been, or not at all."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from quantbench.stats.verdicts import Outcome
 
 
 class Accepting(Enum):
-    """Which facts a session accepts of its experiments."""
+    """Facts that a session accepts of its experiments."""
 
     NOTHING = "nothing"
     NEW = "new"
@@ -26,7 +26,7 @@ class Accepting(Enum):
 
 @dataclass
 class Noted:
-    """What is to be accepted of one experiment.
+    """Facts to accept of one experiment.
 
     Attributes:
         run: with all of it measured.
@@ -38,7 +38,7 @@ class Noted:
 
 
 class Acceptances:
-    """What a session is to accept, by experiment.
+    """Facts that a session is to accept, by experiment.
 
     Attributes:
         accepting: which facts.

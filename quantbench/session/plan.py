@@ -1,4 +1,4 @@
-"""What a session finds out, and in which order."""
+"""Plan of a session: its measurements, and their order."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from quantbench.stats.verdicts import Outcome
 
 
 class Status(IntEnum):
-    """How a session ended; the shell's exit status."""
+    """End of a session; the shell's exit status."""
 
     PASSED = 0
     FAILED = 1
@@ -25,7 +25,7 @@ class Status(IntEnum):
 
 @dataclass(frozen=True)
 class SuiteResult:
-    """What became of the experiments.
+    """Outcome of the experiments.
 
     Attributes:
         records: of those of which anything was measured.

@@ -25,7 +25,7 @@ from quantbench.stats.verdicts import Outcome, Verdict
 
 @dataclass(frozen=True)
 class Options:
-    """How a session is run.
+    """Options of a session.
 
     Attributes:
         strict: INCONCLUSIVE fails.
@@ -204,7 +204,7 @@ class Suite:
         for run in self.session.runs.values():
             # Only now, since the control of a later experiment may have strayed.
             self.told += withdraw(run)
-        strayed = self.session.strayed
+        strayed = self.session.failed_controls
         self.told += [f"{id_}: the A/A control strayed: {control}" for id_, control in strayed.items()]
         if not self.accepts:
             return not (strayed and self.options.strict)
@@ -237,7 +237,7 @@ class Suite:
         return [NotRun(experiment=id_, reason=reason) for id_, reason in self.not_run.items()]
 
     def sentences(self) -> list[str]:
-        """What is said of the session as a whole."""
+        """Sentences about the session as a whole."""
         return [self.session.settings.family.sentence(), *self.session.control_sentences()]
 
     @contextmanager

@@ -10,7 +10,12 @@ from quantbench.stats.regression import Change
 
 
 class Outcome(StrEnum):
-    """Outcome of a bound held against the evidence."""
+    """Outcome of a bound held against the evidence.
+
+    Example:
+        >>> Outcome("FAIL") is Outcome.FAIL
+        True
+    """
 
     PASS = "PASS"  # noqa: S105
     FAIL = "FAIL"
@@ -31,6 +36,11 @@ class Verdict:
         requirement: the bound as text.
         accept: the command that accepts what was found, where it depends on more than the quantity.
         change: what became of the quantity since it was accepted, of a verdict that asks that.
+
+    Example:
+        >>> verdict = at_most("accuracy_drop_pp", 0.4, Interval(0.1, 1.2, level=0.95), 1.0, 1_000, "0.4 pp", " pp")
+        >>> verdict.outcome.value, verdict.requirement
+        ('INCONCLUSIVE', 'at most 1 pp')
     """
 
     quantity: str
