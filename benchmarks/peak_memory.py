@@ -22,7 +22,7 @@ from quantbench.config.selection import select
 from quantbench.experiment.run import Session, Settings
 from quantbench.measure import fresh, memory
 from quantbench.measure.allocator import return_freed_memory
-from quantbench.measure.residency import reset_peak, resident, settled
+from quantbench.measure.residency import reset_peak, resident, resident_after_trim
 
 IDS = ("cifar_cnn_shapes/ptq_static_int8_per_channel", "m5_spoken_words/ptq_static")
 PROCESSES = {"forked": 20, "started anew": 10}
@@ -33,10 +33,10 @@ def cold(artifact: Artifact, inputs: Inputs, threads: int) -> int:
     """Peak of the first forward of a process, in bytes above what was resident before its model was loaded."""
     return_freed_memory()
     gc.freeze()
-    before = settled()
+    before = resident_after_trim()
     reset_peak()
     predictor = artifact.backend.create().load(artifact, threads)
-    settled()
+    resident_after_trim()
     reset_peak()
     predictor(inputs)
     return resident().peak - before.now

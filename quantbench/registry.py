@@ -49,8 +49,8 @@ def unknown_name(what: str, name: str, known: list[str]) -> str:
     nearest = difflib.get_close_matches(name, known, n=1)
     hint = f" Did you mean '{nearest[0]}'?" if nearest else ""
     if len(known) > MOST_NAMES:
-        likest = difflib.get_close_matches(name, known, n=NEAREST_NAMES, cutoff=0.0)
-        return f"unknown {what} '{name}'.{hint} Nearest of {len(known)} known: {', '.join(likest)}"
+        closest = difflib.get_close_matches(name, known, n=NEAREST_NAMES, cutoff=0.0)
+        return f"unknown {what} '{name}'.{hint} Nearest of {len(known)} known: {', '.join(closest)}"
     return f"unknown {what} '{name}'.{hint} Known: {', '.join(known) or '(none)'}"
 
 

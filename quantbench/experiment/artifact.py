@@ -45,7 +45,7 @@ PROBE = "probe.npz"
 
 
 @dataclass(frozen=True)
-class Built:
+class BuiltArtifact:
     """An artifact on disk.
 
     Attributes:
@@ -93,7 +93,7 @@ def candidate_at(
     return Artifact.of_files(backend.spec, files, experiment.recipe, model_source(opened), observers)
 
 
-def reference(opened: OpenWorkload) -> Built:
+def reference(opened: OpenWorkload) -> BuiltArtifact:
     """The fp32 model of a workload as an artifact, from the cache or written now.
 
     Raises:
@@ -118,7 +118,7 @@ def reference(opened: OpenWorkload) -> Built:
     return _cached(entry, content, at, lambda folder: build_reference(opened, folder, model))
 
 
-def build_reference(opened: OpenWorkload, folder: Path, model: torch.nn.Module | None = None) -> Built:
+def build_reference(opened: OpenWorkload, folder: Path, model: torch.nn.Module | None = None) -> BuiltArtifact:
     """The reference written into a folder, whatever is in the cache.
 
     Args:
@@ -133,7 +133,7 @@ def build_reference(opened: OpenWorkload, folder: Path, model: torch.nn.Module |
     return _probed(written, opened, f"{opened.weights_path}: the baseline")
 
 
-def candidate(opened: OpenWorkload, experiment: Experiment, backend: Backend, source: Artifact) -> Built:
+def candidate(opened: OpenWorkload, experiment: Experiment, backend: Backend, source: Artifact) -> BuiltArtifact:
     """The experiment's quantized artifact, from the cache or made now.
 
     Args:
@@ -158,7 +158,7 @@ def candidate(opened: OpenWorkload, experiment: Experiment, backend: Backend, so
 
 def build_candidate(
     opened: OpenWorkload, experiment: Experiment, backend: Backend, source: Artifact, folder: Path
-) -> Built:
+) -> BuiltArtifact:
     """The experiment's artifact made now in a folder, whatever is in the cache.
 
     Raises:
@@ -170,7 +170,7 @@ def build_candidate(
     return _probed(quantized, opened, f"{experiment.id}: the quantized model")
 
 
-def build_from_files(opened: OpenWorkload, experiment: Experiment, backend: Backend, folder: Path) -> Built:
+def build_from_files(opened: OpenWorkload, experiment: Experiment, backend: Backend, folder: Path) -> BuiltArtifact:
     """Reference and candidate made now from data and weights alone; gives the candidate."""
     with tempfile.TemporaryDirectory() as beside:
         source = build_reference(opened, Path(beside))
@@ -233,16 +233,16 @@ def _calibration(opened: OpenWorkload, experiment: Experiment) -> Calibration:
     )
 
 
-def _probed(quantized: Quantized, opened: OpenWorkload, whose: str) -> Built:
-    return Built(quantized.artifact, _finite(quantized.converted, probe_inputs(opened), whose))
+def _probed(quantized: Quantized, opened: OpenWorkload, subject: str) -> BuiltArtifact:
+    return BuiltArtifact(quantized.artifact, _finite(quantized.converted, probe_inputs(opened), subject))
 
 
-def _finite(predictor: Predictor, inputs: Inputs, whose: str) -> Outputs:
+def _finite(predictor: Predictor, inputs: Inputs, subject: str) -> Outputs:
     outputs = predictor(inputs)
     if not all(np.isfinite(array).all() for array in outputs.values()):
         n = len(next(iter(inputs.values())))
         raise EvaluationError(
-            f"{whose} gives NaN or infinity for the first {n} test samples; look at its weights, scales and "
+            f"{subject} gives NaN or infinity for the first {n} test samples; look at its weights, scales and "
             "inputs before trusting any figure of it"
         )
     return outputs
@@ -252,8 +252,8 @@ def _cached(
     entry: CacheEntry,
     content: dict[str, Any],
     at: Callable[[Sequence[Path], Observers], Artifact],
-    make: Callable[[Path], Built],
-) -> Built:
+    make: Callable[[Path], BuiltArtifact],
+) -> BuiltArtifact:
     """The artifact in an entry of the cache, made there if it is not.
 
     Args:
@@ -273,7 +273,7 @@ def _cached(
         meta = entry.read(_check_meta) or entry.write(fill)
         with np.load(entry.folder / PROBE) as probe:
             outputs = dict(probe)
-        return Built(at([entry.folder / name for name in meta["files"]], meta["observers"]), outputs)
+        return BuiltArtifact(at([entry.folder / name for name in meta["files"]], meta["observers"]), outputs)
 
 
 def _check_meta(meta: Meta) -> None:

@@ -13,8 +13,8 @@ from quantbench.experiment.artifact import reference
 from quantbench.experiment.workload import OpenWorkload
 from quantbench.measure.evaluation import Evaluation, evaluate, inputs_of
 from quantbench.measure.fastest_form import fastest_form
-from quantbench.measure.latency import FP32, FP32_AGAIN, LATENCY_LEVEL, quiet_process, time_forwards, why_not_timed
-from quantbench.measure.memory import Peaks, peak_memory
+from quantbench.measure.latency import FP32, FP32_AGAIN, LATENCY_LEVEL, quiet_process, time_forwards, untimed_reason
+from quantbench.measure.memory import PeakMemories, peak_memory
 from quantbench.stats.sequential import Looks
 from quantbench.stats.speed import Speedup
 
@@ -47,11 +47,11 @@ class Baseline:
         return self.artifact.size_bytes
 
     @cached_property
-    def memory(self) -> Peaks:
+    def memory(self) -> PeakMemories:
         """Peak resident memory of one forward."""
         return self.memory_of(self.artifact)
 
-    def memory_of(self, artifact: Artifact) -> Peaks:
+    def memory_of(self, artifact: Artifact) -> PeakMemories:
         """The same of any artifact, on the batch that is timed."""
         return peak_memory(artifact, self.latency_inputs, self.opened.workload.config.latency.threads)
 
@@ -69,7 +69,7 @@ class Baseline:
     def control(self) -> Speedup | None:
         """The reference against itself, or None where this machine can time nothing."""
         config, inputs, model = self.opened.workload.config.latency, self.latency_inputs, self.timed
-        if why_not_timed(config.threads) is not None:
+        if untimed_reason(config.threads) is not None:
             return None
         looks = Looks(config.rounds, 1, LATENCY_LEVEL)
         forwards = {FP32: lambda: model(inputs), FP32_AGAIN: lambda: model(inputs)}

@@ -12,7 +12,7 @@ import torch
 
 from quantbench.arrays import OUTPUT, Outputs
 from quantbench.config.schema import Experiment
-from quantbench.experiment.artifact import Built, backend_of, build_from_files
+from quantbench.experiment.artifact import BuiltArtifact, backend_of, build_from_files
 from quantbench.experiment.workload import OpenWorkload
 from quantbench.files import cache_dir, data_dir
 from quantbench.measure.fresh import in_fresh_process
@@ -28,7 +28,7 @@ class Repetition:
     Attributes:
         sha256: of each file.
         digests: hash of each key's value.
-        probe: outputs, as of `Built`.
+        probe: outputs, as of `BuiltArtifact`.
     """
 
     sha256: tuple[str, ...]
@@ -68,7 +68,7 @@ def repeat_in_fresh_process(experiment: Experiment, golden: Path, engine: str | 
     return in_fresh_process(run, *arguments, died=died)
 
 
-def differences(first: Built, second: Repetition) -> list[str]:
+def differences(first: BuiltArtifact, second: Repetition) -> list[str]:
     """Differences that are not the same bit for bit, in words; empty if everything is."""
     found = []
     if first.artifact.sha256 != second.sha256:

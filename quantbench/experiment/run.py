@@ -11,7 +11,7 @@ import torch
 from quantbench.backends.interface import Artifact, Backend, Predictor
 from quantbench.config.schema import Experiment, Workload
 from quantbench.errors import GoldenError, QuantbenchError
-from quantbench.experiment.artifact import Built, backend_of, candidate
+from quantbench.experiment.artifact import BuiltArtifact, backend_of, candidate
 from quantbench.experiment.baseline import Baseline
 from quantbench.experiment.fine_tuning import fine_tune
 from quantbench.experiment.results import Results
@@ -31,7 +31,7 @@ from quantbench.measure.latency import (
     Timings,
     quiet_process,
     time_forwards,
-    why_not_timed,
+    untimed_reason,
 )
 from quantbench.recipes.spec import Trained, describe
 from quantbench.records.run import RunRecord, VerdictRecord
@@ -164,7 +164,7 @@ class Run(Results):
         return self.backend.engine
 
     @cached_property
-    def candidate(self) -> Built:
+    def candidate(self) -> BuiltArtifact:
         """The quantized artifact on disk, with what its model gave before it was saved; a failure is kept too."""
         if self._refused is not None:
             raise self._refused
@@ -250,7 +250,7 @@ class Run(Results):
     def time_forwards(self, questions: SpeedQuestions) -> Timings | None:
         """Times the forwards until the questions are answered or time is up; None where this machine cannot."""
         config = self.experiment.workload.config.latency
-        if (reason := why_not_timed(config.threads)) is not None:
+        if (reason := untimed_reason(config.threads)) is not None:
             self.leave_untimed(reason)
             return None
         forwards = self.forwards()

@@ -151,7 +151,7 @@ def time_forwards(
     return timings
 
 
-def why_not_timed(threads: int) -> str | None:
+def untimed_reason(threads: int) -> str | None:
     """Reason why this machine can time nothing with that many threads, or None if it can."""
     cores = usable_cores()
     if cores == 1:

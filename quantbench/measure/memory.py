@@ -22,7 +22,7 @@ from quantbench.errors import MeasurementError
 from quantbench.measure.allocator import return_freed_memory
 from quantbench.measure.fresh import in_fresh_process
 from quantbench.measure.reload import run_loaded
-from quantbench.measure.residency import RESOLUTION_BYTES, check_instrument, reset_peak, resident, settled
+from quantbench.measure.residency import RESOLUTION_BYTES, check_instrument, reset_peak, resident, resident_after_trim
 from quantbench.records.run import Memory
 
 # Fresh processes per model: a figure moves by some 100 KiB from one to the next, since the kernel counts pages loosely.
@@ -30,7 +30,7 @@ PROCESSES = 3
 
 
 @dataclass(frozen=True)
-class Peak:
+class PeakMemory:
     """Peak memory that one fresh process measured, in bytes.
 
     Attributes:
@@ -45,13 +45,13 @@ class Peak:
 
 
 @dataclass(frozen=True)
-class Peaks:
+class PeakMemories:
     """The same of several fresh processes."""
 
-    each: tuple[Peak, ...]
+    each: tuple[PeakMemory, ...]
 
     def median(self, part: str = "forward_bytes") -> int:
-        """Of an attribute of `Peak`; a value that was measured, never a mean of two."""
+        """Of an attribute of `PeakMemory`; a value that was measured, never a mean of two."""
         values: list[int] = [getattr(peak, part) for peak in self.each]
         return statistics.median_low(values)
 
@@ -61,7 +61,7 @@ class Peaks:
         return sorted(peak.forward_bytes for peak in self.each)
 
 
-def peak_memory(artifact: Artifact, inputs: Inputs, threads: int) -> Peaks:
+def peak_memory(artifact: Artifact, inputs: Inputs, threads: int) -> PeakMemories:
     """Loads an artifact and runs one forward, in `PROCESSES` fresh processes, one after the other.
 
     Args:
@@ -77,10 +77,10 @@ def peak_memory(artifact: Artifact, inputs: Inputs, threads: int) -> Peaks:
         f"{artifact.path}: the fresh process that measured its memory died without a word; if the system ended "
         "it for want of memory, lower workload.latency.batch_size"
     )
-    return Peaks(tuple(in_fresh_process(run, artifact, inputs, threads, died=died) for _ in range(PROCESSES)))
+    return PeakMemories(tuple(in_fresh_process(run, artifact, inputs, threads, died=died) for _ in range(PROCESSES)))
 
 
-def run(artifact: Artifact, inputs: Inputs, threads: int) -> Peak:
+def run(artifact: Artifact, inputs: Inputs, threads: int) -> PeakMemory:
     """The fresh process's work."""
     if not return_freed_memory():
         raise MeasurementError("peak memory: this system's C library cannot be told to give freed memory back")
@@ -89,20 +89,20 @@ def run(artifact: Artifact, inputs: Inputs, threads: int) -> Peak:
     backend = artifact.backend.create()
     run_loaded(artifact, backend.load(artifact, threads), inputs)
     check_instrument()
-    before = settled()
+    before = resident_after_trim()
     reset_peak()
     predictor = backend.load(artifact, threads)
     loaded = resident()
-    settled()
+    resident_after_trim()
     reset_peak()
     run_loaded(artifact, predictor, inputs)
     after = resident()
     if after.swapped > before.swapped:
         raise MeasurementError("peak memory: the system ran short of memory meanwhile and swapped some of it out")
-    return Peak(after.peak - before.now, loaded.peak - before.now, after.peak)
+    return PeakMemory(after.peak - before.now, loaded.peak - before.now, after.peak)
 
 
-def compared(fp32: Peaks, quantized: Peaks, batch_size: int, threads: int) -> Memory:
+def compared(fp32: PeakMemories, quantized: PeakMemories, batch_size: int, threads: int) -> Memory:
     """Both models' peaks with their ratio, which is None where a peak is below what counting pages resolves.
 
     Args:

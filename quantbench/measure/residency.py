@@ -72,7 +72,7 @@ def reset_peak(clear_refs: Path = CLEAR_REFS) -> None:
         raise MeasurementError(f"peak memory: {clear_refs} cannot be written ({error.strerror})") from None
 
 
-def settled() -> Resident:
+def resident_after_trim() -> Resident:
     """Resident memory once everything that is no longer in use was given back to the system."""
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
@@ -90,10 +90,10 @@ def check_instrument(take: Callable[[int], object] = lambda size: torch.ones(siz
     Raises:
         MeasurementError: if they are not.
     """
-    before = settled()
+    before = resident_after_trim()
     reset_peak()
     take(PROBE_BYTES)
-    after = settled()
+    after = resident_after_trim()
     seen, left = after.peak - before.now, after.now - before.now
     if abs(seen - PROBE_BYTES) > PROBE_TOLERANCE * PROBE_BYTES or left > PROBE_TOLERANCE * PROBE_BYTES:
         raise MeasurementError(

@@ -12,7 +12,7 @@ from quantbench.search.activation_cache import ActivationCache
 from quantbench.search.engine import Engine
 from quantbench.search.ledger import Ledger, packed, unpacked
 from quantbench.search.problem import Entry
-from quantbench.search.sensitivity import Table, measured_base, measured_part, why_failed
+from quantbench.search.sensitivity import Table, failure_reason, measured_base, measured_part
 from quantbench.stats.draws import Floats, Ids
 from quantbench.stats.flips import FlipModel
 from quantbench.stats.sampled_drop import Aim, SampledDrop, ToEstimate, log_odds
@@ -162,7 +162,7 @@ class SampledLayers:
             output_sqnr_db=moved.output_sqnr_db,
             logits_sqnr_db=moved.logits_sqnr_db,
             logits_kl=moved.logits_kl,
-            failed="" if finite else why_failed(max(self.table.not_finite[layer], 1), len(seen)),
+            failed="" if finite else failure_reason(max(self.table.not_finite[layer], 1), len(seen)),
         )
 
 

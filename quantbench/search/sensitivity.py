@@ -91,11 +91,11 @@ class Table:
             output_sqnr_db=moved.output_sqnr_db,
             logits_sqnr_db=moved.logits_sqnr_db,
             logits_kl=moved.logits_kl,
-            failed=why_failed(self.not_finite[name], outcomes.n),
+            failed=failure_reason(self.not_finite[name], outcomes.n),
         )
 
 
-def why_failed(not_finite: int, n: int) -> str:
+def failure_reason(not_finite: int, n: int) -> str:
     """Reason why a layer has no figures; empty where it has."""
     return f"logits are NaN or infinite for {not_finite:,} of {n:,} samples" if not_finite else ""
 

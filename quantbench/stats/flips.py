@@ -11,7 +11,7 @@ from quantbench.stats.draws import Floats, Ids
 BINS = (40, 10)
 # Before anything is seen: the share that changes at the narrowest margin, over how many ranks it falls by a factor of
 # e, as a share of all, and what it never falls below. As good as so many samples seen in every bin.
-NARROWEST, FALL, LEAST, BELIEF = 0.3, 0.1, 0.002, 10.0
+NARROWEST, FALL, LEAST, PRIOR_WEIGHT = 0.3, 0.1, 0.002, 10.0
 MOST = 0.9
 # A sample's own history counts beside its bin's rate, as good as so many observations.
 BIN_WORTH = 2.0
@@ -66,7 +66,7 @@ class FlipModel:
         Args:
             scale: how much likelier changes are in the configuration asked about than in those seen, see `ratio`.
         """
-        rate = (self._flips_in + BELIEF * self._prior) / (self._looks_in + BELIEF)
+        rate = (self._flips_in + PRIOR_WEIGHT * self._prior) / (self._looks_in + PRIOR_WEIGHT)
         own = (self._flips_of + BIN_WORTH * rate[self._bin]) / (self._looks_of + BIN_WORTH)
         return np.clip(scale * own, LEAST, MOST)
 
@@ -77,4 +77,4 @@ class FlipModel:
             ids: `[m]`, looked at in that configuration.
             flipped: `[m]`, whether each changed.
         """
-        return float((flipped.sum() + BELIEF) / (self.probabilities()[ids].sum() + BELIEF))
+        return float((flipped.sum() + PRIOR_WEIGHT) / (self.probabilities()[ids].sum() + PRIOR_WEIGHT))

@@ -7,7 +7,7 @@ from half_backend import SPEC, rounded
 from quantbench.arrays import OUTPUT
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
-from quantbench.experiment.artifact import Built, probe_inputs
+from quantbench.experiment.artifact import BuiltArtifact, probe_inputs
 from quantbench.experiment.repetition import Repetition, differences
 from quantbench.experiment.run import Session, Settings
 from quantbench.measure.confirmation import time_in_fresh_process
@@ -24,7 +24,7 @@ def run(project, tmp_path):
     run = Session(Settings(project.golden)).run(experiment)
     artifact = rounded(tmp_path / "half.npz", run.baseline.artifact)
     run.backend = SPEC.create()
-    run.candidate = Built(artifact, run.backend.load(artifact, 1)(probe_inputs(run.opened)))
+    run.candidate = BuiltArtifact(artifact, run.backend.load(artifact, 1)(probe_inputs(run.opened)))
     return run
 
 
@@ -45,7 +45,7 @@ def test_it_is_loaded_again_in_a_fresh_process(run):
     assert run.checkpoint.keys["conv.weight"] == {"dtype": "float16", "shape": [8, 3, 3, 3]}
     changed = run.candidate.probe[OUTPUT].copy()
     changed.view("u4")[0, 0] ^= 1
-    run.candidate = Built(run.artifact, {OUTPUT: changed})
+    run.candidate = BuiltArtifact(run.artifact, {OUTPUT: changed})
     del run.results["checkpoint"]
     assert judge(run, "reload").outcome is Outcome.FAIL
 

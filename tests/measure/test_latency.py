@@ -20,7 +20,7 @@ from quantbench.measure.latency import (
     Timings,
     quiet_process,
     time_forwards,
-    why_not_timed,
+    untimed_reason,
 )
 from quantbench.stats.sequential import Looks
 
@@ -223,7 +223,7 @@ def cores(monkeypatch):
 
 def test_one_core_times_nothing_and_says_why(cores):
     cores(1)
-    assert why_not_timed(1) == (
+    assert untimed_reason(1) == (
         "no verdict: this process may use one core only, so that whatever else runs there runs inside the timings; "
         "allow it two"
     )
@@ -231,14 +231,14 @@ def test_one_core_times_nothing_and_says_why(cores):
 
 def test_more_threads_than_cores_time_nothing_and_say_where_they_are_asked_for(cores):
     cores(2)
-    assert why_not_timed(2) is None
-    assert why_not_timed(3) == (
+    assert untimed_reason(2) is None
+    assert untimed_reason(3) == (
         "no verdict: workload.latency.threads asks for 3 threads, but this process may use 2 cores"
     )
 
 
 def test_a_system_without_affinity_counts_its_cores(monkeypatch):
     monkeypatch.setattr(latency, "os", SimpleNamespace(cpu_count=lambda: 1))
-    assert why_not_timed(1).startswith("no verdict: this process may use one core only")
+    assert untimed_reason(1).startswith("no verdict: this process may use one core only")
     monkeypatch.setattr(latency, "os", SimpleNamespace(cpu_count=lambda: None))
     assert latency.usable_cores() == 1

@@ -14,7 +14,7 @@ from quantbench.arrays import INPUT
 from quantbench.backends.checkpoint import write_checkpoint
 from quantbench.backends.torch_ao.eager import EagerBackend, default_engine
 from quantbench.errors import CheckpointError, MeasurementError
-from quantbench.measure.memory import PROCESSES, Peak, Peaks, compared, peak_memory
+from quantbench.measure.memory import PROCESSES, PeakMemories, PeakMemory, compared, peak_memory
 from quantbench.measure.residency import PROBE_BYTES, RESOLUTION_BYTES, check_instrument, reset_peak, resident
 from quantbench.registry import RECIPES
 
@@ -75,7 +75,7 @@ def measured(artifact, inputs=INPUTS):
 
 
 def peaks(*forwards):
-    return Peaks(tuple(Peak(forward, 2 * forward, 3 * forward) for forward in forwards))
+    return PeakMemories(tuple(PeakMemory(forward, 2 * forward, 3 * forward) for forward in forwards))
 
 
 @linux

@@ -42,8 +42,8 @@ def check_mode(step: str, model: nn.Module, training: bool) -> None:
     name = in_the_other_mode(model, training)
     if name is None:
         return
-    whose = f"'{name}' of {type(model).__name__}" if name else type(model).__name__
-    refuse_mode(step, whose, needed="train" if training else "eval")
+    subject = f"'{name}' of {type(model).__name__}" if name else type(model).__name__
+    refuse_mode(step, subject, needed="train" if training else "eval")
 
 
 def check_one_device(step: str, model: nn.Module) -> None:
@@ -64,11 +64,11 @@ def check_on_cpu(step: str, model: nn.Module) -> None:
             )
 
 
-def refuse_mode(step: str, whose: str, needed: str) -> NoReturn:
+def refuse_mode(step: str, subject: str, needed: str) -> NoReturn:
     """Raises what says that a model, or a layer of one, is not in the mode that a step needs."""
     found = "eval" if needed == "train" else "train"
     raise QuantizationError(
-        f"{step}: {whose} is in {found} mode and has to be in {needed} mode: call model.{needed}() first"
+        f"{step}: {subject} is in {found} mode and has to be in {needed} mode: call model.{needed}() first"
     )
 
 

@@ -40,7 +40,7 @@ TORCH = Path(torch.__file__).parent
 
 
 @dataclass(frozen=True)
-class Place:
+class FailurePlace:
     """Place of a failure in a forward.
 
     Attributes:
@@ -88,7 +88,7 @@ def check_operators(model: nn.Module, samples: torch.Tensor, blocks: tuple[str, 
 
 
 def _diagnosis(error: Exception, model: nn.Module) -> str:
-    place = _place_of(error, model)
+    place = _failure_place(error, model)
     found = NO_KERNEL.search(str(error))
     if found is None:
         if DIFFERENT_SCALES in str(error):
@@ -103,7 +103,7 @@ def _diagnosis(error: Exception, model: nn.Module) -> str:
     return f"{place} runs {operator} on a quantized tensor, for which there is no kernel: {advice}"
 
 
-def _place_of(error: Exception, model: nn.Module) -> Place:
+def _failure_place(error: Exception, model: nn.Module) -> FailurePlace:
     """From the frames of the traceback: the last of the model's modules, and the last line that is not torch's."""
     names = {id(module): name for name, module in model.named_modules()}
     module, line, operator = model, "", ""
@@ -117,7 +117,7 @@ def _place_of(error: Exception, model: nn.Module) -> Place:
         if not file.is_relative_to(TORCH):
             line = f"{_short(file)}:{at.lineno} `{at.line}`" if at.line else f"{_short(file)}:{at.lineno}"
             operator = _operator_of(at)
-    return Place(names[id(module)], type(module).__name__, line, operator)
+    return FailurePlace(names[id(module)], type(module).__name__, line, operator)
 
 
 def _operator_of(at: traceback.FrameSummary) -> str:
