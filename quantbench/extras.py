@@ -11,7 +11,7 @@ EXTRAS = {"matplotlib": "plots", "soundfile": "audio", "torchaudio": "audio"}
 
 
 def require(needed_by: str, *libraries: str) -> None:
-    """Imports optional libraries, so that a missing one is told before minutes of work.
+    """Imports optional libraries, so that a missing one is reported before minutes of work.
 
     Args:
         needed_by: the data set or command, for the message.

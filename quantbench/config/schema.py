@@ -125,7 +125,7 @@ def _check_instruction_sets(bounds: dict[str, float]) -> dict[str, float]:
     return bounds
 
 
-# Not a union with a number, of which a mistake would be told once for each of its members.
+# Not a union with a number, of which a mistake would be reported once for each of its members.
 SpeedupBounds = Annotated[
     dict[str, Annotated[float, Field(gt=0)]], BeforeValidator(_by_isa), AfterValidator(_check_instruction_sets)
 ]

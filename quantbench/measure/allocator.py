@@ -25,7 +25,7 @@ def keep_freed_memory() -> bool:
     """Tells the C library, for the rest of the process, not to return freed blocks of up to 1 GiB to the system.
 
     Returns:
-        Whether it could be told: glibc can; other allocators are left as they are.
+        True if it follows: glibc does; other allocators are left as they are.
     """
     return _set_thresholds(KEPT_BYTES)
 
@@ -35,7 +35,7 @@ def return_freed_memory() -> bool:
     and more to the system at once, and the system gives no huge pages.
 
     Returns:
-        Whether it could be told, and can be told to return the rest (`malloc_trim`).
+        True if it follows, and can return the rest (`malloc_trim`).
     """
     if not _set_thresholds(RETURNED_BYTES):
         return False

@@ -19,7 +19,7 @@ class Checkpoint(Reload):
     name = "checkpoint"
 
     def judge(self, run: Run, measured: CheckpointFacts, bound: Any) -> Verdict:
-        """Exact: every difference from the golden is told."""
+        """Exact: every difference from the golden is listed."""
         from quantbench.experiment.result import RunEvidence
         from quantbench.golden.checkpoints import CHECKPOINTS
         from quantbench.golden.interface import shortened

@@ -55,7 +55,7 @@ class SpeedupVsAccepted(SpeedupOverFp32):
         return judged(run, measured, judge)
 
     def unmeasured(self, run: Run, bound: Any, error: MeasurementError) -> Verdict:
-        """Nothing to compare, unless the accepted result is damaged, which is told."""
+        """Nothing to compare, unless the accepted result is damaged, which is an error."""
         from quantbench.golden.results import RESULTS
 
         RESULTS.read(run.settings.golden, run.experiment.id)

@@ -118,7 +118,7 @@ def with_sections(
 
     Args:
         path: the file.
-        names: of the sections; the first is told where the file has none.
+        names: of the sections; the error names the first where the file has none.
         section: gives the text for a name and the arguments of its marker.
         what: stands in such a section, for the message.
 

@@ -42,7 +42,7 @@ class Table:
 
 @dataclass(frozen=True)
 class SearchReport:
-    """All that is told of a sensitivity analysis or a search.
+    """Report of a sensitivity analysis or a search.
 
     Attributes:
         sensitivities: one row per layer.

@@ -27,7 +27,7 @@ class Family:
     Source:
         Bonferroni's inequality as in O. J. Dunn, J. Am. Stat. Assoc. 56 (1961) 52-64. Deviation: only the
         verdict FAIL. Not the more powerful step-down method of S. Holm, Scand. J. Stat. 6 (1979)
-        65-70: it needs all p-values before it can tell any verdict, and verdicts are told as the tests finish.
+        65-70: it needs all p-values before it can give any verdict, and verdicts are reported as the tests finish.
     """
 
     gates: int

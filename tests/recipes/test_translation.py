@@ -8,7 +8,8 @@ import pytest
 
 from quantbench.config.reading import load_experiments
 from quantbench.files import sha256_of_json
-from quantbench.golden.documents import differences, read_document, without_history
+from quantbench.golden.checkpoints import CHECKPOINTS
+from quantbench.golden.documents import differences, without_history
 from quantbench.golden.translate import translate
 from quantbench.recipes.spec import Recipe, describe
 from quantbench.recipes.translation import KINDS, accepted_form, neutral
@@ -103,12 +104,12 @@ def old_golden(tmp_path):
     return path
 
 
-def test_a_golden_in_the_old_words_compares_equal(old_golden):
+def test_a_golden_in_the_old_words_compares_equal(old_golden, tmp_path):
     found = {"engine": "x86", "recipe": describe(create("static_int8_per_channel")), "keys": {}}
-    assert differences(read_document(old_golden), found) == []
+    assert differences(CHECKPOINTS.read(tmp_path, "w/a"), found) == []
     assert without_history(json.loads(old_golden.read_text())) == found
     other = {**found, "recipe": describe(create("static_int8_per_tensor"))}
-    assert differences(read_document(old_golden), other) == [
+    assert differences(CHECKPOINTS.read(tmp_path, "w/a"), other) == [
         'recipe / weight / granularity: "per_channel" → "per_tensor"'
     ]
 
