@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from quantbench.config.schema import Experiment, RegressionConfig
+from quantbench.errors import NoEvidenceError
 from quantbench.experiment.fine_tuning import weights_of
 from quantbench.experiment.run import Run
 from quantbench.files import sha256_of_file, sha256_of_json
@@ -77,8 +78,11 @@ class RunEvidence:
         return self.run.not_timed
 
     def measured(self, part: str) -> Any:
-        """A part of the run's record, measured now where it was not yet."""
-        return self.run.measured(part)
+        """A part of the run's record; None where there is no evidence of it."""
+        try:
+            return self.run.measured(part)
+        except NoEvidenceError:
+            return None
 
 
 def inputs_of(run: Run) -> Inputs:

@@ -55,7 +55,7 @@ class Evidence(Protocol):
     def not_timed(self) -> str: ...
 
     def measured(self, part: str) -> Any:
-        """A part of the run's record, such as `accuracy`; measured now where it was not yet."""
+        """A part of the run's record, such as `accuracy`, measured now where it was not yet; None without evidence."""
 
 
 class Kind(ABC, Generic[G]):
