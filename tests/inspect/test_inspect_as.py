@@ -5,7 +5,7 @@ import torch
 from tiny_model import tiny_cnn
 
 from quantbench.backends.checkpoint import read_checkpoint, write_checkpoint
-from quantbench.backends.origin import NOTE
+from quantbench.backends.origin import ORIGIN_KEY
 from quantbench.backends.torch_ao.eager import EagerBackend, default_engine
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
@@ -41,7 +41,7 @@ def experiments(project):
 def without_note(path):
     """As a checkpoint that other software wrote: the same, without our note of its origin."""
     state = read_checkpoint(path)
-    state._metadata[""].pop(NOTE, None)
+    state._metadata[""].pop(ORIGIN_KEY, None)
     write_checkpoint(path, state)
     return path
 
