@@ -243,7 +243,7 @@ def quantbench(
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
-    """A machine that times what it is told to; whatever a test's project times in this process is timed by it.
+    """A machine that times and weighs as it is told to, in the place of this process's instruments.
 
     The real instrument has tests of its own, which hold however busy the machine is.
     """
@@ -253,12 +253,22 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
 
     made = Machine()
     monkeypatch.setattr(run, "time_in_fresh_process", made.time_in_fresh_process)
+    monkeypatch.setattr(baseline, "peak_memory", made.peak_memory)
     monkeypatch.setattr(baseline, "fastest_form", lambda forms, *_: next(iter(forms.items())))
     for module in (baseline, run):
         monkeypatch.setattr(module, "time_forwards", made.time_forwards)
         # Where nothing runs, nothing must be kept quiet, which takes a whole collection of garbage each time.
         monkeypatch.setattr(module, "quiet_process", contextlib.nullcontext)
     return made
+
+
+@pytest.fixture
+def real_memory(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Peak memory is measured by the real instrument, in fresh processes."""
+    from quantbench.experiment import baseline
+    from quantbench.measure.memory import peak_memory
+
+    monkeypatch.setattr(baseline, "peak_memory", peak_memory)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from quantbench.backends.interface import Artifact
 from quantbench.measure.latency import FP32, FP32_AGAIN, FP32_FASTEST, INT8, Timings
+from quantbench.measure.memory import PROCESSES, PeakMemories, PeakMemory
 from quantbench.stats.sequential import Looks
 
 
@@ -61,6 +63,12 @@ class Machine:
             if decided(made):
                 break
         return made
+
+    @staticmethod
+    def peak_memory(artifact: Artifact, _inputs: object, _threads: int) -> PeakMemories:
+        """In the place of `quantbench.measure.memory.peak_memory`: as a forward of a model so small would take."""
+        size = artifact.size_bytes
+        return PeakMemories((PeakMemory(size, size, size),) * PROCESSES)
 
     def time_in_fresh_process(self, job: object) -> Timings:
         """In the place of `quantbench.measure.confirmation.time_in_fresh_process`."""

@@ -64,6 +64,7 @@ def test_training_starts_from_the_baseline_and_writes_weights_with_their_card(re
     assert updates == 6, "180 samples in batches of 32: the first of two epochs"
 
 
+@pytest.mark.usefixtures("real_memory")
 def test_every_claim_is_measured_on_the_packed_file(retrained):
     run = run_of(retrained)
     outcomes = {verdict.quantity: verdict.outcome for verdict in measure_and_judge(run)}

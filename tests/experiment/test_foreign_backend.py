@@ -62,6 +62,7 @@ def test_it_is_timed_here_and_in_a_fresh_process(run):
     assert (timings.seconds[INT8] > 0).all()
 
 
+@pytest.mark.usefixtures("real_memory")
 def test_its_memory_is_measured(run):
     assert len(run.memory.quantized_each_bytes) == len(run.memory.fp32_each_bytes) == 3
 

@@ -15,7 +15,10 @@ from quantbench.quantities.judging import explain, judge, measure
 from quantbench.records.card import BaselineCard
 from quantbench.stats.verdicts import Outcome
 
-pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="others cannot reset a process's peak")
+pytestmark = [
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="others cannot reset a process's peak"),
+    pytest.mark.usefixtures("real_memory"),
+]
 
 STATIC = "ptq_static_int8_per_channel"
 CHANNELS = 256
