@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from quantbench.cli.options import CONFIGS, GOLDEN, Configs, Engine, Golden, RealData, allow_download
+from quantbench.errors import QuantbenchError
 
 
 def quantize(
@@ -29,8 +30,14 @@ def quantize(
     params = {} if calibration_n is None else {"calibration_n": calibration_n}
     experiment = with_recipe(find_workload(workload, configs), config, params)
     run = Session(Settings(golden, engine)).run(experiment)
-    path = out or Path(f"{experiment.workload.name}-{config}.pt")
+    file, *others = run.artifact.files
+    if others:
+        raise QuantbenchError(
+            f"{experiment.id}: its artifact is {1 + len(others)} files, and this command writes one; copy them from "
+            f"{file.parent}: {', '.join(each.name for each in run.artifact.files)}"
+        )
+    path = out or Path(f"{experiment.workload.name}-{config}{file.suffix}")
     with replacing(path) as temporary:
-        temporary.write_bytes(run.artifact.path.read_bytes())
+        temporary.write_bytes(file.read_bytes())
     size = run.size
     print(f"{path}: {size.quantized_bytes:,} bytes, {size.ratio:.2f}× smaller than fp32 ({size.fp32_bytes:,} bytes)")

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from importlib.metadata import entry_points
 
 import pytest
@@ -11,7 +12,7 @@ from accepting import accept, accept_checkpoint
 from quantbench.cli.app import main
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
-from quantbench.experiment.run import Session, Settings
+from quantbench.experiment.run import Run, Session, Settings
 from quantbench.quantities.speed import questions_of
 from quantbench.records.card import BaselineCard
 from quantbench.records.run import RecordFile
@@ -181,3 +182,18 @@ def test_run_keeps_what_it_measured_when_another_experiment_cannot_be(quantbench
     records = json.loads((project.root / "records.json").read_text())["records"]
     assert [record["experiment"] for record in records] == ["tiny/fp32_baseline", "tiny/ptq_dynamic_int8", STATIC]
     assert all(record["experiment"] in out for record in records)
+
+
+def test_quantize_refuses_an_artifact_of_several_files_and_drops_none(quantbench, project, monkeypatch):
+    whole = Run.artifact.fget
+
+    def in_two_files(run):
+        artifact = whole(run)
+        return replace(artifact, files=(artifact.path, artifact.path.with_suffix(".bin")))
+
+    monkeypatch.setattr(Run, "artifact", property(in_two_files))
+    code, _, err = quantbench("quantize", "tiny", "--config", "static_int8_per_channel", "--out", "out.pt")
+    assert code == 2
+    assert "its artifact is 2 files, and this command writes one; copy them from " in err
+    assert err.rstrip().endswith("checkpoint.pt, checkpoint.bin")
+    assert not (project.root / "out.pt").exists()
