@@ -1,3 +1,3 @@
-"""Each block, quantized alone, costs no more accuracy than it may; the end of the run ranks them."""
+"""Each layer, quantized alone, costs no more accuracy than it may; the end of the run ranks them."""
 
 from quantbench.claims.test_sensitivity import *

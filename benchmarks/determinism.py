@@ -120,7 +120,7 @@ def trained(job: Job, golden: Path) -> dict[str, Fingerprint]:
     made = {f"{workload.name}: fp32": fingerprint_of(opened.weights_path, fp32, splits.test)}
     for experiment in job.experiments:
         recipe = experiment.recipe
-        if isinstance(recipe, QatInt8) and recipe.blocks is None:
+        if isinstance(recipe, QatInt8) and recipe.layers is None:
             name = experiment.config.recipe.name
             short = Component.model_validate({"name": name, "epochs": EPOCHS, "lr": recipe.lr, "frozen_epochs": 1})
             changed = replace(

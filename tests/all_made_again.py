@@ -22,10 +22,10 @@ def experiments(configs: Path) -> list[Experiment]:
     """Those of the configuration, and one of each recipe that it leaves out."""
     workload, known = find_workload("tiny", configs), load_experiments(configs)
     rest = set(RECIPES.names()) - {experiment.config.recipe.name for experiment in known}
-    blocks = {name: {"blocks": ["features"]} for name in rest if name.endswith("_blocks")}
+    layers = {name: {"layers": ["features"]} for name in rest if name.endswith("_layers")}
     # Those that train are made by the configuration's alone.
     untrained = sorted(name for name in rest if not name.startswith(("qat", "low_bit")))
-    return [*known, *(with_recipe(workload, name, blocks.get(name, {"calibration_n": 32})) for name in untrained)]
+    return [*known, *(with_recipe(workload, name, layers.get(name, {"calibration_n": 32})) for name in untrained)]
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ def report(
         list[Path] | None, typer.Option(help="Also replace the marked sections of this Markdown file; may be repeated.")
     ] = None,
 ) -> None:
-    """Write tables and plots of recorded runs: the Pareto front, and the sensitivity of blocks if measured."""
+    """Write tables and plots of recorded runs: the Pareto front, and the sensitivity of layers if measured."""
     from quantbench.files import write_text
     from quantbench.report.documents import pareto_document, read_records, sensitivity_document, with_tables
     from quantbench.report.pareto import pareto_plot

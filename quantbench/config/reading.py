@@ -26,6 +26,7 @@ from quantbench.config.schema import (
 from quantbench.config.training import TrainingConfig
 from quantbench.errors import ConfigError
 from quantbench.recipes.lowering import unsupported
+from quantbench.recipes.translation import gates_in_new_words, recipe_in_new_words
 from quantbench.registry import BACKENDS, DATA, MODELS, QUANTITIES, TASKS, unknown_name, validation_lines
 
 # A workload file is a page of text; anything larger is a mistake or an attack on the parser.
@@ -59,7 +60,7 @@ def load_workload(path: Path) -> list[Experiment]:
     """
     if re.fullmatch(NAME_PATTERN, path.stem) is None:
         raise ConfigError(f"{path}: the file's name is the workload's; use letters, digits, '_', '-' and '.' only")
-    parsed = read_yaml(path, "a workload file")
+    parsed = _in_new_words(read_yaml(path, "a workload file"), path)
     try:
         file = WorkloadFile.model_validate(parsed)
     except ValidationError as error:
@@ -78,6 +79,21 @@ def load_workload(path: Path) -> list[Experiment]:
         check_backend(experiment)
         check_gates(experiment)
     return experiments
+
+
+def _in_new_words(parsed: Any, path: Path) -> Any:
+    """The file's recipes and gates in the words of today, with a hint for each old one; mistakes stay as they are."""
+    experiments = parsed.get("experiments") if isinstance(parsed, dict) else None
+    if not isinstance(experiments, dict):
+        return parsed
+    translated = {}
+    for name, experiment in experiments.items():
+        own = dict(experiment) if isinstance(experiment, dict) else experiment
+        for key, translate in (("recipe", recipe_in_new_words), ("gates", gates_in_new_words)):
+            if isinstance(own, dict) and isinstance(own.get(key), dict):
+                own[key] = translate(own[key], f"{path}: experiments.{name}.{key}")
+        translated[name] = own
+    return {**parsed, "experiments": translated}
 
 
 def check_backend(experiment: Experiment) -> None:

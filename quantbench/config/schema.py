@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -23,9 +22,7 @@ from pydantic_core import PydanticCustomError
 
 from quantbench.config.component import Component, NamedComponent
 from quantbench.config.training import PositiveInt, TrainingConfig
-from quantbench.errors import OldWordWarning
 from quantbench.recipes.spec import Recipe
-from quantbench.recipes.translation import OLD_VALUES
 from quantbench.registry import QUANTITIES, RECIPES, unknown_name
 
 # Names become file names of goldens and parts of pytest ids.
@@ -240,14 +237,9 @@ class Experiment:
 
     @cached_property
     def recipe(self) -> Recipe:
-        """The recipe, its parameters checked; with a warning where a value has another word now.
+        """The recipe, its parameters checked.
 
         Raises:
             ConfigError: one line per parameter that is unknown, of a wrong type or out of range.
         """
-        params = self.config.recipe.params
-        for key, words in OLD_VALUES.items():
-            if isinstance(old := params.get(key), str) and old in words:
-                message = f"{self.where('recipe')}.{key}: '{old}' is '{words[old]}' now; the old word is still read"
-                warnings.warn(message, OldWordWarning, stacklevel=2)
-        return RECIPES.create(self.config.recipe.name, self.where("recipe"), params)
+        return RECIPES.create(self.config.recipe.name, self.where("recipe"), self.config.recipe.params)

@@ -11,6 +11,7 @@ from quantbench.config.reading import load_workload
 from quantbench.config.schema import Experiment, ExperimentConfig, Workload
 from quantbench.errors import ConfigError
 from quantbench.recipes.lowering import default_backend
+from quantbench.recipes.translation import OLD_RECIPES, new_word
 from quantbench.registry import RECIPES, unknown_name
 
 
@@ -68,6 +69,7 @@ def with_recipe(workload: Workload, recipe: str, params: dict[str, Any]) -> Expe
             own = experiment.config.recipe
             changed = Component(name=own.name, **{**own.params, **params})
             return _made_up(workload, recipe, changed, place, experiment.config.backend)
+    recipe = new_word(recipe, OLD_RECIPES, "--config")
     RECIPES.check(recipe, "--config")
     alike = []
     for experiment in experiments:

@@ -1,4 +1,4 @@
-"""`python -m quantbench.golden.translate golden`: checkpoint goldens, their recipes put into the words of today.
+"""`python -m quantbench.golden.translate golden`: goldens and cards, their recipes put into the words of today.
 
 Goldens in the old words are read and compare equal all the same; translated ones read like what is accepted now.
 """
@@ -10,11 +10,13 @@ import sys
 from pathlib import Path
 
 from quantbench.files import write_json
-from quantbench.recipes.translation import neutral
+from quantbench.recipes.translation import OLD_RECIPES, neutral
+
+FOLDERS = ("checkpoints", "baselines")
 
 
 def translate(golden: Path) -> list[Path]:
-    """Rewrites each golden below `checkpoints/` whose recipe is in the old words, and nothing else of it.
+    """Rewrites each checkpoint golden and each card of weights whose recipe is in old words, and nothing else of it.
 
     Args:
         golden: the folder of goldens.
@@ -23,11 +25,13 @@ def translate(golden: Path) -> list[Path]:
         The files that were rewritten.
     """
     changed = []
-    for path in sorted((golden / "checkpoints").rglob("*.json")):
+    for path in sorted(path for folder in FOLDERS for path in (golden / folder).rglob("*.json")):
         content = json.loads(path.read_text(encoding="utf-8"))
-        told = neutral(content["recipe"])
-        if told != content["recipe"]:
-            write_json(path, {**content, "recipe": told})
+        recipe = content["recipe"]
+        # A golden describes its recipe, a card names it.
+        today = neutral(recipe) if isinstance(recipe, dict) else OLD_RECIPES.get(recipe, recipe)
+        if today != recipe:
+            write_json(path, {**content, "recipe": today})
             changed.append(path)
     return changed
 

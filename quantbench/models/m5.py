@@ -15,7 +15,7 @@ POOL = 4
 
 
 class M5(nn.Module):
-    """Four blocks Conv1d → BatchNorm1d → ReLU → MaxPool1d(4), average pooling over time and a linear classifier.
+    """Four times Conv1d → BatchNorm1d → ReLU → MaxPool1d(4), then average pooling over time and a linear classifier.
 
     Deviations from the paper: 32, 32, 64, 64 channels instead of 128, 128, 256, 512, and a stride of 16 in the first
     convolution instead of 4, as the published experiment has them.
@@ -24,13 +24,13 @@ class M5(nn.Module):
         n_input: channels of the waveform.
         n_output: classes.
         stride: of the first convolution.
-        n_channel: of the first two blocks; the last two have twice as many.
-        conv_kernel_sizes: one per block.
+        n_channel: of the first two groups; the last two have twice as many.
+        conv_kernel_sizes: one per group.
     """
 
-    # What the backend can quantize one at a time: block → its modules. Between blocks `boundary1` … stand ready to
-    # become a QuantStub or a DeQuantStub; `quant` and `dequant` are the outermost ones.
-    blocks = {  # noqa: RUF012 — read only
+    # What the backend can quantize one at a time: group of layers, as the paper names it → its modules. Between groups
+    # `boundary1` … stand ready to become a QuantStub or a DeQuantStub; `quant` and `dequant` are the outermost ones.
+    layer_groups = {  # noqa: RUF012 — read only
         **{f"block{i}": (f"conv{i}", f"bn{i}", f"relu{i}", f"pool{i}") for i in range(1, 5)},
         "classifier": ("fc1",),
     }
@@ -81,7 +81,7 @@ def m5(
     Args:
         n_classes: size of the classifier; set from the data.
         stride: of the first convolution.
-        n_channel: of the first two blocks; the last two have twice as many.
+        n_channel: of the first two groups; the last two have twice as many.
 
     Example:
         >>> m5(n_classes=10)(torch.zeros(1, 1, 8000)).shape

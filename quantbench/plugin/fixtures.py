@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from quantbench.plugin.benchmark import hand_on
-from quantbench.plugin.claimed import is_timed
+from quantbench.plugin.claimed import gate_of, is_timed
 from quantbench.plugin.state import (
     BEHAVIOUR_PROPERTY,
     CHANGE_PROPERTY,
@@ -52,7 +52,7 @@ def gate(request: pytest.FixtureRequest) -> str:
     marker = request.node.get_closest_marker("gate")
     if marker is None:
         raise pytest.UsageError(f"{request.node.nodeid}: mark the test with @pytest.mark.gate('<name>')")
-    return str(marker.args[0])
+    return gate_of(marker)
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption("--amp", action="store_true", help="with --retrain: train in bf16 (torch.autocast)")
     group.addoption("--json", metavar="FILE", dest="quantbench_json", help="write the records of the run to FILE")
     group.addoption(
-        "--plots", metavar="DIR", help="folder of the bar chart of blocks (default: out/ in the root folder)"
+        "--plots", metavar="DIR", help="folder of the bar chart of layers (default: out/ in the root folder)"
     )
     group.addoption("--engine", metavar="NAME", help="quantized engine (default: x86 on x86-64, qnnpack on Arm)")
 

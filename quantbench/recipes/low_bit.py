@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from quantbench.quant.limits import MAX_BITS, MIN_BITS
 from quantbench.recipes.qat_int8 import Epochs, FrozenEpochs, LearningRate, check_frozen_epochs
 from quantbench.recipes.spec import FP32_BITS, LowBit
-from quantbench.recipes.translation import OLD_VALUES
 
 
 def _check_end(bits: int | None) -> int | None:
@@ -22,12 +21,8 @@ def _check_end(bits: int | None) -> int | None:
     return bits
 
 
-def _in_new_words(quantizer: Any) -> Any:
-    return OLD_VALUES["quantizer"].get(quantizer, quantizer) if isinstance(quantizer, str) else quantizer
-
-
 Bits = Annotated[int, Field(ge=MIN_BITS, le=MAX_BITS, strict=True)]
-LearnedRange = Annotated[Literal["pact", "lsq"], BeforeValidator(_in_new_words)]
+LearnedRange = Literal["pact", "lsq"]
 BitsOfAnEnd = Annotated[int | None, Field(strict=True), AfterValidator(_check_end)]
 
 
@@ -46,7 +41,7 @@ def low_bit(
     Args:
         weight_bits: of the weights' codes.
         activation_bits: of the codes of each layer's input.
-        quantizer: `pact` or `lsq`; the old word `clipping` is read as `pact`.
+        quantizer: `pact` or `lsq`.
         epochs: of fine-tuning.
         lr: peak learning rate.
         frozen_epochs: the last epochs, in which batch-norm statistics stand still.

@@ -46,28 +46,28 @@ def qat_int8_pow2(
     return _fine_tuning(epochs, lr, frozen_epochs, None, max_shift)
 
 
-def qat_int8_blocks(
-    blocks: tuple[str, ...], epochs: Epochs = 4, lr: LearningRate = 0.005, frozen_epochs: FrozenEpochs = 1
+def qat_int8_layers(
+    layers: tuple[str, ...], epochs: Epochs = 4, lr: LearningRate = 0.005, frozen_epochs: FrozenEpochs = 1
 ) -> QatInt8:
-    """`qat_int8` on the named blocks only; the whole network is fine-tuned around them.
+    """`qat_int8` on the named layers only; the whole network is fine-tuned around them.
 
     Args:
-        blocks: names that the model gives its blocks; an empty list fine-tunes without quantizing, as a control.
+        layers: by the names of the model's `layer_groups`; an empty list fine-tunes without quantizing, as a control.
         epochs: of fine-tuning.
         lr: peak learning rate.
-        frozen_epochs: the last epochs, in which observers and the batch norms of quantized blocks stand still.
+        frozen_epochs: the last epochs, in which observers and the batch norms of quantized layers stand still.
 
     Example:
-        >>> qat_int8_blocks(("block1",)).blocks
+        >>> qat_int8_layers(("block1",)).layers
         ('block1',)
     """
-    return _fine_tuning(epochs, lr, frozen_epochs, blocks)
+    return _fine_tuning(epochs, lr, frozen_epochs, layers)
 
 
 def _fine_tuning(
-    epochs: int, lr: float, frozen_epochs: int, blocks: tuple[str, ...] | None, max_shift: int | None = None
+    epochs: int, lr: float, frozen_epochs: int, layers: tuple[str, ...] | None, max_shift: int | None = None
 ) -> QatInt8:
-    """The recipe for the whole model or for some of its blocks.
+    """The recipe for the whole model or for some of its layers.
 
     Raises:
         ValueError: if no epoch would be left in which observers and batch norm move.
@@ -76,7 +76,7 @@ def _fine_tuning(
     activation, weight = (
         replace(each, max_shift=max_shift) for each in (MOVING_AVERAGE_ACTIVATION, MOVING_AVERAGE_WEIGHT)
     )
-    return QatInt8(activation, weight, epochs, lr, frozen_epochs, blocks)
+    return QatInt8(activation, weight, epochs, lr, frozen_epochs, layers)
 
 
 def check_frozen_epochs(epochs: int, frozen_epochs: int) -> None:

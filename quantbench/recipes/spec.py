@@ -108,8 +108,8 @@ class StaticInt8(Recipe):
         activation: of activations, or None together with `weight` for the processor's default.
         weight: of weights.
         calibration_n: unaugmented training-side samples that the observers see.
-        blocks: the model's blocks that are quantized, the rest staying fp32; None for the whole model. A block is a
-            group of layers that the model names.
+        layers: those that are quantized, by the names that the model gives in its `layer_groups`, the rest staying
+            fp32; None for the whole model.
     """
 
     kind: ClassVar[str] = "static_int8"
@@ -117,7 +117,7 @@ class StaticInt8(Recipe):
     activation: Quantizer | None
     weight: Quantizer | None
     calibration_n: int
-    blocks: tuple[str, ...] | None = None
+    layers: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -130,9 +130,9 @@ class QatInt8(Trained):
         epochs: see `Trained`.
         lr: see `Trained`.
         frozen_epochs: see `Trained`; the network converges on the very scales that it will be converted with
-            (Krishnamoorthi 2018, arXiv:1806.08342, section 3.2.2). The batch norms of blocks that stay fp32 go on.
-        blocks: the model's blocks that are quantized, while the whole network is fine-tuned; None for all of it, and
-            none at all for a control that shows what the fine-tuning alone does.
+            (Krishnamoorthi 2018, arXiv:1806.08342, section 3.2.2). The batch norms of layers that stay fp32 go on.
+        layers: those that are quantized, while the whole network is fine-tuned; None for all of it, and none at all for
+            a control that shows what the fine-tuning alone does.
     """
 
     kind: ClassVar[str] = "qat_int8"
@@ -142,7 +142,7 @@ class QatInt8(Trained):
     epochs: int
     lr: float
     frozen_epochs: int
-    blocks: tuple[str, ...] | None = None
+    layers: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -74,17 +74,17 @@ def static_int8_pow2(
     return StaticInt8(activation, replace(PER_CHANNEL_WEIGHT, max_shift=max_shift), calibration_n)
 
 
-def static_int8_blocks(blocks: tuple[str, ...], calibration_n: CalibrationN = DEFAULT_CALIBRATION_N) -> StaticInt8:
-    """The processor's default, as `static_int8_histogram`, on the named blocks only.
+def static_int8_layers(layers: tuple[str, ...], calibration_n: CalibrationN = DEFAULT_CALIBRATION_N) -> StaticInt8:
+    """The processor's default, as `static_int8_histogram`, on the named layers only.
 
     Args:
-        blocks: names that the model gives its blocks.
+        layers: by the names of the model's `layer_groups`.
         calibration_n: samples that the observers see.
 
     Example:
-        >>> static_int8_blocks(("block1", "block2")).blocks
+        >>> static_int8_layers(("block1", "block2")).layers
         ('block1', 'block2')
     """
-    if not blocks:
-        raise ValueError("blocks: none is named; nothing would be quantized")
-    return StaticInt8(None, None, calibration_n, blocks)
+    if not layers:
+        raise ValueError("layers: none is named; nothing would be quantized")
+    return StaticInt8(None, None, calibration_n, layers)

@@ -1,13 +1,18 @@
-"""Recipes in documents that were written when their words were those of torch: read, and written in that form
-where a hash of it was accepted.
+"""Words that have another one now, in files of users and in documents that were written before: read, and written
+in the old form where a hash of it was accepted.
 
 Nothing here changes any more: a recipe that is new since has one form only.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import warnings
+from collections.abc import Mapping
+from typing import Annotated, Any
 
+from pydantic import AfterValidator
+
+from quantbench.errors import OldWordWarning
 from quantbench.recipes.spec import HISTOGRAM_ACTIVATION, PER_CHANNEL_WEIGHT, Recipe, StaticInt8, describe
 
 KINDS = {
@@ -24,7 +29,15 @@ OBSERVERS = {
     "MovingAveragePerChannelMinMaxObserver": ("moving_average", "per_channel"),
     "HistogramObserver": ("histogram", "per_tensor"),
 }
-# Values of parameters that have another word now: parameter → old → new.
+# Names and words that have another one now: old → new.
+OLD_RECIPES = {"static_int8_blocks": "static_int8_layers", "qat_int8_blocks": "qat_int8_layers"}
+OLD_GATES = {"block_drop_pp": "layer_drop_pp"}
+OLD_ATTRIBUTES = {"blocks": "layer_groups"}
+# Parameters, of the recipes above and of the kinds that these make.
+OLD_KEYS = {"blocks": "layers"}
+KINDS_OF_OLD_KEYS = ("static_int8", "qat_int8")
+# Values of parameters of one recipe: parameter → old → new.
+RECIPE_OF_OLD_VALUES = "low_bit"
 OLD_VALUES = {"quantizer": {"clipping": "pact"}}
 # Fields that were written at their default too.
 ALWAYS_WRITTEN = ("first_bits", "last_bits")
@@ -33,11 +46,68 @@ TENSORS = ("activation", "weight")
 FULL_RANGE = StaticInt8(HISTOGRAM_ACTIVATION, PER_CHANNEL_WEIGHT, 0)
 
 
+def warn_of_old_word(place: str, old: str, new: str) -> None:
+    """Hints that something of the user's says a word that has another one now."""
+    warnings.warn(f"{place}: '{old}' is '{new}' now; the old word is still read", OldWordWarning, stacklevel=3)
+
+
+def new_word(word: str, words: Mapping[str, str], place: str) -> str:
+    """The word of today, with a hint where it is another one.
+
+    Args:
+        word: as the user says it.
+        words: old → new.
+        place: where it stands, for the hint.
+    """
+    new = words.get(word, word)
+    if new != word:
+        warn_of_old_word(place, word, new)
+    return new
+
+
+def recipe_in_new_words(recipe: Mapping[str, Any], place: str) -> dict[str, Any]:
+    """A recipe with its parameters as a user names it, in the words of today, with a hint for each that is another.
+
+    Args:
+        recipe: `name` and parameters; what is wrong with them is left as it is.
+        place: where it stands, for the hints.
+    """
+    named = dict(recipe)
+    if isinstance(name := named.get("name"), str):
+        named["name"] = new_word(name, OLD_RECIPES, f"{place}.name")
+    if named.get("name") in OLD_RECIPES.values():
+        # Both words at once are a mistake, which is left for the check of parameters.
+        words = {old: new for old, new in OLD_KEYS.items() if new not in named}
+        named = {new_word(key, words, place): value for key, value in named.items()}
+    for key, words in OLD_VALUES.items() if named.get("name") == RECIPE_OF_OLD_VALUES else ():
+        if isinstance(value := named.get(key), str):
+            named[key] = new_word(value, words, f"{place}.{key}")
+    return named
+
+
+def gates_in_new_words(gates: Mapping[str, Any], place: str) -> dict[str, Any]:
+    """Gates with their bounds as a user names them, in the words of today, with a hint for each that is another."""
+    words = {old: new for old, new in OLD_GATES.items() if new not in gates}
+    return {new_word(gate, words, place): bound for gate, bound in gates.items()}
+
+
+# Names in documents, which nobody writes by hand: read without a hint.
+RecipeName = Annotated[str, AfterValidator(lambda name: OLD_RECIPES.get(name, name))]
+QuantityName = Annotated[str, AfterValidator(lambda name: OLD_GATES.get(name, name))]
+
+
 def neutral(described: dict[str, Any]) -> dict[str, Any]:
-    """A description as `describe` gives it, from one of either form; what it does not know it leaves as it is."""
+    """A description as `describe` gives it, from one of any former form; what it does not know it leaves as it is."""
     kind = described.get("kind")
-    if not isinstance(kind, str) or kind not in KINDS:
+    if not isinstance(kind, str):
         return described
+    description = _in_neutral_words(described) if kind in KINDS else described
+    if description["kind"] not in KINDS_OF_OLD_KEYS:
+        return description
+    return {OLD_KEYS.get(key, key): value for key, value in description.items()}
+
+
+def _in_neutral_words(described: dict[str, Any]) -> dict[str, Any]:
     description = {key: value for key, value in described.items() if key not in ALWAYS_WRITTEN or value is not None}
     for key, words in OLD_VALUES.items():
         if description.get(key) in words:
@@ -47,7 +117,7 @@ def neutral(described: dict[str, Any]) -> dict[str, Any]:
     for tensor in TENSORS:
         if tensor in description:
             description[tensor] = _neutral_tensor(description[tensor])
-    return {**description, "kind": KINDS[kind]}
+    return {**description, "kind": KINDS[described["kind"]]}
 
 
 def accepted_form(recipe: Recipe) -> dict[str, Any]:
@@ -59,6 +129,9 @@ def accepted_form(recipe: Recipe) -> dict[str, Any]:
     kinds = {new: old for old, new in KINDS.items()}
     if recipe.kind not in kinds:
         return description
+    if recipe.kind in KINDS_OF_OLD_KEYS:
+        old_keys = {new: old for old, new in OLD_KEYS.items()}
+        description = {old_keys.get(key, key): value for key, value in description.items()}
     description["kind"] = kinds[recipe.kind]
     if recipe.kind == "low_bit":
         description = {**dict.fromkeys(ALWAYS_WRITTEN), **description}

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
+from quantbench.recipes.translation import RecipeName
 from quantbench.records.base import Environment, Record
 
 
@@ -30,7 +31,7 @@ class BaselineCard(Record):
     """
 
     workload: str
-    recipe: str
+    recipe: RecipeName
     model: dict[str, Any]
     data: dict[str, Any]
     data_note: str

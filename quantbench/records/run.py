@@ -19,7 +19,7 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from quantbench.recipes.translation import neutral
+from quantbench.recipes.translation import QuantityName, RecipeName, neutral
 from quantbench.records.base import Environment, Part, Record, unpack_bits
 from quantbench.registry import QUANTITIES
 from quantbench.stats.verdicts import Verdict
@@ -201,7 +201,7 @@ class VerdictRecord(Record):
         change: IMPROVED, SAME, REGRESSED or INCONCLUSIVE, where the claim compares with what was accepted.
     """
 
-    quantity: str
+    quantity: QuantityName
     outcome: str
     measured: str
     requirement: str
@@ -229,7 +229,7 @@ class RunRecord(Record):
     model_config = ConfigDict(extra="allow")
 
     experiment: str
-    recipe_name: str
+    recipe_name: RecipeName
     recipe: Annotated[dict[str, Any], AfterValidator(neutral)]
     backend: str
     engine: str

@@ -68,9 +68,9 @@ def read_records(paths: Sequence[Path]) -> list[RunRecord]:
 
 def _impossible(record: RunRecord) -> str | None:
     """Value in a record that nothing could have measured, such as the NaN that a JSON reader lets through."""
-    blocks = record.recipe.get("blocks") or []
-    if "kind" not in record.recipe or not isinstance(blocks, list) or not all(isinstance(each, str) for each in blocks):
-        return "a recipe without its kind, or with blocks that are no list of names"
+    layers = record.recipe.get("layers") or []
+    if "kind" not in record.recipe or not isinstance(layers, list) or not all(isinstance(each, str) for each in layers):
+        return "a recipe without its kind, or with layers that are no list of names"
     return next((words for part in record.parts.values() if (words := part.impossible())), None)
 
 
@@ -90,11 +90,11 @@ def pareto_document(records: Sequence[RunRecord]) -> str:
 
 
 def sensitivity_document(records: Sequence[RunRecord]) -> str:
-    """The tables of blocks and hybrids, and where their figures come from; empty where no block was measured."""
+    """The tables of layers and hybrids, and where their figures come from; empty where no layer was measured."""
     text = sensitivity_markdown(records)
     measured = set(sensitivities(records))
     own = [record for record in records if record.experiment.partition("/")[0] in measured]
-    return f"# Sensitivity of blocks\n\n{text}\n{provenance(own)}" if text else ""
+    return f"# Sensitivity of layers\n\n{text}\n{provenance(own)}" if text else ""
 
 
 def with_tables(path: Path, records: Sequence[RunRecord]) -> str:
@@ -180,6 +180,6 @@ def _section(path: Path, name: str, arguments: Sequence[str], records: Sequence[
     text = {"results": results_tables, "sensitivity": sensitivity_markdown}[name](chosen)
     if not text:
         raise ConfigError(
-            f"{path}: {marker}: none of these records is of one block in int8; measure some: {WRITE_COMMAND}"
+            f"{path}: {marker}: none of these records is of one layer in int8; measure some: {WRITE_COMMAND}"
         )
     return text

@@ -1,4 +1,4 @@
-"""Sensitivity of a model's blocks, from records of experiments that quantize some blocks only."""
+"""Sensitivity of a model's layers, from records of experiments that quantize some layers only."""
 
 from __future__ import annotations
 
@@ -31,24 +31,26 @@ HYBRID_COLUMNS = (
     "ms more per batch",
     "pp per ms",
 )
-ALL = "all blocks"
+ALL = "all layers"
 NONE = "none (fine-tuned only)"
+# Kinds of recipes that may name the layers that they quantize.
+BY_NAME = ("static_int8", "qat_int8")
 KIB = 1024
 
 
 @dataclass(frozen=True)
 class Part:
-    """Some blocks in int8, by post-training quantization and by quantization-aware training.
+    """Some layers in int8, by post-training quantization and by quantization-aware training.
 
     Attributes:
-        name: the blocks, or `ALL`, or `NONE`.
-        blocks: as the recipe names them; None for all of the model.
+        name: the layers, or `ALL`, or `NONE`.
+        layers: as the recipe names them; None for all of the model.
         ptq: its accuracy after calibration, or None if not measured.
         qat: after training, or None.
     """
 
     name: str
-    blocks: tuple[str, ...] | None
+    layers: tuple[str, ...] | None
     ptq: RunRecord | None
     qat: RunRecord | None
 
@@ -64,9 +66,9 @@ class Part:
 
 
 def sensitivities(records: Sequence[RunRecord]) -> dict[str, list[Part]]:
-    """The parts of each workload that has experiments on single blocks, the most sensitive block first, `ALL` last.
+    """The parts of each workload that has experiments on single layers, the most sensitive layer first, `ALL` last.
 
-    The whole model's figures are those of the same qconfig: the processor's default, and `qat_int8`. Blocks that were
+    The whole model's figures are those of the same qconfig: the processor's default, and `qat_int8`. Layers that were
     not calibrated follow the others, by their drop after training.
 
     Raises:
@@ -75,13 +77,13 @@ def sensitivities(records: Sequence[RunRecord]) -> dict[str, list[Part]]:
     found: dict[str, list[Part]] = {}
     for workload in dict.fromkeys(record.experiment.partition("/")[0] for record in records):
         own = [r for r in records if r.experiment.partition("/")[0] == workload and r.accuracy]
-        blocks = {_blocks(record) for record in own if _blocks(record) is not None}
-        singles = sorted(each for each in blocks if each is not None and len(each) == 1)
+        layers = {_layers(record) for record in own if _layers(record) is not None}
+        singles = sorted(each for each in layers if each is not None and len(each) == 1)
         if not singles:
             continue
         _check_comparable(own)
-        parts = sorted((_part(own, blocks) for blocks in singles), key=_rank)
-        if () in blocks:
+        parts = sorted((_part(own, layers) for layers in singles), key=_rank)
+        if () in layers:
             parts.append(_part(own, ()))
         found[workload] = [*parts, _part(own, None)]
     return found
@@ -103,22 +105,23 @@ def _rank(part: Part) -> tuple[bool, float]:
     return part.ptq_accuracy is None, -accuracy.drop_pp if accuracy else 0.0
 
 
-def _blocks(record: RunRecord) -> tuple[str, ...] | None:
-    blocks = record.recipe.get("blocks")
-    return None if blocks is None else tuple(blocks)
+def _layers(record: RunRecord) -> tuple[str, ...] | None:
+    """Those that a recipe quantizes; None of one that quantizes all of the model, or chooses layers by their types."""
+    layers = record.recipe.get("layers") if record.recipe["kind"] in BY_NAME else None
+    return None if layers is None else tuple(layers)
 
 
-def _part(records: Sequence[RunRecord], blocks: tuple[str, ...] | None) -> Part:
+def _part(records: Sequence[RunRecord], layers: tuple[str, ...] | None) -> Part:
     def of(kind: str) -> RunRecord | None:
-        matching = [r for r in records if r.recipe["kind"] == kind and _blocks(r) == blocks]
+        matching = [r for r in records if r.recipe["kind"] == kind and _layers(r) == layers]
         return next((r for r in matching if kind == "qat_int8" or _is_default(r)), None)
 
-    name = ALL if blocks is None else ", ".join(blocks) or NONE
-    return Part(name, blocks, of("static_int8"), of("qat_int8"))
+    name = ALL if layers is None else ", ".join(layers) or NONE
+    return Part(name, layers, of("static_int8"), of("qat_int8"))
 
 
 def _is_default(record: RunRecord) -> bool:
-    """Of recipes for the whole model only the processor's default is comparable with the blocks."""
+    """Of recipes for the whole model only the processor's default is comparable with the layers."""
     return record.recipe.get("activation") is None
 
 
@@ -132,10 +135,10 @@ def difference_pp(better: Accuracy, worse: Accuracy) -> tuple[float, Interval]:
 
 
 def rows(parts: Sequence[Part]) -> list[tuple[str, ...]]:
-    """One row per part, in the order of `COLUMNS`; the sum of the measured blocks, to set beside all of them; and what
+    """One row per part, in the order of `COLUMNS`; the sum of the measured layers, to set beside all of them; and what
     all of them lose beyond the most sensitive one."""
     listed: list[tuple[str, ...]] = []
-    singles = [part for part in parts if part.blocks and len(part.blocks) == 1]
+    singles = [part for part in parts if part.layers and len(part.layers) == 1]
     for part in parts:
         following = singles[singles.index(part) + 1 :] if part in singles else []
         listed.append(
@@ -148,13 +151,13 @@ def rows(parts: Sequence[Part]) -> list[tuple[str, ...]]:
             )
         )
     summed = [_sum([part.ptq_accuracy for part in singles]), _sum([part.qat_accuracy for part in singles])]
-    listed.insert(len(listed) - 1, (f"sum of the {len(singles)} blocks", summed[0], NOTHING, summed[1], NOTHING))
+    listed.insert(len(listed) - 1, (f"sum of the {len(singles)} layers", summed[0], NOTHING, summed[1], NOTHING))
     whole, worst = parts[-1], singles[0]
     more = [
         _difference(one, other)
         for one, other in ((worst.ptq_accuracy, whole.ptq_accuracy), (worst.qat_accuracy, whole.qat_accuracy))
     ]
-    # Whether errors accumulate: what the other blocks add to the most sensitive one.
+    # Whether errors accumulate: what the other layers add to the most sensitive one.
     if more != [NOTHING, NOTHING]:
         listed.append((f"all beyond {worst.name}", more[0], NOTHING, more[1], NOTHING))
     return listed
@@ -181,9 +184,9 @@ def _sum(parts: Sequence[Accuracy | None]) -> str:
 
 
 def hybrid_rows(records: Sequence[RunRecord], parts: Sequence[Part]) -> list[tuple[str, ...]]:
-    """Accuracy regained by blocks left in fp32, against the whole model in int8, in the order of `HYBRID_COLUMNS`."""
+    """Accuracy regained by layers left in fp32, against the whole model in int8, in the order of `HYBRID_COLUMNS`."""
     whole = parts[-1].ptq
-    hybrids = [r for r in records if r.recipe["kind"] == "static_int8" and len(_blocks(r) or ()) > 1]
+    hybrids = [r for r in records if r.recipe["kind"] == "static_int8" and len(_layers(r) or ()) > 1]
     workload = whole.experiment.partition("/")[0] if whole else ""
     hybrids = [r for r in hybrids if r.experiment.partition("/")[0] == workload]
     if whole is None or not hybrids or whole.accuracy is None:
@@ -200,7 +203,7 @@ def hybrid_rows(records: Sequence[RunRecord], parts: Sequence[Part]) -> list[tup
         more_ms = _more_ms(hybrid.latency, whole.latency)
         listed.append(
             (
-                ", ".join(_blocks(hybrid) or ()),
+                ", ".join(_layers(hybrid) or ()),
                 _drop(hybrid.accuracy),
                 _difference(hybrid.accuracy, whole.accuracy),
                 NOTHING if more_kib is None else f"{more_kib:+.1f}",
@@ -250,6 +253,6 @@ def sensitivity_text(records: Sequence[RunRecord]) -> str:
 def _tables(records: Sequence[RunRecord]) -> Iterator[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]:
     for workload, parts in sensitivities(records).items():
         n = next(a.n for part in parts if (a := part.ptq_accuracy or part.qat_accuracy))
-        yield f"{workload}, block by block (n = {n:,})", COLUMNS, rows(parts)
+        yield f"{workload}, layer by layer (n = {n:,})", COLUMNS, rows(parts)
         if hybrid := hybrid_rows(records, parts):
-            yield f"{workload}, what blocks in fp32 buy back", HYBRID_COLUMNS, hybrid
+            yield f"{workload}, what layers in fp32 buy back", HYBRID_COLUMNS, hybrid

@@ -1,4 +1,4 @@
-"""The sensitivity of blocks as a bar chart: the drop of each, with its interval, calibrated beside trained."""
+"""The sensitivity of layers as a bar chart: the drop of each, with its interval, calibrated beside trained."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ THICKNESS = 0.38
 
 
 def sensitivity_summary(records: Sequence[RunRecord], folder: Path) -> str:
-    """The tables that end a run, with the place of the bar chart, which is drawn; empty where no block was measured.
+    """The tables that end a run, with the place of the bar chart, which is drawn; empty where no layer was measured.
 
     Args:
         records: of the run.
@@ -46,7 +46,7 @@ def sensitivity_summary(records: Sequence[RunRecord], folder: Path) -> str:
 
 
 def sensitivity_plot(parts: Mapping[str, Sequence[Part]], paths: Sequence[Path]) -> None:
-    """Draws one panel per workload, the most sensitive block on top, into each of the files.
+    """Draws one panel per workload, the most sensitive layer on top, into each of the files.
 
     Args:
         parts: of each workload, as `sensitivities` gives them.
@@ -74,7 +74,7 @@ def _panel(axis: Axes, workload: str, parts: Sequence[Part]) -> None:
     axis.set_axisbelow(True)
     axis.grid(axis="x", alpha=0.3)
     axis.axvline(0, color="0.3", linewidth=0.8)
-    singles = sum(1 for part in parts if part.blocks and len(part.blocks) == 1)
+    singles = sum(1 for part in parts if part.layers and len(part.layers) == 1)
     if singles < len(parts):
         axis.axhline(singles - 0.5, color="0.6", linewidth=0.8, linestyle=":")
     for kind, side in (("PTQ", -1), ("QAT", 1)):

@@ -25,7 +25,7 @@ THREADS = 1
 SPECS = [*(BackendSpec(name, {}, "here") for name in BACKENDS.names()), HALF]
 EVERY_BACKEND = pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
 EVERY_RECIPE = [
-    RECIPES.create(name, "here", {"blocks": ["a"]} if name.endswith("_blocks") else {}) for name in RECIPES.names()
+    RECIPES.create(name, "here", {"layers": ["a"]} if name.endswith("_layers") else {}) for name in RECIPES.names()
 ]
 # What each backend in the table is asked to make here; one that is not named must be added.
 MAKES = {"eager": "static_int8_per_channel", "low_bit": "low_bit", "torch": "fp32_baseline", HALF.name: None}

@@ -13,6 +13,7 @@ from quantbench.config.selection import find_workload, with_recipe
 from quantbench.errors import ConfigError, OldWordWarning
 from quantbench.experiment.run import Session, Settings
 
+RENAMED = ("static_int8_blocks", "static_int8_layers")
 FILE = """\
 workload:
   model: {{name: vgg16}}
@@ -128,6 +129,78 @@ def test_an_old_word_is_read_with_a_hint_at_its_place(load):
         warnings.simplefilter("error")
         load("{name: low_bit, quantizer: pact}", experiment="    backend: low_bit\n")
         load("{name: low_bit, quantizer: lsq}", experiment="    backend: low_bit\n")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "hints"),
+    [
+        ("{name: static_int8_blocks, blocks: [a]}", [(".name", *RENAMED), ("", "blocks", "layers")]),
+        ("{name: static_int8_blocks, layers: [a]}", [(".name", *RENAMED)]),
+        ("{name: static_int8_layers, blocks: [a]}", [("", "blocks", "layers")]),
+        ("{name: static_int8_layers, layers: [a]}", []),
+        (
+            "{name: qat_int8_blocks, blocks: []}",
+            [(".name", "qat_int8_blocks", "qat_int8_layers"), ("", "blocks", "layers")],
+        ),
+    ],
+)
+def test_recipes_of_layers_are_read_by_their_old_names_and_keys(load, recipe, hints):
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        experiment = load(recipe)
+    place = "w.yaml: experiments.e.recipe"
+    assert [str(each.message) for each in shown] == [
+        f"{place}{key}: '{old}' is '{new}' now; the old word is still read" for key, old, new in hints
+    ]
+    assert {each.category for each in shown} <= {OldWordWarning}
+    assert experiment.config.recipe.name.endswith("_layers")
+    assert experiment.recipe.layers == (("a",) if "[a]" in recipe else ())
+
+
+def test_the_gate_on_layers_is_read_by_its_old_name(load):
+    hint = r"^w\.yaml: experiments\.e\.gates: 'block_drop_pp' is 'layer_drop_pp' now; the old word is still read$"
+    with pytest.warns(OldWordWarning, match=hint):
+        experiment = load(experiment="    gates: {block_drop_pp: 2, size_ratio: 3}\n")
+    assert experiment.config.gates.bounds == {"layer_drop_pp": 2.0, "size_ratio": 3.0}
+
+
+@pytest.mark.filterwarnings("ignore::quantbench.errors.OldWordWarning")
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        ({"recipe": "{name: static_int8_blocks, blocks: [a], layers: [b]}"}, r"recipe: unknown parameter .*'blocks'"),
+        ({"experiment": "    gates: {block_drop_pp: 2, layer_drop_pp: 3}\n"}, r"gates: unknown key 'block_drop_pp'"),
+        (
+            {"recipe": "{name: static_int8_blocks, bloks: [a]}"},
+            r"recipe: .* recipe 'static_int8_layers': 'bloks'\. Known",
+        ),
+        ({"recipe": "{name: [static_int8_blocks]}"}, r"recipe\.name: Input should be a valid string"),
+        ({"recipe": "static_int8_blocks"}, r"recipe: "),
+        ({"experiment": "    gates: [block_drop_pp]\n"}, r"gates: "),
+    ],
+)
+def test_a_mistake_beside_an_old_word_is_still_one(load, file, message):
+    with pytest.raises(ConfigError, match=rf"^w\.yaml: experiments\.e\.{message}"):
+        load(**file)
+
+
+def test_a_recipe_at_the_shell_is_found_by_its_old_name(load, tmp_path):
+    load("{name: static_int8_layers, layers: [a]}")
+    hint = r"^--config: 'static_int8_blocks' is 'static_int8_layers' now"
+    with pytest.warns(OldWordWarning, match=hint):
+        assert with_recipe(find_workload("w", tmp_path), "static_int8_blocks", {}).id == "w/e"
+
+
+def test_parameters_of_recipes_that_are_not_ours_are_left_alone(load, tmp_path):
+    (tmp_path / "own_recipe_of_blocks.py").write_text(
+        "from quantbench.recipes.fp32 import fp32_baseline\n"
+        "def own(blocks, quantizer):\n"
+        "    assert (blocks, quantizer) == (['a'], 'clipping')\n"
+        "    return fp32_baseline()\n"
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load("{name: 'own_recipe_of_blocks:own', blocks: [a], quantizer: clipping}")
 
 
 def test_the_command_line_shows_the_hint_in_one_line_and_other_warnings_as_usual(load, quantbench):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_blocks import add_block_experiments
+from tiny_layers import add_layer_experiments
 
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
@@ -102,7 +102,7 @@ def made_in_an_interpreter(folder, threads, order):
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_trained_and_quantized_twice_in_new_interpreters_everything_has_the_same_bits(project, tmp_path, threads):
-    add_block_experiments(project)
+    add_layer_experiments(project)
     started = []
     for order in ("forwards", "backwards"):
         shutil.copytree(project.root, tmp_path / order, ignore=shutil.ignore_patterns("golden", "quantized"))
@@ -110,7 +110,7 @@ def test_trained_and_quantized_twice_in_new_interpreters_everything_has_the_same
     first, second = (json.loads(process.communicate(timeout=300)[0]) for process in started)
     assert first == second
     tried = {name.rpartition(" by ")[2] for name in first}
-    assert set(RECIPES.names()) - tried == {"low_bit", "qat_int8_blocks", "qat_int8_pow2"}
+    assert set(RECIPES.names()) - tried == {"low_bit", "qat_int8_layers", "qat_int8_pow2"}
     assert {"training", "QAT"} <= tried
 
 

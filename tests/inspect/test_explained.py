@@ -140,9 +140,9 @@ def test_a_dynamic_checkpoint_is_the_baseline_but_for_its_packed_layer(m5):
     assert found.explained[1] == "fc1: scale and zero point (unused: its activations are quantized dynamically) added"
 
 
-@pytest.mark.parametrize(("block", "unchanged"), [("block1", 23), ("block3", 23), ("classifier", 28)])
-def test_a_block_quantized_alone_leaves_every_other_key_equal(m5, block, unchanged):
-    found = explain(m5.state_dict(), ptq(m5, CLIPS, "static_int8_blocks", blocks=[block]))
+@pytest.mark.parametrize(("layer", "unchanged"), [("block1", 23), ("block3", 23), ("classifier", 28)])
+def test_a_layer_quantized_alone_leaves_every_other_key_equal(m5, layer, unchanged):
+    found = explain(m5.state_dict(), ptq(m5, CLIPS, "static_int8_layers", layers=[layer]))
     assert (found.unexplained, found.values, found.unchanged) == ([], [], unchanged)
     assert len(found.rounded) == 1
     assert any("of a quantization stub" in line for line in found.explained)

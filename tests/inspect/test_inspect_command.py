@@ -39,9 +39,9 @@ def prepared(name):
         return BACKEND._prepared(model(), recipe(name)).state_dict()
 
 
-def one_block():
+def one_layer():
     torch.manual_seed(0)
-    return quantized("static_int8_blocks", MODELS.create("m5", "here", {}).eval(), CLIPS, blocks=["block2"])
+    return quantized("static_int8_layers", MODELS.create("m5", "here", {}).eval(), CLIPS, layers=["block2"])
 
 
 UNKNOWN = "static int8, of unknown origin (both ways end with the same keys)"
@@ -64,7 +64,7 @@ KINDS = {
     ),
     "per tensor": (lambda: quantized("static_int8_per_tensor"), f"{UNKNOWN}; 10 keys", "per_tensor_affine 0."),
     "dynamic": (lambda: quantized("dynamic_int8"), "dynamic int8; 10 keys", "packed, 2 members"),
-    "block by block": (one_block, f"{UNKNOWN}; 29 keys", "boundary1.zero_point int64 [1] 0"),
+    "layer by layer": (one_layer, f"{UNKNOWN}; 29 keys", "boundary1.zero_point int64 [1] 0"),
 }
 
 

@@ -10,15 +10,15 @@ from quantbench.models.m5 import M5
 from quantbench.registry import MODELS, RECIPES
 
 ON_X86 = pytest.mark.skipif(default_engine() != "x86", reason="the published checkpoints are of x86")
-# Channels into and out of each block, and the width of its kernel.
-BLOCKS = {1: (1, 32, 80), 2: (32, 32, 3), 3: (32, 64, 3), 4: (64, 64, 3)}
+# Channels into and out of each group of layers, and the width of its kernel.
+GROUPS = {1: (1, 32, 80), 2: (32, 32, 3), 3: (32, 64, 3), 4: (64, 64, 3)}
 # Of the published files, in KB of 1,000 bytes.
 FP32_KB, PTQ_KB, QAT_KB, RATIO = 116.98, 40.51, 40.01, 2.89
 
 
 def fp32_keys():
     keys = {}
-    for i, (before, after, kernel) in BLOCKS.items():
+    for i, (before, after, kernel) in GROUPS.items():
         keys |= {f"conv{i}.weight": f"float32 [{after}, {before}, {kernel}]", f"conv{i}.bias": f"float32 [{after}]"}
         parts = ("weight", "bias", "running_mean", "running_var")
         keys |= {f"bn{i}.{part}": f"float32 [{after}]" for part in parts}
@@ -28,7 +28,7 @@ def fp32_keys():
 
 def int8_keys():
     keys = {"quant.scale": "float32 [1]", "quant.zero_point": "int64 [1]"}
-    for i, (before, after, kernel) in BLOCKS.items():
+    for i, (before, after, kernel) in GROUPS.items():
         keys |= {
             f"conv{i}.weight": f"qint8 [{after}, {before}, {kernel}] per_channel_affine axis 0",
             f"conv{i}.bias": f"float32 [{after}]",
@@ -112,9 +112,9 @@ def test_a_clip_gives_log_probabilities_of_35_words_that_sum_to_one(way, request
     assert logits.exp().sum(1).tolist() == pytest.approx([1.0] * 8, abs=1e-5)
 
 
-def test_the_first_convolution_steps_by_16_and_every_block_pools_by_4(model, clips):
+def test_the_first_convolution_steps_by_16_and_every_group_pools_by_4(model, clips):
     lengths, handles = [], []
-    for i in BLOCKS:
+    for i in GROUPS:
         for name in (f"conv{i}", f"pool{i}"):
             module = getattr(model, name)
             handles.append(module.register_forward_hook(lambda _module, _in, output: lengths.append(output.shape[2])))
@@ -132,8 +132,8 @@ def test_its_sizes_follow_its_parameters():
     assert M5(n_input=2, conv_kernel_sizes=(40, 5, 5, 5)).conv1.weight.shape == (32, 2, 40)
 
 
-def test_its_blocks_name_every_layer_once_in_the_order_of_its_forward(model):
-    named = [name for parts in model.blocks.values() for name in parts]
+def test_its_layer_groups_name_every_layer_once_in_the_order_of_its_forward(model):
+    named = [name for parts in model.layer_groups.values() for name in parts]
     assert named == [name for name, _ in model.named_children() if name not in model.boundaries]
     assert all(hasattr(model, name) for name in model.boundaries)
-    assert len(model.boundaries) == len(model.blocks) + 1
+    assert len(model.boundaries) == len(model.layer_groups) + 1

@@ -94,6 +94,18 @@ def test_another_folder_of_configurations_and_goldens_can_be_named(bench, projec
     assert len(collected(bench("--collect-only", "-q", "--configs", "elsewhere", "--golden", "accepted"))) == 41
 
 
+def test_a_claim_about_a_gate_by_its_old_name_is_made_with_a_hint(bench, project):
+    project.edit("size_ratio: 0.2", "size_ratio: 0.2, layer_drop_pp: 90")
+    (project.root / "bench" / "test_mine.py").write_text(
+        "import pytest\n\n@pytest.mark.gate('block_drop_pp')\ndef test_mine(check_gate): check_gate()\n"
+    )
+    result = bench("-q", "-k", "test_mine", "-W", "default")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(
+        ["*OldWordWarning: bench/test_mine.py::test_mine: 'block_drop_pp' is 'layer_drop_pp' now; *"]
+    )
+
+
 def test_a_misspelt_gate_of_a_claim_is_named_with_its_test(bench, project):
     (project.root / "bench" / "test_mine.py").write_text(
         "import pytest\n\n@pytest.mark.gate('acuracy_drop_pp')\ndef test_mine(check_gate): check_gate()\n"

@@ -1,19 +1,19 @@
-"""A run of block experiments ends with their tables and a bar chart; any other run with neither."""
+"""A run of layer experiments ends with their tables and a bar chart; any other run with neither."""
 
 import subprocess
 import sys
 
 import pytest
-from tiny_blocks import add_block_experiments
+from tiny_layers import add_layer_experiments
 
 CHARTS = ["sensitivity.png", "sensitivity.svg"]
-TITLE = "tiny, block by block (n = 150)"
+TITLE = "tiny, layer by layer (n = 150)"
 
 
 @pytest.fixture
-def blocks(bench, project):
-    """`bench` in a project whose model has blocks, on the claims about accuracy."""
-    add_block_experiments(project)
+def layers(bench, project):
+    """`bench` in a project whose model has layers, on the claims about accuracy."""
+    add_layer_experiments(project)
     return bench
 
 
@@ -22,18 +22,18 @@ def names(folder):
 
 
 def check_tables(lines):
-    """The title, its columns, two blocks, their sum and the whole model, every figure with its interval."""
+    """The title, its columns, two layers, their sum and the whole model, every figure with its interval."""
     at = lines.index(TITLE)
     assert lines[at + 1].startswith("int8")
     assert "PTQ drop pp [95 %]" in lines[at + 1]
     rows = [line.split("  ")[0] for line in lines[at + 2 : at + 6]]
     assert sorted(rows[:2]) == ["classifier", "features"]
-    assert rows[2:] == ["sum of the 2 blocks", "all blocks"]
+    assert rows[2:] == ["sum of the 2 layers", "all layers"]
     assert all("[" in lines[at + i] and "]" in lines[at + i] for i in (2, 3, 5))
 
 
-def test_a_run_of_blocks_ends_with_their_table_and_a_chart_where_it_is_told(blocks, project):
-    result = blocks("-q", "-k", "accuracy or block_costs", "--plots", "charts/mine")
+def test_a_run_of_layers_ends_with_their_table_and_a_chart_where_it_is_told(layers, project):
+    result = layers("-q", "-k", "accuracy or block_costs", "--plots", "charts/mine")
     check_tables(result.outlines)
     assert "bar chart: charts/mine/sensitivity.png, charts/mine/sensitivity.svg" in result.outlines
     assert names(project.root / "charts" / "mine") == CHARTS
@@ -42,7 +42,7 @@ def test_a_run_of_blocks_ends_with_their_table_and_a_chart_where_it_is_told(bloc
     assert not (project.root / "out").exists()
 
 
-def test_the_chart_lies_in_out_in_the_root_folder_wherever_the_run_is_started(blocks, project, pytester, monkeypatch):
+def test_the_chart_lies_in_out_in_the_root_folder_wherever_the_run_is_started(layers, project, pytester, monkeypatch):
     monkeypatch.chdir(project.root / "data")
     result = pytester.runpytest_inprocess("../bench", "-q", "-k", "block_costs")
     assert result.ret == pytest.ExitCode.OK
@@ -50,14 +50,14 @@ def test_the_chart_lies_in_out_in_the_root_folder_wherever_the_run_is_started(bl
     result.stdout.fnmatch_lines([f"bar chart: {project.root}/out/sensitivity.png, *"])
 
 
-def test_a_run_without_block_experiments_draws_nothing(bench, project):
+def test_a_run_without_layer_experiments_draws_nothing(bench, project):
     result = bench("-q", "--experiment", "tiny/ptq_dynamic_int8", "-k", "accuracy")
-    result.stdout.no_fnmatch_line("*block by block*")
+    result.stdout.no_fnmatch_line("*layer by layer*")
     result.stdout.no_fnmatch_line("*bar chart*")
     assert not (project.root / "out").exists()
 
 
-def test_parallel_workers_leave_one_table_of_all_blocks(blocks, project):
+def test_parallel_workers_leave_one_table_of_all_layers(layers, project):
     command = [sys.executable, "-m", "pytest", "bench", "-n", "2", "-k", "(block_costs or accuracy) and not qat"]
     result = subprocess.run(command, cwd=project.root, capture_output=True, text=True, check=False)
     assert result.returncode == pytest.ExitCode.OK, result.stdout
@@ -66,17 +66,17 @@ def test_parallel_workers_leave_one_table_of_all_blocks(blocks, project):
     assert names(project.root / "out") == CHARTS
 
 
-def test_a_file_in_the_place_of_the_folder_of_charts_ends_the_run_before_it_begins(blocks, project):
-    result = blocks("-q", "-k", "block_costs", "--plots", "configs/tiny.yaml")
+def test_a_file_in_the_place_of_the_folder_of_charts_ends_the_run_before_it_begins(layers, project):
+    result = layers("-q", "-k", "block_costs", "--plots", "configs/tiny.yaml")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(
         ["ERROR: --plots configs/tiny.yaml: is no folder; name one, which is made where there is none"]
     )
 
 
-def test_a_chart_that_cannot_be_written_costs_neither_the_tables_nor_the_verdicts(blocks, project):
+def test_a_chart_that_cannot_be_written_costs_neither_the_tables_nor_the_verdicts(layers, project):
     (project.root / "out").write_text("mine")
-    result = blocks("-q", "-k", "block_costs")
+    result = layers("-q", "-k", "block_costs")
     assert result.ret == pytest.ExitCode.OK
     assert TITLE in result.outlines
     result.stdout.fnmatch_lines(["no bar chart: *out: File exists; name another folder with --plots"])
@@ -84,11 +84,11 @@ def test_a_chart_that_cannot_be_written_costs_neither_the_tables_nor_the_verdict
     result.stdout.no_fnmatch_line("*INTERNALERROR*")
 
 
-def test_a_block_that_costs_more_than_its_bound_fails_and_is_ranked_all_the_same(blocks, project):
-    project.edit("[classifier], calibration_n: 32}\n    gates: {block_drop_pp: 20.0}",
-                 "[classifier], calibration_n: 32}\n    gates: {block_drop_pp: -50.0}")  # fmt: skip
-    result = blocks("-q", "-k", "block_costs")
+def test_a_layer_that_costs_more_than_its_bound_fails_and_is_ranked_all_the_same(layers, project):
+    project.edit("[classifier], calibration_n: 32}\n    gates: {layer_drop_pp: 20.0}",
+                 "[classifier], calibration_n: 32}\n    gates: {layer_drop_pp: -50.0}")  # fmt: skip
+    result = layers("-q", "-k", "block_costs")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines(["*tiny/ptq_classifier: block_drop_pp: FAIL", "*required:*-50*"])
+    result.stdout.fnmatch_lines(["*tiny/ptq_classifier: layer_drop_pp: FAIL", "*required:*-50*"])
     assert TITLE in result.outlines

@@ -20,8 +20,8 @@ EVERY_RECIPE = pytest.mark.parametrize("name", RECIPES.names())
 
 
 def create(name, **params):
-    if name.endswith("_blocks"):
-        params = {"blocks": ["block1"], **params}
+    if name.endswith("_layers"):
+        params = {"layers": ["block1"], **params}
     return RECIPES.create(name, "a.yaml: experiments.e.recipe", params)
 
 

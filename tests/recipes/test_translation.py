@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 
 from quantbench.config.reading import load_experiments
+from quantbench.errors import OldWordWarning
 from quantbench.files import sha256_of_json
 from quantbench.golden.checkpoints import CHECKPOINTS
 from quantbench.golden.documents import differences, without_history
 from quantbench.golden.translate import translate
 from quantbench.recipes.spec import Recipe, describe
-from quantbench.recipes.translation import KINDS, accepted_form, neutral
+from quantbench.recipes.translation import KINDS, OLD_GATES, OLD_RECIPES, accepted_form, neutral, recipe_in_new_words
+from quantbench.records.card import BaselineCard
 from quantbench.records.run import RecordFile
 from quantbench.registry import RECIPES
 
@@ -37,12 +39,12 @@ OLD = {
         "frozen_epochs": 1, "first_bits": None, "last_bits": None,
     },
     "qat_int8": {"kind": "QatInt8", "activation": MOVING, "weight": MOVING_WEIGHT, **TRAINED},
-    "qat_int8_blocks": {
+    "qat_int8_layers": {
         "kind": "QatInt8", "activation": MOVING, "weight": MOVING_WEIGHT, **TRAINED, "blocks": ["block1"]
     },
     "qat_int8_pow2": {"kind": "QatInt8", "activation": MOVING | SHIFT, "weight": MOVING_WEIGHT | SHIFT, **TRAINED},
     "static_int8": DEFAULT,
-    "static_int8_blocks": DEFAULT | {"blocks": ["block1"]},
+    "static_int8_layers": DEFAULT | {"blocks": ["block1"]},
     "static_int8_full_range": DEFAULT | {"full_range": True},
     "static_int8_histogram": DEFAULT,
     "static_int8_per_channel": DEFAULT | {"activation": MIN_MAX, "weight": PER_CHANNEL},
@@ -53,7 +55,7 @@ EXPERIMENTS = load_experiments(REPOSITORY / "configs")
 
 
 def create(name, **params):
-    return RECIPES.create(name, "here", {"blocks": ["block1"], **params} if name.endswith("_blocks") else params)
+    return RECIPES.create(name, "here", {"layers": ["block1"], **params} if name.endswith("_layers") else params)
 
 
 @pytest.mark.parametrize(("name", "old"), OLD.items(), ids=OLD)
@@ -67,16 +69,25 @@ def test_what_is_hashed_is_the_form_in_which_hashes_were_accepted(name, old):
     assert accepted_form(create(name)) == old
 
 
+def test_a_recipe_whose_kind_was_translated_before_its_keys_is_read_too():
+    between = describe(create("qat_int8_layers"))
+    between["blocks"] = between.pop("layers")
+    assert neutral(between) == describe(create("qat_int8_layers"))
+
+
 def test_low_bit_ends_and_quantizers_are_translated_both_ways():
     recipe = create("low_bit", quantizer="lsq", first_bits=8, last_bits=32)
     assert accepted_form(recipe) == OLD["low_bit"] | {"quantizer": "lsq", "first_bits": 8, "last_bits": 32}
     assert neutral(accepted_form(recipe)) == describe(recipe)
-    assert create("low_bit", quantizer="clipping") == create("low_bit", quantizer="pact")
+    with pytest.warns(OldWordWarning, match=r"^here\.quantizer: 'clipping' is 'pact' now"):
+        translated = recipe_in_new_words({"name": "low_bit", "quantizer": "clipping"}, "here")
+    assert create(**translated) == create("low_bit", quantizer="pact")
 
 
 @pytest.mark.parametrize(
     "strange",
-    [{}, {"kind": "Strange", "activation": MIN_MAX}, {"kind": ["Fp32"]}, {"kind": "StaticInt8", "blocks": "block1"},
+    [{}, {"kind": "Strange", "activation": MIN_MAX}, {"kind": ["Fp32"]}, {"kind": "StaticInt8", "layers": "block1"},
+     {"kind": "own", "blocks": ["a"]},
      {"kind": "StaticInt8", "activation": {"observer": "Own"}, "weight": 3}],
     ids=str,
 )  # fmt: skip
@@ -121,12 +132,35 @@ def test_a_golden_is_translated_once_and_nothing_else_of_it_changes(old_golden, 
     assert translate(tmp_path) == []
 
 
+def test_cards_of_weights_are_translated_too_and_read_without(tmp_path):
+    committed = REPOSITORY / "golden/baselines/m5_spoken_words.qat_block1.json"
+    content = json.loads(committed.read_text())
+    card = tmp_path / "baselines" / "own.json"
+    card.parent.mkdir()
+    card.write_text(json.dumps(content | {"recipe": "qat_int8_blocks"}))
+    assert BaselineCard.model_validate_json(card.read_text()).recipe == content["recipe"] == "qat_int8_layers"
+    assert translate(tmp_path) == [card]
+    assert card.read_bytes() == committed.read_bytes()
+
+
 def test_records_in_the_old_words_are_read_in_the_new():
     text = (REPOSITORY / "docs/results/records.json").read_text()
     written = {each["experiment"]: each["recipe"] for each in json.loads(text)["records"]}
     read = {each.experiment: each.recipe for each in RecordFile.model_validate_json(text).records}
     assert read == {name: neutral(recipe) for name, recipe in written.items()}
     assert {each["kind"] for each in read.values()} == set(KINDS.values())
+
+
+def test_names_of_recipes_and_quantities_in_old_records_are_read_in_the_new():
+    text = (REPOSITORY / "docs/results/records.json").read_text()
+    for old, new in (OLD_RECIPES | OLD_GATES).items():
+        text = text.replace(f'"{new}"', f'"{old}"')
+    records = RecordFile.model_validate_json(text).records
+    names = {each.experiment: each.recipe_name for each in records}
+    judged = {each.experiment: [verdict.quantity for verdict in each.verdicts] for each in records}
+    assert names == {each.id: each.config.recipe.name for each in EXPERIMENTS if each.id in names}
+    assert "layer_drop_pp" in judged["m5_spoken_words/ptq_block1"]
+    assert not {"block_drop_pp"} & {name for own in judged.values() for name in own}
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda each: each.id)

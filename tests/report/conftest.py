@@ -105,27 +105,27 @@ def record(
     )
 
 
-def block_record(
+def layer_record(
     experiment: str,
     correct: int | NDArray[np.bool_] = 900,
-    blocks: tuple[str, ...] | None = None,
+    layers: tuple[str, ...] | None = None,
     kib: float = 300.0,
     speedup: float | None = 2.0,
 ) -> RunRecord:
-    """`record` of an experiment on some blocks, post-training or trained by its name.
+    """`record` of an experiment on some layers, post-training or trained by its name.
 
     Args:
         experiment: its id; `w/qat_...` was trained.
         correct: samples, or which of them.
-        blocks: in int8, or None for the whole model.
+        layers: in int8, or None for the whole model.
         kib: size of its file.
         speedup: over fp32.
     """
     made = record(experiment, int(np.sum(correct)), kib, speedup)
     trained = "/qat_" in experiment
     recipe = {"kind": "qat_int8" if trained else "static_int8", "activation": {"range": "x"} if trained else None}
-    if blocks is not None:
-        recipe["blocks"] = list(blocks)
+    if layers is not None:
+        recipe["layers"] = list(layers)
     changes: dict[str, object] = {"recipe": recipe}
     if not isinstance(correct, int):
         assert made.accuracy is not None
@@ -140,13 +140,13 @@ def make_record() -> MakeRecord:
 
 
 @pytest.fixture(scope="session")
-def make_block() -> MakeRecord:
-    """`block_record` of this file."""
-    return block_record
+def make_layer() -> MakeRecord:
+    """`layer_record` of this file."""
+    return layer_record
 
 
 @pytest.fixture(scope="session")
-def two_block_workloads() -> list[RunRecord]:
+def two_layer_workloads() -> list[RunRecord]:
     """Every kind of part in each of two workloads: negative drops, one part never trained, a control, two hybrids."""
     figures = {
         "ptq_static": (838, None),
@@ -163,9 +163,9 @@ def two_block_workloads() -> list[RunRecord]:
         "qat_control": (914, ()),
     }
     return [
-        block_record(f"{workload}/{name}", correct + shift, blocks)
+        layer_record(f"{workload}/{name}", correct + shift, layers)
         for workload, shift in (("m5_spoken_words", 0), ("m5_speech_commands", -5))
-        for name, (correct, blocks) in figures.items()
+        for name, (correct, layers) in figures.items()
     ]
 
 

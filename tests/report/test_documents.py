@@ -90,8 +90,8 @@ def test_a_speedup_that_no_clock_could_measure_is_named_with_its_file(file, spee
         ({"accuracy": {"n": 0}}, "that is not the one of its 0 samples"),
         ({"size": {"quantized_bytes": 0}}, "sizes of 1126400 and 0 bytes"),
         ({"size": {"ratio": float("inf")}}, "with a ratio of inf"),
-        ({"recipe": {"blocks": "block1"}}, "blocks that are no list of names"),
-        ({"recipe": {"blocks": [1]}}, "blocks that are no list of names"),
+        ({"recipe": {"layers": "block1"}}, "layers that are no list of names"),
+        ({"recipe": {"layers": [1]}}, "layers that are no list of names"),
     ],
 )
 def test_a_figure_that_nothing_could_have_measured_is_named(file, changes, message):
@@ -122,9 +122,9 @@ def test_the_document_holds_both_fronts_all_results_and_where_they_come_from(two
     assert "`pytest bench --json records.json`" in text
 
 
-def test_the_document_of_sensitivity_says_where_its_figures_come_from(two_block_workloads, two_workloads):
-    text = sensitivity_document([*two_workloads, *two_block_workloads])
-    assert text.startswith("# Sensitivity of blocks\n\n**m5_spoken_words, block by block (n = 1,000)**\n\n| int8 |")
+def test_the_document_of_sensitivity_says_where_its_figures_come_from(two_layer_workloads, two_workloads):
+    text = sensitivity_document([*two_workloads, *two_layer_workloads])
+    assert text.startswith("# Sensitivity of layers\n\n**m5_spoken_words, layer by layer (n = 1,000)**\n\n| int8 |")
     assert "- `m5_spoken_words`: n = 1,000 test samples; speed-up" in text
     assert "cifar" not in text
     assert sensitivity_document(two_workloads) == ""

@@ -33,15 +33,15 @@ def write(tmp_path):
 
 
 @pytest.fixture
-def records(make_record, make_block):
+def records(make_record, make_layer):
     baseline = make_record("real/fp32_baseline", 910, 120, 1.0)
     return [
         baseline.model_copy(update={"recipe": {"kind": "fp32"}}),
-        make_block("real/ptq_static", 838, None, kib=40, speedup=4.0),
-        make_block("real/ptq_block1", 848, ("block1",)),
-        make_block("real/qat_block1", 905, ("block1",)),
-        make_block("embedded/ptq_static", 900, None, kib=40, speedup=None),
-        make_block("elsewhere/ptq_static", 700).model_copy(update={"command": "pytest elsewhere"}),
+        make_layer("real/ptq_static", 838, None, kib=40, speedup=4.0),
+        make_layer("real/ptq_block1", 848, ("block1",)),
+        make_layer("real/qat_block1", 905, ("block1",)),
+        make_layer("embedded/ptq_static", 900, None, kib=40, speedup=None),
+        make_layer("elsewhere/ptq_static", 700).model_copy(update={"command": "pytest elsewhere"}),
     ]
 
 

@@ -6,18 +6,18 @@ import pytest
 
 from quantbench.report.documents import write_records
 
-BLOCKS, BLOCKS_END = "<!-- sensitivity: begin -->", "<!-- sensitivity: end -->"
+LAYERS, LAYERS_END = "<!-- sensitivity: begin -->", "<!-- sensitivity: end -->"
 RESULTS, RESULTS_END = "<!-- results: begin -->", "<!-- results: end -->"
 SENSITIVITY = ["sensitivity.md", "sensitivity.png", "sensitivity.svg"]
 PARETO = ["pareto.md", "pareto.png", "pareto.svg"]
-GOOD = f"{BLOCKS}\nold\n{BLOCKS_END}\n"
+GOOD = f"{LAYERS}\nold\n{LAYERS_END}\n"
 
 
 @pytest.fixture
-def records(tmp_path, monkeypatch, two_block_workloads):
+def records(tmp_path, monkeypatch, two_layer_workloads):
     """A file of records in the current folder."""
     monkeypatch.chdir(tmp_path)
-    write_records(tmp_path / "records.json", two_block_workloads, [])
+    write_records(tmp_path / "records.json", two_layer_workloads, [])
     return tmp_path / "records.json"
 
 
@@ -25,7 +25,7 @@ def files(folder):
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_records_of_blocks_give_a_bar_chart_and_its_tables_too(quantbench, records, tmp_path):
+def test_records_of_layers_give_a_bar_chart_and_its_tables_too(quantbench, records, tmp_path):
     status, out, err = quantbench("report", records, "--out", "report")
     assert (status, err) == (0, "")
     assert sorted(path.name for path in (tmp_path / "report").iterdir()) == PARETO + SENSITIVITY
@@ -36,7 +36,7 @@ def test_records_of_blocks_give_a_bar_chart_and_its_tables_too(quantbench, recor
     assert (tmp_path / "report" / "sensitivity.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_records_without_blocks_give_no_bar_chart(quantbench, records, tmp_path, two_workloads):
+def test_records_without_layers_give_no_bar_chart(quantbench, records, tmp_path, two_workloads):
     write_records(records, two_workloads, [])
     assert quantbench("report", records, "--out", "report")[0] == 0
     assert sorted(path.name for path in (tmp_path / "report").iterdir()) == PARETO
@@ -61,8 +61,8 @@ def test_several_documents_get_their_sections_in_one_go(quantbench, records, tmp
     ("second", "message"),
     [
         ("no marker", "second.md: put the lines '<!-- results: begin -->' and"),
-        (BLOCKS, f"second.md: the marker '{BLOCKS}' has no '{BLOCKS_END}' after it"),
-        (f"{BLOCKS}\n{GOOD}{BLOCKS_END}", f"second.md: the marker '{BLOCKS}' stands inside the section of"),
+        (LAYERS, f"second.md: the marker '{LAYERS}' has no '{LAYERS_END}' after it"),
+        (f"{LAYERS}\n{GOOD}{LAYERS_END}", f"second.md: the marker '{LAYERS}' stands inside the section of"),
         ("<!-- results: begin x/* -->\n<!-- results: end -->", "second.md: <!-- results: begin x/* -->: no record"),
         (None, "second.md: cannot be read (No such file or directory); name a Markdown file"),
     ],

@@ -21,8 +21,8 @@ def drawn(records, folder):
 
 
 @pytest.fixture(scope="module")
-def figure(two_block_workloads, tmp_path_factory):
-    return drawn(two_block_workloads, tmp_path_factory.mktemp("figure"))
+def figure(two_layer_workloads, tmp_path_factory):
+    return drawn(two_layer_workloads, tmp_path_factory.mktemp("figure"))
 
 
 def labels(axis):
@@ -44,22 +44,22 @@ def legend(figure):
     return [text.get_text() for text in figure.legends[0].get_texts()]
 
 
-def test_identical_records_give_identical_svg_bytes(two_block_workloads, tmp_path):
+def test_identical_records_give_identical_svg_bytes(two_layer_workloads, tmp_path):
     first, second = tmp_path / "a.svg", tmp_path / "b.svg"
     for path in (first, second):
-        sensitivity_plot(sensitivities(two_block_workloads), [path])
+        sensitivity_plot(sensitivities(two_layer_workloads), [path])
     assert first.read_bytes() == second.read_bytes()
     assert b"<svg" in first.read_bytes()
     assert b"<dc:date>" not in first.read_bytes()
 
 
-def test_each_workload_has_a_panel_with_the_most_sensitive_block_on_top(figure):
+def test_each_workload_has_a_panel_with_the_most_sensitive_layer_on_top(figure):
     assert [axis.get_title() for axis in figure.axes] == [
         "m5_spoken_words, n = 1,000",
         "m5_speech_commands, n = 1,000",
     ]
     for axis in figure.axes:
-        assert labels(axis) == ["block1", "block2", "block3", "block4", "none (fine-tuned only)", "all blocks"]
+        assert labels(axis) == ["block1", "block2", "block3", "block4", "none (fine-tuned only)", "all layers"]
         top, bottom = (axis.transData.transform((0, row))[1] for row in (0, 5))
         assert top > bottom
 
@@ -68,7 +68,7 @@ def test_every_bar_is_as_long_as_its_drop_and_negative_ones_reach_left_of_zero(f
     expected = {
         ("block1", "PTQ"): 6.2, ("block1", "QAT"): 0.9, ("block2", "PTQ"): 2.2, ("block2", "QAT"): -0.2,
         ("block3", "PTQ"): 1.3, ("block4", "PTQ"): -0.5, ("block4", "QAT"): 0.1,
-        ("none (fine-tuned only)", "QAT"): -0.4, ("all blocks", "PTQ"): 7.2, ("all blocks", "QAT"): 3.0,
+        ("none (fine-tuned only)", "QAT"): -0.4, ("all layers", "PTQ"): 7.2, ("all layers", "QAT"): 3.0,
     }  # fmt: skip
     assert {key: drop for key, (drop, _) in bars(figure.axes[0]).items()} == pytest.approx(expected)
     left, right = figure.axes[0].get_xlim()
@@ -90,13 +90,13 @@ def test_ptq_stands_above_qat_and_a_lone_bar_in_the_middle(figure):
     assert found["none (fine-tuned only)", "QAT"][1] == pytest.approx(4)
 
 
-def test_the_legend_names_both_kinds_though_the_first_workload_has_one(make_block, tmp_path):
-    records = [make_block("v/qat_a", 900, ("a",)), make_block("w/ptq_a", 905, ("a",))]
+def test_the_legend_names_both_kinds_though_the_first_workload_has_one(make_layer, tmp_path):
+    records = [make_layer("v/qat_a", 900, ("a",)), make_layer("w/ptq_a", 905, ("a",))]
     assert legend(drawn(records, tmp_path)) == list(LABELS.values())
 
 
-def test_a_part_that_nobody_measured_has_neither_row_nor_entry_in_the_legend(make_block, tmp_path):
-    figure = drawn([make_block("w/ptq_a", 900, ("a",))], tmp_path)
+def test_a_part_that_nobody_measured_has_neither_row_nor_entry_in_the_legend(make_layer, tmp_path):
+    figure = drawn([make_layer("w/ptq_a", 900, ("a",))], tmp_path)
     assert labels(figure.axes[0]) == ["a"]
     assert legend(figure) == [LABELS["PTQ"]]
 
@@ -125,36 +125,36 @@ def test_the_two_kinds_have_two_colours(figure):
     assert len(drawn) == len(COLORS) == 2
 
 
-def test_the_summary_of_a_run_draws_both_files_and_says_where(two_block_workloads, tmp_path):
+def test_the_summary_of_a_run_draws_both_files_and_says_where(two_layer_workloads, tmp_path):
     folder = tmp_path / "new" / "out"
-    text = sensitivity_summary(two_block_workloads, folder)
+    text = sensitivity_summary(two_layer_workloads, folder)
     assert text.endswith(f"\nbar chart: {folder}/sensitivity.png, {folder}/sensitivity.svg\n")
-    assert "m5_spoken_words, block by block" in text
+    assert "m5_spoken_words, layer by layer" in text
     assert (folder / "sensitivity.png").read_bytes().startswith(b"\x89PNG")
     assert sorted(path.name for path in folder.iterdir()) == ["sensitivity.png", "sensitivity.svg"]
 
 
-def test_the_summary_of_a_run_without_blocks_is_empty_and_draws_nothing(two_workloads, tmp_path):
+def test_the_summary_of_a_run_without_layers_is_empty_and_draws_nothing(two_workloads, tmp_path):
     assert sensitivity_summary(two_workloads, tmp_path / "out") == ""
     assert not (tmp_path / "out").exists()
 
 
-def test_a_chart_that_cannot_be_written_is_one_line_below_the_tables(two_block_workloads, tmp_path):
+def test_a_chart_that_cannot_be_written_is_one_line_below_the_tables(two_layer_workloads, tmp_path):
     (tmp_path / "out").write_text("mine")
-    text = sensitivity_summary(two_block_workloads, tmp_path / "out")
-    assert "block by block" in text
+    text = sensitivity_summary(two_layer_workloads, tmp_path / "out")
+    assert "layer by layer" in text
     assert text.splitlines()[-1] == f"no bar chart: {tmp_path}/out: File exists; name another folder with --plots"
     (tmp_path / "a" / "sensitivity.png").mkdir(parents=True)
-    text = sensitivity_summary(two_block_workloads, tmp_path / "a")
+    text = sensitivity_summary(two_layer_workloads, tmp_path / "a")
     assert text.splitlines()[-1].startswith(f"no bar chart: {tmp_path}/a/sensitivity.png: Is a directory; name another")
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["sensitivity.png"]
 
 
 def test_without_matplotlib_a_run_ends_with_its_tables_and_says_why_there_is_no_chart(
-    two_block_workloads, tmp_path, monkeypatch
+    two_layer_workloads, tmp_path, monkeypatch
 ):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    text = sensitivity_summary(two_block_workloads, tmp_path)
+    text = sensitivity_summary(two_layer_workloads, tmp_path)
     assert "m5_spoken_words" in text
     assert text.endswith("; pip install 'quantbench-suite[plots]'\n")
     assert "\nno bar chart: plots: needs matplotlib, which cannot be imported (" in text

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.ao import quantization as ao
 
-from quantbench.backends.torch_ao.blocks import fused_with_qconfig
+from quantbench.backends.torch_ao.layer_groups import fused_with_qconfig
 from quantbench.backends.torch_ao.steps import calibrate, convert, prepare
 from quantbench.errors import QuantizationError
 
@@ -60,7 +60,7 @@ class FailurePlace:
         return f"{name}, {self.line}," if self.line else name
 
 
-def check_operators(model: nn.Module, samples: torch.Tensor, blocks: tuple[str, ...] | None = None) -> None:
+def check_operators(model: nn.Module, samples: torch.Tensor, layers: tuple[str, ...] | None = None) -> None:
     """Refuses a model of which some operator would meet tensors that it has no kernel for, once it is int8.
 
     Everything around the quantized part may do what it likes: only a forward that fails is refused.
@@ -68,13 +68,13 @@ def check_operators(model: nn.Module, samples: torch.Tensor, blocks: tuple[str, 
     Args:
         model: fp32; it stays as it was, and so do the random numbers drawn after this.
         samples: a few inputs `[n, …]`, normalized.
-        blocks: the blocks that are quantized; None for the whole model.
+        layers: the layers that are quantized; None for the whole model.
 
     Raises:
         QuantizationError: naming module, class, file and line, the operator, and what to use instead.
     """
     with torch.random.fork_rng(devices=[]):
-        prepared = prepare(fused_with_qconfig(copy.deepcopy(model).eval(), ROUGH, blocks, is_qat=False))
+        prepared = prepare(fused_with_qconfig(copy.deepcopy(model).eval(), ROUGH, layers, is_qat=False))
         # An error in here is the fp32 model's own.
         calibrate(prepared, [samples])
         converted = convert(prepared, structure_only=True)

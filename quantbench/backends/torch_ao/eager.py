@@ -19,10 +19,10 @@ from torch.ao.nn.intrinsic.qat import freeze_bn_stats
 from quantbench.arrays import Inputs, Outputs
 from quantbench.backends.module import ModulePredictor
 from quantbench.backends.state_dict import Converted, StateDictBackend, wrong_backend
-from quantbench.backends.torch_ao.blocks import fused_with_qconfig
 from quantbench.backends.torch_ao.dry_run import check_operators
 from quantbench.backends.torch_ao.engines import check_engine, default_engine, engine_in_use
 from quantbench.backends.torch_ao.int8_switches import int8_switches
+from quantbench.backends.torch_ao.layer_groups import fused_with_qconfig
 from quantbench.backends.torch_ao.observers import observers_of
 from quantbench.backends.torch_ao.qconfigs import static_qconfig, training_qconfig
 from quantbench.backends.torch_ao.steps import calibrate, convert, prepare, prepare_qat
@@ -33,7 +33,7 @@ from quantbench.upstream import silenced
 
 __all__ = ["EagerBackend", "default_engine", "eager"]
 
-# Left on a model in training of which no block is quantized, since it looks like one that was never prepared.
+# Left on a model in training of which no layer is quantized, since it looks like one that was never prepared.
 CONTROL = "quantbench_control"
 
 
@@ -82,9 +82,9 @@ class EagerBackend(StateDictBackend):
         """See `Backend.rehearse`."""
         if isinstance(recipe, LowBit):
             raise QuantizationError(wrong_backend("eager", recipe))
-        if isinstance(recipe, StaticInt8 | QatInt8) and recipe.blocks != ():
+        if isinstance(recipe, StaticInt8 | QatInt8) and recipe.layers != ():
             with self._settings():
-                check_operators(model, samples, recipe.blocks)
+                check_operators(model, samples, recipe.layers)
 
     def quantize_module(
         self, model: nn.Module, recipe: Recipe, batches: Callable[[], Iterable[torch.Tensor]]
@@ -109,8 +109,8 @@ class EagerBackend(StateDictBackend):
         if not isinstance(recipe, QatInt8):
             raise QuantizationError(wrong_backend("eager", recipe))
         qconfig = training_qconfig(recipe, self.engine)
-        prepared = fused_with_qconfig(copy.deepcopy(model).train(), qconfig, recipe.blocks, is_qat=True)
-        if recipe.blocks == ():
+        prepared = fused_with_qconfig(copy.deepcopy(model).train(), qconfig, recipe.layers, is_qat=True)
+        if recipe.layers == ():
             setattr(prepared, CONTROL, True)
             return prepared
         return prepare_qat(prepared)
@@ -178,4 +178,4 @@ class EagerBackend(StateDictBackend):
 
     def _fused(self, model: nn.Module, recipe: StaticInt8) -> nn.Module:
         fp32 = copy.deepcopy(model).eval()
-        return fused_with_qconfig(fp32, static_qconfig(recipe, self.engine), recipe.blocks, is_qat=False)
+        return fused_with_qconfig(fp32, static_qconfig(recipe, self.engine), recipe.layers, is_qat=False)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import tiny_residual
 import torch
-from tiny_blocks import TinyBlocks
+from tiny_layers import TinyLayers
 from tiny_model import TinyCNN, tiny_cnn
 from tiny_residual import Residual
 from torch import nn
@@ -172,20 +172,20 @@ def test_the_rehearsal_leaves_model_and_random_numbers_as_they_were():
     assert not any(hasattr(module, "qconfig") for module in model.modules())
 
 
-class PlusInOneBlock(TinyBlocks):
-    """The first block ends with what has no kernel."""
+class PlusInOneLayer(TinyLayers):
+    """The first layer ends with what has no kernel."""
 
     def forward(self, x):
         x = self.pool(self.relu(self.bn(self.conv(self.quant(x)))))
         return self.dequant(self.fc(self.between(x + 1).flatten(1)))
 
 
-@pytest.mark.parametrize("name", ["static_int8_blocks", "qat_int8_blocks"])
-def test_only_the_blocks_that_a_recipe_quantizes_are_rehearsed(name):
-    backend, model = EagerBackend(default_engine()), PlusInOneBlock(3, 4)
-    classifier, features = (RECIPES.create(name, "here", {"blocks": [each]}) for each in ("classifier", "features"))
+@pytest.mark.parametrize("name", ["static_int8_layers", "qat_int8_layers"])
+def test_only_the_layers_that_a_recipe_quantizes_are_rehearsed(name):
+    backend, model = EagerBackend(default_engine()), PlusInOneLayer(3, 4)
+    classifier, features = (RECIPES.create(name, "here", {"layers": [each]}) for each in ("classifier", "features"))
     backend.rehearse_module(model, classifier, SAMPLES)
-    with pytest.raises(QuantizationError, match=r"^PlusInOneBlock, .*`return .*`, fails .* `add_scalar` for"):
+    with pytest.raises(QuantizationError, match=r"^PlusInOneLayer, .*`return .*`, fails .* `add_scalar` for"):
         backend.rehearse_module(model, features, SAMPLES)
 
 

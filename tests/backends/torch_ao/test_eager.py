@@ -101,8 +101,8 @@ def weight_of(layer):
 
 
 def test_every_registered_recipe_is_in_the_table_of_expected_weights():
-    # Recipes for some blocks have tests of their own, with a model that has blocks; low-bit ones have another backend.
-    others = ("_blocks", "low_bit")
+    # Recipes for some layers have tests of their own, with a model that has layers; low-bit ones have another backend.
+    others = ("_layers", "low_bit")
     assert {name for name in RECIPES.names() if not name.endswith(others)} == {name for name, _ in WEIGHTS}
 
 

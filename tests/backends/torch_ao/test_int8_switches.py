@@ -8,9 +8,9 @@ from tiny_residual import Residual
 from torch import nn
 from torch.ao.nn import quantized as nnq
 
-from quantbench.backends.torch_ao.blocks import fused_with_qconfig
 from quantbench.backends.torch_ao.eager import EagerBackend, default_engine
 from quantbench.backends.torch_ao.int8_switches import Int8Switch, int8_switches
+from quantbench.backends.torch_ao.layer_groups import fused_with_qconfig
 from quantbench.backends.torch_ao.qconfigs import static_qconfig
 from quantbench.errors import QuantizationError
 from quantbench.models.cifar_cnn import CifarCNN
@@ -41,7 +41,7 @@ class Quantized:
         self.images = images
         self.int8 = self.backend.quantize_module(model, self.recipe, lambda: [images]).model
         self.fused = fused_with_qconfig(
-            copy.deepcopy(model), static_qconfig(self.recipe, self.backend.engine), self.recipe.blocks, is_qat=False
+            copy.deepcopy(model), static_qconfig(self.recipe, self.backend.engine), self.recipe.layers, is_qat=False
         )
         self.switched = self.backend.switchable_module(model, self.recipe, self.int8, images[:1])
 

@@ -1,4 +1,4 @@
-"""Some blocks of M5 in int8 and the rest in fp32: what runs as int8, what is saved, and what is refused."""
+"""Some groups of M5's layers in int8 and the rest in fp32: what runs as int8, what is saved, and what is refused."""
 
 import dataclasses
 
@@ -12,18 +12,18 @@ from quantbench.arrays import OUTPUT
 from quantbench.backends.checkpoint import serialize, write_checkpoint
 from quantbench.backends.kernels import measure_coverage
 from quantbench.backends.torch_ao.eager import EagerBackend, default_engine
-from quantbench.errors import QuantizationError
+from quantbench.errors import OldWordWarning, QuantizationError
 from quantbench.measure.reload import reload_in_fresh_process
 from quantbench.models.m5 import M5
 from quantbench.registry import MODELS, RECIPES
 
-BLOCKS = ("block1", "block2", "block3", "block4", "classifier")
-LAYERS = dict(zip(BLOCKS, ("conv1", "conv2", "conv3", "conv4", "fc1"), strict=True))
-WAYS = ("static_int8_blocks", "qat_int8_blocks")
+GROUPS = ("block1", "block2", "block3", "block4", "classifier")
+MODULES = dict(zip(GROUPS, ("conv1", "conv2", "conv3", "conv4", "fc1"), strict=True))
+WAYS = ("static_int8_layers", "qat_int8_layers")
 EVERY_WAY = pytest.mark.parametrize("way", WAYS)
-# Where precision changes: before and after each block.
+# Where precision changes: before and after each group.
 STUBS = dict(
-    zip(BLOCKS, (f"{a} {b}".split() for a, b in zip(M5.boundaries, M5.boundaries[1:], strict=False)), strict=True)
+    zip(GROUPS, (f"{a} {b}".split() for a, b in zip(M5.boundaries, M5.boundaries[1:], strict=False)), strict=True)
 )
 SAMPLE = torch.randn(1, 1, 8000, generator=torch.Generator().manual_seed(2))
 
@@ -44,16 +44,16 @@ def model(clips):
     return model.eval()
 
 
-def recipe(way, *blocks):
-    return RECIPES.create(way, "here", {"blocks": list(blocks)})
+def recipe(way, *groups):
+    return RECIPES.create(way, "here", {"layers": list(groups)})
 
 
-def quantize(model, clips, way, *blocks):
+def quantize(model, clips, way, *groups):
     backend = EagerBackend(default_engine())
-    if way == "static_int8_blocks":
-        return backend.quantize_module(model, recipe(way, *blocks), lambda: [clips])
+    if way == "static_int8_layers":
+        return backend.quantize_module(model, recipe(way, *groups), lambda: [clips])
     torch.manual_seed(0)
-    prepared = backend.prepare_module(model, recipe(way, *blocks))
+    prepared = backend.prepare_module(model, recipe(way, *groups))
     prepared(clips)
     return backend.convert_module(prepared)
 
@@ -64,45 +64,45 @@ def without_versions(model):
 
 
 @EVERY_WAY
-@pytest.mark.parametrize("block", BLOCKS)
-def test_a_block_quantized_alone_is_the_only_one_that_runs_as_int8(model, clips, way, block):
-    quantized = quantize(model, clips, way, block).model
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_group_quantized_alone_is_the_only_one_that_runs_as_int8(model, clips, way, group):
+    quantized = quantize(model, clips, way, group).model
     all_macs = measure_coverage(model, SAMPLE).float_layers
     coverage = measure_coverage(quantized, SAMPLE)
-    assert coverage.float_layers == {layer: macs for layer, macs in all_macs.items() if layer != LAYERS[block]}
-    assert coverage.int8_macs == all_macs[LAYERS[block]]
+    assert coverage.float_layers == {layer: macs for layer, macs in all_macs.items() if layer != MODULES[group]}
+    assert coverage.int8_macs == all_macs[MODULES[group]]
 
 
-@pytest.mark.parametrize("block", BLOCKS)
-def test_all_but_a_block_quantized_after_training_is_the_baseline_key_by_key(model, clips, block):
-    state, before = quantize(model, clips, "static_int8_blocks", block).model.state_dict(), model.state_dict()
-    number = block[-1]
-    inside = (f"{LAYERS[block]}.", f"bn{number}.", f"{STUBS[block][0]}.")
+@pytest.mark.parametrize("group", GROUPS)
+def test_all_but_a_group_quantized_after_training_is_the_baseline_key_by_key(model, clips, group):
+    state, before = quantize(model, clips, "static_int8_layers", group).model.state_dict(), model.state_dict()
+    number = group[-1]
+    inside = (f"{MODULES[group]}.", f"bn{number}.", f"{STUBS[group][0]}.")
     assert {key for key in state if not key.startswith(inside)} == {key for key in before if not key.startswith(inside)}
     assert all(torch.equal(state[key], before[key]) for key in before if not key.startswith(inside))
     assert not any(key.startswith("bn" + number) for key in state)
-    assert f"{STUBS[block][0]}.scale" in state
+    assert f"{STUBS[group][0]}.scale" in state
 
 
 @EVERY_WAY
-@pytest.mark.parametrize("block", BLOCKS)
-def test_a_block_stands_between_a_stub_of_its_own_at_either_side(model, clips, way, block):
-    quantized = quantize(model, clips, way, block).model
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_group_stands_between_a_stub_of_its_own_at_either_side(model, clips, way, group):
+    quantized = quantize(model, clips, way, group).model
     kinds = {name: type(getattr(quantized, name)).__name__ for name in model.boundaries}
     assert kinds == dict.fromkeys(model.boundaries, "Identity") | dict(
-        zip(STUBS[block], ("Quantize", "DeQuantize"), strict=True)
+        zip(STUBS[group], ("Quantize", "DeQuantize"), strict=True)
     )
 
 
 def test_neighbours_in_int8_share_one_boundary(model, clips):
-    quantized = quantize(model, clips, "static_int8_blocks", "block2", "block3").model
+    quantized = quantize(model, clips, "static_int8_layers", "block2", "block3").model
     kinds = [type(getattr(quantized, name)).__name__ for name in model.boundaries]
     assert kinds == ["Identity", "Quantize", "Identity", "DeQuantize", "Identity", "Identity"]
     assert measure_coverage(quantized, SAMPLE).float_layers.keys() == {"conv1", "conv4", "fc1"}
 
 
 @EVERY_WAY
-def test_the_order_in_which_blocks_are_named_means_nothing(model, clips, way):
+def test_the_order_in_which_groups_are_named_means_nothing(model, clips, way):
     one, other = (quantize(model, clips, way, *named) for named in (("block2", "block4"), ("block4", "block2")))
     assert without_versions(one.model) == without_versions(other.model)
     assert one.observers == other.observers
@@ -110,13 +110,13 @@ def test_the_order_in_which_blocks_are_named_means_nothing(model, clips, way):
 
 
 @pytest.mark.parametrize(("way", "whole"), [(WAYS[0], "static_int8_histogram"), (WAYS[1], "qat_int8")])
-def test_all_blocks_named_are_the_whole_model(model, clips, way, whole):
-    named = recipe(way, *BLOCKS)
-    unnamed = dataclasses.replace(named, blocks=None)
+def test_all_groups_named_are_the_whole_model(model, clips, way, whole):
+    named = recipe(way, *GROUPS)
+    unnamed = dataclasses.replace(named, layers=None)
     assert unnamed == RECIPES.create(whole, "here", {})
     backend, models = EagerBackend(default_engine()), []
     for each in (named, unnamed):
-        if way == "static_int8_blocks":
+        if way == "static_int8_layers":
             models.append(backend.quantize_module(model, each, lambda: [clips]).model)
         else:
             prepared = backend.prepare_module(model, each)
@@ -128,9 +128,9 @@ def test_all_blocks_named_are_the_whole_model(model, clips, way, whole):
     assert measure_coverage(models[0], SAMPLE).int8_share == 1.0
 
 
-def test_no_block_named_trains_the_model_without_quantizing_it(model, clips):
+def test_no_group_named_trains_the_model_without_quantizing_it(model, clips):
     backend = EagerBackend(default_engine())
-    prepared = backend.prepare_module(model, recipe("qat_int8_blocks"))
+    prepared = backend.prepare_module(model, recipe("qat_int8_layers"))
     assert prepared.training
     before = {key: value.clone() for key, value in prepared.state_dict().items()}
     assert before.keys() == model.state_dict().keys()
@@ -138,16 +138,16 @@ def test_no_block_named_trains_the_model_without_quantizing_it(model, clips):
     nn.functional.nll_loss(prepared(clips), torch.arange(8)).backward()
     optimizer.step()
     after = prepared.state_dict()
-    assert all(not torch.equal(after[f"{layer}.weight"], before[f"{layer}.weight"]) for layer in LAYERS.values())
+    assert all(not torch.equal(after[f"{layer}.weight"], before[f"{layer}.weight"]) for layer in MODULES.values())
     converted = backend.convert_module(prepared)
     assert measure_coverage(converted.model, SAMPLE).int8_macs == 0
     assert converted.observers == {}
     assert converted.model.state_dict().keys() == model.state_dict().keys()
 
 
-def test_freezing_stops_the_observers_and_the_batch_norm_of_a_quantized_block(model, clips):
+def test_freezing_stops_the_observers_and_the_batch_norm_of_a_quantized_group(model, clips):
     backend = EagerBackend(default_engine())
-    prepared = backend.prepare_module(model, recipe("qat_int8_blocks", "block2"))
+    prepared = backend.prepare_module(model, recipe("qat_int8_layers", "block2"))
     prepared(clips)
     backend.freeze(prepared)
     inside = ("conv2.", "boundary1.")
@@ -159,12 +159,12 @@ def test_freezing_stops_the_observers_and_the_batch_norm_of_a_quantized_block(mo
 
 
 @EVERY_WAY
-@pytest.mark.parametrize("blocks", [("block1",), ("block2", "classifier")], ids="+".join)
-def test_a_saved_block_model_gives_the_same_bits_in_a_fresh_process(model, clips, tmp_path, way, blocks):
-    quantized = quantize(model, clips, way, *blocks).model
-    path = tmp_path / "blocks.pt"
+@pytest.mark.parametrize("groups", [("block1",), ("block2", "classifier")], ids="+".join)
+def test_a_model_of_some_groups_once_saved_gives_the_same_bits_in_a_fresh_process(model, clips, tmp_path, way, groups):
+    quantized = quantize(model, clips, way, *groups).model
+    path = tmp_path / "layers.pt"
     write_checkpoint(path, quantized.state_dict())
-    artifact = artifact_at(path, recipe(way, *blocks), model="m5")
+    artifact = artifact_at(path, recipe(way, *groups), model="m5")
     reloaded = reload_in_fresh_process(artifact, named(clips), torch.get_num_threads())
     with torch.inference_mode():
         assert reloaded.outputs[OUTPUT].tobytes() == quantized(clips).numpy().tobytes()
@@ -182,17 +182,19 @@ def test_the_given_model_is_left_as_it_was(model, clips, way):
 
 
 @EVERY_WAY
-def test_a_block_that_does_not_exist_is_refused_with_the_nearest_and_all_that_do(model, clips, way):
+def test_a_group_that_does_not_exist_is_refused_with_the_nearest_and_all_that_do(model, clips, way):
     message = (
-        r"^unknown block of M5 'blok1'\. Did you mean 'block1'\? Known: block1, block2, block3, block4, classifier$"
+        r"^unknown layer of M5 'blok1'\. Did you mean 'block1'\? Known: block1, block2, block3, block4, classifier$"
     )
     with pytest.raises(QuantizationError, match=message):
         quantize(model, clips, way, "block2", "blok1")
 
 
 @EVERY_WAY
-def test_a_model_without_blocks_is_refused_with_what_to_give_it(clips, way):
-    message = r"^TinyCNN names no blocks to quantize one at a time: give it `blocks`, .* and `boundaries`, .*; M5 shows"
+def test_a_model_without_groups_is_refused_with_what_to_give_it(clips, way):
+    message = (
+        r"^TinyCNN names no layers to quantize one at a time: give it `layer_groups`, .* and `boundaries`, .*; M5 shows"
+    )
     with pytest.raises(QuantizationError, match=message):
         quantize(tiny_cnn().eval(), clips, way, "block1")
 
@@ -204,5 +206,37 @@ class Unbounded(M5):
 
 
 def test_a_model_with_too_few_boundaries_is_refused(clips):
-    with pytest.raises(QuantizationError, match=r"^Unbounded names no blocks .* the modules around them, one more"):
-        quantize(Unbounded().eval(), clips, "static_int8_blocks", "block1")
+    with pytest.raises(QuantizationError, match=r"^Unbounded names no layers .* the modules around them, one more"):
+        quantize(Unbounded().eval(), clips, "static_int8_layers", "block1")
+
+
+class InOldWords(M5):
+    """Names its groups of layers as models did before."""
+
+    blocks, layer_groups = M5.layer_groups, None
+
+
+def test_a_model_that_names_its_groups_by_the_old_word_is_read_with_a_hint(model, clips):
+    old = InOldWords().eval()
+    old.load_state_dict(model.state_dict())
+    with pytest.warns(
+        OldWordWarning, match=r"^InOldWords: 'blocks' is 'layer_groups' now; the old word is still read$"
+    ):
+        quantized = quantize(old, clips, "static_int8_layers", "block2").model
+    expected = quantize(model, clips, "static_int8_layers", "block2").model
+    assert serialize(quantized.state_dict()) == serialize(expected.state_dict())
+
+
+class OfSubmodules(M5):
+    """Holds submodules that happen to have the old name."""
+
+    layer_groups = None
+
+    def __init__(self):
+        super().__init__()
+        self.blocks = nn.Sequential()
+
+
+def test_submodules_called_blocks_name_no_groups(clips):
+    with pytest.raises(QuantizationError, match=r"^OfSubmodules names no layers"):
+        quantize(OfSubmodules().eval(), clips, "static_int8_layers", "block1")

@@ -1,4 +1,4 @@
-"""The tiny model with blocks that can be quantized one at a time, and the experiments that do so."""
+"""The tiny model with layers that can be quantized one at a time, and the experiments that do so."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ EXPERIMENTS = """\
     recipe: {name: static_int8_histogram, calibration_n: 32}
     gates: {accuracy_drop_pp: 20.0}
   ptq_features:
-    recipe: {name: static_int8_blocks, blocks: [features], calibration_n: 32}
-    gates: {block_drop_pp: 20.0}
+    recipe: {name: static_int8_layers, layers: [features], calibration_n: 32}
+    gates: {layer_drop_pp: 20.0}
   ptq_classifier:
-    recipe: {name: static_int8_blocks, blocks: [classifier], calibration_n: 32}
-    gates: {block_drop_pp: 20.0}
+    recipe: {name: static_int8_layers, layers: [classifier], calibration_n: 32}
+    gates: {layer_drop_pp: 20.0}
 """
 
 
-class TinyBlocks(TinyCNN):
+class TinyLayers(TinyCNN):
     """The same weights; `between` stands ready to become a stub."""
 
-    blocks = {"features": ("conv", "bn", "relu", "pool"), "classifier": ("fc",)}  # noqa: RUF012 — read only
+    layer_groups = {"features": ("conv", "bn", "relu", "pool"), "classifier": ("fc",)}  # noqa: RUF012 — read only
     boundaries = ("quant", "between", "dequant")
 
     def __init__(self, n_classes: int, channels: int) -> None:
@@ -36,12 +36,12 @@ class TinyBlocks(TinyCNN):
         return logits
 
 
-def tiny_blocks(n_classes: int = 3, channels: int = 8) -> TinyBlocks:
+def tiny_layers(n_classes: int = 3, channels: int = 8) -> TinyLayers:
     """A factory as a user would write it."""
-    return TinyBlocks(n_classes, channels)
+    return TinyLayers(n_classes, channels)
 
 
-def add_block_experiments(project) -> None:
+def add_layer_experiments(project) -> None:
     """Gives a project's only workload this model and these experiments beside its own."""
-    project.edit("tiny_model:tiny_cnn", "tiny_blocks:tiny_blocks")
+    project.edit("tiny_model:tiny_cnn", "tiny_layers:tiny_layers")
     project.config.write_text(project.config.read_text() + EXPERIMENTS)
