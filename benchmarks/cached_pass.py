@@ -29,7 +29,8 @@ from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
 from quantbench.data.audio import CLIP_SAMPLES, SAMPLE_RATE
 from quantbench.data.speech_commands import RATE, SpeechCommandsSource
-from quantbench.experiment.run import Session, Settings
+from quantbench.experiment.run import Settings
+from quantbench.experiment.runs import Runs
 from quantbench.measure.environment import environment
 from quantbench.measure.evaluation import EVALUATION_BATCH, evaluate, inputs_of
 from quantbench.registry import DATA
@@ -63,7 +64,7 @@ def main() -> None:
     """Prints one row per model."""
     here = environment()
     experiments = load_experiments(Path("configs"))
-    session = Session(Settings(Path("golden")))
+    runs = Runs(Settings(Path("golden")))
     print(
         f"{here.processor} ({', '.join(here.isa)}), {torch.get_num_threads()} threads, torch {here.versions['torch']}\n"
     )
@@ -71,7 +72,7 @@ def main() -> None:
     print("| " + " | ".join([*titles, "filter per clip, s", "times faster [99 %]"]) + " |")
     print("| --- |" + " ---: |" * 6)
     for name in MODELS:
-        run = session.run(select(experiments, f"m5_speech_commands/{name}")[0])
+        run = runs.run(select(experiments, f"m5_speech_commands/{name}")[0])
         split, predictor = run.opened.splits.test, run.loaded(torch.get_num_threads())
         data = run.experiment.workload.config.data
         source = cast("SpeechCommandsSource", DATA.create(data.name, "data", data.params))

@@ -32,7 +32,8 @@ from quantbench.config.schema import Experiment
 from quantbench.data.splits import Split
 from quantbench.experiment.artifact import backend_of, reference
 from quantbench.experiment.fine_tuning import fine_tune, trained_path
-from quantbench.experiment.run import Session, Settings
+from quantbench.experiment.run import Settings
+from quantbench.experiment.runs import Runs
 from quantbench.experiment.workload import OpenWorkload
 from quantbench.files import cache_dir, data_dir, sha256_of_file
 from quantbench.measure.environment import environment
@@ -88,10 +89,10 @@ def work(job: Job) -> dict[str, Fingerprint]:
         torch.set_num_threads(job.threads)
         if job.train:
             return trained(job, Path(folder) / "golden")
-        session = Session(Settings(Path("golden"), job.engine))
+        runs = Runs(Settings(Path("golden"), job.engine))
         made = {}
         for experiment in job.experiments:
-            run = session.run(experiment)
+            run = runs.run(experiment)
             parts = {key: serialize({key: value}) for key, value in read_checkpoint(run.artifact.path).items()}
             logits = logits_of(run.loaded(torch.get_num_threads()), run.opened.splits.test)
             made[experiment.id] = Fingerprint(sha256_of_file(run.artifact.path), parts, logits)
@@ -127,7 +128,7 @@ def trained(job: Job, golden: Path) -> dict[str, Fingerprint]:
                 experiment, workload=workload, config=experiment.config.model_copy(update={"recipe": short})
             )
             fine_tune(opened, changed, backend_of(changed, job.engine), baseline)
-            run = Session(Settings(golden, job.engine)).run(changed)
+            run = Runs(Settings(golden, job.engine)).run(changed)
             vars(run.baseline.opened)["splits"] = opened.splits
             made[f"{workload.name}: QAT"] = fingerprint_of(
                 trained_path(opened, changed), run.loaded(torch.get_num_threads()), splits.test
@@ -192,10 +193,10 @@ def rows(experiments: tuple[Experiment, ...], engine: str | None, train: bool) -
 
 def compare_batches(experiments: list[Experiment], engine: str | None) -> None:
     """Prints a row for each experiment, evaluated in batches of two sizes."""
-    session = Session(Settings(Path("golden"), engine))
+    runs = Runs(Settings(Path("golden"), engine))
     print(f"| experiment | batches of {EVALUATION_BATCH} against {OTHER_BATCH} | test samples |\n| --- | --- | ---: |")
     for experiment in experiments:
-        run = session.run(experiment)
+        run = runs.run(experiment)
         test = run.opened.splits.test
         model = run.loaded(torch.get_num_threads())
         small, large = (logits_of(model, test, size) for size in (EVALUATION_BATCH, OTHER_BATCH))

@@ -18,7 +18,8 @@ from quantbench.arrays import Inputs
 from quantbench.backends.interface import Predictor
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
-from quantbench.experiment.run import Session, Settings
+from quantbench.experiment.run import Settings
+from quantbench.experiment.runs import Runs
 from quantbench.measure.environment import environment
 from quantbench.measure.evaluation import EVALUATION_BATCH, evaluate, inputs_of
 
@@ -35,9 +36,9 @@ def main() -> None:
     )
     print("| model | bare forwards, s | evaluate, s | ratio [99 %] | rounds | target |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
-    session = Session(Settings(Path("golden")))
+    runs = Runs(Settings(Path("golden")))
     for name in MODELS:
-        run = session.run(select(load_experiments(Path("configs")), f"cifar_cnn_shapes/{name}")[0])
+        run = runs.run(select(load_experiments(Path("configs")), f"cifar_cnn_shapes/{name}")[0])
         split, predictor = run.opened.splits.test, run.loaded(torch.get_num_threads())
         batches = list(inputs_of(split, EVALUATION_BATCH))
 

@@ -18,7 +18,8 @@ from quantbench.arrays import INPUT, Inputs
 from quantbench.backends.interface import Predictor
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
-from quantbench.experiment.run import Run, Session, Settings
+from quantbench.experiment.run import Run, Settings
+from quantbench.experiment.runs import Runs
 from quantbench.measure.environment import environment
 from quantbench.measure.latency import quiet_process
 
@@ -43,13 +44,13 @@ def pair(run: Run, batch: Inputs, before: Inputs) -> tuple[Predictor, Predictor]
 
 def main() -> None:
     """Prints the table."""
-    session = Session(Settings(Path("golden")))
+    runs = Runs(Settings(Path("golden")))
     here = environment()
     print(f"{here.processor} ({', '.join(here.isa)}), torch {here.versions['torch']}, {ROUNDS} rounds\n")
     print("| experiment | batch | first, ms | after another batch, ms | slower by [99 %] |")
     print("| --- | ---: | ---: | ---: | ---: |", flush=True)
     for id_ in EXPERIMENTS:
-        run = session.run(select(load_experiments(Path("configs")), id_)[0])
+        run = runs.run(select(load_experiments(Path("configs")), id_)[0])
         batch = run.baseline.latency_inputs
         with quiet_process(run.experiment.workload.config.latency.threads):
             first, second = pair(run, batch, {name: np.concatenate([each, each]) for name, each in batch.items()})

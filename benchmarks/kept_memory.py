@@ -21,16 +21,17 @@ def measure(keep: bool) -> None:
     """Prints one row per measurement."""
     from quantbench.config.reading import load_experiments
     from quantbench.config.selection import select
-    from quantbench.experiment import run as runner
+    from quantbench.experiment import runs as opening
+    from quantbench.experiment.run import Settings
     from quantbench.stats.speed import SpeedQuestions
 
     if not keep:
         # The suite's sessions always keep memory; here the C library is never told.
-        vars(runner)["keep_freed_memory"] = lambda: False
-    session = runner.Session(runner.Settings(Path("golden")))
+        vars(opening)["keep_freed_memory"] = lambda: False
+    runs = opening.Runs(Settings(Path("golden")))
     for _ in range(REPEATS):
         for name in EXPERIMENTS:
-            run = session.run(select(load_experiments(Path("configs")), f"{WORKLOAD}/{name}")[0])
+            run = runs.run(select(load_experiments(Path("configs")), f"{WORKLOAD}/{name}")[0])
             run.time_forwards(SpeedQuestions())
             if (latency := run.latency) is not None:
                 ms = (

@@ -19,7 +19,8 @@ from quantbench.arrays import Inputs
 from quantbench.backends.interface import Artifact
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
-from quantbench.experiment.run import Session, Settings
+from quantbench.experiment.run import Settings
+from quantbench.experiment.runs import Runs
 from quantbench.measure import fresh, memory
 from quantbench.measure.allocator import return_freed_memory
 from quantbench.measure.residency import reset_peak, resident, resident_after_trim
@@ -65,9 +66,9 @@ def main() -> None:
     print(f"Peaks in MiB: median (smallest to largest); torch {torch.__version__}, {sys.platform}\n")
     print("| model | process | n each | as measured | cold |")
     print("| --- | --- | ---: | ---: | ---: |", flush=True)
-    session = Session(Settings(Path("golden")))
+    runs = Runs(Settings(Path("golden")))
     for id_ in IDS:
-        run = session.run(select(load_experiments(Path("configs")), id_)[0])
+        run = runs.run(select(load_experiments(Path("configs")), id_)[0])
         workload, inputs = run.opened.workload, run.baseline.latency_inputs
         threads = workload.config.latency.threads
         for label, artifact in ((f"{workload.name} fp32", run.baseline.artifact), (id_, run.artifact)):

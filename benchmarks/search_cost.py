@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
 from quantbench.data.splits import Split
-from quantbench.experiment.run import Session, Settings
+from quantbench.experiment.run import Settings
+from quantbench.experiment.runs import Runs
 from quantbench.measure.residency import reset_peak, resident
 from quantbench.progress import progress
 from quantbench.search.activation_cache import ActivationCache
@@ -121,8 +122,8 @@ class RecordedSearch(AdaptiveSearch):
 def opened(name: str, n: int, split: str, low: int | None) -> Problem:
     """The problem of an experiment on `n` samples of a split, drawn at random if it has more."""
     experiment = select(load_experiments(ROOT / "configs"), name)[0]
-    session = Session(Settings(ROOT / "golden"))
-    run = SearchRun(session.run(experiment), low, "test" if split == "test" else "search")
+    runs = Runs(Settings(ROOT / "golden"))
+    run = SearchRun(runs.run(experiment), low, "test" if split == "test" else "search")
     whole = run.problem.split
     if n >= len(whole):
         return run.problem

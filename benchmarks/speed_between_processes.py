@@ -15,7 +15,8 @@ import numpy as np
 
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
-from quantbench.experiment.run import Session, Settings
+from quantbench.experiment.run import Settings
+from quantbench.experiment.runs import Runs
 from quantbench.measure.confirmation import time_in_fresh_process
 from quantbench.measure.environment import environment
 from quantbench.stats.speed import SpeedQuestions, Speedup
@@ -35,12 +36,12 @@ def main() -> None:
     parser.add_argument("--experiments", nargs="*", default=EXPERIMENTS)
     options = parser.parse_args()
     experiments = load_experiments(Path("configs"))
-    session, here = Session(Settings(Path("golden"))), environment()
+    runs, here = Runs(Settings(Path("golden"))), environment()
     print(f"{here.processor} ({', '.join(here.isa)}), {here.cores} cores, torch {here.versions['torch']}\n")
     print("| experiment | medians of processes | their spread, % | half an interval within one, % |")
     print("| --- | --- | ---: | ---: |")
     for id_ in options.experiments:
-        run = session.run(select(experiments, id_)[0])
+        run = runs.run(select(experiments, id_)[0])
         found = []
         for seed in range(options.processes):
             timings = time_in_fresh_process(run.timing_job(SpeedQuestions(to_accept=True), seed))

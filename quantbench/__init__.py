@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from quantbench.config.selection import select
     from quantbench.data.source import Source
     from quantbench.errors import QuantbenchError
-    from quantbench.experiment.run import Session, Settings
+    from quantbench.experiment.run import Settings
+    from quantbench.experiment.runs import Runs
     from quantbench.models.quantizable import DeQuantStub, FloatFunctional, QuantStub, fuse
     from quantbench.quantities.interface import Column, Quantity
     from quantbench.recipes.spec import Recipe
@@ -38,7 +39,7 @@ _EXPORTS = {
     "fuse": "models.quantizable",
     "load_experiments": "config.reading",
     "select": "config.selection",
-    "Session": "experiment.run",
+    "Runs": "experiment.runs",
     "Settings": "experiment.run",
     "Verdict": "stats.verdicts",
     "Outcome": "stats.verdicts",
@@ -68,7 +69,7 @@ __all__ = [
     "QuantbenchError",
     "Quantity",
     "Recipe",
-    "Session",
+    "Runs",
     "Settings",
     "Source",
     "Task",

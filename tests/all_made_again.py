@@ -12,7 +12,8 @@ from quantbench.config.reading import load_experiments
 from quantbench.config.schema import Experiment
 from quantbench.config.selection import find_workload, select, with_recipe
 from quantbench.experiment.fine_tuning import trained_path
-from quantbench.experiment.run import Session, Settings
+from quantbench.experiment.run import Settings
+from quantbench.experiment.runs import Runs
 from quantbench.experiment.workload import OpenWorkload
 from quantbench.files import sha256_of_file
 from quantbench.registry import RECIPES
@@ -37,11 +38,11 @@ def main() -> None:
     opened.train_baseline()
     made = {"training": sha256_of_file(opened.weights_path)}
     qat = select(load_experiments(configs), "tiny/qat_int8")[0]
-    Session(Settings(golden, retrain=True)).run(qat).candidate  # noqa: B018 — trains
+    Runs(Settings(golden, retrain=True)).run(qat).candidate  # noqa: B018 — trains
     made["QAT"] = sha256_of_file(trained_path(opened, qat))
-    session = Session(Settings(golden))
+    runs = Runs(Settings(golden))
     for experiment in experiments(configs)[:: 1 if order == "forwards" else -1]:
-        run = session.run(experiment)
+        run = runs.run(experiment)
         name = f"{experiment.name} by {experiment.config.recipe.name}"
         made[name] = sha256_of_file(run.artifact.path)
         made[f"{name}: predictions"] = run.accuracy.quantized_correct

@@ -198,7 +198,8 @@ def _train_chain(root: Path, trained_project: Project) -> None:
 
     from quantbench.config.reading import load_experiments
     from quantbench.config.selection import select
-    from quantbench.experiment.run import Session, Settings
+    from quantbench.experiment.run import Settings
+    from quantbench.experiment.runs import Runs
 
     project = Project(root, "chain")
     shutil.copytree(trained_project.images, project.images, copy_function=_link)
@@ -206,8 +207,8 @@ def _train_chain(root: Path, trained_project: Project) -> None:
     project.config.write_text(CHAIN)
     with pytest.MonkeyPatch.context() as patch:
         project.keep_all_within(patch)
-        session = Session(Settings(project.golden, retrain=True))
-        run = session.run(select(load_experiments(project.configs), "chain/low_bit_4")[0])
+        runs = Runs(Settings(project.golden, retrain=True))
+        run = runs.run(select(load_experiments(project.configs), "chain/low_bit_4")[0])
         run.opened.train_baseline()
         assert run.artifact.path.is_file()
 

@@ -30,7 +30,8 @@ def inspect(
     from quantbench.config.reading import load_experiments
     from quantbench.config.selection import select
     from quantbench.errors import CheckpointError, ConfigError
-    from quantbench.experiment.run import Session, Settings
+    from quantbench.experiment.run import Settings
+    from quantbench.experiment.runs import Runs
     from quantbench.inspect.inspection import check_experiment, compare_files, describe_file
 
     if other is not None:
@@ -44,7 +45,7 @@ def inspect(
             raise ConfigError(
                 f"--as {experiment}: {len(selected)} experiments match; name one, such as {selected[0].id}"
             )
-        run = Session(Settings(golden, engine)).run(selected[0])
+        run = Runs(Settings(golden, engine)).run(selected[0])
         try:
             print(check_experiment(file, run))
         except CheckpointError as error:

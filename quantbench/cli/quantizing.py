@@ -23,13 +23,14 @@ def quantize(
 ) -> None:
     """Quantize a workload's baseline and write the int8 checkpoint, a state dict for torch.load(weights_only=True)."""
     from quantbench.config.selection import find_workload, with_recipe
-    from quantbench.experiment.run import Session, Settings
+    from quantbench.experiment.run import Settings
+    from quantbench.experiment.runs import Runs
     from quantbench.files import replacing
 
     allow_download(real_data)
     params = {} if calibration_n is None else {"calibration_n": calibration_n}
     experiment = with_recipe(find_workload(workload, configs), config, params)
-    run = Session(Settings(golden, engine)).run(experiment)
+    run = Runs(Settings(golden, engine)).run(experiment)
     file, *others = run.artifact.files
     if others:
         raise QuantbenchError(

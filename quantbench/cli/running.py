@@ -14,7 +14,7 @@ from quantbench.cli.options import CONFIGS, GOLDEN, Configs, Engine, Golden, Rea
 from quantbench.errors import QuantbenchError
 
 if TYPE_CHECKING:
-    from quantbench.session.result import SuiteResult
+    from quantbench.session.result import SessionResult
 
 
 def run(
@@ -32,18 +32,19 @@ def run(
     """
     from quantbench.config.reading import load_experiments
     from quantbench.config.selection import select
-    from quantbench.experiment.run import Session, Settings
+    from quantbench.experiment.run import Settings
+    from quantbench.experiment.runs import Runs
     from quantbench.report.documents import check_place, write_records
     from quantbench.session.plan import Plan
-    from quantbench.session.result import Status, run_suite
-    from quantbench.session.suite import Options
+    from quantbench.session.result import Status, run_session
+    from quantbench.session.session import Options
 
     if json:
         check_place(json)
     plan = Plan.of_experiments(select(load_experiments(configs), experiment))
-    session = Session(Settings(golden, engine, family=plan.family))
+    runs = Runs(Settings(golden, engine, family=plan.family))
     options = Options(strict=strict_verdicts, real_data=real_data)
-    result = run_suite(session, plan, shlex.join(["quantbench", *sys.argv[1:]]), options)
+    result = run_session(runs, plan, shlex.join(["quantbench", *sys.argv[1:]]), options)
     _show(result)
     if json:
         write_records(json, result.records, result.not_run)
@@ -52,7 +53,7 @@ def run(
     raise typer.Exit(result.status)
 
 
-def _show(result: SuiteResult) -> None:
+def _show(result: SessionResult) -> None:
     """The table and what is said of the whole on standard output, every verdict that is not PASS on standard error."""
     from quantbench.report.sensitivity import sensitivity_text
     from quantbench.report.step_summary import append_step_summary
@@ -65,5 +66,5 @@ def _show(result: SuiteResult) -> None:
     if text := sensitivity_text(result.records):
         print(f"\n{text}", end="")
     append_step_summary(result.records, result.not_run, result.sentences)
-    for text in [*result.told, *without_baseline(result.without_baseline)]:
+    for text in [*result.messages, *without_baseline(result.without_baseline)]:
         print(text, file=sys.stderr)

@@ -34,7 +34,8 @@ def open_search(
     """The search of one experiment, at its own low width where none is given."""
     from quantbench.config.reading import load_experiments
     from quantbench.config.selection import select
-    from quantbench.experiment.run import Session, Settings
+    from quantbench.experiment.run import Settings
+    from quantbench.experiment.runs import Runs
     from quantbench.search.run import SearchRun
 
     selected = select(load_experiments(configs), experiment)
@@ -42,7 +43,7 @@ def open_search(
         raise ConfigError(f"{experiment}: {len(selected)} experiments match; name one, such as {selected[0].id}")
     own = selected[0].config.search
     wanted = low if low is not None or own is None else own.low
-    return SearchRun(Session(Settings(golden, engine)).run(selected[0]), wanted, split.value, layers or ())
+    return SearchRun(Runs(Settings(golden, engine)).run(selected[0]), wanted, split.value, layers or ())
 
 
 def budget_of(

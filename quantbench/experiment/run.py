@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from quantbench.backends.interface import Artifact, Backend, Predictor
-from quantbench.config.schema import Experiment, Workload
+from quantbench.config.schema import Experiment
 from quantbench.errors import GoldenError, QuantbenchError
 from quantbench.experiment.artifact import BuiltArtifact, backend_of, candidate
 from quantbench.experiment.baseline import Baseline
@@ -18,7 +18,6 @@ from quantbench.experiment.results import Results
 from quantbench.experiment.timing import latency_of, looks_of
 from quantbench.experiment.workload import OpenWorkload
 from quantbench.files import sha256_of_file
-from quantbench.measure.allocator import keep_freed_memory
 from quantbench.measure.confirmation import TimingJob, time_in_fresh_process
 from quantbench.measure.environment import environment
 from quantbench.measure.evaluation import Evaluation, evaluate
@@ -61,67 +60,6 @@ class Settings:
     retrain: bool = False
     amp: bool = False
     family: Family = field(default_factory=lambda: Family(1))
-
-
-@dataclass
-class Session:
-    """Opens each workload and runs each experiment at most once.
-
-    Attributes:
-        failed_controls: experiments whose A/A control failed → its ratio; while there is one, no speed-up is believed.
-
-    Example:
-        >>> from quantbench.config.reading import load_workload
-        >>> from tempfile import TemporaryDirectory
-        >>> with TemporaryDirectory() as folder:
-        ...     file = Path(folder) / "cnn.yaml"
-        ...     written = file.write_text(
-        ...         "{workload: {model: {name: cifar_cnn}, data: {name: shapes}, baseline: cnn},"
-        ...         " experiments: {ptq: {recipe: {name: static_int8}, gates: {accuracy_drop_pp: 1}}}}"
-        ...     )
-        ...     (experiment,) = load_workload(file)
-        >>> session = Session(Settings(golden=Path("golden")))
-        >>> run = session.run(experiment)
-        >>> run.experiment.id, run is session.run(experiment)
-        ('cnn/ptq', True)
-    """
-
-    settings: Settings
-    baselines: dict[str, Baseline] = field(default_factory=dict)
-    runs: dict[str, Run] = field(default_factory=dict)
-    failed_controls: dict[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        keep_freed_memory()
-
-    def baseline(self, workload: Workload) -> Baseline:
-        """The workload's baseline, shared by its experiments."""
-        if workload.name not in self.baselines:
-            self.baselines[workload.name] = Baseline(OpenWorkload(workload, self.settings.golden))
-        return self.baselines[workload.name]
-
-    def control_sentences(self) -> list[str]:
-        """Summary of the session's A/A controls, for its end; empty if nothing was timed."""
-        controls = [run.latency.control for run in self.runs.values() if run.latency is not None]
-        if not controls:
-            return []
-        if self.failed_controls:
-            return [
-                f"A/A control strayed in {len(self.failed_controls)} of {len(controls)} measurements of speed: no "
-                "verdict on speed of this run counts, the machine is too noisy"
-            ]
-        return [
-            f"A/A control held in each measurement of speed: fp32 against itself was {min(controls):.3f}–"
-            f"{max(controls):.3f}× (n={len(controls)})"
-        ]
-
-    def run(self, experiment: Experiment) -> Run:
-        """The experiment's run."""
-        if experiment.id not in self.runs:
-            self.runs[experiment.id] = Run(
-                experiment, self.baseline(experiment.workload), self.settings, self.failed_controls
-            )
-        return self.runs[experiment.id]
 
 
 @dataclass

@@ -47,7 +47,7 @@ def accept(
     if before is None or changes:
         path = kind.place(run)
         write_golden(path, kind.content(after), reason, changes if kind.history_tells_changes else None, today)
-        lines.append(kind.told(path, before, after, changes))
+        lines.append(kind.report(path, before, after, changes))
     return Accepted([*lines, *lacking.values()], any(claim not in lacking for claim in claims))
 
 

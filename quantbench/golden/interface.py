@@ -142,7 +142,7 @@ class OnRequest(Kind[G]):
         """End of the line that reports a first acceptance."""
         return ""
 
-    def told(self, path: Path, before: G | None, after: G, changes: list[str]) -> str:
+    def report(self, path: Path, before: G | None, after: G, changes: list[str]) -> str:
         """The lines that an acceptance prints."""
         if before is None:
             return f"{path}: accepted for the first time{self.outline(after)}"

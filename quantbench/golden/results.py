@@ -68,7 +68,7 @@ class Results(OnRequest[AcceptedResult]):
         """The result as JSON, without its history."""
         return fact.model_dump(mode="json", exclude={"history"})
 
-    def told(self, path: Path, before: AcceptedResult | None, after: AcceptedResult, changes: list[str]) -> str:  # noqa: ARG002
+    def report(self, path: Path, before: AcceptedResult | None, after: AcceptedResult, changes: list[str]) -> str:  # noqa: ARG002
         """Every change, also of a first acceptance."""
         head = f"{path}: accepted for the first time:" if before is None else f"{path}: updated, old → new:"
         return "\n".join([head, *(f"    {line}" for line in changes)])
@@ -133,15 +133,15 @@ def _check_outline(path: Path, advice: str) -> None:
     except RecursionError:
         raise GoldenError(f"{path}: nested too deeply, which no accepted result is; {advice}") from None
     except (ValueError, OSError):
-        return  # told by the reader of the whole file
+        return  # refused by the reader of the whole file
     if not isinstance(content, dict):
         return
     # By type too: to pydantic a text "2" and a 2.0 are numbers, to Python True is 1.
     version = content.get("schema_version")
     if type(version) is not int or version != SCHEMA_VERSION:
-        told = "is missing" if version is None else f"is {version!r:.40}"
+        stated = "is missing" if version is None else f"is {version!r:.40}"
         raise GoldenError(
-            f"{path}: schema_version: {told}, but this quantbench reads {SCHEMA_VERSION}; install the version "
+            f"{path}: schema_version: {stated}, but this quantbench reads {SCHEMA_VERSION}; install the version "
             f"that wrote it, or {advice}"
         )
 
@@ -159,11 +159,11 @@ def _check_bits(path: Path, result: AcceptedResult, advice: str) -> None:
         )
     if packed[-1] & (1 << (8 * expected - result.n)) - 1:
         raise GoldenError(f"{path}: correct: has bits beyond the {result.n:,} samples; {advice}")
-    accuracy, told = float(result.bits.mean()), result.metrics.get("accuracy")
-    if told is None:
+    accuracy, stated = float(result.bits.mean()), result.metrics.get("accuracy")
+    if stated is None:
         raise GoldenError(f"{path}: metrics.accuracy: is missing, but its bits say {accuracy:g}; {advice}")
-    if abs(told - accuracy) > 0.5 / result.n:
-        raise GoldenError(f"{path}: metrics.accuracy: is {told:g}, but its bits say {accuracy:g}; {advice}")
+    if abs(stated - accuracy) > 0.5 / result.n:
+        raise GoldenError(f"{path}: metrics.accuracy: is {stated:g}, but its bits say {accuracy:g}; {advice}")
 
 
 RESULTS = Results()

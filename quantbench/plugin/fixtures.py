@@ -21,24 +21,24 @@ from quantbench.plugin.state import (
 
 if TYPE_CHECKING:
     from quantbench.experiment.run import Run
-    from quantbench.session.suite import Decision, Suite
+    from quantbench.session.session import Decision, Session
     from quantbench.stats.verdicts import Verdict
 
 
 @pytest.fixture
-def quantbench_suite(request: pytest.FixtureRequest) -> Suite:
+def quantbench_session(request: pytest.FixtureRequest) -> Session:
     """The session that this run shows."""
-    return request.config.stash[STATE].suite
+    return request.config.stash[STATE].session
 
 
 @pytest.fixture
-def experiment_run(request: pytest.FixtureRequest, quantbench_suite: Suite) -> Run:
+def experiment_run(request: pytest.FixtureRequest, quantbench_session: Session) -> Run:
     """The measurements of one experiment, shared by every claim about it."""
     from quantbench.errors import DataMissingError
 
     try:
         with _uncaptured(request.config):
-            return quantbench_suite.open(request.param)
+            return quantbench_session.open(request.param)
     except DataMissingError as error:
         if request.config.getoption("real_data"):
             raise
@@ -63,10 +63,10 @@ def timeable_run(experiment_run: Run) -> Run:
 
 
 @pytest.fixture
-def timed_run(request: pytest.FixtureRequest, timeable_run: Run, quantbench_suite: Suite, benchmark: Any) -> Run:
+def timed_run(request: pytest.FixtureRequest, timeable_run: Run, quantbench_session: Session, benchmark: Any) -> Run:
     """The run with its forwards timed in interleaved rounds, the int8 times handed on to pytest-benchmark."""
     with _uncaptured(request.config):
-        quantbench_suite.time(timeable_run)
+        quantbench_session.time(timeable_run)
     hand_on(timeable_run.latency, benchmark, request.node.get_closest_marker("benchmark").kwargs["timer"])
     return timeable_run
 
@@ -99,24 +99,24 @@ def show_decision(request: pytest.FixtureRequest) -> Callable[[Decision | None],
 
 @pytest.fixture
 def check_verdict(
-    experiment_run: Run, quantbench_suite: Suite, show_decision: Callable[[Decision | None], None]
+    experiment_run: Run, quantbench_session: Session, show_decision: Callable[[Decision | None], None]
 ) -> Callable[[Verdict], None]:
     """Shows a verdict of one's own."""
-    return lambda verdict: show_decision(quantbench_suite.decision(experiment_run, verdict))
+    return lambda verdict: show_decision(quantbench_session.decision(experiment_run, verdict))
 
 
 @pytest.fixture
 def check_claim(
     request: pytest.FixtureRequest,
     experiment_run: Run,
-    quantbench_suite: Suite,
+    quantbench_session: Session,
     show_decision: Callable[[Decision | None], None],
 ) -> Callable[[str], None]:
     """Measures and judges a quantity by its name; an update accepts the fact that the claim checks, if any."""
 
     def check(quantity: str) -> None:
         with _progress_shown(request.node):
-            decision = quantbench_suite.decide(experiment_run, quantity)
+            decision = quantbench_session.decide(experiment_run, quantity)
         show_decision(decision)
 
     return check
@@ -130,10 +130,10 @@ def check_gate(gate: str, check_claim: Callable[[str], None]) -> Callable[[], No
 
 @pytest.fixture
 def check_measured(
-    experiment_run: Run, quantbench_suite: Suite, show_decision: Callable[[Decision | None], None]
+    experiment_run: Run, quantbench_session: Session, show_decision: Callable[[Decision | None], None]
 ) -> Callable[[str], None]:
     """Measures a part that the experiment sets no bound for, so that its record and the table are complete."""
-    return lambda part: show_decision(quantbench_suite.show(experiment_run, part))
+    return lambda part: show_decision(quantbench_session.show(experiment_run, part))
 
 
 @pytest.fixture
@@ -147,14 +147,14 @@ def check_quantity(
     request: pytest.FixtureRequest,
     experiment_run: Run,
     claimed_quantity: str,
-    quantbench_suite: Suite,
+    quantbench_session: Session,
     show_decision: Callable[[Decision | None], None],
 ) -> Callable[[], None]:
     """Judges the test's quantity; where it needs a bound and the experiment sets none, measures it for the table."""
 
     def check() -> None:
         with _progress_shown(request.node):
-            decision = quantbench_suite.make(experiment_run, claimed_quantity)
+            decision = quantbench_session.make(experiment_run, claimed_quantity)
         show_decision(decision)
 
     return check
@@ -187,7 +187,7 @@ def check_golden(experiment_run: Run, snapshot: Any, check_claim: Callable[[str]
         from quantbench.golden.snapshots import golden_extension
 
         evidence = RunEvidence(experiment_run)
-        CHECKPOINTS.accepted(evidence)  # a damaged one is told, and never overwritten
+        CHECKPOINTS.accepted(evidence)  # a damaged one is an error, and never overwritten
         name = CHECKPOINTS.name(experiment_run.experiment.id, experiment_run.engine)
         extension = golden_extension(evidence.golden / CHECKPOINTS.folder)
         # syrupy counts it, and decides what its options make of a difference.

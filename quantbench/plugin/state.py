@@ -16,7 +16,7 @@ from quantbench.plugin.options import is_update
 if TYPE_CHECKING:
     from quantbench.config.schema import Experiment
     from quantbench.records.run import NotRun, RunRecord
-    from quantbench.session.suite import Options, Suite
+    from quantbench.session.session import Options, Session
 
 
 # Names of the properties of a test's report that carry what a run found, also from worker to controller.
@@ -47,7 +47,7 @@ class State:
         self.interval_gates = 0
         self.collected: list[dict[str, Any]] = []
         self.elsewhere: dict[str, str] = {}
-        self._suite: Suite | None = None
+        self._session: Session | None = None
 
     def folder(self, option: str) -> Path:
         """The folder that an option names, or its default in the root folder."""
@@ -79,11 +79,12 @@ class State:
         return [experiment for experiment in known if experiment.id in chosen]
 
     @property
-    def suite(self) -> Suite:
+    def session(self) -> Session:
         """The session, as the options ask for it."""
-        if self._suite is None:
-            from quantbench.experiment.run import Session, Settings
-            from quantbench.session.suite import Suite
+        if self._session is None:
+            from quantbench.experiment.run import Settings
+            from quantbench.experiment.runs import Runs
+            from quantbench.session.session import Session
             from quantbench.stats.multiplicity import Family
 
             option = self.config.getoption
@@ -94,12 +95,12 @@ class State:
                 amp=option("amp"),
                 family=Family(self.interval_gates),
             )
-            self._suite = Suite(Session(settings), self._options(), list(self.timed))
-        return self._suite
+            self._session = Session(Runs(settings), self._options(), list(self.timed))
+        return self._session
 
     def _options(self) -> Options:
         from quantbench.session.acceptance import Accepting
-        from quantbench.session.suite import Options
+        from quantbench.session.session import Options
 
         untimed = ""
         if hasattr(self.config, "workerinput"):
@@ -120,20 +121,20 @@ class State:
     @property
     def has_results(self) -> bool:
         """True if any experiment was opened, here or in a worker."""
-        return bool(self._suite or self.collected or self.elsewhere)
+        return bool(self._session or self.collected or self.elsewhere)
 
     @property
-    def told(self) -> list[str]:
+    def lines(self) -> list[str]:
         """The lines that the session's end prints."""
-        return self._suite.told if self._suite else []
+        return self._session.lines if self._session else []
 
     def finish(self, is_cut_short: bool) -> bool:
         """Ends the session; tells whether the run may still succeed."""
-        return self._suite is None or self._suite.finish(is_cut_short)
+        return self._session is None or self._session.finish(is_cut_short)
 
     def own_records(self) -> list[dict[str, Any]]:
         """Records of this process, as JSON."""
-        records = self._suite.records(_command(self.config)) if self._suite else []
+        records = self._session.records(_command(self.config)) if self._session else []
         return [json.loads(record.model_dump_json()) for record in records]
 
     def records(self) -> list[RunRecord]:
@@ -146,7 +147,7 @@ class State:
     @property
     def not_run(self) -> dict[str, str]:
         """Experiments whose data is not on this machine → why, here and in workers."""
-        return {**(self._suite.not_run if self._suite else {}), **self.elsewhere}
+        return {**(self._session.not_run if self._session else {}), **self.elsewhere}
 
     def not_run_list(self) -> list[NotRun]:
         """The same as records."""
@@ -158,7 +159,7 @@ class State:
         """Sentences of the summary about the run as a whole."""
         from quantbench.stats.multiplicity import Family
 
-        return self._suite.sentences() if self._suite else [Family(self.interval_gates).sentence()]
+        return self._session.sentences() if self._session else [Family(self.interval_gates).sentence()]
 
 
 def _command(config: pytest.Config) -> str:

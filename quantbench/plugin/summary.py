@@ -18,7 +18,7 @@ def write_summary(terminalreporter: Any) -> None:
     state = terminalreporter.config.stash[STATE]
     if state.mistake is not None and terminalreporter.config.getoption("numprocesses", None):
         terminalreporter.write_line(f"ERROR: {state.mistake}", red=True)
-    for text in state.told:
+    for text in state.lines:
         terminalreporter.write_line(text)
     _section(
         terminalreporter,

@@ -42,12 +42,12 @@ class Acceptances:
 
     Attributes:
         accepting: which facts.
-        told: the lines that the end of the session prints.
+        lines: those that the end of the session prints.
     """
 
     def __init__(self, accepting: Accepting = Accepting.NOTHING, reason: str = "") -> None:
         self.accepting = accepting
-        self.told: list[str] = []
+        self.lines: list[str] = []
         self._reason = reason
         self._noted: dict[str, Noted] = {}
 
@@ -88,17 +88,17 @@ class Acceptances:
         verdicts = noted.run.verdicts
         for name in (each.name for each in QUANTITIES.all() if each.needed_to_accept):
             if name in verdicts and verdicts[name].outcome is Outcome.FAIL:
-                self.told.append(f"{id_}: nothing is accepted: {name} failed: {verdicts[name].measured}")
+                self.lines.append(f"{id_}: nothing is accepted: {name} failed: {verdicts[name].measured}")
                 return False
         kinds = [kind for kind in KINDS.values() if isinstance(kind, OnRequest) and kind.folder in noted.claims]
         try:
-            # One after the other: what was accepted before a file that cannot be written stays accepted and is told.
+            # One after the other: what was accepted before a file that cannot be written stays accepted and is listed.
             results = []
             for kind in kinds:
                 result = accept(kind, RunEvidence(noted.run), noted.claims[kind.folder], self._reason)
-                self.told += result.lines
+                self.lines += result.lines
                 results.append(result.is_any)
         except GoldenError as error:
-            self.told.append(str(error))
+            self.lines.append(str(error))
             return False
         return all(results)

@@ -31,7 +31,7 @@ class Claim:
 class Plan:
     """Claims in the order in which they are made.
 
-    Timed ones come last: one A/A control that strays leaves no verdict on speed, and a verdict that was told cannot be
+    Timed ones come last: one A/A control that strays leaves no verdict on speed, and a verdict that was shown cannot be
     unsaid.
     """
 

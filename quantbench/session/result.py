@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from quantbench.errors import QuantbenchError
-from quantbench.experiment.run import Session
+from quantbench.experiment.runs import Runs
 from quantbench.progress import progress
 from quantbench.records.run import NotRun, RunRecord
 from quantbench.session.plan import Plan
-from quantbench.session.suite import Options, Suite
+from quantbench.session.session import Options, Session
 from quantbench.stats.verdicts import Outcome
 
 
@@ -24,14 +24,14 @@ class Status(IntEnum):
 
 
 @dataclass(frozen=True)
-class SuiteResult:
+class SessionResult:
     """Outcome of the experiments.
 
     Attributes:
         records: of those of which anything was measured.
         not_run: of those whose data is not on this machine.
         broken: a line for each error.
-        told: the words for every verdict that is not PASS, and for predictions that flipped without a cause.
+        messages: the words for every verdict that is not PASS, and for predictions that flipped without a cause.
         without_baseline: of experiments without an accepted speed-up for this machine, the id and the same words.
         sentences: about the run as a whole; none where nothing was measured.
         status: FAILED where a verdict fails, BROKEN where something or everything could not be measured.
@@ -40,45 +40,47 @@ class SuiteResult:
     records: list[RunRecord]
     not_run: list[NotRun]
     broken: list[str]
-    told: list[str]
+    messages: list[str]
     without_baseline: list[tuple[str, str]]
     sentences: list[str]
     status: Status
 
 
-def run_suite(session: Session, plan: Plan, command: str, options: Options | None = None) -> SuiteResult:
+def run_session(runs: Runs, plan: Plan, command: str, options: Options | None = None) -> SessionResult:
     """Makes every claim of a plan; one that cannot be made loses nothing of the others.
 
     Args:
-        session: shares baselines and data among the experiments.
+        runs: share baselines and data among the experiments.
         plan: the claims, in order.
         command: noted in every record.
         options: how.
     """
-    suite = Suite(session, options or Options(), plan.timed)
+    session = Session(runs, options or Options(), plan.timed)
     with progress("measuring") as show:
         for i, claim in enumerate(plan.claims):
             show.update(i, len(plan.claims), claim.experiment.id)
-            # What is wrong is noted by the suite.
+            # What is wrong is noted by the session.
             with suppress(QuantbenchError):
-                suite.make(suite.open(claim.experiment), claim.quantity)
-    is_sound = suite.finish()
-    return _result(suite, command, is_sound)
+                session.make(session.open(claim.experiment), claim.quantity)
+    is_sound = session.finish()
+    return _result(session, command, is_sound)
 
 
-def _result(suite: Suite, command: str, is_sound: bool) -> SuiteResult:
-    decisions, records = suite.decisions(), suite.records(command)
-    told = [each.message for each in decisions if each.verdict.outcome is not Outcome.PASS and not each.lacks_baseline]
-    if suite.broken or not records:
+def _result(session: Session, command: str, is_sound: bool) -> SessionResult:
+    decisions, records = session.decisions(), session.records(command)
+    messages = [
+        each.message for each in decisions if each.verdict.outcome is not Outcome.PASS and not each.lacks_baseline
+    ]
+    if session.broken or not records:
         status = Status.BROKEN
     else:
         status = Status.PASSED if is_sound and not any(each.fails for each in decisions) else Status.FAILED
-    return SuiteResult(
+    return SessionResult(
         records=records,
-        not_run=suite.not_run_list(),
-        broken=list(suite.broken),
-        told=told + suite.behaviour,
+        not_run=session.not_run_list(),
+        broken=list(session.broken),
+        messages=messages + session.behaviour,
         without_baseline=[(each.experiment, each.message) for each in decisions if each.lacks_baseline],
-        sentences=suite.sentences() if records else [],
+        sentences=session.sentences() if records else [],
         status=status,
     )

@@ -9,7 +9,8 @@ from quantbench.backends.checkpoint import read_checkpoint, write_checkpoint
 from quantbench.backends.origin import ORIGIN_KEY, Stage, kind_of, method_mismatch, note_origin, origin_of, stage_of
 from quantbench.backends.torch_ao.eager import EagerBackend, default_engine
 from quantbench.errors import CheckpointError
-from quantbench.experiment.run import Session, Settings
+from quantbench.experiment.run import Settings
+from quantbench.experiment.runs import Runs
 from quantbench.models.quantizable import DeQuantStub, QuantStub
 from quantbench.registry import RECIPES
 from quantbench.upstream import silenced
@@ -135,5 +136,5 @@ def test_checkpoints_of_experiments_note_their_way(project, name, origin):
     from quantbench.config.reading import load_experiments
     from quantbench.config.selection import select
 
-    run = Session(Settings(project.golden)).run(select(load_experiments(project.configs), f"tiny/{name}")[0])
+    run = Runs(Settings(project.golden)).run(select(load_experiments(project.configs), f"tiny/{name}")[0])
     assert origin_of(read_checkpoint(run.artifact.path)) == origin

@@ -12,7 +12,8 @@ from accepting import accept, accept_checkpoint
 from quantbench.cli.app import main
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
-from quantbench.experiment.run import Run, Session, Settings
+from quantbench.experiment.run import Run, Settings
+from quantbench.experiment.runs import Runs
 from quantbench.quantities.speed import questions_of
 from quantbench.records.card import BaselineCard
 from quantbench.records.run import RecordFile
@@ -151,7 +152,7 @@ def test_run_that_holds_every_gate_ends_with_0_and_writes_its_record(quantbench,
     # Small forwards on a busy machine: that each claim is made is asked here, not how fast they are.
     project.edit("rounds: 12}", "rounds: 40}\n  regression: {accuracy_pp: 3.0, speedup: 0.9}")
     # What was accepted is a gate too, and is accepted by the test suite only.
-    accepted = Session(Settings(project.golden)).run(select(load_experiments(project.configs), STATIC)[0])
+    accepted = Runs(Settings(project.golden)).run(select(load_experiments(project.configs), STATIC)[0])
     accept_checkpoint(accepted)
     accepted.time_forwards(questions_of(accepted))
     accept(accepted, "as it was trained", predictions=True, speed=True)

@@ -7,7 +7,8 @@ from accepting import accept, accept_checkpoint
 
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
-from quantbench.experiment.run import Session, Settings
+from quantbench.experiment.run import Settings
+from quantbench.experiment.runs import Runs
 from quantbench.records.run import RecordFile
 
 STATIC = "tiny/ptq_static_int8_per_channel"
@@ -17,7 +18,7 @@ BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 @pytest.fixture
 def records(project):
     """A file of one real record."""
-    run = Session(Settings(project.golden)).run(select(load_experiments(project.configs), STATIC)[0])
+    run = Runs(Settings(project.golden)).run(select(load_experiments(project.configs), STATIC)[0])
     assert run.accuracy.n
     assert run.size.ratio
     path = project.root / "records.json"
@@ -75,12 +76,12 @@ def test_absent_data_of_every_experiment_is_told_and_is_no_success(quantbench, p
 
 def test_an_undecided_gate_fails_a_run_only_under_strict_verdicts(quantbench, project):
     experiment = select(load_experiments(project.configs), "tiny/ptq_dynamic_int8")[0]
-    low, high = Session(Settings(project.golden)).run(experiment).accuracy.drop_interval_pp
+    low, high = Runs(Settings(project.golden)).run(experiment).accuracy.drop_interval_pp
     project.edit(
         "recipe: {name: dynamic_int8}\n    gates: {accuracy_drop_pp: 10.0}",
         f"recipe: {{name: dynamic_int8}}\n    gates: {{accuracy_drop_pp: {(low + high) / 2:.3f}}}",
     )
-    run = Session(Settings(project.golden)).run(experiment)
+    run = Runs(Settings(project.golden)).run(experiment)
     accept_checkpoint(run)
     accept(run, "as it was trained", predictions=True, speed=False)
     status, out, err = quantbench("run", experiment.id)

@@ -11,7 +11,8 @@ from quantbench.config.component import Component
 from quantbench.config.reading import load_experiments, load_workload
 from quantbench.config.selection import find_workload, with_recipe
 from quantbench.errors import ConfigError, OldWordWarning
-from quantbench.experiment.run import Session, Settings
+from quantbench.experiment.run import Settings
+from quantbench.experiment.runs import Runs
 
 RENAMED = ("static_int8_blocks", "static_int8_layers")
 FILE = """\
@@ -93,7 +94,7 @@ def test_the_engine_of_a_workload_file_is_used_unless_the_command_line_names_ano
     (experiment,) = [each for each in load_experiments(project.configs) if each.name == "ptq_dynamic_int8"]
     before = torch.backends.quantized.engine
     try:
-        assert Session(Settings(project.golden, option)).run(experiment).engine == engine
+        assert Runs(Settings(project.golden, option)).run(experiment).engine == engine
     finally:
         torch.backends.quantized.engine = before
 
@@ -106,7 +107,7 @@ def test_a_parameter_that_the_backend_does_not_take_is_named_when_it_is_made(pro
     (experiment,) = [each for each in load_experiments(project.configs) if each.name == "ptq_dynamic_int8"]
     message = r"ptq_dynamic_int8\.backend: unknown parameter of backend 'eager': 'enigne'\. Did you mean 'engine'\?"
     with pytest.raises(ConfigError, match=message):
-        Session(Settings(project.golden)).run(experiment).engine  # noqa: B018 — makes the backend
+        Runs(Settings(project.golden)).run(experiment).engine  # noqa: B018 — makes the backend
 
 
 def test_an_experiment_changed_at_the_shell_keeps_its_backend(load, tmp_path):

@@ -7,7 +7,8 @@ from quantbench.config.reading import load_experiments
 from quantbench.config.schema import Gates
 from quantbench.config.selection import select
 from quantbench.errors import ConfigError
-from quantbench.experiment.run import Session, Settings
+from quantbench.experiment.run import Settings
+from quantbench.experiment.runs import Runs
 from quantbench.measure.environment import environment
 from quantbench.quantities.judging import judge
 from quantbench.quantities.speed import questions_of
@@ -68,7 +69,7 @@ def test_a_mistake_in_bounds_by_instruction_set_is_named(project, speedup, words
 def test_the_verdict_is_by_the_bound_of_this_machine(project, machine, own, others, outcome):
     project.edit("speedup: 0.01", f"speedup: {{default: {others}, {environment().isa[0]}: {own}}}")
     machine.here, machine.fresh = [timings(2.0)], timings(2.0)
-    run = Session(Settings(project.golden)).run(select(load_experiments(project.configs), STATIC)[0])
+    run = Runs(Settings(project.golden)).run(select(load_experiments(project.configs), STATIC)[0])
     assert questions_of(run).bound == own
     run.time_forwards(questions_of(run))
     verdict = judge(run, "speedup")
@@ -76,6 +77,6 @@ def test_the_verdict_is_by_the_bound_of_this_machine(project, machine, own, othe
 
 
 def test_a_gate_that_is_not_set_cannot_be_judged(project):
-    run = Session(Settings(project.golden)).run(select(load_experiments(project.configs), STATIC)[0])
+    run = Runs(Settings(project.golden)).run(select(load_experiments(project.configs), STATIC)[0])
     with pytest.raises(ConfigError, match=r"ptq_static_int8_per_channel\.gates: 'memory_ratio' is not set"):
         judge(run, "memory_ratio")

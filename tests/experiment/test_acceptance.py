@@ -12,7 +12,8 @@ from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
 from quantbench.errors import GoldenError
 from quantbench.experiment.result import inputs_of, timing_machine
-from quantbench.experiment.run import Session, Settings
+from quantbench.experiment.run import Settings
+from quantbench.experiment.runs import Runs
 
 NAME = "ptq_static_int8_per_channel"
 ID = f"tiny/{NAME}"
@@ -24,7 +25,7 @@ def run(project):
     """A run of the experiment in a session of its own, timed as if it were faster by that factor."""
 
     def make(speedup=None):
-        run = Session(Settings(project.golden)).run(select(load_experiments(project.configs), ID)[0])
+        run = Runs(Settings(project.golden)).run(select(load_experiments(project.configs), ID)[0])
         if speedup is not None:
             run.add_timings(timings(speedup))
         return run

@@ -15,7 +15,8 @@ from quantbench.config.reading import load_experiments
 from quantbench.config.selection import find_workload, select, with_recipe
 from quantbench.errors import BaselineError, EvaluationError, QuantizationError
 from quantbench.experiment import artifact as quantized
-from quantbench.experiment.run import Session, Settings
+from quantbench.experiment.run import Settings
+from quantbench.experiment.runs import Runs
 from quantbench.files import cache_dir
 from quantbench.golden import baselines
 from quantbench.records.card import BaselineCard
@@ -25,9 +26,7 @@ STATIC = "ptq_static_int8_per_channel"
 
 def run_of(project, name=STATIC, **settings):
     """The experiment's run in a session of its own, as a new process would have it."""
-    return Session(Settings(project.golden, **settings)).run(
-        select(load_experiments(project.configs), f"tiny/{name}")[0]
-    )
+    return Runs(Settings(project.golden, **settings)).run(select(load_experiments(project.configs), f"tiny/{name}")[0])
 
 
 def change_card(project, **update):
@@ -201,7 +200,7 @@ def test_a_baseline_that_overflows_is_refused_by_every_recipe(project, name):
 def test_a_calibration_beyond_the_pool_asked_for_at_the_shell_names_the_option(project):
     experiment = with_recipe(find_workload("tiny", project.configs), "static_int8_per_tensor", {"calibration_n": 61})
     with pytest.raises(QuantizationError, match=r"^--config static_int8_per_tensor: recipe\.calibration_n: 61 samples"):
-        Session(Settings(project.golden)).run(experiment).candidate  # noqa: B018 — raises
+        Runs(Settings(project.golden)).run(experiment).candidate  # noqa: B018 — raises
 
 
 @pytest.mark.parametrize("edited", ["quantized.py", "backends/eager.py", "measure/checkpoint.py"])

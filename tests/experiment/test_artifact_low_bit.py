@@ -9,7 +9,8 @@ from quantbench.backends.checkpoint import read_checkpoint
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
 from quantbench.errors import BaselineError, QuantizationError
-from quantbench.experiment.run import Session, Settings
+from quantbench.experiment.run import Settings
+from quantbench.experiment.runs import Runs
 from quantbench.files import sha256_of_file
 from quantbench.golden import baselines
 from quantbench.quantities.judging import judge, measure_and_judge
@@ -26,7 +27,7 @@ EXPERIMENT = """\
 def run_of(project, **settings):
     """The experiment's run in a session of its own, as a new process would have it."""
     experiments = load_experiments(project.configs)
-    return Session(Settings(project.golden, **settings)).run(select(experiments, "tiny/low_bit_4")[0])
+    return Runs(Settings(project.golden, **settings)).run(select(experiments, "tiny/low_bit_4")[0])
 
 
 def trained(project):

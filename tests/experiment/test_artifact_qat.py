@@ -10,7 +10,8 @@ from safetensors.torch import load_file
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
 from quantbench.errors import BaselineError
-from quantbench.experiment.run import Session, Settings
+from quantbench.experiment.run import Settings
+from quantbench.experiment.runs import Runs
 from quantbench.files import cache_dir, sha256_of_file
 from quantbench.golden import baselines
 from quantbench.quantities.judging import measure_and_judge
@@ -21,9 +22,7 @@ COMMAND = r"pytest bench --experiment tiny/qat_int8 --retrain"
 
 def run_of(project, **settings):
     """The experiment's run in a session of its own, as a new process would have it."""
-    return Session(Settings(project.golden, **settings)).run(
-        select(load_experiments(project.configs), "tiny/qat_int8")[0]
-    )
+    return Runs(Settings(project.golden, **settings)).run(select(load_experiments(project.configs), "tiny/qat_int8")[0])
 
 
 def trained(project):

@@ -15,7 +15,8 @@ from tiny_layers import add_layer_experiments
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
 from quantbench.errors import BaselineError, DataMissingError
-from quantbench.experiment.run import Session, Settings
+from quantbench.experiment.run import Settings
+from quantbench.experiment.runs import Runs
 from quantbench.quantities.judging import explain, judge, measure_and_judge
 from quantbench.registry import RECIPES
 
@@ -70,7 +71,7 @@ def dropping():
 def run_of(project, name=STATIC, **settings):
     """The experiment's run in a session of its own."""
     experiment = select(load_experiments(project.configs), f"tiny/{name}")[0]
-    return Session(Settings(project.golden, **settings)).run(experiment)
+    return Runs(Settings(project.golden, **settings)).run(experiment)
 
 
 @pytest.fixture
@@ -128,7 +129,7 @@ def test_every_experiment_comes_out_the_same_in_a_fresh_process(project, name, t
 
 def test_a_folder_of_goldens_may_be_named_from_the_current_one(project):
     experiment = select(load_experiments(Path("configs")), f"tiny/{STATIC}")[0]
-    assert judge(Session(Settings(Path("golden"))).run(experiment), "determinism").outcome == "PASS"
+    assert judge(Runs(Settings(Path("golden"))).run(experiment), "determinism").outcome == "PASS"
 
 
 def test_a_fine_tuned_experiment_is_converted_again_from_the_weights_just_trained(project):

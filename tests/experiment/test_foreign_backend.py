@@ -9,7 +9,8 @@ from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
 from quantbench.experiment.artifact import BuiltArtifact, probe_inputs
 from quantbench.experiment.repetition import Repetition, differences
-from quantbench.experiment.run import Session, Settings
+from quantbench.experiment.run import Settings
+from quantbench.experiment.runs import Runs
 from quantbench.measure.confirmation import time_in_fresh_process
 from quantbench.measure.latency import INT8
 from quantbench.quantities.judging import judge, measure
@@ -21,7 +22,7 @@ from quantbench.stats.verdicts import Outcome
 def run(project, tmp_path):
     """An experiment whose candidate is the reference, rounded to float16."""
     experiment = select(load_experiments(project.configs), "tiny/ptq_static_int8_per_channel")[0]
-    run = Session(Settings(project.golden)).run(experiment)
+    run = Runs(Settings(project.golden)).run(experiment)
     artifact = rounded(tmp_path / "half.npz", run.baseline.artifact)
     run.backend = SPEC.create()
     run.candidate = BuiltArtifact(artifact, run.backend.load(artifact, 1)(probe_inputs(run.opened)))

@@ -9,14 +9,15 @@ from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
 from quantbench.data.image_folder import ImageFolderSource
 from quantbench.errors import BaselineError
-from quantbench.experiment.run import Session, Settings
+from quantbench.experiment.run import Settings
+from quantbench.experiment.runs import Runs
 from quantbench.experiment.workload import changed_splits
 from quantbench.golden.baselines import load_card
 from quantbench.quantities.judging import judge
 
 
 def run_of(project, name="fp32_baseline"):
-    return Session(Settings(project.golden)).run(select(load_experiments(project.configs), f"tiny/{name}")[0])
+    return Runs(Settings(project.golden)).run(select(load_experiments(project.configs), f"tiny/{name}")[0])
 
 
 def change_a_test_image(project):

@@ -6,7 +6,8 @@ from quantbench.config.reading import load_experiments
 from quantbench.config.selection import find_workload, select
 from quantbench.data.splits import Split
 from quantbench.errors import QuantizationError
-from quantbench.experiment.run import Session, Settings
+from quantbench.experiment.run import Settings
+from quantbench.experiment.runs import Runs
 from quantbench.experiment.workload import OpenWorkload
 from quantbench.files import cache_dir
 
@@ -23,7 +24,7 @@ def with_plus(project):
 
 def artifact_of(project, name, **settings):
     experiment = select(load_experiments(project.configs), f"tiny/{name}")[0]
-    return Session(Settings(project.golden, **settings)).run(experiment).artifact
+    return Runs(Settings(project.golden, **settings)).run(experiment).artifact
 
 
 @pytest.fixture

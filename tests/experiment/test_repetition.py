@@ -10,14 +10,15 @@ from quantbench.backends.interface import Artifact
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
 from quantbench.experiment.repetition import differences
-from quantbench.experiment.run import Session, Settings
+from quantbench.experiment.run import Settings
+from quantbench.experiment.runs import Runs
 
 
 @pytest.fixture
 def pair(project):
     """The first time and the second, which are alike."""
     experiment = select(load_experiments(project.configs), "tiny/ptq_static_int8_per_channel")[0]
-    run = Session(Settings(project.golden)).run(experiment)
+    run = Runs(Settings(project.golden)).run(experiment)
     assert differences(run.candidate, run.measured("repetition")) == []
     return run.candidate, run.measured("repetition")
 

@@ -6,23 +6,24 @@ from quantbench.arrays import INPUT
 from quantbench.backends.torch_ao.eager import EagerBackend
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
-from quantbench.experiment.run import Session, Settings
+from quantbench.experiment.run import Settings
+from quantbench.experiment.runs import Runs
 from quantbench.measure.latency import INT8
 from quantbench.quantities.judging import measure_and_judge
 from quantbench.records.run import RunRecord
 
 
 @pytest.fixture
-def session(project):
-    return Session(Settings(project.golden))
+def runs(project):
+    return Runs(Settings(project.golden))
 
 
-def run_of(session, project, name):
-    return session.run(select(load_experiments(project.configs), f"tiny/{name}")[0])
+def run_of(runs, project, name):
+    return runs.run(select(load_experiments(project.configs), f"tiny/{name}")[0])
 
 
-def test_every_gate_of_a_static_experiment_is_measured_and_judged(session, project):
-    run = run_of(session, project, "ptq_static_int8_per_channel")
+def test_every_gate_of_a_static_experiment_is_measured_and_judged(runs, project):
+    run = run_of(runs, project, "ptq_static_int8_per_channel")
     verdicts = {v.quantity: v.outcome for v in measure_and_judge(run)}
     gates = {"accuracy_drop_pp", "size_ratio", "int8_share", "speedup"}
     accepted = {"accuracy_vs_accepted", "speedup_vs_accepted"}
@@ -32,14 +33,14 @@ def test_every_gate_of_a_static_experiment_is_measured_and_judged(session, proje
     assert verdicts["checkpoint"] == "FAIL", "no golden was accepted yet"
 
 
-def test_a_record_survives_json(session, project):
-    run = run_of(session, project, "ptq_static_int8_per_channel")
+def test_a_record_survives_json(runs, project):
+    run = run_of(runs, project, "ptq_static_int8_per_channel")
     measure_and_judge(run)
     record = run.record("quantbench run")
     assert RunRecord.model_validate_json(record.model_dump_json()) == record
 
 
-def test_the_batch_that_is_timed_is_the_first_that_its_model_runs(session, project, monkeypatch):
+def test_the_batch_that_is_timed_is_the_first_that_its_model_runs(runs, project, monkeypatch):
     load, shapes = EagerBackend.module, []
 
     def watched(backend, artifact):
@@ -50,7 +51,7 @@ def test_the_batch_that_is_timed_is_the_first_that_its_model_runs(session, proje
         return model
 
     monkeypatch.setattr(EagerBackend, "module", watched)
-    run = run_of(session, project, "ptq_static_int8_per_channel")
+    run = run_of(runs, project, "ptq_static_int8_per_channel")
     assert run.accuracy.n == 150
     batch = tuple(run.baseline.latency_inputs[INPUT].shape)
     for _ in range(2):

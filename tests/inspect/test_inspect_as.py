@@ -9,7 +9,8 @@ from quantbench.backends.origin import ORIGIN_KEY
 from quantbench.backends.torch_ao.eager import EagerBackend, default_engine
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
-from quantbench.experiment.run import Session, Settings
+from quantbench.experiment.run import Settings
+from quantbench.experiment.runs import Runs
 from quantbench.registry import RECIPES
 
 PTQ, QAT = "ptq_static_int8_per_channel", "qat_int8"
@@ -32,8 +33,8 @@ def experiments(project):
 
     def path_of(name):
         experiment = select(load_experiments(project.configs), f"tiny/{name}")[0]
-        session = Session(Settings(project.golden, retrain=name == QAT))
-        return session.run(experiment).artifact.path
+        runs = Runs(Settings(project.golden, retrain=name == QAT))
+        return runs.run(experiment).artifact.path
 
     return path_of
 

@@ -10,7 +10,8 @@ from quantbench.backends.checkpoint import write_checkpoint
 from quantbench.backends.torch_ao.eager import EagerBackend, default_engine
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
-from quantbench.experiment.run import Session, Settings
+from quantbench.experiment.run import Settings
+from quantbench.experiment.runs import Runs
 from quantbench.registry import MODELS, RECIPES
 from quantbench.upstream import silenced
 
@@ -91,7 +92,7 @@ def test_safetensors_are_listed(quantbench, project):
 
 def test_the_difference_between_the_baseline_and_its_checkpoint_is_explained(quantbench, project):
     experiment = select(load_experiments(project.configs), "tiny/ptq_static_int8_per_channel")[0]
-    path = Session(Settings(project.golden)).run(experiment).artifact.path
+    path = Runs(Settings(project.golden)).run(experiment).artifact.path
     code, out, err = quantbench("inspect", project.weights, path)
     assert (code, err) == (0, "")
     lines = out.splitlines()
@@ -154,7 +155,7 @@ def test_what_cannot_be_explained_is_listed_and_sets_the_exit_status(quantbench,
     assert f"\n  {line}" in out.partition("UNEXPLAINED (")[2]
 
 
-class Runs:
+class TouchesWhenLoaded:
     def __init__(self, path):
         self.path = path
 
@@ -168,7 +169,7 @@ def cut_short(path):
 
 
 def hostile(path):
-    path.write_bytes(pickle.dumps({"a": Runs(path.with_name("proof"))}))
+    path.write_bytes(pickle.dumps({"a": TouchesWhenLoaded(path.with_name("proof"))}))
 
 
 @pytest.mark.parametrize("second", [False, True], ids=["alone", "as the second"])

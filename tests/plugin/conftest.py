@@ -62,6 +62,7 @@ def _accept(root: Path, project) -> None:
 
     from quantbench.config.reading import load_experiments
     from quantbench.experiment import run as runner
+    from quantbench.experiment.runs import Runs
     from quantbench.quantities.speed import questions_of
 
     golden = root / "golden"
@@ -71,10 +72,10 @@ def _accept(root: Path, project) -> None:
         # Its own, since every test's project is a copy of the trained one, which must not know these checkpoints.
         patch.setenv("QUANTBENCH_CACHE", str(root / "cache"))
         patch.setattr(runner, "time_forwards", Machine().time_forwards)
-        session = runner.Session(runner.Settings(golden))
+        runs = Runs(runner.Settings(golden))
         for experiment in load_experiments(project.configs):
             if experiment.name != "qat_int8":
-                run = session.run(experiment)
+                run = runs.run(experiment)
                 accept_checkpoint(run, REASON)
                 run.time_forwards(questions_of(run, to_accept=True))
                 accept(run, REASON, predictions=True, speed=True)

@@ -7,7 +7,8 @@ import pytest
 
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
-from quantbench.experiment.run import Session, Settings
+from quantbench.experiment.run import Settings
+from quantbench.experiment.runs import Runs
 from quantbench.records.run import RecordFile
 
 STATIC = "tiny/ptq_static_int8_per_channel"
@@ -17,7 +18,7 @@ ACCURACY = ("-q", "--experiment", STATIC, "-k", "accuracy")
 @pytest.fixture
 def undecided(bench, project):
     """`bench` where the bound of the drop lies inside the interval of the drop."""
-    run = Session(Settings(project.golden)).run(select(load_experiments(project.configs), STATIC)[0])
+    run = Runs(Settings(project.golden)).run(select(load_experiments(project.configs), STATIC)[0])
     low, high = run.accuracy.drop_interval_pp
     assert low < high
     project.edit("{accuracy_drop_pp: 10.0, size_ratio", f"{{accuracy_drop_pp: {(low + high) / 2:.3f}, size_ratio")

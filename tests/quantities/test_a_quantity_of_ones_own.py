@@ -9,7 +9,8 @@ from toy_quantity import LargestTensor, Tensors
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
 from quantbench.errors import ConfigError, MeasurementError
-from quantbench.experiment.run import Session, Settings
+from quantbench.experiment.run import Settings
+from quantbench.experiment.runs import Runs
 from quantbench.quantities.judging import explain, family_of, judge, judged_of, measure, quantities, shown_of
 from quantbench.records.run import RecordFile
 from quantbench.registry import QUANTITIES
@@ -34,7 +35,7 @@ def run_of(project):
     def run(bound=None):
         if bound is not None:
             project.edit("size_ratio: 0.2", f"size_ratio: 0.2, {GATE}: {bound}")
-        return Session(Settings(project.golden)).run(select(load_experiments(project.configs), f"tiny/{STATIC}")[0])
+        return Runs(Settings(project.golden)).run(select(load_experiments(project.configs), f"tiny/{STATIC}")[0])
 
     return run
 

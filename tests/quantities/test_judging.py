@@ -10,7 +10,8 @@ from safetensors.torch import load_file
 from quantbench.backends.checkpoint import read_checkpoint, write_checkpoint
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
-from quantbench.experiment.run import Session, Settings
+from quantbench.experiment.run import Settings
+from quantbench.experiment.runs import Runs
 from quantbench.golden import baselines
 from quantbench.quantities.judging import explain, judge
 from quantbench.recipes import static_int8
@@ -24,7 +25,7 @@ PACKED = "fc._packed_params._packed_params"
 
 def run_of(project, name=STATIC):
     """The experiment's run in a session of its own, as a new process would have it."""
-    return Session(Settings(project.golden)).run(select(load_experiments(project.configs), f"tiny/{name}")[0])
+    return Runs(Settings(project.golden)).run(select(load_experiments(project.configs), f"tiny/{name}")[0])
 
 
 def message_of(run, verdict):

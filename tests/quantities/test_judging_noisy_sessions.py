@@ -5,7 +5,8 @@ from made_timings import timings
 
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
-from quantbench.experiment.run import Session, Settings
+from quantbench.experiment.run import Settings
+from quantbench.experiment.runs import Runs
 from quantbench.quantities import judging
 from quantbench.quantities.judging import judge
 from quantbench.quantities.speed import questions_of, withdraw
@@ -13,7 +14,7 @@ from quantbench.quantities.speedup import SPEEDUP
 from quantbench.quantities.speedup_vs_accepted import SPEEDUP_VS_ACCEPTED
 from quantbench.records.run import RecordFile
 from quantbench.session.plan import Plan
-from quantbench.session.result import run_suite
+from quantbench.session.result import run_session
 from quantbench.stats.verdicts import Outcome
 
 DYNAMIC, STATIC = "tiny/ptq_dynamic_int8", "tiny/ptq_static_int8_per_channel"
@@ -23,16 +24,16 @@ ALL_VOID = "no verdict on speed of this run counts, the machine is too noisy"
 
 @pytest.fixture
 def both(project, monkeypatch):
-    """A session and two of its experiments, each with a bound on its speed-up, and nothing but speed to judge."""
+    """The runs of a session and two of its experiments, each with a bound on its speed-up; only speed is judged."""
     monkeypatch.setattr(judging, "quantities", lambda: [SPEEDUP, SPEEDUP_VS_ACCEPTED])
     project.edit("gates: {accuracy_drop_pp: 10.0}\n  ptq_static", "gates: {speedup: 1.5}\n  ptq_static")
     project.edit("speedup: 0.01", "speedup: 1.5")
     experiments = load_experiments(project.configs)
-    return Session(Settings(project.golden)), [select(experiments, id_)[0] for id_ in (DYNAMIC, STATIC)]
+    return Runs(Settings(project.golden)), [select(experiments, id_)[0] for id_ in (DYNAMIC, STATIC)]
 
 
-def run_both(session, experiments):
-    return run_suite(session, Plan.of_experiments(experiments), "quantbench run")
+def run_both(runs, experiments):
+    return run_session(runs, Plan.of_experiments(experiments), "quantbench run")
 
 
 def speeds(result):
@@ -49,8 +50,8 @@ def test_a_control_that_strays_last_takes_back_what_was_told_first(both, machine
     assert f"] in {STATIC}; measured {speedup:.3f}× [" in found[DYNAMIC][1]
     assert "; measured 2.000× [" in found[STATIC][1]
     assert f" in {STATIC}" not in found[STATIC][1], "its own control"
-    assert any(text.startswith(f"{DYNAMIC}: speedup: INCONCLUSIVE") for text in result.told)
-    assert not any("speedup: FAIL" in text for text in result.told)
+    assert any(text.startswith(f"{DYNAMIC}: speedup: INCONCLUSIVE") for text in result.messages)
+    assert not any("speedup: FAIL" in text for text in result.messages)
 
 
 def test_a_control_that_strays_first_leaves_no_verdict_and_no_confirmation_for_what_follows(both, machine):
@@ -62,10 +63,10 @@ def test_a_control_that_strays_first_leaves_no_verdict_and_no_confirmation_for_w
 
 
 def test_only_the_controls_that_really_strayed_are_counted(both, machine):
-    session, experiments = both
+    runs, experiments = both
     machine.here = [timings(2.0, control=1.1), timings(2.0)]
-    result = run_both(session, experiments)
-    assert list(session.failed_controls) == [DYNAMIC]
+    result = run_both(runs, experiments)
+    assert list(runs.failed_controls) == [DYNAMIC]
     assert result.sentences[1] == f"A/A control strayed in 1 of 2 measurements of speed: {ALL_VOID}"
 
 
@@ -86,15 +87,15 @@ def test_controls_that_held_are_told_with_their_range_and_number(both, machine):
 
 
 def test_a_run_that_timed_nothing_says_nothing_of_controls(both):
-    session, experiments = both
-    session.run(experiments[0])
-    assert session.control_sentences() == []
+    runs, experiments = both
+    runs.run(experiments[0])
+    assert runs.control_sentences() == []
 
 
 def test_what_is_not_about_speed_or_has_no_figure_is_left_as_it_was(both, machine):
-    session, (dynamic, static) = both
+    runs, (dynamic, static) = both
     machine.here = [timings(2.0), timings(2.0, control=1.1)]
-    first, second = session.run(dynamic), session.run(static)
+    first, second = runs.run(dynamic), runs.run(static)
     judge(first, "speedup")
     judge(second, "size_ratio")
     second.time_forwards(questions_of(second))

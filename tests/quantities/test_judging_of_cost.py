@@ -7,7 +7,8 @@ from tiny_model import tiny_cnn
 
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
-from quantbench.experiment.run import Session, Settings
+from quantbench.experiment.run import Settings
+from quantbench.experiment.runs import Runs
 from quantbench.golden import baselines
 from quantbench.quantities.judging import explain, judge, measure_and_judge, quantities
 from quantbench.quantities.speed import questions_of
@@ -80,7 +81,7 @@ def with_model(project, monkeypatch):
 
 def run_of(project, name=STATIC):
     """The experiment's run in a session of its own, as a new process would have it."""
-    return Session(Settings(project.golden)).run(select(load_experiments(project.configs), f"tiny/{name}")[0])
+    return Runs(Settings(project.golden)).run(select(load_experiments(project.configs), f"tiny/{name}")[0])
 
 
 def message_of(run, gate):

@@ -6,7 +6,8 @@ from accepting import checkpoint_document
 from quantbench.backends.checkpoint import read_checkpoint, write_checkpoint
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
-from quantbench.experiment.run import Session, Settings
+from quantbench.experiment.run import Settings
+from quantbench.experiment.runs import Runs
 from quantbench.quantities.judging import explain, judge, measure_and_judge
 
 MODEL = """\
@@ -46,7 +47,7 @@ def run_with(project, monkeypatch):
     def make(bound, layers="[body]"):
         project.edit("BOUND", str(bound))
         project.edit("[body]", layers)
-        return Session(Settings(project.golden)).run(select(load_experiments(project.configs), "tiny/ptq_body")[0])
+        return Runs(Settings(project.golden)).run(select(load_experiments(project.configs), "tiny/ptq_body")[0])
 
     return make
 

@@ -7,7 +7,8 @@ from tiny_model import tiny_cnn
 
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
-from quantbench.experiment.run import Session, Settings
+from quantbench.experiment.run import Settings
+from quantbench.experiment.runs import Runs
 from quantbench.golden import baselines
 from quantbench.measure.memory import PROCESSES
 from quantbench.measure.residency import RESOLUTION_BYTES
@@ -79,7 +80,7 @@ def run_of(project, monkeypatch):
             card = BaselineCard.model_validate_json(project.weights.with_suffix(".json").read_text())
             sha256 = baselines.save_weights(project.weights, tiny_cnn(3, CHANNELS).state_dict())
             baselines.save_card(project.weights, card.model_copy(update={"weights_sha256": sha256}))
-        return Session(Settings(project.golden)).run(select(load_experiments(project.configs), f"tiny/{STATIC}")[0])
+        return Runs(Settings(project.golden)).run(select(load_experiments(project.configs), f"tiny/{STATIC}")[0])
 
     return make
 
@@ -147,7 +148,7 @@ def test_fp32_is_measured_once_for_all_experiments_of_a_workload(run_of, project
     run = run_of("whole", 3.0)
     found = run.memory
     project.weights.unlink()
-    other = Session(Settings(project.golden), {"tiny": run.baseline}).run(run.experiment)
+    other = Runs(Settings(project.golden), {"tiny": run.baseline}).run(run.experiment)
     other.candidate = run.candidate
     assert other.memory.fp32_each_bytes == found.fp32_each_bytes
 

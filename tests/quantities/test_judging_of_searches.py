@@ -8,7 +8,8 @@ from accepting import search_document, search_path
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
 from quantbench.errors import ConfigError
-from quantbench.experiment.run import Session, Settings
+from quantbench.experiment.run import Settings
+from quantbench.experiment.runs import Runs
 from quantbench.files import write_json
 from quantbench.quantities.judging import explain, family_of, judge, judged_of
 
@@ -18,7 +19,7 @@ LOW_BIT, INT8 = "chain/low_bit_4", "chain/ptq_static_int8"
 @pytest.fixture
 def open_run(chain):
     def open_run(experiment=LOW_BIT):
-        return Session(Settings(chain.golden)).run(select(load_experiments(chain.configs), experiment)[0])
+        return Runs(Settings(chain.golden)).run(select(load_experiments(chain.configs), experiment)[0])
 
     return open_run
 
@@ -92,5 +93,5 @@ def test_an_experiment_without_a_search_has_none_to_judge(open_run):
 def test_searches_of_other_engines_have_files_of_their_own(open_run, chain):
     run = open_run(INT8)
     assert search_path(run) == chain.golden / "searches" / "chain" / "ptq_static_int8.json"
-    other = Session(Settings(chain.golden, "qnnpack")).run(run.experiment)
+    other = Runs(Settings(chain.golden, "qnnpack")).run(run.experiment)
     assert search_path(other).name == "ptq_static_int8@qnnpack.json"

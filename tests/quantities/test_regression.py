@@ -10,7 +10,8 @@ from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
 from quantbench.data.image_folder import ImageFolderSource
 from quantbench.errors import ConfigError, GoldenError
-from quantbench.experiment.run import Session, Settings
+from quantbench.experiment.run import Settings
+from quantbench.experiment.runs import Runs
 from quantbench.quantities.accuracy_vs_accepted import change_of_behaviour
 from quantbench.quantities.judging import explain, judge
 from quantbench.stats.discordant import p_value_of_change
@@ -28,8 +29,8 @@ def run(project):
     """A run of the experiment in a session of its own, as a new process would have it."""
 
     def make(family=1):
-        session = Session(Settings(project.golden, family=Family(family)))
-        return session.run(select(load_experiments(project.configs), ID)[0])
+        runs = Runs(Settings(project.golden, family=Family(family)))
+        return runs.run(select(load_experiments(project.configs), ID)[0])
 
     return make
 

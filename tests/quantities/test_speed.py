@@ -10,7 +10,8 @@ from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
 from quantbench.errors import CheckpointError
 from quantbench.experiment import run as runner
-from quantbench.experiment.run import Session, Settings
+from quantbench.experiment.run import Settings
+from quantbench.experiment.runs import Runs
 from quantbench.measure import latency
 from quantbench.measure.latency import FP32, FP32_AGAIN, FP32_FASTEST, INT8
 from quantbench.quantities.judging import judge, measure_and_judge
@@ -27,7 +28,7 @@ NOISY = "no verdict: the machine is too noisy: fp32 against itself was "
 def run_of(project, bound, rounds="rounds: 12"):
     project.edit("speedup: 0.01", f"speedup: {bound}")
     project.edit("rounds: 12", rounds)
-    return Session(Settings(project.golden)).run(select(load_experiments(project.configs), STATIC)[0])
+    return Runs(Settings(project.golden)).run(select(load_experiments(project.configs), STATIC)[0])
 
 
 def judged(run):

@@ -10,7 +10,8 @@ from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
 from quantbench.errors import GoldenError
 from quantbench.experiment.result import margin_of
-from quantbench.experiment.run import Session, Settings
+from quantbench.experiment.run import Settings
+from quantbench.experiment.runs import Runs
 from quantbench.quantities.judging import explain, judge
 from quantbench.quantities.speed import questions_of
 from quantbench.stats.regression import Change
@@ -28,7 +29,7 @@ def run_of(project, machine):
     """The experiment's run, in a session of its own, having measured what it is given."""
 
     def make(made=None):
-        run = Session(Settings(project.golden)).run(select(load_experiments(project.configs), ID)[0])
+        run = Runs(Settings(project.golden)).run(select(load_experiments(project.configs), ID)[0])
         if made is not None:
             machine.here = [made]
             run.time_forwards(questions_of(run))

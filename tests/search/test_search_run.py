@@ -18,7 +18,8 @@ from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
 from quantbench.errors import ConfigError, DataError, QuantizationError
 from quantbench.experiment import artifact as quantized
-from quantbench.experiment.run import Session, Settings
+from quantbench.experiment.run import Settings
+from quantbench.experiment.runs import Runs
 from quantbench.files import cache_dir, sha256_of_file
 from quantbench.measure.environment import environment
 from quantbench.measure.evaluation import evaluate
@@ -54,7 +55,7 @@ def open_search(chain):
     """The search of an experiment, as a new process would open it."""
 
     def open_search(experiment=LOW_BIT, **options):
-        run = Session(Settings(chain.golden)).run(select(load_experiments(chain.configs), experiment)[0])
+        run = Runs(Settings(chain.golden)).run(select(load_experiments(chain.configs), experiment)[0])
         return SearchRun(run, **options)
 
     return open_search
@@ -253,7 +254,7 @@ def with_ends(chain):
     """The experiment trained anew, its first and last layers with 8 bits."""
     chain.edit("{name: low_bit, epochs: 3, frozen_epochs: 1}",
                "{name: low_bit, epochs: 1, frozen_epochs: 0, first_bits: 8, last_bits: 8}")  # fmt: skip
-    return Session(Settings(chain.golden, retrain=True)).run(select(load_experiments(chain.configs), LOW_BIT)[0])
+    return Runs(Settings(chain.golden, retrain=True)).run(select(load_experiments(chain.configs), LOW_BIT)[0])
 
 
 def test_first_and_last_layers_of_another_width_are_left_as_they_are(with_ends):

@@ -6,7 +6,8 @@ import pytest
 
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
-from quantbench.experiment.run import Session, Settings
+from quantbench.experiment.run import Settings
+from quantbench.experiment.runs import Runs
 from quantbench.files import cache_dir
 from quantbench.records.card import BaselineCard
 
@@ -44,7 +45,7 @@ def test_train_refuses_to_continue_what_was_begun_otherwise_in_one_line(quantben
 
 def test_curves_draws_the_baseline_and_every_trained_experiment_from_their_cards(quantbench, held_out):
     assert quantbench("train", "tiny")[0] == 0
-    run = Session(Settings(held_out.golden, retrain=True)).run(
+    run = Runs(Settings(held_out.golden, retrain=True)).run(
         select(load_experiments(held_out.configs), "tiny/qat_int8")[0]
     )
     run.candidate  # noqa: B018 — trains

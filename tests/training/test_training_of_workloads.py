@@ -13,7 +13,8 @@ from quantbench.data.splits import open_splits
 from quantbench.errors import BaselineError, TrainingError
 from quantbench.experiment import fine_tuning
 from quantbench.experiment.fine_tuning import fine_tuning_config
-from quantbench.experiment.run import Session, Settings
+from quantbench.experiment.run import Settings
+from quantbench.experiment.runs import Runs
 from quantbench.experiment.workload import OpenWorkload
 from quantbench.files import cache_dir
 from quantbench.golden.baselines import load_card
@@ -36,7 +37,7 @@ def opened(project):
 
 
 def qat_run(project, **settings):
-    return Session(Settings(project.golden, retrain=True, **settings)).run(
+    return Runs(Settings(project.golden, retrain=True, **settings)).run(
         select(load_experiments(project.configs), "tiny/qat_int8")[0]
     )
 

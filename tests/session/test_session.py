@@ -7,10 +7,11 @@ from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
 from quantbench.errors import DataMissingError, QuantizationError
 from quantbench.experiment import run as runner
-from quantbench.experiment.run import Session, Settings
+from quantbench.experiment.run import Settings
+from quantbench.experiment.runs import Runs
 from quantbench.session.plan import Plan
-from quantbench.session.result import Status, run_suite
-from quantbench.session.suite import Options, Suite
+from quantbench.session.result import Status, run_session
+from quantbench.session.session import Options, Session
 
 DYNAMIC, STATIC = "tiny/ptq_dynamic_int8", "tiny/ptq_static_int8_per_channel"
 
@@ -35,9 +36,9 @@ def test_timed_claims_come_last_and_the_others_stay_in_their_order(experiments):
 def test_every_experiment_is_timed_before_the_first_verdict_on_speed(experiments, project, machine):
     machine.here = [timings(2.0), timings(3.0)]
     plan = Plan.of_experiments(experiments)
-    suite = Suite(Session(Settings(project.golden)), Options(), plan.timed)
-    suite.decide(suite.open(experiments[1]), "speedup")
-    found = {id_: round(run.latency.speedup, 3) for id_, run in suite.session.runs.items()}
+    session = Session(Runs(Settings(project.golden)), Options(), plan.timed)
+    session.decide(session.open(experiments[1]), "speedup")
+    found = {id_: round(run.latency.speedup, 3) for id_, run in session.runs.by_id.items()}
     assert found == {DYNAMIC: 2.0, STATIC: 3.0}, "in the order of the plan, whoever asks first"
 
 
@@ -53,7 +54,7 @@ def test_what_cannot_be_quantized_is_tried_once_and_told_once(experiments, proje
 
     monkeypatch.setattr(runner, "candidate", fails_for_one)
     plan = Plan.of_experiments(experiments)
-    result = run_suite(Session(Settings(project.golden)), plan, "quantbench run")
+    result = run_session(Runs(Settings(project.golden)), plan, "quantbench run")
     assert tried == [STATIC]
     assert (result.status, result.broken) == (Status.BROKEN, [f"{STATIC}: no observer fits"])
     assert [record.experiment for record in result.records] == [DYNAMIC]
@@ -64,16 +65,16 @@ def test_data_that_stays_absent_is_an_error_where_it_was_asked_for(experiments, 
     project.edit("root: images", "root: photographs")
     experiment = select(load_experiments(project.configs), STATIC)[0]
     for real_data in (False, True):
-        suite = Suite(Session(Settings(project.golden)), Options(real_data=real_data))
+        session = Session(Runs(Settings(project.golden)), Options(real_data=real_data))
         with pytest.raises(DataMissingError):
-            suite.open(experiment)
-        assert [each.experiment for each in suite.not_run_list()] == [STATIC]
-        assert len(suite.broken) == real_data
+            session.open(experiment)
+        assert [each.experiment for each in session.not_run_list()] == [STATIC]
+        assert len(session.broken) == real_data
 
 
 def test_a_session_that_may_not_time_says_why(experiments, project):
-    suite = Suite(Session(Settings(project.golden)), Options(untimed="nothing was timed: asked not to", strict=True))
-    decision = suite.decide(suite.open(experiments[1]), "speedup")
+    session = Session(Runs(Settings(project.golden)), Options(untimed="nothing was timed: asked not to", strict=True))
+    decision = session.decide(session.open(experiments[1]), "speedup")
     assert decision.verdict.measured == "nothing was timed: asked not to"
     assert decision.is_inconclusive
     assert decision.fails, "since INCONCLUSIVE fails"

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from quantbench.config.schema import Experiment
 from quantbench.data.source import DOWNLOAD_VARIABLE
 from quantbench.errors import DataMissingError, QuantbenchError
-from quantbench.experiment.run import Run, Session
+from quantbench.experiment.run import Run
+from quantbench.experiment.runs import Runs
 from quantbench.progress import progress
 from quantbench.quantities.accuracy_vs_accepted import change_of_behaviour
 from quantbench.quantities.judging import explain, judge, judged_of, measure, quantities
@@ -50,7 +51,7 @@ class Decision:
         verdict: on one quantity of one experiment.
         message: the words for it.
         fails: FAIL, or INCONCLUSIVE where that fails.
-        behaviour: what is told of predictions that flipped although nothing else changed; empty if none did.
+        behaviour: the words for predictions that flipped although nothing else changed; empty if none did.
     """
 
     experiment: str
@@ -71,25 +72,25 @@ class Decision:
 
 
 @dataclass
-class Suite:
+class Session:
     """One run over many experiments.
 
     Attributes:
-        session: opens each workload and runs each experiment once.
+        runs: opens each workload and runs each experiment once.
         options: how.
         to_time: experiments whose forwards are still to be timed, in the order of the plan.
         not_run: experiments whose data is not on this machine → why.
         broken: a line for each error that a claim ended with, once.
-        told: the lines that the end of the session prints.
-        behaviour: what is told of predictions that flipped although nothing else changed.
+        lines: those that the end of the session prints.
+        behaviour: the words for predictions that flipped although nothing else changed.
     """
 
-    session: Session
+    runs: Runs
     options: Options = field(default_factory=Options)
     to_time: list[Experiment] = field(default_factory=list)
     not_run: dict[str, str] = field(default_factory=dict)
     broken: dict[str, None] = field(default_factory=dict)
-    told: list[str] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
     behaviour: list[str] = field(default_factory=list)
     _unmeasured: list[Decision] = field(default_factory=list)
 
@@ -108,7 +109,7 @@ class Suite:
             DataMissingError: if its data is not on this machine; noted for the end.
             QuantbenchError: if data or weights are broken, or the machine is too noisy to accept anything; noted too.
         """
-        run = self.session.run(experiment)
+        run = self.runs.run(experiment)
         with self._noting(experiment), _downloads(self.options.real_data):
             run.opened.splits  # noqa: B018
             if self.accepts:
@@ -176,7 +177,7 @@ class Suite:
         """Times the run's forwards once a session, where timing is possible.
 
         The first run to be timed waits for all others: a control that strays voids every verdict on speed, and a
-        verdict that was told cannot be unsaid.
+        verdict that was shown cannot be unsaid.
         """
         if self.options.untimed:
             run.leave_untimed(self.options.untimed)
@@ -185,7 +186,7 @@ class Suite:
         with progress("timing") as show:
             for i, experiment in enumerate(waiting):
                 show.update(i, len(waiting), experiment.id)
-                # Whatever is wrong with it is told by its own claim, which asks again.
+                # Whatever is wrong with it is said by its own claim, which asks again.
                 with suppress(Exception):
                     other = self.open(experiment)
                     other.time_forwards(questions_of(other, self.accepts))
@@ -201,26 +202,24 @@ class Suite:
         Returns:
             Whether the session may still succeed.
         """
-        for run in self.session.runs.values():
+        for run in self.runs.by_id.values():
             # Only now, since the control of a later experiment may have strayed.
-            self.told += withdraw(run)
-        strayed = self.session.failed_controls
-        self.told += [f"{id_}: the A/A control strayed: {control}" for id_, control in strayed.items()]
+            self.lines += withdraw(run)
+        strayed = self.runs.failed_controls
+        self.lines += [f"{id_}: the A/A control strayed: {control}" for id_, control in strayed.items()]
         if not self.accepts:
             return not (strayed and self.options.strict)
         if strayed or is_cut_short:
             reason = "the machine is too noisy; update on a quiet one" if strayed else "the run was cut short"
-            self.told.append(f"nothing is accepted: {reason}")
+            self.lines.append(f"nothing is accepted: {reason}")
             return False
         is_written = self.acceptances.write()
-        self.told += self.acceptances.told
+        self.lines += self.acceptances.lines
         return is_written
 
     def decisions(self) -> list[Decision]:
         """Every verdict that stands, by experiment."""
-        judged = [
-            self.decision(run, verdict) for run in self.session.runs.values() for verdict in run.verdicts.values()
-        ]
+        judged = [self.decision(run, verdict) for run in self.runs.by_id.values() for verdict in run.verdicts.values()]
         return [*judged, *self._unmeasured]
 
     def records(self, command: str, experiments: Sequence[str] = ()) -> list[RunRecord]:
@@ -230,7 +229,7 @@ class Suite:
             command: noted in each.
             experiments: ids of all that are configured, in order.
         """
-        return in_order([run.record(command) for run in self.session.runs.values() if run.results], experiments)
+        return in_order([run.record(command) for run in self.runs.by_id.values() if run.results], experiments)
 
     def not_run_list(self) -> list[NotRun]:
         """Experiments whose data is not on this machine."""
@@ -238,7 +237,7 @@ class Suite:
 
     def sentences(self) -> list[str]:
         """Sentences about the session as a whole."""
-        return [self.session.settings.family.sentence(), *self.session.control_sentences()]
+        return [self.runs.settings.family.sentence(), *self.runs.control_sentences()]
 
     @contextmanager
     def _noting(self, experiment: Experiment) -> Iterator[None]:

@@ -1,0 +1,76 @@
+"""Runs of a session: workloads opened and experiments run once, whoever asks for them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from quantbench.config.schema import Experiment, Workload
+from quantbench.experiment.baseline import Baseline
+from quantbench.experiment.run import Run, Settings
+from quantbench.experiment.workload import OpenWorkload
+from quantbench.measure.allocator import keep_freed_memory
+
+
+@dataclass
+class Runs:
+    """Opens each workload and runs each experiment at most once.
+
+    Attributes:
+        settings: of all.
+        baselines: of the workloads that were opened, by name.
+        by_id: runs of the experiments that were asked for.
+        failed_controls: experiments whose A/A control failed → its ratio; while there is one, no speed-up is believed.
+
+    Example:
+        >>> from quantbench.config.reading import load_workload
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     file = Path(folder) / "cnn.yaml"
+        ...     written = file.write_text(
+        ...         "{workload: {model: {name: cifar_cnn}, data: {name: shapes}, baseline: cnn},"
+        ...         " experiments: {ptq: {recipe: {name: static_int8}, gates: {accuracy_drop_pp: 1}}}}"
+        ...     )
+        ...     (experiment,) = load_workload(file)
+        >>> runs = Runs(Settings(golden=Path("golden")))
+        >>> run = runs.run(experiment)
+        >>> run.experiment.id, run is runs.run(experiment)
+        ('cnn/ptq', True)
+    """
+
+    settings: Settings
+    baselines: dict[str, Baseline] = field(default_factory=dict)
+    by_id: dict[str, Run] = field(default_factory=dict)
+    failed_controls: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        keep_freed_memory()
+
+    def baseline(self, workload: Workload) -> Baseline:
+        """The workload's baseline, shared by its experiments."""
+        if workload.name not in self.baselines:
+            self.baselines[workload.name] = Baseline(OpenWorkload(workload, self.settings.golden))
+        return self.baselines[workload.name]
+
+    def control_sentences(self) -> list[str]:
+        """Summary of the session's A/A controls, for its end; empty if nothing was timed."""
+        controls = [run.latency.control for run in self.by_id.values() if run.latency is not None]
+        if not controls:
+            return []
+        if self.failed_controls:
+            return [
+                f"A/A control strayed in {len(self.failed_controls)} of {len(controls)} measurements of speed: no "
+                "verdict on speed of this run counts, the machine is too noisy"
+            ]
+        return [
+            f"A/A control held in each measurement of speed: fp32 against itself was {min(controls):.3f}–"
+            f"{max(controls):.3f}× (n={len(controls)})"
+        ]
+
+    def run(self, experiment: Experiment) -> Run:
+        """The experiment's run."""
+        if experiment.id not in self.by_id:
+            self.by_id[experiment.id] = Run(
+                experiment, self.baseline(experiment.workload), self.settings, self.failed_controls
+            )
+        return self.by_id[experiment.id]
