@@ -9,16 +9,15 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 import torch
-from pydantic import Field
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from quantbench.backends.interface import Observers
 from quantbench.backends.state_dict import Converted, StateDictBackend, wrong_backend
-from quantbench.backends.torch_ao.engines import check_engine, default_engine
+from quantbench.backends.torch_ao.engines import Engine, check_engine, default_engine
 from quantbench.errors import QuantizationError
 from quantbench.quant.learned_step import LearnedStep
 from quantbench.quant.low_bit import LearnedClipping, LowBitQuantizer, NormalizedClipping
@@ -28,7 +27,7 @@ from quantbench.recipes.lowering import unsupported
 from quantbench.recipes.spec import FP32_BITS, Fp32, LowBit, Recipe, Trained
 
 
-def low_bit(engine: Annotated[str | None, Field(description="quantized engine")] = None) -> LowBitBackend:
+def low_bit(engine: Engine = None) -> LowBitBackend:
     """The low-bit backend; the engine names its goldens and decides nothing.
 
     Example:

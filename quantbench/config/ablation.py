@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from quantbench.config.reading import check_patience, read_yaml
-from quantbench.config.schema import Name, Workload
+from quantbench.config.schema import Name, Strict, Workload
 from quantbench.config.selection import find_workload
 from quantbench.config.training import TrainingConfig
 from quantbench.errors import ConfigError
@@ -34,11 +34,19 @@ class AblationRow(BaseModel):
         return dict(self.model_extra or {})
 
 
-class _File(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class AblationFile(Strict):
+    """An ablation file as it stands.
+
+    Attributes:
+        workload: name of one, or its file.
+        published: what the published figures are of.
+        training: keys that all rows share.
+        rows: by name; the first is the one that the others are compared with.
+    """
+
     workload: str
     published: str = ""
-    training: dict[str, Any] = {}
+    training: dict[str, Any] = Field(default_factory=dict)
     rows: Annotated[dict[Name, AblationRow], Field(min_length=2)]
 
 
@@ -95,9 +103,9 @@ def find_ablation(name_or_path: str, configs: Path) -> Ablation:
             raise ConfigError(f"{path.parent}: {unknown_name('ablation', name_or_path, known)}")
     parsed = read_yaml(path, "an ablation file")
     try:
-        file = _File.model_validate(parsed)
+        file = AblationFile.model_validate(parsed)
     except ValidationError as error:
-        raise ConfigError("\n".join(_lines(error, path, "", sorted(_File.model_fields)))) from None
+        raise ConfigError("\n".join(_lines(error, path, "", sorted(AblationFile.model_fields)))) from None
     try:
         workload = find_workload(file.workload, configs)
     except ConfigError as error:

@@ -72,7 +72,7 @@ def load_workload(path: Path) -> list[Experiment]:
     MODELS.check(file.workload.model.name, workload.where("model.name"))
     data = file.workload.data
     DATA.create(data.name, workload.where("data"), data.params, beside=DataConfig.model_fields)
-    TASKS.check(file.workload.task.name, workload.where("task"))
+    TASKS.create(file.workload.task.name, workload.where("task"), file.workload.task.params)
     check_patience(file.workload.training, data, workload.where("training"))
     for experiment in experiments:
         BACKENDS.check(experiment.config.backend.name, experiment.where("backend"))

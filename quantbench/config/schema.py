@@ -40,7 +40,9 @@ NO_SEARCH_POOL = (
 )
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """A part of a file: unknown keys, NaN and infinity are refused."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
@@ -56,7 +58,7 @@ class DataConfig(Component):
     search_pool: Annotated[int, Field(ge=0, strict=True)] = 0
 
 
-class LatencyConfig(_Strict):
+class LatencyConfig(Strict):
     """Settings of the measurement of forward time.
 
     Attributes:
@@ -75,7 +77,7 @@ class LatencyConfig(_Strict):
     budget_s: Annotated[float, Field(gt=0)] = 6.0
 
 
-class RegressionConfig(_Strict):
+class RegressionConfig(Strict):
     """Tolerances of an experiment against what was accepted.
 
     Attributes:
@@ -87,7 +89,7 @@ class RegressionConfig(_Strict):
     speedup: Annotated[float, Field(ge=0, lt=1)] = 0.1
 
 
-class WorkloadConfig(_Strict):
+class WorkloadConfig(Strict):
     """A model, its data, its task, its baseline and how that was trained.
 
     Attributes:
@@ -172,10 +174,10 @@ def gate_bounds() -> dict[str, Any]:
 @cache
 def _bounds_model(bounds: tuple[tuple[str, Any], ...]) -> type[BaseModel]:
     fields: dict[str, Any] = {gate: (annotation | None, None) for gate, annotation in bounds}
-    return create_model("Gates", __base__=_Strict, **fields)
+    return create_model("Gates", __base__=Strict, **fields)
 
 
-class SearchConfig(_Strict):
+class SearchConfig(Strict):
     """A search for mixed precision whose outcome is accepted as a golden.
 
     Attributes:
@@ -187,7 +189,7 @@ class SearchConfig(_Strict):
     epsilon_pp: Annotated[float, Field(ge=0, le=100)] = 1.0
 
 
-class ExperimentConfig(_Strict):
+class ExperimentConfig(Strict):
     """One recipe through one backend, with its gates, and the search that is made of its layers' widths, if any."""
 
     recipe: Component
@@ -197,7 +199,7 @@ class ExperimentConfig(_Strict):
     search: SearchConfig | None = None
 
 
-class WorkloadFile(_Strict):
+class WorkloadFile(Strict):
     """A workload and its experiments, by name."""
 
     workload: WorkloadConfig

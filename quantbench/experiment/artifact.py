@@ -77,7 +77,7 @@ def backend_of(experiment: Experiment, engine: str | None) -> Backend:
     name, where = experiment.config.backend.name, experiment.where("backend")
     params = experiment.config.backend.params
     if engine is not None and "engine" in inspect.signature(BACKENDS.factory(name, where)).parameters:
-        params["engine"] = engine
+        params["engine"], where = engine, f"--engine {engine} for {where}"
     return BackendSpec(name, params, where).create()
 
 

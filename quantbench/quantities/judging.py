@@ -86,18 +86,6 @@ def measure(run: Run, part: str) -> Verdict | None:
     return None
 
 
-def measure_and_judge(run: Run) -> list[Verdict]:
-    """Every claim about an experiment and each gate that it sets; what has no bound is measured for the table."""
-    from quantbench.quantities.speed import questions_of
-
-    run.time_forwards(questions_of(run))
-    for quantity in judged_of(run.experiment):
-        judge(run, quantity.name)
-    for quantity in shown_of(run.experiment):
-        measure(run, quantity.part)
-    return list(run.verdicts.values())
-
-
 def explain(experiment: Experiment, verdict: Verdict) -> str:
     """The words for a verdict: experiment, quantity, measured, bound, and the commands that lead on."""
     quantity = next((each for each in quantities() if each.name == verdict.quantity), None)

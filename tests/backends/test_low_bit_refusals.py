@@ -51,7 +51,7 @@ def test_each_backend_refuses_the_other_s_recipes_and_names_the_right_one(step):
 
 
 def test_an_engine_that_is_not_there_is_refused_as_by_the_other_backend():
-    with pytest.raises(ConfigError, match=r"^--engine: unknown quantized engine 'x87'\. Did you mean 'x86'\?"):
+    with pytest.raises(ConfigError, match=r"^here\.engine: unknown quantized engine 'x87'\. Did you mean 'x86'\?"):
         BACKENDS.create("low_bit", "here", {"engine": "x87"})
     assert BACKENDS.create("low_bit", "here", {}).engine == default_engine()
 

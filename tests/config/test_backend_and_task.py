@@ -99,6 +99,27 @@ def test_the_engine_of_a_workload_file_is_used_unless_the_command_line_names_ano
         torch.backends.quantized.engine = before
 
 
+@pytest.mark.parametrize(
+    ("option", "place"), [(None, ""), ("x87", "--engine x87 for ")], ids=["the file's", "the option's"]
+)
+def test_an_engine_that_is_not_there_is_refused_where_it_was_named(project, option, place):
+    project.edit(
+        "    recipe: {name: dynamic_int8}\n",
+        "    recipe: {name: dynamic_int8}\n    backend: {name: eager, engine: x87}\n",
+    )
+    (experiment,) = [each for each in load_experiments(project.configs) if each.name == "ptq_dynamic_int8"]
+    message = (
+        rf"^{place}configs/tiny\.yaml: experiments\.ptq_dynamic_int8\.backend\.engine: unknown quantized engine 'x87'\."
+    )
+    with pytest.raises(ConfigError, match=message):
+        Runs(Settings(project.golden, option)).run(experiment).engine  # noqa: B018 — makes the backend
+
+
+def test_a_parameter_that_the_task_does_not_take_is_named_when_the_file_is_read(load):
+    with pytest.raises(ConfigError, match=r"^w\.yaml: workload\.task: unknown parameter of task 'top1': 'k'\. Known: "):
+        load(workload="  task: {name: top1, k: 5}\n")
+
+
 def test_a_parameter_that_the_backend_does_not_take_is_named_when_it_is_made(project):
     project.edit(
         "    recipe: {name: dynamic_int8}\n",

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from accepting import checkpoint_document
+from judged import measure_and_judge
 from safetensors.torch import load_file
 
 from quantbench.backends.checkpoint import read_checkpoint
@@ -13,7 +14,7 @@ from quantbench.experiment.run import Settings
 from quantbench.experiment.runs import Runs
 from quantbench.files import sha256_of_file
 from quantbench.golden import baselines
-from quantbench.quantities.judging import judge, measure_and_judge
+from quantbench.quantities.judging import judge
 from quantbench.records.card import BaselineCard
 
 EXPERIMENT = """\

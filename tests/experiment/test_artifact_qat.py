@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+from judged import measure_and_judge
 from safetensors.torch import load_file
 
 from quantbench.config.reading import load_experiments
@@ -14,7 +15,6 @@ from quantbench.experiment.run import Settings
 from quantbench.experiment.runs import Runs
 from quantbench.files import cache_dir, sha256_of_file
 from quantbench.golden import baselines
-from quantbench.quantities.judging import measure_and_judge
 from quantbench.records.card import BaselineCard
 
 COMMAND = r"pytest bench --experiment tiny/qat_int8 --retrain"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from judged import measure_and_judge
 from tiny_layers import add_layer_experiments
 
 from quantbench.config.reading import load_experiments
@@ -17,7 +18,7 @@ from quantbench.config.selection import select
 from quantbench.errors import BaselineError, DataMissingError
 from quantbench.experiment.run import Settings
 from quantbench.experiment.runs import Runs
-from quantbench.quantities.judging import explain, judge, measure_and_judge
+from quantbench.quantities.judging import explain, judge
 from quantbench.registry import RECIPES
 
 STATIC = "ptq_static_int8_per_channel"

@@ -1,6 +1,7 @@
 """One experiment measured end to end on the project in miniature."""
 
 import pytest
+from judged import measure_and_judge
 
 from quantbench.arrays import INPUT
 from quantbench.backends.torch_ao.eager import EagerBackend
@@ -9,7 +10,6 @@ from quantbench.config.selection import select
 from quantbench.experiment.run import Settings
 from quantbench.experiment.runs import Runs
 from quantbench.measure.latency import INT8
-from quantbench.quantities.judging import measure_and_judge
 from quantbench.records.run import RunRecord
 
 

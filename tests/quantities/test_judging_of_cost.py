@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from judged import measure_and_judge
 from tiny_model import tiny_cnn
 
 from quantbench.config.reading import load_experiments
@@ -10,7 +11,7 @@ from quantbench.config.selection import select
 from quantbench.experiment.run import Settings
 from quantbench.experiment.runs import Runs
 from quantbench.golden import baselines
-from quantbench.quantities.judging import explain, judge, measure_and_judge, quantities
+from quantbench.quantities.judging import explain, judge, quantities
 from quantbench.quantities.speed import questions_of
 from quantbench.records.card import BaselineCard
 

@@ -2,13 +2,14 @@
 
 import pytest
 from accepting import checkpoint_document
+from judged import measure_and_judge
 
 from quantbench.backends.checkpoint import read_checkpoint, write_checkpoint
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
 from quantbench.experiment.run import Settings
 from quantbench.experiment.runs import Runs
-from quantbench.quantities.judging import explain, judge, measure_and_judge
+from quantbench.quantities.judging import explain, judge
 
 MODEL = """\
 from tiny_model import TinyCNN

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from judged import measure_and_judge
 from made_timings import timings
 
 from quantbench.arrays import INPUT
@@ -14,7 +15,7 @@ from quantbench.experiment.run import Settings
 from quantbench.experiment.runs import Runs
 from quantbench.measure import latency
 from quantbench.measure.latency import FP32, FP32_AGAIN, FP32_FASTEST, INT8
-from quantbench.quantities.judging import judge, measure_and_judge
+from quantbench.quantities.judging import judge
 from quantbench.quantities.speed import Measurement, confirmed, questions_of
 from quantbench.stats.intervals import Interval
 from quantbench.stats.speed import Speedup

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 import torch
-from pydantic import Field
 from torch import nn
 from torch.ao import quantization as ao
 from torch.ao.nn.intrinsic.qat import freeze_bn_stats
@@ -20,7 +19,7 @@ from quantbench.arrays import Inputs, Outputs
 from quantbench.backends.module import ModulePredictor
 from quantbench.backends.state_dict import Converted, StateDictBackend, wrong_backend
 from quantbench.backends.torch_ao.dry_run import check_operators
-from quantbench.backends.torch_ao.engines import check_engine, default_engine, engine_in_use
+from quantbench.backends.torch_ao.engines import Engine, check_engine, default_engine, engine_in_use
 from quantbench.backends.torch_ao.int8_switches import int8_switches
 from quantbench.backends.torch_ao.layer_groups import fused_with_qconfig
 from quantbench.backends.torch_ao.observers import observers_of
@@ -37,7 +36,7 @@ __all__ = ["EagerBackend", "default_engine", "eager"]
 CONTROL = "quantbench_control"
 
 
-def eager(engine: Annotated[str | None, Field(description="quantized engine")] = None) -> EagerBackend:
+def eager(engine: Engine = None) -> EagerBackend:
     """The eager backend on the processor's engine, or on the one named.
 
     Example:

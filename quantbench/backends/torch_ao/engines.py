@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
 from quantbench.errors import ConfigError
 from quantbench.registry import unknown_name
@@ -23,8 +27,19 @@ def check_engine(engine: str) -> str:
     """
     supported = [name for name in torch.backends.quantized.supported_engines if name != "none"]
     if engine not in supported:
-        raise ConfigError(f"--engine: {unknown_name('quantized engine', engine, supported)}")
+        raise ConfigError(unknown_name("quantized engine", engine, supported))
     return engine
+
+
+def _known(engine: str | None) -> str | None:
+    try:
+        return engine if engine is None else check_engine(engine)
+    except ConfigError as error:
+        raise PydanticCustomError("engine", "{error}", {"error": str(error)}) from None
+
+
+# Parameter of a backend, refused at its place in the configuration.
+Engine = Annotated[str | None, Field(description="quantized engine"), AfterValidator(_known)]
 
 
 class engine_in_use:  # noqa: N801 — a context manager, a class since it is entered within what is timed

@@ -29,7 +29,7 @@ def quantize(backend, model, name):
 
 
 def test_an_unknown_engine_is_refused_with_the_nearest_and_all_known():
-    message = r"--engine: unknown quantized engine 'qnnpak'\. Did you mean 'qnnpack'\? Known: .*onednn"
+    message = r"^unknown quantized engine 'qnnpak'\. Did you mean 'qnnpack'\? Known: .*onednn"
     with pytest.raises(ConfigError, match=message):
         EagerBackend("qnnpak")
 
