@@ -109,7 +109,7 @@ def test_an_engine_that_is_not_there_is_refused_where_it_was_named(project, opti
     )
     (experiment,) = [each for each in load_experiments(project.configs) if each.name == "ptq_dynamic_int8"]
     message = (
-        rf"^{place}configs/tiny\.yaml: experiments\.ptq_dynamic_int8\.backend\.engine: unknown quantized engine 'x87'\."
+        rf"^{place}\S*configs/tiny\.yaml: experiments\.ptq_dynamic_int8\.backend\.engine: unknown quantized engine"
     )
     with pytest.raises(ConfigError, match=message):
         Runs(Settings(project.golden, option)).run(experiment).engine  # noqa: B018 — makes the backend
