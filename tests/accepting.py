@@ -14,6 +14,7 @@ from quantbench.golden.accepted import AcceptedResult
 from quantbench.golden.checkpoints import CHECKPOINTS
 from quantbench.golden.results import PREDICTIONS, RESULTS, SPEED
 from quantbench.golden.searches import SEARCHES
+from quantbench.session.gates import accept_gates
 
 read_result, result_path = RESULTS.read, RESULTS.path
 
@@ -25,8 +26,9 @@ def accept(run: Run, reason: str, predictions: bool, speed: bool, today: datetim
 
 
 def accept_checkpoint(run: Run, reason: str = "as it was trained") -> None:
-    """Makes the run's checkpoint the accepted one."""
+    """Makes the run's checkpoint and gates the accepted ones."""
     accept_fact(CHECKPOINTS, RunEvidence(run), CHECKPOINTS.claims, reason)
+    accept_gates(run.settings.golden, [run.experiment], reason)
 
 
 def checkpoint_document(run: Run) -> dict[str, Any]:

@@ -256,10 +256,9 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     monkeypatch.setattr(run, "time_in_fresh_process", made.time_in_fresh_process)
     monkeypatch.setattr(baseline, "peak_memory", made.peak_memory)
     monkeypatch.setattr(baseline, "fastest_form", lambda forms, *_: next(iter(forms.items())))
-    for module in (baseline, run):
-        monkeypatch.setattr(module, "time_forwards", made.time_forwards)
-        # Where nothing runs, nothing must be kept quiet, which takes a whole collection of garbage each time.
-        monkeypatch.setattr(module, "quiet_process", contextlib.nullcontext)
+    monkeypatch.setattr(run, "time_forwards", made.time_forwards)
+    # Where nothing runs, nothing must be kept quiet, which takes a whole collection of garbage each time.
+    monkeypatch.setattr(run, "quiet_process", contextlib.nullcontext)
     return made
 
 

@@ -83,7 +83,7 @@ def train_row(job: RowJob, show: Progress) -> TrainedRow:
 def _trained_now(job: RowJob, show: Progress) -> TrainedRow:
     opened = OpenWorkload(job.workload, Path())
     model, outcome = opened.fit(job.training, _unfinished(job.key), show)
-    found = evaluation.evaluate(ModulePredictor(model), opened.splits.test, opened.task)
+    found = opened.evaluated(ModulePredictor(model))
     return TrainedRow(
         key=job.key,
         training=job.training.described(),

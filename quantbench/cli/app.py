@@ -6,11 +6,13 @@ import sys
 import warnings
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
+import quantbench
 from quantbench.cli.ablating import ablate
+from quantbench.cli.gates import gates
 from quantbench.cli.inspecting import inspect
 from quantbench.cli.listing import list_
 from quantbench.cli.quantizing import quantize
@@ -22,12 +24,22 @@ from quantbench.errors import OldWordWarning, QuantbenchError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 app.command("list")(list_)
-for command in (train, adopt, quantize, run, inspect, report, curves, ablate, sensitivity, search):
+for command in (train, adopt, quantize, run, gates, inspect, report, curves, ablate, sensitivity, search):
     app.command()(command)
 
 
+def _tell_version(asked: bool) -> None:
+    if asked:
+        print(f"quantbench {quantbench.__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def _root() -> None:
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Tell the version.")
+    ] = False,
+) -> None:
     """Test-driven benchmark and regression suite for neural-network quantization."""
 
 

@@ -35,16 +35,20 @@ def run(
     from quantbench.experiment.run import Settings
     from quantbench.experiment.runs import Runs
     from quantbench.report.documents import check_place, write_records
+    from quantbench.session.audit import check_orphans
     from quantbench.session.plan import Plan
     from quantbench.session.result import Status, run_session
     from quantbench.session.session import Options
 
     if json:
         check_place(json)
-    plan = Plan.of_experiments(select(load_experiments(configs), experiment))
+    configured = load_experiments(configs)
+    chosen = select(configured, experiment)
+    check_orphans(golden, configured, configs)
+    plan = Plan.of_experiments(chosen)
     runs = Runs(Settings(golden, engine, family=plan.family))
     options = Options(strict=strict_verdicts, real_data=real_data)
-    result = run_session(runs, plan, shlex.join(["quantbench", *sys.argv[1:]]), options)
+    result = run_session(runs, plan, shlex.join(["quantbench", *sys.argv[1:]]), options, configured)
     _show(result)
     if json:
         write_records(json, result.records, result.not_run)

@@ -13,6 +13,7 @@ from quantbench.config.schema import (
     NAME_PATTERN,
     NO_SEARCH_POOL,
     DataConfig,
+    EvaluationConfig,
     Experiment,
     ExperimentConfig,
     LatencyConfig,
@@ -189,6 +190,7 @@ _KEYS: dict[str, type[BaseModel]] = {
     "search": SearchConfig,
     "workload": WorkloadConfig,
     "workload.training": TrainingConfig,
+    "workload.evaluation": EvaluationConfig,
     "workload.latency": LatencyConfig,
     "workload.regression": RegressionConfig,
 }

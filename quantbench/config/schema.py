@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -77,6 +77,18 @@ class LatencyConfig(Strict):
     budget_s: Annotated[float, Field(gt=0)] = 6.0
 
 
+class EvaluationConfig(Strict):
+    """Settings of the measurement of accuracy.
+
+    Attributes:
+        batch_size: samples of one forward. Small, so that allocators which cannot be told to keep memory still reuse it
+            from batch to batch. Models that quantize activations batch by batch, as dynamic int8 does, answer
+            otherwise in batches of another size.
+    """
+
+    batch_size: PositiveInt = 64
+
+
 class RegressionConfig(Strict):
     """Tolerances of an experiment against what was accepted.
 
@@ -105,6 +117,7 @@ class WorkloadConfig(Strict):
     baseline: Name
     data_note: str = ""
     training: TrainingConfig | None = None
+    evaluation: EvaluationConfig = EvaluationConfig()
     latency: LatencyConfig = LatencyConfig()
     regression: RegressionConfig = RegressionConfig()
 
@@ -160,10 +173,13 @@ class Gates(BaseModel):
     def bound(self, gate: str, isa: Sequence[str]) -> Any:
         """The bound of a gate on a machine with these instruction sets, or None where the gate is not set."""
         bound = self.bounds.get(gate)
-        if not isinstance(bound, dict) or DEFAULT not in bound:
-            return bound
-        own = [value for name, value in bound.items() if name in isa]
-        return max(own, default=bound[DEFAULT])
+        return bound_on(bound, isa) if isinstance(bound, dict) and DEFAULT in bound else bound
+
+
+def bound_on(bounds: dict[str, float], isa: Collection[str]) -> float:
+    """The bound that a machine with these instruction sets is held to: the highest of those that it has."""
+    own = [value for name, value in bounds.items() if name in isa]
+    return max(own, default=bounds[DEFAULT])
 
 
 def gate_bounds() -> dict[str, Any]:

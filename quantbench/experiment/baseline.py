@@ -9,14 +9,12 @@ import torch
 
 from quantbench.arrays import Inputs
 from quantbench.backends.interface import Artifact, Backend, Predictor
+from quantbench.errors import ConfigError
 from quantbench.experiment.artifact import reference
 from quantbench.experiment.workload import OpenWorkload
-from quantbench.measure.evaluation import Evaluation, evaluate, inputs_of
+from quantbench.measure.evaluation import Evaluation, inputs_of
 from quantbench.measure.fastest_form import fastest_form
-from quantbench.measure.latency import FP32, FP32_AGAIN, LATENCY_LEVEL, quiet_process, time_forwards, untimed_reason
 from quantbench.measure.memory import PeakMemories, peak_memory
-from quantbench.stats.sequential import Looks
-from quantbench.stats.speed import Speedup
 
 
 @dataclass
@@ -39,7 +37,7 @@ class Baseline:
     def evaluation(self) -> Evaluation:
         """On the test split."""
         predictor = self.backend.load(self.artifact, torch.get_num_threads())
-        return evaluate(predictor, self.opened.splits.test, self.opened.task)
+        return self.opened.evaluated(predictor)
 
     @property
     def size_bytes(self) -> int:
@@ -57,25 +55,23 @@ class Baseline:
 
     @cached_property
     def latency_inputs(self) -> Inputs:
-        """The test samples whose forward is timed."""
-        return next(inputs_of(self.opened.splits.test, self.opened.workload.config.latency.batch_size))
+        """The test samples whose forward is timed.
+
+        Raises:
+            ConfigError: if the test split has not as many.
+        """
+        batch_size, test = self.opened.workload.config.latency.batch_size, self.opened.splits.test
+        if batch_size > len(test):
+            raise ConfigError(
+                f"{self.opened.workload.where('latency.batch_size')}: {batch_size} samples are to be timed at once, "
+                f"but the test split has {len(test)}; at most {len(test)}"
+            )
+        return next(inputs_of(test, batch_size))
 
     @cached_property
     def timed(self) -> Predictor:
         """Loaded with as many threads as are timed."""
         return self.backend.load(self.artifact, self.opened.workload.config.latency.threads)
-
-    @cached_property
-    def control(self) -> Speedup | None:
-        """The reference against itself, or None where this machine can time nothing."""
-        config, inputs, model = self.opened.workload.config.latency, self.latency_inputs, self.timed
-        if untimed_reason(config.threads) is not None:
-            return None
-        looks = Looks(config.rounds, 1, LATENCY_LEVEL)
-        forwards = {FP32: lambda: model(inputs), FP32_AGAIN: lambda: model(inputs)}
-        with quiet_process(config.threads):
-            timings = time_forwards(forwards, looks, config.budget_s, lambda _: True)
-        return Speedup.of(timings.control, looks)
 
     @cached_property
     def fastest(self) -> tuple[str, Predictor]:

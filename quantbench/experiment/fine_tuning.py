@@ -16,7 +16,7 @@ from quantbench.errors import BaselineError
 from quantbench.experiment.workload import OpenWorkload, check_data, make_card
 from quantbench.files import sha256_of_file
 from quantbench.golden import baselines
-from quantbench.measure.evaluation import evaluate, inputs_of
+from quantbench.measure.evaluation import inputs_of
 from quantbench.progress import progress
 from quantbench.recipes.spec import Trained
 from quantbench.recipes.translation import accepted_form
@@ -74,7 +74,7 @@ def fine_tune(
     # Outside of bf16 the casts change nothing.
     with progress(f"training {experiment.id}") as show, float32_fake_quantizers(prepared):
         outcome = train(prepared, train_split, config, state_path(name), show, freeze_at_the_end, validation, origin)
-    evaluation = evaluate(backend.convert_trained(prepared), opened.splits.test, opened.task)
+    evaluation = opened.evaluated(backend.convert_trained(prepared))
     path = trained_path(opened, experiment)
     sha256 = baselines.save_weights(path, prepared.state_dict())
     card = make_card(opened, experiment.config.recipe.name, config.described(), outcome, evaluation, sha256)

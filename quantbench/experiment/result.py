@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from quantbench.config.schema import Experiment, RegressionConfig
+from quantbench.config.schema import EvaluationConfig, Experiment, RegressionConfig
 from quantbench.errors import NoEvidenceError
 from quantbench.experiment.fine_tuning import weights_of
 from quantbench.experiment.run import Run
@@ -94,6 +94,9 @@ def inputs_of(run: Run) -> Inputs:
         "recipe": accepted_form(run.experiment.recipe),
         "backend": run.experiment.config.backend.described,
     }
+    # At its default it goes without saying, as it did when hashes of it were accepted.
+    if (evaluation := run.experiment.workload.config.evaluation) != EvaluationConfig():
+        configured["evaluation"] = evaluation.model_dump(mode="json")
     return Inputs(
         config=sha256_of_json(configured),
         baseline=sha256_of_file(run.opened.weights_path),

@@ -10,7 +10,7 @@ import torch
 
 from quantbench.backends.interface import Artifact, Backend, Predictor
 from quantbench.config.schema import Experiment
-from quantbench.errors import GoldenError, QuantbenchError
+from quantbench.errors import QuantbenchError
 from quantbench.experiment.artifact import BuiltArtifact, backend_of, candidate
 from quantbench.experiment.baseline import Baseline
 from quantbench.experiment.fine_tuning import fine_tune
@@ -20,7 +20,7 @@ from quantbench.experiment.workload import OpenWorkload
 from quantbench.files import sha256_of_file
 from quantbench.measure.confirmation import TimingJob, time_in_fresh_process
 from quantbench.measure.environment import environment
-from quantbench.measure.evaluation import Evaluation, evaluate
+from quantbench.measure.evaluation import Evaluation
 from quantbench.measure.latency import (
     FP32,
     FP32_AGAIN,
@@ -127,7 +127,7 @@ class Run(Results):
     @cached_property
     def evaluation(self) -> Evaluation:
         """The quantized model on the test split."""
-        return evaluate(self.loaded(torch.get_num_threads()), self.opened.splits.test, self.opened.task)
+        return self.opened.evaluated(self.loaded(torch.get_num_threads()))
 
     @property
     def failed_control(self) -> str | None:
@@ -147,21 +147,6 @@ class Run(Results):
     def leave_untimed(self, reason: str) -> None:
         """Notes why nothing is timed; verdicts on speed are INCONCLUSIVE for that reason."""
         self.not_timed = reason
-
-    def check_control(self) -> None:
-        """Refuses to accept anything in a session in which an A/A control fails.
-
-        Raises:
-            GoldenError: with what the control was.
-        """
-        control = self.baseline.control
-        if control is not None and control.deviates:
-            words = f"{control.estimate:.3f}× [{control.interval.low:.3f}, {control.interval.high:.3f}]"
-            self.failed_controls.setdefault(self.experiment.id, words)
-            raise GoldenError(
-                f"nothing is accepted: the machine is too noisy: fp32 against itself was {words}; update on a quiet "
-                "machine"
-            )
 
     def forwards(self) -> Forwards:
         """The forwards that are timed against each other, on one batch of the test split.

@@ -28,6 +28,7 @@ from quantbench.upstream import silenced
 if TYPE_CHECKING:
     from torch import nn
 
+    from quantbench.backends.interface import Predictor
     from quantbench.measure.evaluation import Evaluation
     from quantbench.training.loop import Outcome
 
@@ -54,6 +55,13 @@ class OpenWorkload:
         """Outputs and labels → scores."""
         config = self.workload.config.task
         return TASKS.create(config.name, self.workload.where("task"), config.params)
+
+    def evaluated(self, predictor: Predictor) -> Evaluation:
+        """A model on the test split, in the workload's batches."""
+        from quantbench.measure.evaluation import evaluate
+
+        batch_size = self.workload.config.evaluation.batch_size
+        return evaluate(predictor, self.splits.test, self.task, batch_size)
 
     def model_params(self) -> dict[str, Any]:
         """Parameters of the model's factory; its head is sized for the data where it takes `n_classes`."""
@@ -120,12 +128,11 @@ class OpenWorkload:
         from quantbench.backends.checkpoint import read_checkpoint, read_safetensors
         from quantbench.backends.module import ModulePredictor
         from quantbench.backends.weights import load_state
-        from quantbench.measure.evaluation import evaluate
 
         state = read_safetensors(weights) if weights.suffix == ".safetensors" else read_checkpoint(weights)
         model = self.build_model()
         load_state(model, state, weights)
-        evaluation = evaluate(ModulePredictor(model), self.splits.test, self.task)
+        evaluation = self.evaluated(ModulePredictor(model))
         sha256 = baselines.save_weights(self.weights_path, model.state_dict())
         card = make_card(self, "fp32_baseline", {"adopted": weights.name}, None, evaluation, sha256)
         command = f"quantbench adopt {shlex.quote(str(self.workload.path))} {shlex.quote(weights.name)}"
@@ -164,13 +171,12 @@ class OpenWorkload:
             amp: compute in bf16, whatever the workload file says.
         """
         from quantbench.backends.module import ModulePredictor
-        from quantbench.measure.evaluation import evaluate
         from quantbench.training.state import forget_training
 
         name, training = self.workload.name, self.training.in_bf16() if amp else self.training
         with progress(f"training {name}") as show:
             model, outcome = self.fit(training, name, show)
-        evaluation = evaluate(ModulePredictor(model), self.splits.test, self.task)
+        evaluation = self.evaluated(ModulePredictor(model))
         sha256 = baselines.save_weights(self.weights_path, model.state_dict())
         card = make_card(self, "fp32_baseline", training.described(), outcome, evaluation, sha256)
         command = f"{self.train_command} --amp" if amp else self.train_command

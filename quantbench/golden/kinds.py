@@ -6,12 +6,13 @@ from typing import Any
 
 from quantbench.golden.baselines import BASELINES
 from quantbench.golden.checkpoints import CHECKPOINTS
+from quantbench.golden.gates import GATES
 from quantbench.golden.interface import Kind, OnRequest
 from quantbench.golden.results import RESULTS
 from quantbench.golden.searches import SEARCHES
 
 # Folder below that of all goldens → kind.
-KINDS: dict[str, Kind[Any]] = {kind.folder: kind for kind in (BASELINES, CHECKPOINTS, RESULTS, SEARCHES)}
+KINDS: dict[str, Kind[Any]] = {kind.folder: kind for kind in (BASELINES, CHECKPOINTS, GATES, RESULTS, SEARCHES)}
 
 
 def kind_checked_by(claim: str) -> OnRequest[Any] | None:

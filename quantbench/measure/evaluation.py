@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from quantbench.arrays import INPUT, Inputs, Outputs
 from quantbench.backends.interface import Predictor
+from quantbench.config.schema import EvaluationConfig
 from quantbench.data.splits import Split
 from quantbench.errors import EvaluationError
 from quantbench.tasks.interface import Task
 from quantbench.tasks.top1 import Top1
 
-# Small enough that allocators which cannot be told to keep memory still reuse their blocks from batch to batch.
-EVALUATION_BATCH = 64
+EVALUATION_BATCH = EvaluationConfig().batch_size
 TOP1 = Top1()
 
 

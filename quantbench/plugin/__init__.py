@@ -19,6 +19,7 @@ from quantbench.plugin.claimed import (
     FIXTURE,
     GENERIC_CLAIM,
     QUANTITY,
+    claim_of,
     claimed_experiments,
     claimed_pairs,
     is_claim,
@@ -26,8 +27,10 @@ from quantbench.plugin.claimed import (
     judged_quantity,
     unclaimed,
 )
+from quantbench.plugin.looked_at import refuse_xfail
 from quantbench.plugin.options import add_markers, add_options, check_options
-from quantbench.plugin.state import STATE, VERDICT_PROPERTY, State
+from quantbench.plugin.properties import CLAIM_PROPERTY, MESSAGE_PROPERTY, NO_BASELINE_PROPERTY, VERDICT_PROPERTY
+from quantbench.plugin.state import STATE, State
 from quantbench.plugin.summary import write_summary
 
 pytest_plugins = ("quantbench.plugin.fixtures",)
@@ -47,6 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
     add_markers(config)
     config.stash[STATE] = State(config)
     check_options(config)
+    config.pluginmanager.register(_Reports(config.stash[STATE]), "quantbench-reports")
     if config.getoption("update_golden"):
         config.option.update_snapshots = True
 
@@ -98,6 +102,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     # Before -k and -m leave tests out, since a test that was left out still checks its golden in another run.
     claims = [item for item in items if is_claim(item)]
     state = config.stash[STATE]
+    state.has_claims = bool(claims)
     if claims and (mistake := audit(config, state, claims)):
         if not hasattr(config, "workeroutput"):
             raise pytest.UsageError(mistake)
@@ -130,6 +135,43 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
         return (yield)
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Notes which claim a test makes; an expected failure is a failure."""
+    report = yield
+    if (claim := claim_of(item)) is not None:
+        refuse_xfail(report, claim)
+        report.user_properties.append((CLAIM_PROPERTY, " ".join(claim)))
+        if _is_inconclusive(report):
+            # To everyone who reads reports it is not passed: JUnit, HTML, dashboards.
+            report.outcome = "skipped"
+            report.longrepr = (str(item.path), item.location[1] or 0, f"INCONCLUSIVE: {_message_of(report)}")
+    return report
+
+
+def _is_inconclusive(report: pytest.TestReport | pytest.CollectReport) -> bool:
+    properties = getattr(report, "user_properties", ())
+    return report.when == "call" and not report.failed and (VERDICT_PROPERTY, "INCONCLUSIVE") in properties
+
+
+def _message_of(report: pytest.TestReport) -> str:
+    properties = dict(report.user_properties)
+    if (message := properties.get(MESSAGE_PROPERTY)) is not None:
+        return str(message)
+    found = properties.get(NO_BASELINE_PROPERTY)
+    return str(found[1]) if isinstance(found, list) else ""
+
+
+class _Reports:
+    """Listens to the reports of all tests, those of workers too."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.state.looked_at.note(report)
+
+
 @contextmanager
 def _one_line_errors(item: pytest.Item) -> Generator[None]:
     """Shows our own errors as their line, without a traceback through code that the user did not write."""
@@ -151,7 +193,7 @@ def pytest_report_teststatus(
     report: pytest.TestReport | pytest.CollectReport,
 ) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
     """INCONCLUSIVE is an outcome of its own: neither passed nor skipped."""
-    if report.when == "call" and report.passed and (VERDICT_PROPERTY, "INCONCLUSIVE") in report.user_properties:
+    if _is_inconclusive(report):
         return "inconclusive", "?", ("INCONCLUSIVE", {"yellow": True})
     return None
 
@@ -165,6 +207,7 @@ def pytest_testnodedown(node: Any) -> None:
     state.elsewhere.update(output.get("quantbench_not_run", {}))
     state.mistake = output.get("quantbench_mistake", state.mistake)
     state.interval_gates = output.get("quantbench_interval_gates", state.interval_gates)
+    state.has_claims = output.get("quantbench_has_claims", False) or state.has_claims
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -175,10 +218,12 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         session.config.workeroutput["quantbench_not_run"] = state.not_run
         # Each worker collects all tests, and so knows how many gates the whole run has.
         session.config.workeroutput["quantbench_interval_gates"] = state.interval_gates
+        session.config.workeroutput["quantbench_has_claims"] = state.has_claims
         return
     if state.mistake is not None:
         session.exitstatus = exitstatus = pytest.ExitCode.USAGE_ERROR
-    if not state.finish(is_cut_short=exitstatus in CUT_SHORT) and exitstatus == pytest.ExitCode.OK:
+    is_cut_short = exitstatus in CUT_SHORT or bool(session.shouldfail or session.shouldstop)
+    if not state.finish(is_cut_short) and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
         session.exitstatus = exitstatus = pytest.ExitCode.TESTS_FAILED
     path = session.config.getoption("quantbench_json")
     if path and exitstatus not in NOTHING_RAN and not session.config.option.collectonly:
@@ -188,4 +233,6 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    write_summary(terminalreporter)
+    # A parallel worker writes to nowhere, but plots and the page of a CI service are files.
+    if not hasattr(terminalreporter.config, "workeroutput"):
+        write_summary(terminalreporter)

@@ -1,19 +1,17 @@
-"""Checks that end a run before it starts: goldens that nothing checks, and updates that may not be."""
+"""Checks that end a run before it starts: goldens and claims that are missing, and updates that may not be."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
-from pathlib import Path
+from typing import Any
 
 import pytest
 
-from quantbench.plugin.claimed import FIXTURE, judged_quantity
+from quantbench.plugin.claimed import claim_of
+from quantbench.plugin.looked_at import Claimed, planned_claims, shown
 from quantbench.plugin.options import is_update
+from quantbench.plugin.selected import is_whole
 from quantbench.plugin.state import State
-
-# Goldens that are named; the rest is counted.
-SHOWN = 4
 
 
 def audit(config: pytest.Config, state: State, claims: list[pytest.Item]) -> str | None:
@@ -24,77 +22,71 @@ def audit(config: pytest.Config, state: State, claims: list[pytest.Item]) -> str
         state: of the run.
         claims: every collected test about experiments, before `-k` and `-m` leave any out.
     """
-    return state.mistake or _refusal(config) or _orphans(state) or _unchecked(config, state, claims)
+    if state.mistake:
+        return state.mistake
+    from quantbench.errors import QuantbenchError
+    from quantbench.session.audit import check_orphans
+
+    try:
+        if is_update(config):
+            _check_update(config)
+        check_orphans(state.folder("golden"), state.experiments, state.folder("configs"))
+    except QuantbenchError as error:
+        return str(error)
+    return _xfailed(claims) or _uncollected(config, planned_claims(state.selected), claims)
 
 
-def _refusal(config: pytest.Config) -> str | None:
-    """Reason why nothing may be accepted as this run was asked for."""
-    if not is_update(config):
-        return None
-    if os.environ.get("CI"):
-        return (
-            "--update-golden is refused because CI is set: a gate must not accept what it checks; update on a "
-            "developer's machine and commit the golden"
-        )
+def _check_update(config: pytest.Config) -> None:
+    """Refuses to accept anything that this run was not asked for in full."""
+    from quantbench.errors import ConfigError
+    from quantbench.session.audit import check_may_accept
+
+    check_may_accept("--update-golden")
     if hasattr(config, "workerinput") or config.getoption("numprocesses", None):
-        return "--update-golden: parallel workers cannot time what is accepted; drop -n"
+        raise ConfigError("--update-golden: parallel workers cannot time what is accepted; drop -n")
     if not config.getoption("experiment"):
-        return "--update-golden: name what is accepted: --experiment ID, several times or as a glob; '*' is everything"
+        raise ConfigError(
+            "--update-golden: name what is accepted: --experiment ID, several times or as a glob; '*' is everything"
+        )
     if not (config.getoption("reason") or "").strip():
-        return '--update-golden: say why, for the history of the golden: --reason "…"'
-    return None
+        raise ConfigError('--update-golden: say why, for the history of the golden: --reason "…"')
 
 
-def _orphans(state: State) -> str | None:
-    """Goldens that no experiment claims, whatever part of the suite was selected."""
-    from quantbench.golden.audit import orphans
+def _uncollected(config: pytest.Config, planned: Iterable[Claimed], claims: Iterable[pytest.Item]) -> str | None:
+    """Line about claims that no test of a run of whole folders makes; None where there are none.
 
-    found = orphans(state.folder("golden"), state.experiments)
-    if not found:
+    Args:
+        config: of the run.
+        planned: claims that the selected experiments ask for.
+        claims: every collected test about experiments, before `-k` and `-m` leave any out.
+    """
+    if not is_whole(config):
         return None
-    return f"orphan golden, claimed by no experiment in {state.folder('configs')}: {_named(found)}; remove it"
-
-
-def _unchecked(config: pytest.Config, state: State, claims: list[pytest.Item]) -> str | None:
-    """Goldens of configured experiments that no collected test looks at, in a run of whole folders."""
-    if not _is_whole(config):
-        return None
-    from quantbench.golden.audit import unchecked
-
-    found = unchecked(state.folder("golden"), state.selected, _checked(claims))
-    if not found:
+    found = {claim_of(item) for item in claims if not _is_skipped(item)}
+    missing = [claim for claim in planned if claim not in found]
+    if not missing:
         return None
     return (
-        f"golden that no test of this run checks, because its test file was deleted or its test is skipped: "
-        f"{_named(found)}; bring the test back, or remove the golden"
+        f"claims that no test of this run makes, because a test file is missing or a mark skips its tests: "
+        f"{shown(missing)}; bring the tests back, or import all of them: from quantbench.claims import *"
     )
 
 
-def _is_whole(config: pytest.Config) -> bool:
-    """True if whole folders were collected, so that a test that is not there is missing."""
-    if config.getoption("lf", False):
-        return False
-    return all("::" not in argument and (config.invocation_params.dir / argument).is_dir() for argument in config.args)
-
-
-def _checked(claims: Iterable[pytest.Item]) -> dict[str, set[str]]:
-    """Claim → ids of the experiments that tests make it about, skipped ones left out."""
-    checked: dict[str, set[str]] = {}
-    for item in claims:
-        experiment = item.callspec.params[FIXTURE]  # type: ignore[attr-defined]
-        if experiment is not None and not _is_skipped(item) and (claim := judged_quantity(item)) is not None:
-            checked.setdefault(claim, set()).add(experiment.id)
-    return checked
+def _xfailed(claims: Iterable[pytest.Item]) -> str | None:
+    """Line about claims that are marked as expected to fail; None where there are none."""
+    found = [item.nodeid for item in claims if item.get_closest_marker("xfail") is not None]
+    if not found:
+        return None
+    more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+    return (
+        f"{found[0]}{more}: xfail on a claim is refused, since it would turn a FAIL into a pass; loosen the gate and "
+        "accept that with a reason, or take the experiment out"
+    )
 
 
 def _is_skipped(item: pytest.Item) -> bool:
     """True if a mark skips the test. Conditions in quotes are left to pytest, which alone can evaluate them."""
-    conditions = [condition for mark in item.iter_markers("skipif") for condition in mark.args]
+    conditions: list[Any] = [condition for mark in item.iter_markers("skipif") for condition in mark.args]
     return item.get_closest_marker("skip") is not None or any(
         bool(condition) for condition in conditions if not isinstance(condition, str)
     )
-
-
-def _named(paths: list[Path]) -> str:
-    more = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
-    return ", ".join(map(str, paths[:SHOWN])) + more

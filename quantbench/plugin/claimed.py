@@ -94,6 +94,15 @@ def judged_quantity(item: pytest.Item) -> str | None:
     return _claim_of(item)
 
 
+def claim_of(item: pytest.Item) -> tuple[str, str] | None:
+    """Experiment and quantity that a test judges; None for other tests."""
+    if not is_claim(item):
+        return None
+    experiment = getattr(item, "callspec").params.get(FIXTURE) if hasattr(item, "callspec") else None  # noqa: B009
+    quantity = judged_quantity(item)
+    return None if experiment is None or quantity is None else (experiment.id, quantity)
+
+
 def _is_judged(name: str, experiment: Experiment) -> bool:
     from quantbench.quantities.judging import judged_of
 

@@ -10,14 +10,15 @@ import pytest
 
 from quantbench.plugin.benchmark import hand_on
 from quantbench.plugin.claimed import gate_of, is_timed
-from quantbench.plugin.state import (
+from quantbench.plugin.properties import (
     BEHAVIOUR_PROPERTY,
     CHANGE_PROPERTY,
     MESSAGE_PROPERTY,
     NO_BASELINE_PROPERTY,
-    STATE,
+    NOT_RUN_PROPERTY,
     VERDICT_PROPERTY,
 )
+from quantbench.plugin.state import STATE
 
 if TYPE_CHECKING:
     from quantbench.experiment.run import Run
@@ -42,7 +43,7 @@ def experiment_run(request: pytest.FixtureRequest, quantbench_session: Session) 
     except DataMissingError as error:
         if request.config.getoption("real_data"):
             raise
-        request.node.user_properties.append(("quantbench_not_run", [request.param.id, str(error)]))
+        request.node.user_properties.append((NOT_RUN_PROPERTY, [request.param.id, str(error)]))
         pytest.skip(f"not run: {error}")
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from quantbench.plugin.looked_at import LookedAt, outcome, planned_claims
 from quantbench.plugin.options import is_update
 
 if TYPE_CHECKING:
@@ -19,12 +20,6 @@ if TYPE_CHECKING:
     from quantbench.session.session import Options, Session
 
 
-# Names of the properties of a test's report that carry what a run found, also from worker to controller.
-VERDICT_PROPERTY = "quantbench_verdict"
-CHANGE_PROPERTY = "quantbench_change"
-MESSAGE_PROPERTY = "quantbench_message"
-NO_BASELINE_PROPERTY = "quantbench_no_baseline"
-BEHAVIOUR_PROPERTY = "quantbench_behaviour"
 # Options whose default folder has another name.
 DEFAULT_FOLDERS = {"plots": "out"}
 
@@ -38,6 +33,10 @@ class State:
         interval_gates: verdicts of the whole run that samples decide.
         collected: parts of records that parallel workers measured, as JSON.
         elsewhere: experiments that workers found no data for → why.
+        has_claims: tests about experiments were collected, here or in a worker.
+        looked_at: claims that were made, here and in workers.
+        premises: lines about gates that were loosened and claims that were left out; each fails the run.
+        not_looked_at: sentence that counts the claims which the command line left out; None where there are none.
     """
 
     def __init__(self, config: pytest.Config) -> None:
@@ -47,6 +46,10 @@ class State:
         self.interval_gates = 0
         self.collected: list[dict[str, Any]] = []
         self.elsewhere: dict[str, str] = {}
+        self.has_claims = False
+        self.looked_at = LookedAt()
+        self.premises: list[str] = []
+        self.not_looked_at: str | None = None
         self._session: Session | None = None
 
     def folder(self, option: str) -> Path:
@@ -126,11 +129,27 @@ class State:
     @property
     def lines(self) -> list[str]:
         """The lines that the session's end prints."""
-        return self._session.lines if self._session else []
+        return [*(self._session.lines if self._session else []), *self.premises]
 
     def finish(self, is_cut_short: bool) -> bool:
         """Ends the session; tells whether the run may still succeed."""
-        return self._session is None or self._session.finish(is_cut_short)
+        is_sound = self._session is None or self._session.finish(is_cut_short)
+        if self.has_claims and self.mistake is None and not self.config.option.collectonly:
+            self._check_premises(is_cut_short)
+        return is_sound and not self.premises
+
+    def _check_premises(self, is_cut_short: bool) -> None:
+        from quantbench.errors import QuantbenchError
+        from quantbench.session.gates import loosened
+
+        try:
+            self.premises += loosened(self.folder("golden"), self.experiments, self.selected)
+            planned = planned_claims(self.selected)
+        except QuantbenchError as error:
+            self.premises.append(str(error))
+            return
+        lines, self.not_looked_at = outcome(self.config, self.looked_at, planned, self.not_run, is_cut_short)
+        self.premises += lines
 
     def own_records(self) -> list[dict[str, Any]]:
         """Records of this process, as JSON."""
@@ -159,7 +178,8 @@ class State:
         """Sentences of the summary about the run as a whole."""
         from quantbench.stats.multiplicity import Family
 
-        return self._session.sentences() if self._session else [Family(self.interval_gates).sentence()]
+        found = self._session.sentences() if self._session else [Family(self.interval_gates).sentence()]
+        return [*found, *([self.not_looked_at] if self.not_looked_at else [])]
 
 
 def _command(config: pytest.Config) -> str:

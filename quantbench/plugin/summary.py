@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from quantbench.plugin.state import (
-    BEHAVIOUR_PROPERTY,
-    MESSAGE_PROPERTY,
-    NO_BASELINE_PROPERTY,
-    STATE,
-)
+from quantbench.plugin.properties import BEHAVIOUR_PROPERTY, MESSAGE_PROPERTY, NO_BASELINE_PROPERTY
+from quantbench.plugin.state import STATE
 
 
 def write_summary(terminalreporter: Any) -> None:

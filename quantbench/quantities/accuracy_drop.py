@@ -22,6 +22,7 @@ class AccuracyDrop(Quantity[Accuracy]):
     part = "accuracy"
     record = Accuracy
     bound: ClassVar[Any] = PercentagePoints
+    smaller_is_looser = False
     by_interval = True
     columns: ClassVar[tuple[Column[Any], ...]] = (
         Column("accuracy %", lambda a: f"{100 * a.quantized:.2f}"),

@@ -24,6 +24,10 @@ class AccuracyVsAccepted(AccuracyDrop):
     bound = None
     columns = ()
 
+    def bound_of(self, experiment: Experiment) -> float:
+        """The margin of the workload."""
+        return experiment.workload.config.regression.accuracy_pp
+
     def judge(self, run: Run, measured: Accuracy, bound: Any) -> Verdict:
         """By Tango's interval and a margin."""
         from quantbench.experiment.result import inputs_of, margin_of

@@ -25,6 +25,7 @@ class Int8Share(Quantity[CoverageFacts]):
     part = "coverage"
     record = CoverageFacts
     bound = Share
+    smaller_is_looser = True
     columns = (Column("int8 share", lambda c: f"{100 * c.int8_share:.1f} %"),)
 
     def measure(self, run: Run) -> CoverageFacts:

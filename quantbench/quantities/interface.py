@@ -50,6 +50,8 @@ class Quantity(ABC, Generic[M]):
         part: key of what is measured, in a run and in its record; several quantities may judge the same part.
         record: model of that part of a record; None where no record holds it.
         bound: annotation of the bound in `gates`; None for a claim that needs no bound and is always made.
+        smaller_is_looser: whether a smaller bound lets more pass, as one on a ratio does, or a larger one, as one on a
+            drop; None where neither is known, so that any other bound counts as looser.
         by_interval: whether samples decide, so that it shares the false alarms of a session.
         timed: whether it is judged by timings, which parallel workers cannot take.
         needed_to_accept: where it fails, nothing of the experiment is accepted: the next run would find something else.
@@ -79,6 +81,7 @@ class Quantity(ABC, Generic[M]):
     part: ClassVar[str]
     record: ClassVar[type[Part] | None] = None
     bound: ClassVar[Any] = None
+    smaller_is_looser: ClassVar[bool | None] = None
     by_interval: ClassVar[bool] = False
     timed: ClassVar[bool] = False
     needed_to_accept: ClassVar[bool] = False
@@ -101,6 +104,16 @@ class Quantity(ABC, Generic[M]):
             measured: what `measure` gave.
             bound: as the gate sets it for this machine; None where the quantity needs none.
         """
+
+    def bound_of(self, experiment: Experiment) -> Any:
+        """The bound as the experiment's configuration sets it, in the form of JSON; None where it sets none."""
+        return experiment.config.gates.bounds.get(self.name)
+
+    def is_looser(self, bound: Any, accepted: Any) -> bool:
+        """True if a bound lets something pass that the accepted one does not; none at all lets everything pass."""
+        if bound is None or self.smaller_is_looser is None:
+            return bool(bound != accepted)
+        return bool(bound < accepted if self.smaller_is_looser else bound > accepted)
 
     def unmeasured(self, run: Run, bound: Any, error: MeasurementError) -> Verdict:
         """The verdict where `measure` raised that error: never a pass, never a skip."""

@@ -24,6 +24,7 @@ class MemoryRatio(Quantity[Memory]):
     part = "memory"
     record = Memory
     bound = Positive
+    smaller_is_looser = True
     columns = (
         Column("memory ×", lambda m: TOO_SMALL if m.ratio is None else f"{m.ratio:.2f}", of_reference=False),
     )  # fmt: skip

@@ -30,6 +30,11 @@ class Search(Quantity["SearchRecord"]):
         """Only an experiment that asks for a search has one."""
         return NOT_ASKED_FOR if experiment.config.search is None else None
 
+    def bound_of(self, experiment: Experiment) -> Any:
+        """Width and total drop of the search; None where the experiment asks for none."""
+        search = experiment.config.search
+        return None if search is None else search.model_dump(mode="json")
+
     def measure(self, run: Run) -> SearchRecord:
         """Runs the experiment's search.
 

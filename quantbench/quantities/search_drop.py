@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from quantbench.errors import ConfigError
 from quantbench.quantities.accuracy_drop import judge_drop
@@ -25,7 +25,12 @@ class SearchDrop(Search):
 
     name = "search_drop_pp"
     bound = PercentagePoints
+    smaller_is_looser = False
     by_interval = True
+
+    def bound_of(self, experiment: Experiment) -> Any:
+        """The gate's own."""
+        return Quantity.bound_of(self, experiment)
 
     def judge(self, run: Run, measured: SearchRecord, bound: float) -> Verdict:
         """By Tango's interval."""

@@ -20,6 +20,7 @@ class SizeRatio(Quantity[Size]):
     part = "size"
     record = Size
     bound = Positive
+    smaller_is_looser = True
     columns = (Column("size ×", lambda s: f"{s.ratio:.2f}", of_reference=False),)
 
     def measure(self, run: Run) -> Size:

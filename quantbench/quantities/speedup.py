@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from quantbench.config.schema import SpeedupBounds
+from quantbench.config.schema import DEFAULT, SpeedupBounds, bound_on
 from quantbench.errors import MeasurementError
 from quantbench.quantities.interface import Column, Quantity
 from quantbench.records.run import Latency
@@ -25,6 +26,7 @@ class SpeedupOverFp32(Quantity[Latency]):
     part = "latency"
     record = Latency
     bound: ClassVar[Any] = SpeedupBounds
+    smaller_is_looser = True
     timed = True
     columns: ClassVar[tuple[Column[Any], ...]] = (
         Column(
@@ -33,6 +35,14 @@ class SpeedupOverFp32(Quantity[Latency]):
         ),
         Column("over fastest fp32", lambda t: f"{t.speedup_over_fastest:.2f}"),
     )
+
+    def is_looser(self, bound: Any, accepted: Any) -> bool:
+        """True if any machine would be held to less."""
+        if bound is None or accepted is None:
+            return accepted is not None
+        sets = sorted({*bound, *accepted} - {DEFAULT})
+        machines = [isa for n in range(len(sets) + 1) for isa in combinations(sets, n)]
+        return any(bound_on(bound, isa) < bound_on(accepted, isa) for isa in machines)
 
     def measure(self, run: Run) -> Latency:
         """Refuses: a session says when to time, by `Run.time_forwards`, which keeps the part.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from quantbench.quantities.interface import Quantity
 from quantbench.quantities.speedup import SpeedupOverFp32
 from quantbench.records.run import Latency
 from quantbench.stats.intervals import Interval
@@ -22,7 +23,16 @@ class SpeedupVsAccepted(SpeedupOverFp32):
 
     name = "speedup_vs_accepted"
     bound = None
+    smaller_is_looser = False
     columns = ()
+
+    def bound_of(self, experiment: Experiment) -> float:
+        """The margin of the workload."""
+        return experiment.workload.config.regression.speedup
+
+    def is_looser(self, bound: Any, accepted: Any) -> bool:
+        """As of any quantity with one bound for all machines."""
+        return Quantity.is_looser(self, bound, accepted)
 
     def judge(self, run: Run, measured: Latency, bound: Any) -> Verdict:
         """By the interval of the ratio of both, and a margin."""

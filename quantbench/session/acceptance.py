@@ -10,9 +10,11 @@ from quantbench.errors import GoldenError
 from quantbench.experiment.result import RunEvidence
 from quantbench.experiment.run import Run
 from quantbench.golden.acceptance import accept
+from quantbench.golden.gates import accepted_gates
 from quantbench.golden.interface import OnRequest
 from quantbench.golden.kinds import KINDS, kind_checked_by
 from quantbench.registry import QUANTITIES
+from quantbench.session.gates import accept_gates
 from quantbench.stats.verdicts import Outcome
 
 
@@ -66,14 +68,17 @@ class Acceptances:
         self._note(run, claim, kind)
         return True
 
-    def write(self) -> bool:
-        """Writes all that was noted.
+    def write(self, no_speed: str = "") -> bool:
+        """Writes all that was noted, and the gates of the experiments that it was noted of.
+
+        Args:
+            no_speed: why no speed-up is accepted; empty where they are.
 
         Returns:
             Whether all of it could be accepted.
         """
         # All of them, whatever becomes of the first.
-        written = [self._accept(id_, noted) for id_, noted in sorted(self._noted.items())]
+        written = [self._accept(id_, noted, no_speed) for id_, noted in sorted(self._noted.items())]
         return all(written)
 
     def _note(self, run: Run, claim: str, kind: OnRequest[Any]) -> None:
@@ -84,21 +89,32 @@ class Acceptances:
         noted = self._noted.setdefault(run.experiment.id, Noted(run))
         noted.claims.setdefault(kind.folder, set()).add(claim)
 
-    def _accept(self, id_: str, noted: Noted) -> bool:
-        verdicts = noted.run.verdicts
+    def _accept(self, id_: str, noted: Noted, no_speed: str) -> bool:
+        verdicts, is_whole = noted.run.verdicts, True
         for name in (each.name for each in QUANTITIES.all() if each.needed_to_accept):
             if name in verdicts and verdicts[name].outcome is Outcome.FAIL:
                 self.lines.append(f"{id_}: nothing is accepted: {name} failed: {verdicts[name].measured}")
                 return False
-        kinds = [kind for kind in KINDS.values() if isinstance(kind, OnRequest) and kind.folder in noted.claims]
+        timed = {each.name for each in QUANTITIES.all() if each.timed}
+        if no_speed and any(claims & timed for claims in noted.claims.values()):
+            self.lines.append(f"{id_}: no speed-up is accepted: {no_speed}")
+            is_whole = False
+        else:
+            timed = set()
         try:
             # One after the other: what was accepted before a file that cannot be written stays accepted and is listed.
-            results = []
-            for kind in kinds:
-                result = accept(kind, RunEvidence(noted.run), noted.claims[kind.folder], self._reason)
-                self.lines += result.lines
-                results.append(result.is_any)
+            for kind in (kind for kind in KINDS.values() if isinstance(kind, OnRequest)):
+                if claims := noted.claims.get(kind.folder, set()) - timed:
+                    result = accept(kind, RunEvidence(noted.run), claims, self._reason)
+                    self.lines += result.lines
+                    is_whole = is_whole and result.is_any
+            self._accept_gates(noted.run)
         except GoldenError as error:
             self.lines.append(str(error))
             return False
-        return all(results)
+        return is_whole
+
+    def _accept_gates(self, run: Run) -> None:
+        golden = run.settings.golden
+        if self.accepting is Accepting.ALL or run.experiment.id not in accepted_gates(golden):
+            self.lines += accept_gates(golden, [run.experiment], self._reason)

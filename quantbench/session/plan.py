@@ -53,6 +53,11 @@ class Plan:
         )
 
     @property
+    def experiments(self) -> list[Experiment]:
+        """Experiments that claims are about, each once."""
+        return list({claim.experiment.id: claim.experiment for claim in self.claims}.values())
+
+    @property
     def timed(self) -> list[Experiment]:
         """Experiments that are timed, each once."""
         return list({claim.experiment.id: claim.experiment for claim in self.claims if claim.is_timed}.values())

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
 
+from quantbench.config.schema import Experiment
 from quantbench.errors import QuantbenchError
 from quantbench.experiment.runs import Runs
 from quantbench.progress import progress
 from quantbench.records.run import NotRun, RunRecord
+from quantbench.session.gates import loosened
 from quantbench.session.plan import Plan
 from quantbench.session.session import Options, Session
 from quantbench.stats.verdicts import Outcome
@@ -31,10 +34,12 @@ class SessionResult:
         records: of those of which anything was measured.
         not_run: of those whose data is not on this machine.
         broken: a line for each error.
-        messages: the words for every verdict that is not PASS, and for predictions that flipped without a cause.
+        messages: the words for every verdict that is not PASS, for predictions that flipped without a cause, and for
+            gates that are gone or looser than they were accepted.
         without_baseline: of experiments without an accepted speed-up for this machine, the id and the same words.
         sentences: about the run as a whole; none where nothing was measured.
-        status: FAILED where a verdict fails, BROKEN where something or everything could not be measured.
+        status: FAILED where a verdict fails or a gate was loosened, BROKEN where something or everything could not be
+            measured.
     """
 
     records: list[RunRecord]
@@ -46,7 +51,13 @@ class SessionResult:
     status: Status
 
 
-def run_session(runs: Runs, plan: Plan, command: str, options: Options | None = None) -> SessionResult:
+def run_session(
+    runs: Runs,
+    plan: Plan,
+    command: str,
+    options: Options | None = None,
+    configured: Sequence[Experiment] | None = None,
+) -> SessionResult:
     """Makes every claim of a plan; one that cannot be made loses nothing of the others.
 
     Args:
@@ -54,7 +65,13 @@ def run_session(runs: Runs, plan: Plan, command: str, options: Options | None = 
         plan: the claims, in order.
         command: noted in every record.
         options: how.
+        configured: every experiment there is, of which accepted ones are missed; default: those of the plan.
+
+    Raises:
+        GoldenError: if the file of accepted gates is damaged.
     """
+    chosen = plan.experiments
+    premises = loosened(runs.settings.golden, chosen if configured is None else configured, chosen)
     session = Session(runs, options or Options(), plan.timed)
     with progress("measuring") as show:
         for i, claim in enumerate(plan.claims):
@@ -62,11 +79,11 @@ def run_session(runs: Runs, plan: Plan, command: str, options: Options | None = 
             # What is wrong is noted by the session.
             with suppress(QuantbenchError):
                 session.make(session.open(claim.experiment), claim.quantity)
-    is_sound = session.finish()
-    return _result(session, command, is_sound)
+    is_sound = session.finish() and not premises
+    return _result(session, command, is_sound, premises)
 
 
-def _result(session: Session, command: str, is_sound: bool) -> SessionResult:
+def _result(session: Session, command: str, is_sound: bool, premises: list[str]) -> SessionResult:
     decisions, records = session.decisions(), session.records(command)
     messages = [
         each.message for each in decisions if each.verdict.outcome is not Outcome.PASS and not each.lacks_baseline
@@ -79,7 +96,7 @@ def _result(session: Session, command: str, is_sound: bool) -> SessionResult:
         records=records,
         not_run=session.not_run_list(),
         broken=list(session.broken),
-        messages=messages + session.behaviour,
+        messages=[*messages, *session.behaviour, *premises],
         without_baseline=[(each.experiment, each.message) for each in decisions if each.lacks_baseline],
         sentences=session.sentences() if records else [],
         status=status,

@@ -1,6 +1,7 @@
 """Every kind of golden keeps the same promises, and a fifth is one file and its line in the table."""
 
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,7 +11,7 @@ from quantbench.config.reading import load_experiments
 from quantbench.errors import CheckpointError, GoldenError, QuantbenchError
 from quantbench.files import write_json
 from quantbench.golden.acceptance import accept
-from quantbench.golden.audit import orphans, unchecked
+from quantbench.golden.audit import orphans
 from quantbench.golden.documents import DocumentKind
 from quantbench.golden.history import read_history
 from quantbench.golden.interface import OnRequest
@@ -41,9 +42,9 @@ def test_a_committed_golden_accepted_again_has_the_same_bytes(kind, path, tmp_pa
 @pytest.mark.parametrize("text", ["", '{"a": ', "<<<<<<< HEAD\n{}", "[1]", " " * ((1 << 24) + 1)], ids=lambda t: t[:8])
 def test_a_damaged_golden_of_any_kind_is_named_with_what_to_do(kind, text, tmp_path):
     path = kind.path(tmp_path, "small/qat")
-    path.parent.mkdir(parents=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
-    with pytest.raises(QuantbenchError, match=r"small/qat\.\w+: .*") as raised:
+    with pytest.raises(QuantbenchError, match=re.escape(str(path.with_suffix(""))) + r"\.\w+: ") as raised:
         kind.read(tmp_path, "small/qat")
     assert "restore it from version control" in str(raised.value)
     assert path.read_text() == text
@@ -128,12 +129,8 @@ def test_a_fifth_kind_is_audited_like_any_other(largest, project):
     for name in ("tiny/qat_int8", "tiny/gone", "tiny/qat_int8@qnnpack"):
         write_json(largest.path(project.golden, name), {"quantized_bytes": 1})
     assert orphans(project.golden, experiments) == [project.golden / "largest/tiny/gone.json"]
-    found = unchecked(project.golden, experiments, {"largest": {"tiny/fp32_baseline"}})
-    assert [path.name for path in found] == ["qat_int8.json", "qat_int8@qnnpack.json"]
-    assert unchecked(project.golden, experiments, {"largest": {"tiny/qat_int8"}}) == []
 
 
 def test_weights_are_checked_by_each_load_and_are_never_orphans(project):
     (project.golden / "baselines/elsewhere.json").write_text("{}")
     assert orphans(project.golden, load_experiments(project.configs)) == []
-    assert unchecked(project.golden, load_experiments(project.configs), {}) == []

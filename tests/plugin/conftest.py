@@ -86,4 +86,13 @@ def accepted(accepted_golden: Path, bench: Bench, project) -> Bench:
     """`bench` where checkpoints and results of the post-training experiments are accepted."""
     shutil.copytree(accepted_golden, project.golden, dirs_exist_ok=True)
     project.edit("latency: {batch_size: 4, rounds: 12}", LENIENT)
+    accept_configured(project)
     return bench
+
+
+def accept_configured(project) -> None:
+    """Accepts the gates that the project's file sets."""
+    from quantbench.config.reading import load_experiments
+    from quantbench.session.gates import accept_gates
+
+    accept_gates(project.golden, load_experiments(project.configs), REASON)

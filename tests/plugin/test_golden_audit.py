@@ -12,7 +12,7 @@ CLAIMS = Path(claims.__path__[0])
 STATIC = "tiny/ptq_static_int8_per_channel"
 DYNAMIC = "tiny/ptq_dynamic_int8"
 KINDS = ("checkpoints", "results")
-UNCHECKED = "golden that no test of this run checks, because its test file was deleted or its test is skipped: "
+UNMADE = "claims that no test of this run makes, because a test file is missing or a mark skips its tests: "
 FILES = {"checkpoints": "test_checkpoint.py", "results": "test_regression.py"}
 
 
@@ -142,16 +142,17 @@ VANISHED = [
 
 
 @pytest.mark.parametrize("vanish", VANISHED, ids=lambda vanish: vanish.__name__)
-def test_goldens_whose_tests_vanished_end_a_run_of_the_folder_and_are_named(started, project, vanish):
+def test_claims_whose_tests_vanished_end_a_run_of_the_folder_and_are_named(started, project, vanish):
     for file in FILES.values():
         vanish(project.root / "bench" / file)
     for args in (("bench",), ("bench", "-k", "shrinks"), ("bench", "--collect-only")):
         result = started("-q", *args)
         assert result.ret == pytest.ExitCode.USAGE_ERROR
         (line,) = errors_of(result)
-        assert line.startswith(f"ERROR: {UNCHECKED}{golden('checkpoints', 'tiny/fp32_baseline')}, ")
-        assert f", {golden('results', 'tiny/fp32_baseline')} and 2 more; " in line
-        assert line.endswith("; bring the test back, or remove the golden")
+        named = ("reload", "checkpoint", "accuracy_vs_accepted", "speedup_vs_accepted")
+        words = "; ".join(f"{quantity} of tiny/fp32_baseline and 3 more" for quantity in named)
+        advice = "bring the tests back, or import all of them: from quantbench.claims import *"
+        assert line == f"ERROR: {UNMADE}{words}; {advice}"
         result.stdout.no_fnmatch_line("*ERROR*collecting*")
 
 
@@ -160,7 +161,7 @@ def test_a_test_file_that_is_gone_is_missed_wherever_the_run_is_started(started,
     (project.root / "bench" / "test_regression.py").unlink()
     result = started("-q", *([place] if place else []), folder=folder)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert errors_of(result)[0].startswith(f"ERROR: {UNCHECKED}")
+    assert errors_of(result)[0].startswith(f"ERROR: {UNMADE}")
 
 
 def test_a_test_file_that_is_gone_ends_a_run_of_parallel_workers(accepted, project):
@@ -168,7 +169,7 @@ def test_a_test_file_that_is_gone_ends_a_run_of_parallel_workers(accepted, proje
     command = [sys.executable, "-m", "pytest", "bench", "-n", "2", "-k", "shrinks"]
     result = subprocess.run(command, cwd=project.root, capture_output=True, text=True, check=False)
     assert result.returncode == pytest.ExitCode.USAGE_ERROR
-    assert result.stdout.count(f"ERROR: {UNCHECKED}") == 1
+    assert result.stdout.count(f"ERROR: {UNMADE}") == 1
 
 
 def test_a_condition_that_does_not_hold_skips_nothing(started, project):
@@ -208,13 +209,14 @@ def test_what_failed_last_can_be_run_alone(started, project):
     assert result.parseoutcomes()["failed"] == 1
 
 
-def test_one_experiment_is_audited_by_its_tests_and_the_others_by_the_configuration_only(started, project):
+def test_a_named_experiment_is_audited_whether_it_has_goldens_or_not(started, project):
     path = project.root / "bench" / "test_regression.py"
     path.unlink()
     (project.golden / "results" / f"{DYNAMIC}.json").unlink()
-    assert started("-q", "bench", "--experiment", DYNAMIC, "-k", "shrinks or size").ret == 0
+    (line,) = errors_of(started("-q", "bench", "--experiment", DYNAMIC, "-k", "shrinks or size"))
+    assert line.startswith(f"ERROR: {UNMADE}accuracy_vs_accepted of {DYNAMIC}; speedup_vs_accepted of {DYNAMIC}; bring")
     (line,) = errors_of(started("-q", "bench", "--experiment", STATIC))
-    assert line == f"ERROR: {UNCHECKED}{golden('results', STATIC)}; bring the test back, or remove the golden"
+    assert line.startswith(f"ERROR: {UNMADE}accuracy_vs_accepted of {STATIC}; speedup_vs_accepted of {STATIC}; bring")
 
 
 def test_a_test_file_that_cannot_be_imported_is_told_by_its_own_error(started, project):

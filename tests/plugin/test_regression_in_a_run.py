@@ -189,7 +189,10 @@ def test_parallel_workers_compare_predictions_and_state_the_gates_of_the_whole_r
     assert f"{STATIC}: accuracy_vs_accepted: REGRESSED" in result.stdout
     assert f"{STATIC}: change of behaviour: 27 of 150" in result.stdout
     assert "3 gates judged by intervals: " in result.stdout
-    assert "- 3 gates judged by intervals: " in (project.root / "summary.md").read_text()
+    summary = (project.root / "summary.md").read_text()
+    assert "- 3 gates judged by intervals: " in summary
+    assert summary.count("## quantbench") == 1
+    assert "claims of these experiments were not looked at (left out by -k 'predictions and not qat')" in summary
 
 
 def test_the_summary_states_the_gates_and_the_control_in_the_terminal_and_on_the_page(accepted, project, monkeypatch):

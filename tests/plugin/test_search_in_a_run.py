@@ -119,7 +119,9 @@ def test_a_search_whose_test_vanished_ends_a_run_of_the_folder(accepted_search, 
     (chain.root / "bench" / "test_mixed_precision.py").unlink()
     result = accepted_search("-q", "-k", "shrinks")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([f"ERROR: golden that no test of this run checks*golden/searches/{LOW_BIT}.json; *"])
+    result.stderr.fnmatch_lines(
+        [f"ERROR: claims that no test of this run makes*: search_drop_pp of {LOW_BIT}; search of *"]
+    )
 
 
 def test_what_is_found_within_its_bound_passes_and_beyond_it_fails(chain_bench, chain):

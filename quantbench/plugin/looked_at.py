@@ -1,0 +1,108 @@
+"""Claims that a run made, against those that its experiments ask for: nothing is left out without a word."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING
+
+import pytest
+
+from quantbench.plugin.properties import CLAIM_PROPERTY, NOT_RUN_PROPERTY, VERDICT_PROPERTY
+from quantbench.plugin.selected import set_up, typed
+
+if TYPE_CHECKING:
+    from quantbench.config.schema import Experiment
+
+# Quantities that are named; the rest is counted.
+SHOWN = 6
+
+# Experiment and quantity.
+Claimed = tuple[str, str]
+
+
+class LookedAt:
+    """Claims of one run.
+
+    Attributes:
+        made: those with an outcome: passed, failed or INCONCLUSIVE.
+        skipped: those that a mark or a fixture skipped → the reason given.
+    """
+
+    def __init__(self) -> None:
+        self.made: set[Claimed] = set()
+        self.skipped: dict[Claimed, str] = {}
+
+    def note(self, report: pytest.TestReport) -> None:
+        """Notes the claim of a test's report, if it makes one."""
+        properties = dict(report.user_properties)
+        if (text := properties.get(CLAIM_PROPERTY)) is None:
+            return
+        experiment, _, quantity = str(text).partition(" ")
+        if VERDICT_PROPERTY in properties:
+            self.made.add((experiment, quantity))
+        elif report.skipped and NOT_RUN_PROPERTY not in properties:
+            self.skipped[experiment, quantity] = _reason(report)
+        elif report.failed or (report.when == "call" and report.passed):
+            self.made.add((experiment, quantity))
+
+    def left_out(self, planned: Iterable[Claimed], not_run: Collection[str]) -> list[Claimed]:
+        """Planned claims that were not made, but for those of experiments without data."""
+        return [claim for claim in planned if claim not in self.made and claim[0] not in not_run]
+
+
+def planned_claims(selected: Iterable[Experiment]) -> list[Claimed]:
+    """Every claim that experiments ask for: a verdict on each of their gates, and on what needs no bound."""
+    from quantbench.session.plan import Plan
+
+    plan = Plan.of_experiments(selected)
+    return [(claim.experiment.id, claim.quantity) for claim in plan.claims if claim.is_judged]
+
+
+def refuse_xfail(report: pytest.TestReport, claim: Claimed) -> None:
+    """Fails a claim that was expected to fail by a mark that its fixtures set, or by `pytest.xfail()`."""
+    if hasattr(report, "wasxfail"):
+        del report.wasxfail
+        report.outcome = "failed"
+        report.longrepr = f"{claim[0]}: {claim[1]}: xfail on a claim is refused; loosen the gate instead"
+
+
+def outcome(
+    config: pytest.Config, looked_at: LookedAt, planned: list[Claimed], not_run: Collection[str], is_cut_short: bool
+) -> tuple[list[str], str | None]:
+    """Claims that a run left out.
+
+    Returns:
+        Lines that fail the run, and the sentence that counts what the command line left out, if anything.
+    """
+    by_user, by_settings = typed(config), set_up(config)
+    missing = looked_at.left_out(planned, not_run)
+    lines = []
+    # pytest-benchmark skips what its options leave out.
+    if looked_at.skipped and not any("--benchmark" in option for option in by_user):
+        reasons = ", ".join(dict.fromkeys(filter(None, looked_at.skipped.values())))
+        lines.append(f"claims were skipped ({reasons}): {shown(looked_at.skipped)}; a claim that is skipped is no pass")
+    elif missing and by_settings and not is_cut_short:
+        lines.append(f"settings leave claims out ({', '.join(by_settings)}): {shown(missing)}; take that out of them")
+    elif missing and not by_user and not is_cut_short:
+        lines.append(f"claims that nothing on the command line leaves out were not made: {shown(missing)}")
+    if not missing:
+        return lines, None
+    why = f" (left out by {' '.join(by_user)})" if by_user else ""
+    return lines, f"{len(missing):,} of {len(planned):,} claims of these experiments were not looked at{why}"
+
+
+def shown(claims: Iterable[Claimed]) -> str:
+    """Quantities with the experiments that lack them: named where there is one, otherwise counted."""
+    found = list(claims)
+    counts = Counter(quantity for _, quantity in found)
+    first = {quantity: id_ for id_, quantity in reversed(found)}
+    words = [
+        f"{quantity} of {first[quantity]}" + (f" and {n - 1} more" if n > 1 else "") for quantity, n in counts.items()
+    ]
+    return "; ".join(words[:SHOWN]) + (f"; and {len(words) - SHOWN} more quantities" if len(words) > SHOWN else "")
+
+
+def _reason(report: pytest.TestReport) -> str:
+    found = report.longrepr
+    return str(found[2]).removeprefix("Skipped: ") if isinstance(found, tuple) else ""

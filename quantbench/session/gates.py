@@ -1,0 +1,88 @@
+"""The gates that experiments are held to, against those that were accepted."""
+
+from __future__ import annotations
+
+import fnmatch
+import shlex
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from quantbench.config.schema import Experiment
+from quantbench.golden import gates
+from quantbench.golden.gates import FILE_NAME, Bounds, GateChange, accepted_gates
+from quantbench.golden.kinds import KINDS
+from quantbench.quantities.judging import quantities
+
+
+def bounds_of(experiment: Experiment) -> Bounds:
+    """Every bound that the experiment is held to, by quantity."""
+    found = ((each.name, each.bound_of(experiment)) for each in quantities() if each.applies(experiment))
+    return {name: bound for name, bound in found if bound is not None}
+
+
+def loosened(golden: Path, configured: Sequence[Experiment], selected: Iterable[Experiment]) -> list[str]:
+    """A line for each gate that is gone or looser than it was accepted, old → new, with the command that accepts it.
+
+    Args:
+        golden: folder of goldens.
+        configured: every experiment; one that was accepted and is not among them is gone.
+        selected: those whose gates are compared.
+
+    Raises:
+        GoldenError: if the file of accepted gates is damaged.
+    """
+    accepted, unknown, lines = accepted_gates(golden), [], []
+    for id_ in gone(golden, configured):
+        gates_of_it = f"with the gates {', '.join(accepted[id_])}"
+        lines.append(f"{id_}: was accepted {gates_of_it}, and is configured no more; {accept_command(id_)}")
+    with_goldens = {id_ for kind in KINDS.values() if kind.claims for id_, _ in kind.files(golden)}
+    for experiment in selected:
+        if experiment.id in accepted:
+            changes = _looser(accepted[experiment.id], experiment)
+            lines += [f"{change}; {accept_command(experiment.id)}" for change in changes]
+        elif experiment.id in with_goldens:
+            unknown.append(experiment.id)
+    if unknown:
+        name = unknown[0] if len(unknown) == 1 else f"{len(unknown)} experiments ({unknown[0]}, …)"
+        command = accept_command(unknown[0] if len(unknown) == 1 else "*")
+        lines.append(f"{name}: with goldens, but without accepted gates in {golden / FILE_NAME}; {command}")
+    return lines
+
+
+def gone(golden: Path, configured: Iterable[Experiment], pattern: str = "*") -> list[str]:
+    """Ids of accepted experiments that are configured no more, of those that an id or a glob names."""
+    ids = {experiment.id for experiment in configured}
+    return [id_ for id_ in sorted(accepted_gates(golden)) if id_ not in ids and fnmatch.fnmatchcase(id_, pattern)]
+
+
+def accept_gates(golden: Path, chosen: Iterable[Experiment], reason: str, forgotten: Iterable[str] = ()) -> list[str]:
+    """Accepts the gates of experiments as they are configured now.
+
+    Args:
+        golden: folder of goldens.
+        chosen: experiments whose gates are accepted.
+        reason: kept in the history.
+        forgotten: ids of accepted experiments that are configured no more.
+
+    Returns:
+        A line for each change, old → new.
+
+    Raises:
+        GoldenError: if the file of accepted gates is damaged or cannot be written.
+    """
+    return gates.accept_gates(golden, {each.id: bounds_of(each) for each in chosen}, forgotten, reason)
+
+
+def accept_command(experiment: str) -> str:
+    """The command that accepts the gates of an experiment as they are configured."""
+    return f'accept it: quantbench gates {shlex.quote(experiment)} --accept --reason "…"'
+
+
+def _looser(accepted: Bounds, experiment: Experiment) -> list[GateChange]:
+    """Gates that let pass what the accepted ones do not; of a quantity that is not installed, any that differs."""
+    known, now = {each.name: each for each in quantities()}, bounds_of(experiment)
+    return [
+        GateChange(experiment.id, gate, bound, now.get(gate))
+        for gate, bound in accepted.items()
+        if (known[gate].is_looser(now.get(gate), bound) if gate in known else now.get(gate) != bound)
+    ]

@@ -1,0 +1,179 @@
+"""Claims that a run leaves out without being asked to fail it; those that its command line leaves out are counted."""
+
+import pytest
+
+STATIC = "tiny/ptq_static_int8_per_channel"
+ONLY = ("-q", "--experiment", STATIC)
+QUICK = "shrinks or within"
+# Claims about the experiment: verdicts on four gates, and on what needs no bound.
+PLANNED = 9
+
+
+def addopts(project, more):
+    path = project.root / "pytest.ini"
+    path.write_text(path.read_text().replace("addopts = ", f"addopts = {more} "))
+
+
+def test_what_the_command_line_leaves_out_is_counted(accepted):
+    result = accepted(*ONLY, "-k", QUICK)
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(
+        [f"{PLANNED - 2} of {PLANNED} claims of these experiments were not looked at (left out by -k '{QUICK}')"]
+    )
+
+
+def test_a_run_that_looks_at_everything_counts_nothing(accepted):
+    result = accepted(*ONLY)
+    assert result.ret == 0
+    result.stdout.no_fnmatch_line("*not looked at*")
+
+
+@pytest.mark.parametrize(
+    ("option", "shown"),
+    [
+        ("-k 'not shrinks'", "addopts: -k 'not shrinks'"),
+        ("-m 'not gate'", "addopts: -m 'not gate'"),
+        ("--deselect bench/test_size.py", "addopts: --deselect bench/test_size.py"),
+        ("--benchmark-skip", "addopts: --benchmark-skip"),
+    ],
+)
+def test_what_settings_leave_out_fails_the_run(accepted, project, option, shown):
+    addopts(project, option)
+    result = accepted(*ONLY)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    if "benchmark" in option:
+        result.stdout.fnmatch_lines(
+            ["claims were skipped (Skipping benchmark*): *; a claim that is skipped is no pass"]
+        )
+    else:
+        result.stdout.fnmatch_lines([f"settings leave claims out ({shown}): *; take that out of them"])
+
+
+def test_what_the_environment_leaves_out_fails_the_run_too(accepted, monkeypatch):
+    monkeypatch.setenv("PYTEST_ADDOPTS", "--deselect bench/test_size.py")
+    result = accepted(*ONLY)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines([f"settings leave claims out (*): size_ratio of {STATIC}; take that out of them"])
+
+
+def test_tests_that_a_hook_removes_fail_the_run(accepted, project):
+    (project.root / "conftest.py").write_text(
+        "def pytest_collection_modifyitems(items):\n    items[:] = [i for i in items if 'shrinks_by' not in i.nodeid]\n"
+    )
+    result = accepted(*ONLY)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(
+        [f"claims that nothing on the command line leaves out were not made: *size_ratio of {STATIC}"]
+    )
+
+
+def test_a_test_that_skips_itself_is_no_pass_however_the_run_was_asked_for(accepted, project):
+    (project.root / "bench" / "conftest.py").write_text(
+        "import pytest\n\n@pytest.fixture(autouse=True)\ndef busy(request):\n"
+        "    if 'shrinks_by' in request.node.nodeid:\n        pytest.skip('not today')\n"
+    )
+    result = accepted(*ONLY, "-k", QUICK)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(
+        [f"claims were skipped (not today): *size_ratio of {STATIC}*; a claim that is skipped is no pass"]
+    )
+
+
+def test_a_condition_in_quotes_that_holds_is_no_pass(accepted, project):
+    path = project.root / "bench" / "test_size.py"
+    path.write_text(path.read_text() + "\nimport pytest\n\npytestmark = pytest.mark.skipif('True', reason='later')\n")
+    result = accepted(*ONLY, "-k", QUICK)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines([f"claims were skipped (later): size_ratio of {STATIC}; a claim that is *"])
+
+
+def test_a_mark_that_expects_a_failure_is_refused_before_anything_runs(accepted, project):
+    path = project.root / "bench" / "test_size.py"
+    path.write_text(path.read_text() + "\nimport pytest\n\npytestmark = pytest.mark.xfail\n")
+    result = accepted("-q", "-k", "nothing of the kind")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        ["ERROR: bench/test_size.py::*: xfail on a claim is refused, *accept that with a reason*"]
+    )
+
+
+@pytest.mark.parametrize("call", ["request.node.add_marker(pytest.mark.xfail)", "pytest.xfail('known')"])
+def test_a_failure_that_is_expected_while_it_runs_is_a_failure(accepted, project, call):
+    project.edit("size_ratio: 0.2", "size_ratio: 9.0")
+    (project.root / "bench" / "conftest.py").write_text(
+        f"import pytest\n\n@pytest.fixture(autouse=True)\ndef excused(request):\n    {call}\n"
+    )
+    result = accepted(*ONLY, "-k", "shrinks_by")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert "xfailed" not in result.parseoutcomes()
+    result.stdout.fnmatch_lines([f"*{STATIC}: size_ratio: xfail on a claim is refused; loosen the gate instead"])
+
+
+def test_a_gate_that_was_taken_out_fails_the_run_until_that_is_accepted(accepted, project, quantbench):
+    project.edit("accuracy_drop_pp: 10.0, size_ratio", "size_ratio")
+    result = accepted(*ONLY, "-k", QUICK)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    line = f"{STATIC}: gate accuracy_drop_pp: 10.0 → gone"
+    result.stdout.fnmatch_lines([f'{line}; accept it: quantbench gates {STATIC} --accept --reason "…"'])
+    status, out, _ = quantbench("gates", STATIC)
+    assert (status, out.splitlines()[-1]) == (1, f'{line}; accept it: quantbench gates {STATIC} --accept --reason "…"')
+    assert quantbench("gates", STATIC, "--accept", "--reason", "measured elsewhere") == (0, f"{line}\n", "")
+    assert accepted(*ONLY, "-k", QUICK).ret == 0
+
+
+def test_a_gate_that_was_loosened_fails_a_run_of_the_shell(accepted, project, quantbench):
+    project.edit("size_ratio: 0.2", "size_ratio: 0.1")
+    status, _, err = quantbench("run", STATIC)
+    assert status == 1
+    assert f"{STATIC}: gate size_ratio: 0.2 → 0.1; accept it: quantbench gates {STATIC} --accept" in err
+
+
+def test_an_update_accepts_the_gates_of_what_it_accepts(accepted, project):
+    project.edit("size_ratio: 0.2", "size_ratio: 0.1")
+    result = accepted(*ONLY, "-k", "checkpoint_is", "--update-golden", "--reason", "smaller files are not the point")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines([f"{STATIC}: gate size_ratio: 0.2 → 0.1"])
+    assert accepted(*ONLY, "-k", "shrinks_by").ret == 0
+
+
+def test_an_experiment_that_was_taken_out_with_its_goldens_is_missed(accepted, project, quantbench):
+    text = project.config.read_text()
+    first, _, rest = text.partition("  ptq_dynamic_int8:")
+    project.config.write_text(first + "  ptq_static" + rest.partition("  ptq_static")[2])
+    for path in project.golden.rglob("ptq_dynamic_int8*"):
+        path.unlink()
+    result = accepted("-q", "-k", "shrinks_by")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["tiny/ptq_dynamic_int8: was accepted with the gates *, and is configured no more; *"])
+    status, _, err = quantbench("run", STATIC)
+    assert (status, "tiny/ptq_dynamic_int8: was accepted with the gates" in err) == (1, True)
+    assert quantbench("gates", "tiny/ptq_dynamic_int8", "--accept", "--reason", "not shipped")[0] == 0
+    assert accepted("-q", "-k", "shrinks_by").ret == 0
+
+
+def test_an_orphan_ends_a_run_of_the_shell(accepted, project, quantbench):
+    golden = project.golden / "results" / "tiny" / "gone.json"
+    golden.write_bytes((project.golden / "results" / f"{STATIC}.json").read_bytes())
+    status, _, err = quantbench("run", STATIC)
+    assert (status, err) == (
+        2, "quantbench: orphan golden, claimed by no experiment in configs: golden/results/tiny/gone.json; remove it\n"
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (("gates", "--accept", "--reason", "x"), '--accept: name the experiments ("*" is all) and say why'),
+        (("gates", "*", "--accept"), '--accept: name the experiments ("*" is all) and say why'),
+        (("gates", "tiny/gone"), "unknown experiment 'tiny/gone'"),
+    ],
+)
+def test_gates_are_accepted_by_name_and_with_a_reason(quantbench, project, args, told):
+    status, _, err = quantbench(*args)
+    assert (status, told in err) == (2, True)
+
+
+def test_gates_are_not_accepted_in_ci(quantbench, project, monkeypatch):
+    monkeypatch.setenv("CI", "true")
+    status, _, err = quantbench("gates", "*", "--accept", "--reason", "x")
+    assert (status, "--accept is refused because CI is set" in err) == (2, True)
