@@ -10,6 +10,7 @@ from torch import nn
 from quantbench.backends.low_bit import LowBitBackend
 from quantbench.backends.torch_ao.eager import EagerBackend, default_engine
 from quantbench.errors import ConfigError
+from quantbench.models import resnet
 from quantbench.models.quantizable import fuse
 from quantbench.quant.low_bit_layers import QuantLayer
 from quantbench.registry import MODELS, RECIPES
@@ -20,9 +21,9 @@ EVERY_MODEL = pytest.mark.parametrize("name", MODELS.names())
 POST_TRAINING = [name for name in RECIPES.names() if not name.startswith(("qat", "low_bit")) and "_layers" not in name]
 # torchvision's networks give the same bits as ours (test_resnet.py), whatever the recipe.
 OWN_MODEL = pytest.mark.parametrize("name", [name for name in MODELS.names() if not name.startswith("torchvision_")])
-SHAPES = {"m5": (1, 8000), "torchvision_resnet18": (3, 64, 64), "torchvision_resnet50": (3, 64, 64)}
-# Of millions of parameters, and of layers that the others have too: each takes seconds a recipe. One recipe for each
-# way to quantize is enough for them; the recipes that differ in observers alone are tried on the others.
+SHAPES = {"m5": (1, 8000)}
+# Of layers that the others have too. One recipe for each way to quantize is enough for them; the recipes that differ in
+# observers alone are tried on the others.
 LARGE = ("resnet18", "resnet50", "vgg16")
 OF_LARGE = ("fp32_baseline", "dynamic_int8", "static_int8_per_channel", "static_int8_pow2")
 QUANTIZED = [
@@ -38,15 +39,38 @@ BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 def make(name):
-    """A model whose batch norms hold the statistics of what they saw, in eval mode; a copy of one that is made once."""
+    """A small model whose batch norms hold the statistics of what they saw, in eval mode; a copy of one made once."""
     return copy.deepcopy(made(name))
+
+
+def create(name):
+    """The model with the layers and connections of the registered one, but few channels and two blocks a stage.
+
+    Each layer is fused, observed and converted by itself, so that its size and its repetitions make no difference.
+    """
+    from torchvision.models.quantization import resnet as torchvision_resnet
+
+    params = {"n_classes": N_CLASSES} | ({"width": 0.25} if name == "vgg16" else {})
+    ours, theirs = resnet.ResNet, torchvision_resnet.QuantizableResNet
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(resnet, "ResNet", lambda block, depths, _, *rest: ours(block, shortened(depths), 16, *rest))
+        patch.setattr(
+            torchvision_resnet,
+            "QuantizableResNet",
+            lambda block, depths, **named: theirs(block, shortened(depths), **named),
+        )
+        return MODELS.create(name, "here", params)
+
+
+def shortened(depths):
+    return [min(depth, 2) for depth in depths]
 
 
 @functools.cache
 def made(name):
     """The model that is copied."""
     torch.manual_seed(0)
-    model = MODELS.create(name, "here", {"n_classes": N_CLASSES}).train()
+    model = create(name).train()
     for module in model.modules():
         if isinstance(module, BATCH_NORMS):
             module.momentum = 1.0
@@ -68,7 +92,7 @@ def inputs(name, n=4):
 
 @EVERY_MODEL
 def test_a_model_gives_one_row_of_logits_per_sample(name):
-    model = make(name)
+    model = MODELS.create(name, "here", {"n_classes": N_CLASSES}).eval()
     with torch.inference_mode():
         assert model(inputs(name, 3)).shape == (3, N_CLASSES)
         assert model(inputs(name, 1)).dtype == torch.float32

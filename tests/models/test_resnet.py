@@ -31,11 +31,19 @@ def made(name, **params):
     """The model that is copied."""
     torch.manual_seed(0)
     model = MODELS.create(name, "here", params).train()
-    side = 64 if params.get("stem") == "imagenet" or name.startswith("torchvision") else 32
     with torch.no_grad():
         for _ in range(2):
-            model(torch.randn(4, 3, side, side))
+            model(torch.randn(4, 3, 32, 32))
     return model.eval()
+
+
+@functools.cache
+def twins(name):
+    """torchvision's model and ours with the same weights, to be read only."""
+    ours = made(name, stem="imagenet", n_classes=7)
+    theirs = MODELS.create(f"torchvision_{name}", "here", {"n_classes": 7}).eval()
+    theirs.load_state_dict(ours.state_dict())
+    return theirs, ours
 
 
 def images(n, side=32):
@@ -47,18 +55,24 @@ def quantized(model, batch, recipe="static_int8_per_channel"):
     return backend.quantize_module(model, RECIPES.create(recipe, "here", {}), lambda: [batch]).model
 
 
+@functools.cache
+def per_channel(name):
+    """The quantized model, to be read only."""
+    return quantized(made(name), images(4))
+
+
 @pytest.mark.parametrize(
     ("name", "parameters"), [("resnet20", 272_474), ("resnet18", 11_173_962), ("resnet50", 23_520_842)]
 )
 def test_it_has_the_parameters_of_the_paper_s_network_with_projection_shortcuts(name, parameters):
-    assert sum(each.numel() for each in make(name).parameters()) == parameters
+    assert sum(each.numel() for each in made(name).parameters()) == parameters
 
 
 @pytest.mark.parametrize(("name", "weighted"), [("resnet20", 20), ("resnet18", 18), ("resnet50", 50)])
 def test_its_name_counts_its_weighted_layers(name, weighted):
     layers = [
         layer
-        for layer, module in make(name).named_modules()
+        for layer, module in made(name).named_modules()
         if isinstance(module, nn.Conv2d | nn.Linear) and "downsample" not in layer
     ]
     assert len(layers) == weighted
@@ -83,8 +97,8 @@ def test_each_stage_but_the_first_halves_the_maps(name, params, side, maps):
 
 
 def test_the_stem_for_small_images_pools_nothing():
-    assert not any(isinstance(module, nn.MaxPool2d) for module in make("resnet18").modules())
-    assert any(isinstance(module, nn.MaxPool2d) for module in make("resnet18", stem="imagenet").modules())
+    assert not any(isinstance(module, nn.MaxPool2d) for module in made("resnet18").modules())
+    assert any(isinstance(module, nn.MaxPool2d) for module in made("resnet18", stem="imagenet").modules())
 
 
 def test_an_unknown_stem_is_named_with_those_there_are():
@@ -94,40 +108,32 @@ def test_an_unknown_stem_is_named_with_those_there_are():
 
 @pytest.mark.parametrize("name", TWINS)
 def test_torchvision_s_network_takes_our_weights_and_gives_our_logits(name):
-    ours = make(name, stem="imagenet", n_classes=7)
-    theirs = MODELS.create(f"torchvision_{name}", "here", {"n_classes": 7}).eval()
-    theirs.load_state_dict(ours.state_dict())
+    theirs, ours = twins(name)
     with torch.inference_mode():
-        assert torch.equal(ours(images(4, 64)), theirs(images(4, 64)))
+        assert torch.equal(ours(images(4)), theirs(images(4)))
 
 
 @pytest.mark.parametrize("name", TWINS)
 def test_torchvision_s_network_quantizes_to_the_same_bits_as_ours(name):
-    ours = make(name, stem="imagenet", n_classes=7)
-    theirs = MODELS.create(f"torchvision_{name}", "here", {"n_classes": 7}).eval()
-    theirs.load_state_dict(ours.state_dict())
-    before, after = (quantized(model, images(8, 64)) for model in (theirs, ours))
+    before, after = (quantized(model, images(4)) for model in twins(name))
     assert set(before.state_dict()) == set(after.state_dict())
     with torch.inference_mode():
-        expected, found = before(images(4, 64)), after(images(4, 64))
+        expected, found = before(images(4)), after(images(4))
     assert torch.equal(found, expected)
     assert len(found.unique()) > 7, "logits that are all alike would prove nothing"
 
 
 @pytest.mark.parametrize("name", TWINS)
 def test_torchvision_s_fake_quantized_network_is_ours(name):
-    ours = make(name, stem="imagenet", n_classes=7)
-    theirs = MODELS.create(f"torchvision_{name}", "here", {"n_classes": 7}).eval()
-    theirs.load_state_dict(ours.state_dict())
     backend, recipe = EagerBackend(default_engine()), RECIPES.create("qat_int8", "here", {})
-    prepared = [backend.prepare_module(model, recipe) for model in (theirs, ours)]
+    prepared = [backend.prepare_module(model, recipe) for model in twins(name)]
     assert set(prepared[0].state_dict()) == set(prepared[1].state_dict())
-    assert torch.equal(*(model(images(4, 64)) for model in prepared))
+    assert torch.equal(*(model(images(4)) for model in prepared))
 
 
 @pytest.mark.parametrize("name", OURS)
 def test_everything_runs_in_int8_the_additions_too(name):
-    converted = quantized(make(name), images(4))
+    converted = per_channel(name)
     assert measure_coverage(converted, images(1)).int8_share == 1.0
     additions = [m for m in converted.modules() if type(m).__name__ == "QFunctional"]
     blocks = sum(len(getattr(converted, stage)) for stage in converted.stages)
@@ -138,7 +144,7 @@ def test_everything_runs_in_int8_the_additions_too(name):
 
 @pytest.mark.parametrize("name", OURS)
 def test_every_relu_is_fused_into_a_convolution_or_an_addition(name):
-    fused = copy.deepcopy(make(name))
+    fused = make(name)
     fused.fuse_model()
     alone = [
         layer
@@ -150,13 +156,13 @@ def test_every_relu_is_fused_into_a_convolution_or_an_addition(name):
 
 @ON_X86
 def test_resnet50_has_the_published_sizes_untrained():
-    model = make("resnet50")
-    fp32, per_tensor, per_channel = (
+    model = made("resnet50")
+    fp32, one_scale, scales = (
         len(serialize(each.state_dict()))
-        for each in (model, *(quantized(model, images(2), f"static_int8_per_{kind}") for kind in ("tensor", "channel")))
+        for each in (model, quantized(model, images(2), "static_int8_per_tensor"), per_channel("resnet50"))
     )
     assert fp32 / MIB == pytest.approx(FP32_MIB, rel=0.001)
     # Published with one scale per tensor, as this shows; one per channel adds 16 bytes for each of 26,570 of them.
-    assert per_tensor / MIB == pytest.approx(INT8_MIB, rel=0.001)
-    assert fp32 / per_tensor == pytest.approx(RATIO, rel=0.001)
-    assert fp32 / per_channel == pytest.approx(RATIO, rel=0.03)
+    assert one_scale / MIB == pytest.approx(INT8_MIB, rel=0.001)
+    assert fp32 / one_scale == pytest.approx(RATIO, rel=0.001)
+    assert fp32 / scales == pytest.approx(RATIO, rel=0.03)
