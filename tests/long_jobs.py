@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from pathlib import Path
 
@@ -63,3 +64,27 @@ def wait(job, show):
         threading.Event().wait()
     finally:
         Path(job).write_text("cleaned up")
+
+
+def search_until_killed(experiment, steps, environ, folder, threads):
+    """Searches by the command line, in the caller's folder, and kills its process once so many steps are on the disk."""
+    import torch
+
+    from quantbench.cli import main
+    from quantbench.search.journal import FileJournal
+
+    os.environ.clear()
+    os.environ.update(environ)
+    os.chdir(folder)
+    torch.set_num_threads(threads)
+    append, appended = FileJournal.append, []
+
+    def append_or_die(self, entry):
+        append(self, entry)
+        appended.append(entry)
+        if len(appended) == steps:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    FileJournal.append = append_or_die
+    sys.argv = ["quantbench", "search", experiment, "--epsilon", "0"]
+    main()

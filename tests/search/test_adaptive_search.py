@@ -22,6 +22,12 @@ def problem_of(kind=Residual):
 
 
 @cache
+def found_by(mode="adaptive", epsilon=EPSILON):
+    """A search of the residual network, made once, to be read only."""
+    return search(problem_of(), epsilon, mode)
+
+
+@cache
 def true_drop(kind, low):
     """Samples that a configuration loses on balance, by whole passes."""
     engine = Engine(problem_of(kind))
@@ -68,7 +74,7 @@ def test_the_same_seed_gives_the_same_search():
 
 
 def test_it_costs_less_than_the_exact_search():
-    adaptive, exact = (search(problem_of(), EPSILON, mode) for mode in ("adaptive", "exact"))
+    adaptive, exact = (found_by(mode) for mode in ("adaptive", "exact"))
     assert adaptive.macs_spent < 0.6 * exact.macs_spent
 
 
@@ -81,7 +87,7 @@ def test_a_smaller_risk_takes_more_samples():
 
 
 def test_sensitivities_are_intervals_that_hold_the_true_drop():
-    found = search(problem_of(), EPSILON, "adaptive")
+    found = found_by()
     for each in found.sensitivities:
         low, high = each.drop_interval_pp
         assert low <= 100 * true_drop(Residual, (each.layer,)) / N <= high
@@ -99,7 +105,7 @@ def test_what_is_certain_from_the_sensitivity_is_known():
 
 
 def test_reasons_say_how_certain_an_answer_is():
-    reasons = {each.reason for epsilon in (1.0, 5.0) for each in search(problem_of(), epsilon, "adaptive").decisions}
+    reasons = {each.reason for epsilon in (1.0, 5.0) for each in found_by(epsilon=epsilon).decisions}
     assert reasons >= {"confident", "indifferent"}
 
 

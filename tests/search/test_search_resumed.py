@@ -33,7 +33,7 @@ class Lines:
 @pytest.fixture(scope="module")
 def problem():
     model = built(Residual)
-    return Problem(model, labelled_split(model, 1500), 3, 8)
+    return Problem(model, labelled_split(model, 800), 3, 8)
 
 
 def result(found):

@@ -3,14 +3,13 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from long_jobs import search_until_killed
 from safetensors.numpy import load_file, save_file
 
 from quantbench.backends.module import ModulePredictor
@@ -23,6 +22,7 @@ from quantbench.experiment.runs import Runs
 from quantbench.files import cache_dir, sha256_of_file
 from quantbench.measure.environment import environment
 from quantbench.measure.evaluation import evaluate
+from quantbench.measure.fresh import fresh_context
 from quantbench.quant.switchable import switchable_layers
 from quantbench.records.base import unpack_bits
 from quantbench.records.costs import Measure
@@ -33,23 +33,6 @@ from quantbench.search.settings import SearchSettings
 
 LOW_BIT, INT8 = "chain/low_bit_4", "chain/ptq_static_int8"
 STRICT = SearchSettings(0.0)
-# Runs the command line and kills its process as soon as so many steps are on the disk.
-KILLED = """
-import os, signal, sys
-from quantbench.search.journal import FileJournal
-own, kept = FileJournal.append, []
-def append(self, entry):
-    own(self, entry)
-    kept.append(entry)
-    if len(kept) == {steps}:
-        os.kill(os.getpid(), signal.SIGKILL)
-FileJournal.append = append
-sys.argv = ["quantbench", "search", "{experiment}", "--epsilon", "0"]
-from quantbench.cli import main
-main()
-"""
-
-
 @pytest.fixture
 def open_search(chain):
     """The search of an experiment, as a new process would open it."""
@@ -74,21 +57,20 @@ def appended(monkeypatch):
     return found
 
 
-def kill_at(steps, chain):
+def kill_at(steps):
     """A real process, killed between two steps."""
-    code = KILLED.format(steps=steps, experiment=LOW_BIT)
-    path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
-    # A search with another number of threads is another search.
-    env = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": str(torch.get_num_threads())}
-    child = subprocess.run(
-        [sys.executable, "-c", code], cwd=chain.root, env=env, capture_output=True, text=True, check=False
+    # Started from the fork server, which has the libraries loaded; a search of other threads is another search.
+    child = fresh_context().Process(
+        target=search_until_killed, args=(LOW_BIT, steps, dict(os.environ), Path.cwd(), torch.get_num_threads())
     )
-    assert child.returncode == -signal.SIGKILL, child.stderr
+    child.start()
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("steps", [1, 3, 5])
 def test_a_killed_search_goes_on_from_its_last_step_and_ends_with_the_same_record(chain, open_search, appended, steps):
-    kill_at(steps, chain)
+    kill_at(steps)
     (journal,) = (cache_dir() / "searches").glob("*.jsonl")
     assert len(journal.read_text().splitlines()) == steps
     resumed = open_search().search(STRICT, "again")
