@@ -1,10 +1,13 @@
-"""What a fresh interpreter makes of a project: `python all_made_again.py FOLDER THREADS forwards|backwards`."""
+"""What a fresh interpreter makes of a project: `python all_made_again.py FOLDER forwards|backwards`."""
 
 from __future__ import annotations
 
 import json
+import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
@@ -18,6 +21,9 @@ from quantbench.experiment.workload import OpenWorkload
 from quantbench.files import sha256_of_file
 from quantbench.registry import RECIPES
 
+Value = TypeVar("Value")
+THREADS = (1, 2)
+
 
 def experiments(configs: Path) -> list[Experiment]:
     """Those of the configuration, and one of each recipe that it leaves out."""
@@ -29,9 +35,9 @@ def experiments(configs: Path) -> list[Experiment]:
     return [*known, *(with_recipe(workload, name, layers.get(name, {"calibration_n": 32})) for name in untrained)]
 
 
-def main() -> None:
-    """Trains the baseline and QAT, quantizes, and prints the hash of every file as JSON."""
-    folder, threads, order = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+def made_from(folder: Path, threads: int, order: str) -> dict[str, str]:
+    """Trains the baseline and QAT, quantizes, and gives the hash of every file by its name."""
+    os.environ["QUANTBENCH_DATA"], os.environ["QUANTBENCH_CACHE"] = str(folder / "data"), str(folder / "cache")
     torch.set_num_threads(threads)
     configs, golden = folder / "configs", folder / "trained again"
     opened = OpenWorkload(find_workload("tiny", configs), golden)
@@ -41,11 +47,23 @@ def main() -> None:
     Runs(Settings(golden, retrain=True)).run(qat).candidate  # noqa: B018 — trains
     made["QAT"] = sha256_of_file(trained_path(opened, qat))
     runs = Runs(Settings(golden))
-    for experiment in experiments(configs)[:: 1 if order == "forwards" else -1]:
+    for experiment in in_order(experiments(configs), order):
         run = runs.run(experiment)
         name = f"{experiment.name} by {experiment.config.recipe.name}"
         made[name] = sha256_of_file(run.artifact.path)
         made[f"{name}: predictions"] = run.accuracy.quantized_correct
+    return made
+
+
+def in_order(values: Sequence[Value], order: str) -> Sequence[Value]:
+    """The values, or the last one first."""
+    return values[:: 1 if order == "forwards" else -1]
+
+
+def main() -> None:
+    """Prints as JSON what is made with each number of threads, of the folder's copy of the project for that number."""
+    folder, order = Path(sys.argv[1]), sys.argv[2]
+    made = {threads: made_from(folder / str(threads), threads, order) for threads in in_order(THREADS, order)}
     print(json.dumps(made))
 
 

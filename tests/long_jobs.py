@@ -88,3 +88,22 @@ def search_until_killed(experiment, steps, environ, folder, threads):
     FileJournal.append = append_or_die
     sys.argv = ["quantbench", "search", experiment, "--epsilon", "0"]
     main()
+
+
+def page_faults(keep):
+    """Counts those of ten blocks of 64 MiB, above the size up to which glibc keeps freed blocks by itself."""
+    import resource
+
+    import torch
+
+    from quantbench.measure.allocator import keep_freed_memory
+
+    if keep:
+        assert keep_freed_memory()
+    # The heap grows for some rounds before it settles.
+    for _ in range(12):
+        torch.ones(16 << 20)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        torch.ones(16 << 20)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before

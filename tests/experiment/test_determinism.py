@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from all_made_again import THREADS
 from judged import measure_and_judge
 from tiny_layers import add_layer_experiments
 
@@ -89,31 +90,34 @@ def with_model(project, monkeypatch):
     return use
 
 
-def made_in_an_interpreter(folder, threads, order):
-    """Starts it, with a hash seed, a cache and a folder of goldens of its own."""
-    surroundings = {"QUANTBENCH_DATA": str(folder / "data"), "QUANTBENCH_CACHE": str(folder / "cache")}
+def made_in_an_interpreter(folder, order):
+    """Starts it, with a hash seed, and for each number of threads a cache and a folder of goldens of its own."""
     # Threads that spin while they wait slow each other down manyfold where there are fewer cores than threads.
-    surroundings["OMP_WAIT_POLICY"] = "PASSIVE"
+    surroundings = {"OMP_WAIT_POLICY": "PASSIVE", "PYTHONHASHSEED": "1" if order == "forwards" else "2"}
     return subprocess.Popen(
-        [sys.executable, TESTS / "all_made_again.py", folder, str(threads), order],
-        env={**os.environ, **surroundings, "PYTHONHASHSEED": "1" if order == "forwards" else "2"},
+        [sys.executable, TESTS / "all_made_again.py", folder, order],
+        env={**os.environ, **surroundings},
         stdout=subprocess.PIPE,
         text=True,
     )
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_trained_and_quantized_twice_in_new_interpreters_everything_has_the_same_bits(project, tmp_path, threads):
+def test_trained_and_quantized_twice_in_new_interpreters_everything_has_the_same_bits(project, tmp_path):
     add_layer_experiments(project)
     started = []
     for order in ("forwards", "backwards"):
-        shutil.copytree(project.root, tmp_path / order, ignore=shutil.ignore_patterns("golden", "quantized"))
-        started.append(made_in_an_interpreter(tmp_path / order, threads, order))
+        for threads in THREADS:
+            ignored = shutil.ignore_patterns("golden", "quantized")
+            shutil.copytree(project.root, tmp_path / order / str(threads), ignore=ignored)
+        started.append(made_in_an_interpreter(tmp_path / order, order))
     first, second = (json.loads(process.communicate(timeout=300)[0]) for process in started)
+    assert list(first) == ["1", "2"]
+    assert list(second) == ["2", "1"]
     assert first == second
-    tried = {name.rpartition(" by ")[2] for name in first}
-    assert set(RECIPES.names()) - tried == {"low_bit", "qat_int8_layers", "qat_int8_pow2"}
-    assert {"training", "QAT"} <= tried
+    for made in first.values():
+        tried = {name.rpartition(" by ")[2] for name in made}
+        assert set(RECIPES.names()) - tried == {"low_bit", "qat_int8_layers", "qat_int8_pow2"}
+        assert {"training", "QAT"} <= tried
 
 
 @pytest.mark.parametrize("threads", [1, 2])
