@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import shutil
 import sys
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 # Networks this small gain nothing from threads, and threads that wait cost dearly where tests compete for the cores.
 # Set before torch is imported, here and in every process that a test starts.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Where a test asks for two, a thread that waits leaves its core to the others.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 CONFIG = """\
 workload:
@@ -280,6 +283,12 @@ def _fork_server() -> None:
         # An optimizer imports torch._dynamo, a fork of the server that has it need not.
         modules = ["quantbench.ablation.run", "quantbench.backends.torch_ao.eager", "torch._dynamo"]
         fresh_context().set_forkserver_preload(modules)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _frozen_imports() -> None:
+    """What was imported is not looked through at each collection of garbage, of which measuring asks for many."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

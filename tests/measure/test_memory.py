@@ -1,7 +1,6 @@
 """Peak resident memory of a forward in fresh processes: what is counted, what is not, what is said where it fails."""
 
 import dataclasses
-import gc
 import importlib
 import sys
 
@@ -199,16 +198,7 @@ def test_a_peak_that_cannot_be_reset_is_an_error_and_makes_no_file(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.fixture
-def small_heap():
-    """What other tests left is not looked through at each collection of garbage, as in the fresh process."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
 @linux
-@pytest.mark.usefixtures("small_heap")
 @pytest.mark.parametrize("share", [0, 0.5, 2])
 def test_a_block_that_is_not_seen_with_its_size_means_that_nothing_can_be_measured(share):
     size = int(share * PROBE_BYTES)
@@ -220,7 +210,6 @@ def test_a_block_that_is_not_seen_with_its_size_means_that_nothing_can_be_measur
 
 
 @linux
-@pytest.mark.usefixtures("small_heap")
 def test_a_block_that_stays_when_it_is_dropped_means_that_nothing_can_be_measured():
     kept = []
     with pytest.raises(MeasurementError, match=r"and [\d,]{10} stayed when it was freed"):

@@ -5,12 +5,12 @@ import functools
 
 import pytest
 import torch
+from small_models import small_model
 from torch import nn
 
 from quantbench.backends.low_bit import LowBitBackend
 from quantbench.backends.torch_ao.eager import EagerBackend, default_engine
 from quantbench.errors import ConfigError
-from quantbench.models import resnet
 from quantbench.models.quantizable import fuse
 from quantbench.quant.low_bit_layers import QuantLayer
 from quantbench.registry import MODELS, RECIPES
@@ -43,34 +43,11 @@ def make(name):
     return copy.deepcopy(made(name))
 
 
-def create(name):
-    """The model with the layers and connections of the registered one, but few channels and two blocks a stage.
-
-    Each layer is fused, observed and converted by itself, so that its size and its repetitions make no difference.
-    """
-    from torchvision.models.quantization import resnet as torchvision_resnet
-
-    params = {"n_classes": N_CLASSES} | ({"width": 0.25} if name == "vgg16" else {})
-    ours, theirs = resnet.ResNet, torchvision_resnet.QuantizableResNet
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(resnet, "ResNet", lambda block, depths, _, *rest: ours(block, shortened(depths), 16, *rest))
-        patch.setattr(
-            torchvision_resnet,
-            "QuantizableResNet",
-            lambda block, depths, **named: theirs(block, shortened(depths), **named),
-        )
-        return MODELS.create(name, "here", params)
-
-
-def shortened(depths):
-    return [min(depth, 2) for depth in depths]
-
-
 @functools.cache
 def made(name):
     """The model that is copied."""
     torch.manual_seed(0)
-    model = create(name).train()
+    model = small_model(name, N_CLASSES).train()
     for module in model.modules():
         if isinstance(module, BATCH_NORMS):
             module.momentum = 1.0

@@ -51,7 +51,7 @@ class QuantizedBackAndForth(TinyCNN):
     # In fp32 the stubs do nothing; in int8 each is a pass over the whole map.
     def __init__(self):
         super().__init__(3, 8)
-        self.back_and_forth = torch.nn.Sequential(*[DeQuantStub() if i % 2 == 0 else QuantStub() for i in range(200)])
+        self.back_and_forth = torch.nn.Sequential(*[DeQuantStub() if i % 2 == 0 else QuantStub() for i in range(40)])
 
     def forward(self, x):
         x = self.relu(self.bn(self.conv(self.quant(x))))
@@ -137,7 +137,7 @@ def test_dynamic_quantization_does_not_pass_for_wholly_int8(project):
 def test_an_int8_forward_that_does_more_work_fails_the_speedup_gate(with_model):
     project = with_model("slow")
     project.edit("speedup: 0.01", "speedup: 1.0")
-    project.edit("rounds: 12", "rounds: 60, looks: 1")
+    project.edit("rounds: 12", "rounds: 12, looks: 1")
     run = run_of(project)
     run.time_forwards(questions_of(run))
     title, measured, required, further, accept = message_of(run, "speedup")
@@ -145,7 +145,7 @@ def test_an_int8_forward_that_does_more_work_fails_the_speedup_gate(with_model):
     low, high = measured_here.speedup_interval
     assert title == f"tiny/{STATIC}: speedup: FAIL"
     assert high < 1.0
-    plan = "at 99 % over 60 rounds (look 1 of 1), batch 4, 1 thread(s)"
+    plan = "at 99 % over 12 rounds (look 1 of 1), batch 4, 1 thread(s)"
     figures = f"{measured_here.speedup:.3f}× [{low:.3f}, {high:.3f}] {plan}"
     over_fastest = f"({measured_here.fastest_form}) {measured_here.speedup_over_fastest:.3f}× ["
     assert measured.startswith(f"  measured:     {figures}; over the fastest fp32 {over_fastest}")

@@ -16,10 +16,7 @@ from quantbench.quantities.judging import explain, judge, measure
 from quantbench.records.card import BaselineCard
 from quantbench.stats.verdicts import Outcome
 
-pytestmark = [
-    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="others cannot reset a process's peak"),
-    pytest.mark.usefixtures("real_memory"),
-]
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="others cannot reset a process's peak")
 
 STATIC = "ptq_static_int8_per_channel"
 CHANNELS = 256
@@ -89,6 +86,8 @@ def message_of(run):
     return explain(run.experiment, judge(run, "memory_ratio")).splitlines()
 
 
+@linux
+@pytest.mark.usefixtures("real_memory")
 def test_a_model_that_is_wholly_int8_takes_a_quarter_and_says_how_that_was_measured(run_of):
     run = run_of("whole", 3.0)
     title, measured, required, *_ = message_of(run)
@@ -102,6 +101,8 @@ def test_a_model_that_is_wholly_int8_takes_a_quarter_and_says_how_that_was_measu
     assert required == "  required:     at least 3×"
 
 
+@linux
+@pytest.mark.usefixtures("real_memory")
 def test_a_buffer_that_stays_as_large_in_int8_fails_the_gate(run_of, project):
     run = run_of("holds", 3.0)
     title, measured, required, further, accept = message_of(run)
@@ -133,6 +134,8 @@ def test_a_model_too_small_for_pages_is_inconclusive_and_says_what_to_raise(run_
     assert measure(run, "memory") is None, "its bytes are a figure to show all the same"
 
 
+@linux
+@pytest.mark.usefixtures("real_memory")
 def test_memory_that_cannot_be_measured_is_inconclusive_with_the_reason_gated_or_not(run_of):
     run = run_of("blind", 0.1)
     title, measured, *_ = message_of(run)
@@ -144,6 +147,8 @@ def test_memory_that_cannot_be_measured_is_inconclusive_with_the_reason_gated_or
     assert run.record("here").memory is None
 
 
+@linux
+@pytest.mark.usefixtures("real_memory")
 def test_fp32_is_measured_once_for_all_experiments_of_a_workload(run_of, project):
     run = run_of("whole", 3.0)
     found = run.memory
