@@ -7,10 +7,11 @@ from tiny_model import tiny_cnn
 
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
+from quantbench.experiment import baseline
 from quantbench.experiment.run import Settings
 from quantbench.experiment.runs import Runs
 from quantbench.golden import baselines
-from quantbench.measure.memory import PROCESSES
+from quantbench.measure.memory import PROCESSES, PeakMemories, PeakMemory
 from quantbench.measure.residency import RESOLUTION_BYTES
 from quantbench.quantities.judging import explain, judge, measure
 from quantbench.records.card import BaselineCard
@@ -147,15 +148,22 @@ def test_memory_that_cannot_be_measured_is_inconclusive_with_the_reason_gated_or
     assert run.record("here").memory is None
 
 
-@linux
-@pytest.mark.usefixtures("real_memory")
-def test_fp32_is_measured_once_for_all_experiments_of_a_workload(run_of, project):
+def test_fp32_is_measured_once_for_all_experiments_of_a_workload(run_of, project, monkeypatch):
+    asked = []
+
+    def peak_memory(artifact, *_):
+        asked.append(artifact.backend.name)
+        return PeakMemories((PeakMemory(*[len(asked) * MIB] * 3),) * PROCESSES)
+
+    monkeypatch.setattr(baseline, "peak_memory", peak_memory)
     run = run_of("whole", 3.0)
     found = run.memory
     project.weights.unlink()
     other = Runs(Settings(project.golden), {"tiny": run.baseline}).run(run.experiment)
     other.candidate = run.candidate
     assert other.memory.fp32_each_bytes == found.fp32_each_bytes
+    assert other.memory.quantized_each_bytes != found.quantized_each_bytes, "each measurement is another"
+    assert sorted(asked) == ["eager", "eager", "torch"]
 
 
 def test_the_record_holds_what_was_measured(run_of):
