@@ -67,7 +67,7 @@ def wait(job, show):
 
 
 def search_until_killed(experiment, steps, environ, folder, threads):
-    """Searches by the command line, in the caller's folder, and kills its process once so many steps are on the disk."""
+    """Searches by the command line, in the caller's folder, and kills its process once so many steps are kept."""
     import torch
 
     from quantbench.cli import main

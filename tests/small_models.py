@@ -1,4 +1,4 @@
-"""The registered models with few channels and no block of a stage after the second, for tests of each of their layers."""
+"""The registered models with few channels and at most two blocks a stage, for tests of each of their layers."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def test_the_front_is_what_is_left_of_all_configurations_when_the_dominated_are_
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("high_low", [(4, 2), (32, 8)])
 def test_within_every_budget_that_some_configuration_just_meets_none_loses_less(measure, seed, high_low):
-    model = model_of(seed, k=5, high=high_low[0], low=high_low[1])
+    model = model_of(seed, k=5, high=high_low[0], low=high_low[1], lost=12)
     points = everything(model, measure)
     # Configurations of equal cost just meet the same budget.
     for spent, bits in {spent: bits for spent, _, bits in points}.items():

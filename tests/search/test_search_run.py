@@ -33,6 +33,8 @@ from quantbench.search.settings import SearchSettings
 
 LOW_BIT, INT8 = "chain/low_bit_4", "chain/ptq_static_int8"
 STRICT = SearchSettings(0.0)
+
+
 @pytest.fixture
 def open_search(chain):
     """The search of an experiment, as a new process would open it."""
