@@ -246,14 +246,24 @@ def quantbench(
 
 
 @pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+def unrendered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures are laid out and their files are written, without what would be in them."""
+    from matplotlib.figure import Figure
+
+    monkeypatch.setattr(Figure, "savefig", lambda _, path, **__: Path(path).touch())
+
+
+@pytest.fixture
+def machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Machine:
     """A machine that times and weighs as it is told to, in the place of this process's instruments.
 
-    The real instrument has tests of its own, which hold however busy the machine is.
+    The real instrument has tests of its own, which hold however busy the machine is. What fresh processes load or
+    quantize again is loaded and quantized here, unless `real_processes` is asked for.
     """
     from made_timings import Machine
 
-    from quantbench.experiment import baseline, run
+    from quantbench.experiment import baseline, repetition, run
+    from quantbench.measure import reload
 
     made = Machine()
     monkeypatch.setattr(run, "time_in_fresh_process", made.time_in_fresh_process)
@@ -262,7 +272,15 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     monkeypatch.setattr(run, "time_forwards", made.time_forwards)
     # Where nothing runs, nothing must be kept quiet, which takes a whole collection of garbage each time.
     monkeypatch.setattr(run, "quiet_process", contextlib.nullcontext)
+    if "real_processes" not in request.fixturenames:
+        for module in (reload, repetition):
+            monkeypatch.setattr(module, "in_fresh_process", made.in_this_process)
     return made
+
+
+@pytest.fixture
+def real_processes() -> None:
+    """Asks `machine` that artifacts are loaded, and made again, in fresh processes, as users' are."""
 
 
 @pytest.fixture

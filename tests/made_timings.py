@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 
@@ -10,6 +11,8 @@ from quantbench.backends.interface import Artifact
 from quantbench.measure.latency import FP32, FP32_AGAIN, FP32_FASTEST, INT8, Timings
 from quantbench.measure.memory import PROCESSES, PeakMemories, PeakMemory
 from quantbench.stats.sequential import Looks
+
+Result = TypeVar("Result")
 
 
 def timings(
@@ -69,6 +72,12 @@ class Machine:
         """In the place of `quantbench.measure.memory.peak_memory`: as a forward of a model so small would take."""
         size = artifact.size_bytes
         return PeakMemories((PeakMemory(size, size, size),) * PROCESSES)
+
+    @staticmethod
+    def in_this_process(work: Callable[..., Result], *args: object, died: str) -> Result:
+        """In the place of `quantbench.measure.fresh.in_fresh_process`, which takes longer than the work of most tests."""
+        assert died, "a fresh process that dies is named"
+        return work(*args)
 
     def time_in_fresh_process(self, job: object) -> Timings:
         """In the place of `quantbench.measure.confirmation.time_in_fresh_process`."""

@@ -45,3 +45,21 @@ def add_layer_experiments(project) -> None:
     """Gives a project's only workload this model and these experiments beside its own."""
     project.edit("tiny_model:tiny_cnn", "tiny_layers:tiny_layers")
     project.config.write_text(project.config.read_text() + EXPERIMENTS)
+
+
+def add_workload_of_blocks(project) -> None:
+    """Gives a project a second workload, `blocks`: this model with the weights of its own, and these experiments."""
+    workload = project.config.read_text().partition("experiments:\n")[0]
+    text = workload.replace("tiny_model:tiny_cnn", "tiny_blocks:tiny_blocks") + "experiments:\n" + EXPERIMENTS
+    (project.configs / "blocks.yaml").write_text(text)
+
+
+def check_tables(lines: list[str], title: str) -> None:
+    """The title, its columns, two blocks, their sum and the whole model, every figure with its interval."""
+    at = lines.index(title)
+    assert lines[at + 1].startswith("int8")
+    assert "PTQ drop pp [95 %]" in lines[at + 1]
+    rows = [line.split("  ")[0] for line in lines[at + 2 : at + 6]]
+    assert sorted(rows[:2]) == ["classifier", "features"]
+    assert rows[2:] == ["sum of the 2 blocks", "all blocks"]
+    assert all("[" in lines[at + i] and "]" in lines[at + i] for i in (2, 3, 5))

@@ -8,6 +8,9 @@ from quantbench.ablation import run as module
 from quantbench.progress import Progress
 from quantbench.records.ablation import AblationRecord
 
+# No test looks into a picture; those of tests/report do.
+pytestmark = pytest.mark.usefixtures("unrendered")
+
 THREE = "configs/ablations/three.yaml"
 
 

@@ -8,6 +8,9 @@ from quantbench.cli import search as module
 from quantbench.records.search import BudgetRecord, SearchRecord, SensitivityRecord
 from quantbench.search.journal import FileJournal
 
+# No test looks into a picture; those of tests/report do.
+pytestmark = pytest.mark.usefixtures("unrendered")
+
 LOW_BIT, INT8 = "chain/low_bit_4", "chain/ptq_static_int8"
 
 

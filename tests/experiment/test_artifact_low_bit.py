@@ -66,6 +66,7 @@ def test_training_starts_from_the_baseline_and_writes_weights_with_their_card(re
     assert updates == 6, "180 samples in batches of 32: the first of two epochs"
 
 
+@pytest.mark.usefixtures("real_processes")
 @pytest.mark.usefixtures("real_memory")
 def test_every_claim_is_measured_on_the_packed_file(retrained):
     run = run_of(retrained)
@@ -100,6 +101,7 @@ def test_retraining_again_gives_the_same_weights(retrained):
     assert trained(retrained).read_bytes() == first
 
 
+@pytest.mark.usefixtures("real_processes")
 @pytest.mark.parametrize("threads", [1, 2])
 def test_made_again_in_a_fresh_process_it_has_the_same_bits(retrained, threads):
     before = torch.get_num_threads()

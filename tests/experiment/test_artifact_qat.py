@@ -71,6 +71,7 @@ def test_the_batch_norm_statistics_stand_still_in_the_frozen_epoch(retrained):
     assert updates == 6, "180 samples in batches of 32: the first of two epochs"
 
 
+@pytest.mark.usefixtures("real_processes")
 def test_a_default_run_converts_the_committed_weights_and_trains_nothing(retrained):
     committed = trained(retrained).read_bytes()
     run = run_of(retrained)

@@ -22,6 +22,8 @@ from quantbench.experiment.runs import Runs
 from quantbench.quantities.judging import explain, judge
 from quantbench.registry import RECIPES
 
+pytestmark = pytest.mark.usefixtures("real_processes")
+
 STATIC = "ptq_static_int8_per_channel"
 TESTS = Path(__file__).parents[1]
 

@@ -41,6 +41,7 @@ def test_its_size_is_that_of_its_files(run):
     assert judge(run, "size_ratio").outcome is Outcome.PASS
 
 
+@pytest.mark.usefixtures("real_processes")
 def test_it_is_loaded_again_in_a_fresh_process(run):
     assert judge(run, "reload").outcome is Outcome.PASS
     assert run.checkpoint.keys["conv.weight"] == {"dtype": "float16", "shape": [8, 3, 3, 3]}

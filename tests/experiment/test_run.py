@@ -22,6 +22,7 @@ def run_of(runs, project, name):
     return runs.run(select(load_experiments(project.configs), f"tiny/{name}")[0])
 
 
+@pytest.mark.usefixtures("real_processes")
 def test_every_gate_of_a_static_experiment_is_measured_and_judged(runs, project):
     run = run_of(runs, project, "ptq_static_int8_per_channel")
     verdicts = {v.quantity: v.outcome for v in measure_and_judge(run)}

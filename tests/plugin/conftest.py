@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import pkgutil
 import shutil
@@ -46,9 +47,14 @@ def chain_bench(pytester: pytest.Pytester, chain) -> Bench:
 
 
 def _bench_of(pytester: pytest.Pytester, project) -> Bench:
+    add_claims(project)
+    return lambda *args: pytester.runpytest_inprocess("bench", *args)
+
+
+def add_claims(project) -> None:
+    """Gives a project the folder of claims and pytest's settings."""
     shutil.copytree(BENCH, project.root / "bench", ignore=shutil.ignore_patterns("__pycache__"))
     (project.root / "pytest.ini").write_text(INI)
-    return lambda *args: pytester.runpytest_inprocess("bench", *args)
 
 
 @pytest.fixture(scope="session")
@@ -63,6 +69,7 @@ def _accept(root: Path, project) -> None:
     from quantbench.config.reading import load_experiments
     from quantbench.experiment import run as runner
     from quantbench.experiment.runs import Runs
+    from quantbench.measure import reload
     from quantbench.quantities.speed import questions_of
 
     golden = root / "golden"
@@ -72,6 +79,8 @@ def _accept(root: Path, project) -> None:
         # Its own, since every test's project is a copy of the trained one, which must not know these checkpoints.
         patch.setenv("QUANTBENCH_CACHE", str(root / "cache"))
         patch.setattr(runner, "time_forwards", Machine().time_forwards)
+        patch.setattr(runner, "quiet_process", contextlib.nullcontext)
+        patch.setattr(reload, "in_fresh_process", Machine.in_this_process)
         runs = Runs(runner.Settings(golden))
         for experiment in load_experiments(project.configs):
             if experiment.name != "qat_int8":
@@ -84,10 +93,26 @@ def _accept(root: Path, project) -> None:
 @pytest.fixture
 def accepted(accepted_golden: Path, bench: Bench, project) -> Bench:
     """`bench` where checkpoints and results of the post-training experiments are accepted."""
-    shutil.copytree(accepted_golden, project.golden, dirs_exist_ok=True)
+    add_accepted(project, accepted_golden)
+    return bench
+
+
+@pytest.fixture(scope="session")
+def prepared() -> Callable[..., None]:
+    """`prepared(project, golden)` gives a project its folder of claims and these accepted goldens."""
+
+    def prepare(project, golden: Path) -> None:
+        add_claims(project)
+        add_accepted(project, golden)
+
+    return prepare
+
+
+def add_accepted(project, golden: Path) -> None:
+    """Gives a project these goldens, and bounds of regression that they hold."""
+    shutil.copytree(golden, project.golden, dirs_exist_ok=True)
     project.edit("latency: {batch_size: 4, rounds: 12}", LENIENT)
     accept_configured(project)
-    return bench
 
 
 def accept_configured(project) -> None:

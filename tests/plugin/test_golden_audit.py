@@ -1,7 +1,5 @@
 """A golden that nothing checks ends the run before it starts, however the run was asked for; none is ever deleted."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -81,12 +79,11 @@ def test_an_orphan_of_one_kind_is_enough(started, project, kind):
 
 def test_an_orphan_ends_a_run_of_parallel_workers_with_the_same_line(accepted, project):
     path = orphan(project, "results")
-    command = [sys.executable, "-m", "pytest", "bench", "-n", "2", "-k", "shrinks"]
-    result = subprocess.run(command, cwd=project.root, capture_output=True, text=True, check=False)
-    assert result.returncode == pytest.ExitCode.USAGE_ERROR
+    result = accepted("-n", "2", "-k", "shrinks")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
     line = f"ERROR: orphan golden, claimed by no experiment in configs: {golden('results', 'tiny/gone')}; remove it"
-    assert result.stdout.splitlines().count(line) == 1
-    assert "passed" not in result.stdout
+    assert result.outlines.count(line) == 1
+    assert "passed" not in result.stdout.str()
     assert path.is_file()
 
 
@@ -166,10 +163,9 @@ def test_a_test_file_that_is_gone_is_missed_wherever_the_run_is_started(started,
 
 def test_a_test_file_that_is_gone_ends_a_run_of_parallel_workers(accepted, project):
     (project.root / "bench" / "test_regression.py").unlink()
-    command = [sys.executable, "-m", "pytest", "bench", "-n", "2", "-k", "shrinks"]
-    result = subprocess.run(command, cwd=project.root, capture_output=True, text=True, check=False)
-    assert result.returncode == pytest.ExitCode.USAGE_ERROR
-    assert result.stdout.count(f"ERROR: {UNMADE}") == 1
+    result = accepted("-n", "2", "-k", "shrinks")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert result.stdout.str().count(f"ERROR: {UNMADE}") == 1
 
 
 def test_a_condition_that_does_not_hold_skips_nothing(started, project):

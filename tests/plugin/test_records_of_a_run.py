@@ -1,8 +1,6 @@
-"""`--json` writes what was measured, from this process and from parallel workers, as JSON that anybody can read."""
+"""`--json` writes what was measured, as JSON that anybody can read."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 from safetensors.torch import load_file, save_file
@@ -27,12 +25,7 @@ def read(path):
     return RecordFile.model_validate_json(path.read_text())
 
 
-def separately(project, *args):
-    """`pytest bench` in a process of its own."""
-    command = [sys.executable, "-m", "pytest", "bench", *args]
-    return subprocess.run(command, cwd=project.root, capture_output=True, text=True, check=False)
-
-
+@pytest.mark.usefixtures("real_processes")
 def test_the_records_hold_every_measurement_of_a_run_and_its_command(accepted, project):
     assert accepted("-q", "-k", "not qat", "--json", "out/records.json").ret == 0
     file = read(project.root / "out" / "records.json")
@@ -69,36 +62,3 @@ def test_a_model_that_gives_nan_is_an_error_and_leaves_no_nan_in_the_records(ben
     )
     result.stdout.no_fnmatch_line("*INTERNALERROR*")
     assert read(project.root / "records.json").records == []
-
-
-def test_parallel_workers_judge_no_latency_say_how_to_time_and_merge_their_records(accepted, project):
-    command = ("-n", "2", "-k", "not qat", "--json", "records.json")
-    result = separately(project, *command)
-    assert result.returncode == 0, result.stdout
-    assert "6 inconclusive" in result.stdout
-    assert f"{STATIC}: speedup: INCONCLUSIVE" in result.stdout
-    words = "nothing was timed: parallel workers disturb each other; time with -m latency and without -n"
-    assert f"measured:     {words}" in result.stdout
-    file = read(project.root / "records.json")
-    assert [record.experiment for record in file.records] == ["tiny/fp32_baseline", "tiny/ptq_dynamic_int8", STATIC]
-    static = file.records[-1]
-    expected = dict.fromkeys(VERDICTS, "PASS") | dict.fromkeys(("speedup", "speedup_vs_accepted"), "INCONCLUSIVE")
-    assert {v.quantity: v.outcome for v in static.verdicts} == expected
-    assert None not in (static.accuracy, static.size, static.coverage, static.checkpoint)
-    assert static.latency is None
-    speed = [v.outcome for record in file.records for v in record.verdicts if v.quantity.startswith("speedup")]
-    assert set(speed) == {"INCONCLUSIVE"}, "none passed"
-    assert static.command == "pytest bench -n 2 -k 'not qat' --json records.json"
-    summary = result.stdout.partition("= quantbench =")[2]
-    assert all(record.experiment in summary for record in file.records)
-    assert "5 gates judged by intervals: " in summary, "two bounds of drops, and three comparisons"
-
-
-def test_a_mistake_under_parallel_workers_is_the_same_line_and_exit_status(bench, project):
-    project.edit("name: dynamic_int8", "name: dynamic_int9")
-    result = separately(project, "-n", "2")
-    assert result.returncode == pytest.ExitCode.USAGE_ERROR
-    errors = [line for line in result.stdout.splitlines() if "unknown recipe 'dynamic_int9'" in line]
-    assert len(errors) == 1
-    assert errors[0].startswith("ERROR: configs/tiny.yaml: experiments.ptq_dynamic_int8.recipe")
-    assert "Traceback" not in result.stdout + result.stderr

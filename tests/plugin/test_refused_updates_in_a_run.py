@@ -1,7 +1,5 @@
 """An update without names or a reason, in CI, in parallel, on a noisy machine or half done accepts nothing at all."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,13 +14,15 @@ UPDATE = ("-q", "--experiment", STATIC, "--update-golden", *WHY)
 ACCEPTING = ("-k", "checkpoint_is or worse_than")
 OPTIONS = ["--update-golden", "--snapshot-update", "--snapshot-update-new-only"]
 FORGETFUL = """\
-import os
+import itertools
 from tiny_model import TinyCNN
+
+MADE = itertools.count()
 
 class Forgetful(TinyCNN):
     def __init__(self):
         super().__init__(3, 8)
-        self.offset = os.getpid()
+        self.offset = next(MADE)
 
     def forward(self, x):
         return super().forward(x) + self.offset
@@ -64,10 +64,9 @@ def test_an_update_is_refused_in_ci(accepted, project, monkeypatch, option):
 
 def test_an_update_is_refused_under_parallel_workers(accepted, project):
     before = contents(project.golden)
-    command = [sys.executable, "-m", "pytest", "bench", "-n", "2", *UPDATE]
-    result = subprocess.run(command, cwd=project.root, capture_output=True, text=True, check=False)
-    assert result.returncode == pytest.ExitCode.USAGE_ERROR
-    assert "ERROR: --update-golden: parallel workers cannot time what is accepted; drop -n" in result.stdout
+    result = accepted("-n", "2", *UPDATE)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "ERROR: --update-golden: parallel workers cannot time what is accepted; drop -n" in result.outlines
     assert changed(before, project.golden) == []
 
 

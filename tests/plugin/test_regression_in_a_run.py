@@ -1,8 +1,6 @@
 """Against accepted results a run improves, stays, regresses or stays open, and tells a change of behaviour."""
 
 import json
-import subprocess
-import sys
 from xml.etree import ElementTree
 
 import pytest
@@ -176,23 +174,6 @@ def test_a_damaged_result_costs_a_run_no_other_claim(accepted, project):
     result = accepted("-q", "--experiment", STATIC, "-k", "speedup or accuracy or shrinks")
     assert result.parseoutcomes()["passed"] == 3
     assert result.parseoutcomes()["failed"] == 1, "the comparison with the accepted speed-up"
-
-
-def test_parallel_workers_compare_predictions_and_state_the_gates_of_the_whole_run(accepted, project, monkeypatch):
-    flip(project.golden, STATIC, lost=27)
-    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(project.root / "summary.md"))
-    # The class of machine on which the fixture accepted.
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    command = [sys.executable, "-m", "pytest", "bench", "-n", "2", "-k", "predictions and not qat"]
-    result = subprocess.run(command, cwd=project.root, capture_output=True, text=True, check=False)
-    assert result.returncode == pytest.ExitCode.TESTS_FAILED
-    assert f"{STATIC}: accuracy_vs_accepted: REGRESSED" in result.stdout
-    assert f"{STATIC}: change of behaviour: 27 of 150" in result.stdout
-    assert "3 gates judged by intervals: " in result.stdout
-    summary = (project.root / "summary.md").read_text()
-    assert "- 3 gates judged by intervals: " in summary
-    assert summary.count("## quantbench") == 1
-    assert "claims of these experiments were not looked at (left out by -k 'predictions and not qat')" in summary
 
 
 def test_the_summary_states_the_gates_and_the_control_in_the_terminal_and_on_the_page(accepted, project, monkeypatch):

@@ -1,10 +1,7 @@
 """A run of layer experiments ends with their tables and a bar chart; any other run with neither."""
 
-import subprocess
-import sys
-
 import pytest
-from tiny_layers import add_layer_experiments
+from tiny_layers import add_layer_experiments, check_tables
 
 CHARTS = ["sensitivity.png", "sensitivity.svg"]
 TITLE = "tiny, layer by layer (n = 150)"
@@ -21,20 +18,9 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def check_tables(lines):
-    """The title, its columns, two layers, their sum and the whole model, every figure with its interval."""
-    at = lines.index(TITLE)
-    assert lines[at + 1].startswith("int8")
-    assert "PTQ drop pp [95 %]" in lines[at + 1]
-    rows = [line.split("  ")[0] for line in lines[at + 2 : at + 6]]
-    assert sorted(rows[:2]) == ["classifier", "features"]
-    assert rows[2:] == ["sum of the 2 layers", "all layers"]
-    assert all("[" in lines[at + i] and "]" in lines[at + i] for i in (2, 3, 5))
-
-
 def test_a_run_of_layers_ends_with_their_table_and_a_chart_where_it_is_told(layers, project):
     result = layers("-q", "-k", "accuracy or block_costs", "--plots", "charts/mine")
-    check_tables(result.outlines)
+    check_tables(result.outlines, TITLE)
     assert "bar chart: charts/mine/sensitivity.png, charts/mine/sensitivity.svg" in result.outlines
     assert names(project.root / "charts" / "mine") == CHARTS
     assert (project.root / "charts" / "mine" / "sensitivity.png").read_bytes().startswith(b"\x89PNG")
@@ -42,6 +28,7 @@ def test_a_run_of_layers_ends_with_their_table_and_a_chart_where_it_is_told(laye
     assert not (project.root / "out").exists()
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_the_chart_lies_in_out_in_the_root_folder_wherever_the_run_is_started(layers, project, pytester, monkeypatch):
     monkeypatch.chdir(project.root / "data")
     result = pytester.runpytest_inprocess("../bench", "-q", "-k", "block_costs")
@@ -57,15 +44,6 @@ def test_a_run_without_layer_experiments_draws_nothing(bench, project):
     assert not (project.root / "out").exists()
 
 
-def test_parallel_workers_leave_one_table_of_all_layers(layers, project):
-    command = [sys.executable, "-m", "pytest", "bench", "-n", "2", "-k", "(block_costs or accuracy) and not qat"]
-    result = subprocess.run(command, cwd=project.root, capture_output=True, text=True, check=False)
-    assert result.returncode == pytest.ExitCode.OK, result.stdout
-    assert result.stdout.count(TITLE) == 1
-    check_tables(result.stdout.splitlines())
-    assert names(project.root / "out") == CHARTS
-
-
 def test_a_file_in_the_place_of_the_folder_of_charts_ends_the_run_before_it_begins(layers, project):
     result = layers("-q", "-k", "block_costs", "--plots", "configs/tiny.yaml")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
@@ -74,6 +52,7 @@ def test_a_file_in_the_place_of_the_folder_of_charts_ends_the_run_before_it_begi
     )
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_a_chart_that_cannot_be_written_costs_neither_the_tables_nor_the_verdicts(layers, project):
     (project.root / "out").write_text("mine")
     result = layers("-q", "-k", "block_costs")
@@ -84,6 +63,7 @@ def test_a_chart_that_cannot_be_written_costs_neither_the_tables_nor_the_verdict
     result.stdout.no_fnmatch_line("*INTERNALERROR*")
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_a_layer_that_costs_more_than_its_bound_fails_and_is_ranked_all_the_same(layers, project):
     project.edit("[classifier], calibration_n: 32}\n    gates: {layer_drop_pp: 20.0}",
                  "[classifier], calibration_n: 32}\n    gates: {layer_drop_pp: -50.0}")  # fmt: skip

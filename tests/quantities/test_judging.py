@@ -194,6 +194,7 @@ def forgetful():
 """
 
 
+@pytest.mark.usefixtures("real_processes")
 def test_a_model_whose_state_dict_leaves_something_out_fails_the_reload(project, monkeypatch):
     (project.root / "forgetful_model.py").write_text(FORGETFUL)
     monkeypatch.syspath_prepend(project.root)

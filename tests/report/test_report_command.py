@@ -36,6 +36,7 @@ def test_records_of_layers_give_a_bar_chart_and_its_tables_too(quantbench, recor
     assert (tmp_path / "report" / "sensitivity.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_records_without_layers_give_no_bar_chart(quantbench, records, tmp_path, two_workloads):
     write_records(records, two_workloads, [])
     assert quantbench("report", records, "--out", "report")[0] == 0

@@ -1,9 +1,6 @@
 """A model of the user's own, given as a class in a file beside the configuration, is gated like any other."""
 
-import os
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -27,16 +24,16 @@ def own_class(project):
     sys.modules.pop("own_net", None)
 
 
-def test_a_class_beside_the_configuration_runs_from_the_shell(own_class):
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])}
-    command = [Path(sys.executable).with_name("quantbench"), "run", "tiny/ptq_static_int8_per_channel"]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    assert "tiny/ptq_static_int8_per_channel" in done.stdout, done.stderr
+# Its class is found in the fresh processes too, which load and quantize it again.
+@pytest.mark.usefixtures("own_class", "real_processes")
+def test_a_class_beside_the_configuration_runs_from_the_shell(quantbench):
+    status, out, err = quantbench("run", "tiny/ptq_static_int8_per_channel")
+    assert "tiny/ptq_static_int8_per_channel" in out, err
     # Its gates hold; neither its checkpoint nor its result was ever accepted.
-    assert done.returncode == 1
-    assert done.stderr.count("FAIL") == 2
-    assert "checkpoint: FAIL" in done.stderr
-    assert "accuracy_vs_accepted: FAIL" in done.stderr
+    assert status == 1
+    assert err.count("FAIL") == 2
+    assert "checkpoint: FAIL" in err
+    assert "accuracy_vs_accepted: FAIL" in err
 
 
 @pytest.mark.usefixtures("own_class")
