@@ -75,7 +75,7 @@ class Machine:
 
     @staticmethod
     def in_this_process(work: Callable[..., Result], *args: object, died: str) -> Result:
-        """In the place of `quantbench.measure.fresh.in_fresh_process`, which takes longer than the work of most tests."""
+        """In the place of `quantbench.measure.fresh.in_fresh_process`, which takes longer than most tests."""
         assert died, "a fresh process that dies is named"
         return work(*args)
 
