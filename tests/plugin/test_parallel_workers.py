@@ -18,7 +18,19 @@ from quantbench.records.run import RecordFile, RunRecord
 
 FP32, DYNAMIC, STATIC = "tiny/fp32_baseline", "tiny/ptq_dynamic_int8", "tiny/ptq_static_int8_per_channel"
 EXACT = {"reload", "determinism", "checkpoint", "accuracy_drop_pp", "size_ratio", "int8_share"}
-CHOSEN = "not qat and (tiny or block_costs or ptq_static and accuracy)"
+# Peak memory takes several fresh processes each, and parallel workers measure it as any process does.
+CHOSEN = "not qat and not memory and (tiny or block_costs or ptq_static and accuracy)"
+# As the fixture `machine` has it: a worker that needs no fresh process starts no server of them.
+CONFTEST = """\
+def pytest_collection_finish(session):
+    if hasattr(session.config, "workerinput"):
+        from made_timings import Machine
+
+        from quantbench.experiment import repetition
+        from quantbench.measure import reload
+
+        reload.in_fresh_process = repetition.in_fresh_process = Machine.in_this_process
+"""
 
 
 class Finished(NamedTuple):
@@ -57,6 +69,7 @@ def finished(trained_project, accepted_golden, tmp_path_factory, prepared: Calla
     prepared(project, accepted_golden)
     add_workload_of_blocks(project)
     flip(project.golden, DYNAMIC, lost=27)
+    (root / "conftest.py").write_text(CONFTEST)
     surroundings = {
         "QUANTBENCH_DATA": str(root / "data"),
         "QUANTBENCH_CACHE": str(root / "cache"),
