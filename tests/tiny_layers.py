@@ -47,19 +47,19 @@ def add_layer_experiments(project) -> None:
     project.config.write_text(project.config.read_text() + EXPERIMENTS)
 
 
-def add_workload_of_blocks(project) -> None:
-    """Gives a project a second workload, `blocks`: this model with the weights of its own, and these experiments."""
+def add_workload_of_layers(project) -> None:
+    """Gives a project a second workload, `layers`: this model with the weights of its own, and these experiments."""
     workload = project.config.read_text().partition("experiments:\n")[0]
-    text = workload.replace("tiny_model:tiny_cnn", "tiny_blocks:tiny_blocks") + "experiments:\n" + EXPERIMENTS
-    (project.configs / "blocks.yaml").write_text(text)
+    text = workload.replace("tiny_model:tiny_cnn", "tiny_layers:tiny_layers") + "experiments:\n" + EXPERIMENTS
+    (project.configs / "layers.yaml").write_text(text)
 
 
 def check_tables(lines: list[str], title: str) -> None:
-    """The title, its columns, two blocks, their sum and the whole model, every figure with its interval."""
+    """The title, its columns, two layers, their sum and the whole model, every figure with its interval."""
     at = lines.index(title)
     assert lines[at + 1].startswith("int8")
     assert "PTQ drop pp [95 %]" in lines[at + 1]
     rows = [line.split("  ")[0] for line in lines[at + 2 : at + 6]]
     assert sorted(rows[:2]) == ["classifier", "features"]
-    assert rows[2:] == ["sum of the 2 blocks", "all blocks"]
+    assert rows[2:] == ["sum of the 2 layers", "all layers"]
     assert all("[" in lines[at + i] and "]" in lines[at + i] for i in (2, 3, 5))

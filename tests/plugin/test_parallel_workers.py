@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pytest
 from flipped import flip
-from tiny_blocks import add_workload_of_blocks, check_tables
+from tiny_layers import add_workload_of_layers, check_tables
 
 from quantbench.records.run import RecordFile, RunRecord
 
@@ -60,14 +60,14 @@ def separately(root: Path, *args: str, **surroundings: str) -> subprocess.Comple
 
 @pytest.fixture(scope="module")
 def finished(trained_project, accepted_golden, tmp_path_factory, prepared: Callable[..., None]) -> Finished:
-    """A run of a project in which one experiment has regressed, and that has a workload with blocks beside its own.
+    """A run of a project in which one experiment has regressed, and that has a workload with layers beside its own.
 
     Starting workers takes longer than all that they measure, so that every test reads the same run.
     """
     root = tmp_path_factory.mktemp("parallel") / "project"
     project = trained_project.copy_to(root)
     prepared(project, accepted_golden)
-    add_workload_of_blocks(project)
+    add_workload_of_layers(project)
     flip(project.golden, DYNAMIC, lost=27)
     (root / "conftest.py").write_text(CONFTEST)
     surroundings = {
@@ -95,8 +95,8 @@ def test_they_judge_no_latency_and_say_how_to_time(finished):
 
 
 def test_their_records_are_merged_in_the_order_of_the_configuration(finished):
-    blocks = [f"blocks/ptq_{name}" for name in ("static", "features", "classifier")]
-    assert list(finished.records) == [*blocks, FP32, DYNAMIC, STATIC]
+    layers = [f"layers/ptq_{name}" for name in ("static", "features", "classifier")]
+    assert list(finished.records) == [*layers, FP32, DYNAMIC, STATIC]
     static = finished.records[STATIC]
     expected = dict.fromkeys((*EXACT, "accuracy_vs_accepted"), "PASS")
     expected |= dict.fromkeys(("speedup", "speedup_vs_accepted"), "INCONCLUSIVE")
@@ -109,7 +109,7 @@ def test_their_records_are_merged_in_the_order_of_the_configuration(finished):
 def test_the_summary_is_of_the_whole_run(finished):
     summary = finished.process.stdout.partition("= quantbench =")[2]
     assert all(experiment in summary for experiment in finished.records)
-    # Of the project two bounds of drops, and three comparisons; of the workload of blocks three bounds.
+    # Of the project two bounds of drops, and three comparisons; of the workload of layers three bounds.
     assert "8 gates judged by intervals: " in summary
     page = (finished.root / "summary.md").read_text()
     assert "- 8 gates judged by intervals: " in page
@@ -122,8 +122,8 @@ def test_predictions_are_compared_and_a_change_of_behaviour_is_told(finished):
     assert f"{DYNAMIC}: change of behaviour: 27 of 150" in finished.process.stdout
 
 
-def test_they_leave_one_table_of_all_blocks_and_its_chart(finished):
-    title = "blocks, block by block (n = 150)"
+def test_they_leave_one_table_of_all_layers_and_its_chart(finished):
+    title = "layers, layer by layer (n = 150)"
     assert finished.process.stdout.count(title) == 1
     check_tables(finished.process.stdout.splitlines(), title)
     assert sorted(path.name for path in (finished.root / "out").iterdir()) == ["sensitivity.png", "sensitivity.svg"]
