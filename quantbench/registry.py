@@ -309,6 +309,7 @@ QUANTITIES: Registry[Quantity[Any]] = Registry(
         "memory_ratio": "quantbench.quantities.memory:MEMORY",
         "speedup": "quantbench.quantities.speedup:SPEEDUP",
         "int8_share": "quantbench.quantities.int8_share:INT8_SHARE",
+        "macs_ratio": "quantbench.quantities.macs_ratio:MACS_RATIO",
         "card_drift_pp": "quantbench.quantities.card_drift:CARD_DRIFT",
         "search_drop_pp": "quantbench.quantities.search_drop:SEARCH_DROP",
         "reload": "quantbench.quantities.reload:RELOAD",

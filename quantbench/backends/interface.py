@@ -215,20 +215,29 @@ class Coverage:
         int8_macs: done by int8 kernels.
         float_macs: done by floating-point kernels.
         float_layers: multiply-accumulates of each layer that computed in floating point.
+        int8_layers: the same of those that computed in int8.
+        uncounted: operators and layers that may have multiplied, and whose work is not in these figures.
 
     Example:
-        >>> Coverage(int8_macs=900, float_macs=100, float_layers={"fc": 100}).int8_share
+        >>> Coverage(int8_macs=900, float_macs=100, float_layers={"fc": 100}, int8_layers={"conv": 900}).int8_share
         0.9
     """
 
     int8_macs: int
     float_macs: int
     float_layers: dict[str, int]
+    int8_layers: dict[str, int] = field(default_factory=dict)
+    uncounted: tuple[str, ...] = ()
+
+    @property
+    def macs(self) -> int:
+        """All that were counted."""
+        return self.int8_macs + self.float_macs
 
     @property
     def int8_share(self) -> float:
-        """Share of multiply-accumulates that ran as int8, 0..1."""
-        return self.int8_macs / (self.int8_macs + self.float_macs)
+        """Share of the counted multiply-accumulates that ran as int8, 0..1; 0 where none was counted."""
+        return self.int8_macs / self.macs if self.macs else 0.0
 
 
 class Backend(ABC):
@@ -307,7 +316,7 @@ class Backend(ABC):
         """The precision of the kernels that really run one batch; None where the runtime does not tell.
 
         Raises:
-            MeasurementError: if no multiplying operator was seen at all.
+            MeasurementError: if no operator was seen that multiplies, or might.
         """
         return None
 

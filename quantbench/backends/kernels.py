@@ -1,29 +1,28 @@
 """The share of a torch model's multiply-accumulates that really ran as int8: read off the operators that ran.
 
 Counting module types would believe a model's own claim. This listens to the dispatcher during one forward and takes
-each operator's work from its operands, so that a layer that silently fell back to fp32 shows as what it was.
+each operator's work from its operands, so that a layer that silently fell back to fp32 shows as what it was. What it
+cannot count it names.
 """
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.module_tracker import ModuleTracker
 
 from quantbench.backends.interface import Coverage
+from quantbench.backends.operators import Macs, does_no_products, macs_of, name_of
+from quantbench.backends.weight_use import WeightUse
 from quantbench.errors import MeasurementError
-
-# Operators that multiply a quantized activation with a packed int8 weight.
-INT8_NAMESPACE = "quantized"
-INT8_OPERATORS = ("conv1d", "conv2d", "conv3d", "conv_transpose", "linear")
-# What every floating-point convolution and matrix product is made of once composite operators are taken apart.
-FLOAT_CONVOLUTION = "convolution"
-FLOAT_PRODUCTS = ("mm", "addmm", "bmm", "baddbmm")
 
 
 def measure_coverage(model: nn.Module, sample: torch.Tensor) -> Coverage:
@@ -34,17 +33,20 @@ def measure_coverage(model: nn.Module, sample: torch.Tensor) -> Coverage:
         sample: `[1, channels, …]` float32.
 
     Raises:
-        MeasurementError: if no multiplying operator was seen at all.
+        MeasurementError: if nothing was seen that multiplies, or might.
     """
-    tracker = ModuleTracker()
-    listener = _Listener(tracker)
-    # In inference mode conv2d, linear and matmul would reach a listener whole, each under a name of its own.
-    with torch.inference_mode(False), torch.no_grad(), tracker, listener:
+    tracker, use, called = ModuleTracker(), WeightUse(model), set[nn.Module]()
+    listener = _Listener(tracker, use)
+    with ExitStack() as stack:
+        stack.callback(register_module_forward_pre_hook(lambda module, _: called.add(module)).remove)
+        stack.enter_context(tracker)
+        _listening(stack, listener)
         model(sample)
+    listener.uncounted |= dict.fromkeys(use.unused(called))
     int8, floating = sum(listener.int8.values()), sum(listener.floating.values())
-    if int8 + floating == 0:
+    if int8 + floating == 0 and not listener.uncounted:
         raise MeasurementError(f"{type(model).__name__}: no convolution or matrix product was seen in its forward")
-    return Coverage(int8, floating, dict(listener.floating))
+    return Coverage(int8, floating, dict(listener.floating), dict(listener.int8), tuple(listener.uncounted))
 
 
 def count_macs(compute: Callable[[], object]) -> int:
@@ -53,52 +55,85 @@ def count_macs(compute: Callable[[], object]) -> int:
     Args:
         compute: runs it once; its tensors must not be of inference mode.
     """
-    listener = _Listener(ModuleTracker())
-    with torch.inference_mode(False), torch.no_grad(), listener:
+    listener = _Listener(ModuleTracker(), WeightUse())
+    with ExitStack() as stack:
+        _listening(stack, listener)
         compute()
     return sum(listener.int8.values()) + sum(listener.floating.values())
 
 
+def _listening(stack: ExitStack, listener: _Listener) -> None:
+    """Enters what makes operators reach a listener one by one; the process is as before when the stack closes."""
+    stack.enter_context(_slow_attention())
+    # A compiled forward would run kernels that nobody dispatches. The import takes seconds where nothing was compiled.
+    if "torch._dynamo" in sys.modules:
+        stack.enter_context(torch.compiler.set_stance("force_eager"))
+    # In inference mode conv2d, linear and matmul would reach a listener whole, each under a name of its own.
+    stack.enter_context(torch.inference_mode(False))
+    stack.enter_context(torch.no_grad())
+    stack.enter_context(listener)
+
+
+@contextmanager
+def _slow_attention() -> Iterator[None]:
+    """Takes MultiheadAttention and TransformerEncoder apart, which else run as one operator each."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
 class _Listener(TorchDispatchMode):
-    def __init__(self, tracker: ModuleTracker) -> None:
+    """Counts what each operator multiplies, by the layer that called it.
+
+    Args:
+        tracker: names the layer.
+        use: knows the model's weights.
+    """
+
+    supports_higher_order_operators = True
+
+    def __init__(self, tracker: ModuleTracker, use: WeightUse) -> None:
         super().__init__()
-        self.tracker = tracker
+        self.tracker, self.use = tracker, use
         self.int8: Counter[str] = Counter()
         self.floating: Counter[str] = Counter()
+        self.uncounted: dict[str, None] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        namespace, _, name = func.name().partition("::")
-        name = name.partition(".")[0]
-        if namespace == INT8_NAMESPACE and name.startswith(INT8_OPERATORS):
-            self.int8[self._layer()] += _packed_macs(name, args, result)
-        elif namespace == "aten":
-            self.floating.update({self._layer(): macs} if (macs := _float_macs(name, args, result)) else {})
+        kwargs = kwargs or {}
+        # A class of tensors with operators of its own takes itself apart; what that runs comes back here.
+        if any(each.__torch_dispatch__ is not torch.Tensor.__torch_dispatch__ for each in types):
+            return NotImplemented
+        if isinstance(func, torch._ops.OpOverload) and func._can_decompose():
+            with self:
+                parts = func.decompose(*args, **kwargs)
+            if parts is not NotImplemented:
+                return parts
+        result = func(*args, **kwargs)
+        self._note(func, args, kwargs, result)
         return result
+
+    def _note(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        operands = [*args, *(value for key, value in kwargs.items() if key != "out")]
+        layer = self._layer()
+        macs = macs_of(func, args, kwargs, result) or self.use.hand_made(func, operands, result)
+        is_harmless = macs is None and does_no_products(func, args, kwargs, self.use.takes_weights(operands))
+        if macs is None and not is_harmless:
+            self.uncounted[f"{'::'.join(part for part in name_of(func) if part)} in {layer or 'the model'}"] = None
+        self._add(layer, macs or Macs())
+        self.use.note(operands, result, layer, multiplies=not is_harmless)
+
+    def _add(self, layer: str, macs: Macs) -> None:
+        if macs.int8:
+            self.int8[layer] += macs.int8
+        if macs.floating:
+            self.floating[layer] += macs.floating
 
     def _layer(self) -> str:
         """The innermost module being executed, without the name of the model's class."""
         # The tracker's own root, "Global", stands beside the model's class.
         innermost = max(self.tracker.parents - {"Global"}, key=lambda name: name.count("."), default="")
         return innermost.partition(".")[2] or innermost
-
-
-def _packed_macs(name: str, args: tuple[Any, ...], result: torch.Tensor) -> int:
-    packed = next(arg for arg in args if isinstance(arg, torch.ScriptObject))
-    weight = packed.unpack()[0]  # type: ignore[attr-defined]
-    return _weighted_macs(weight, args[0], result, transposed="transpose" in name)
-
-
-def _weighted_macs(weight: torch.Tensor, given: torch.Tensor, result: torch.Tensor, transposed: bool) -> int:
-    """Every output element takes one product per weight of its output channel; transposed, every input element gives
-    one per weight of its input channel."""
-    return int((given if transposed else result).numel() * weight[0].numel())
-
-
-def _float_macs(name: str, args: tuple[Any, ...], result: Any) -> int:
-    if name == FLOAT_CONVOLUTION:
-        return _weighted_macs(args[1], args[0], result, transposed=args[6])
-    if name in FLOAT_PRODUCTS:
-        # The summed-over dimension is the last of the second-to-last matrix: mm(a, b), addmm(bias, a, b).
-        return int(result.numel() * args[-2].shape[-1])
-    return 0

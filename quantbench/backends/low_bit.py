@@ -18,6 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from quantbench.backends.interface import Observers
 from quantbench.backends.state_dict import Converted, StateDictBackend, wrong_backend
 from quantbench.backends.torch_ao.engines import Engine, check_engine, default_engine
+from quantbench.backends.weights import nothing_quantized
 from quantbench.errors import QuantizationError
 from quantbench.quant.learned_step import LearnedStep
 from quantbench.quant.low_bit import LearnedClipping, LowBitQuantizer, NormalizedClipping
@@ -25,6 +26,10 @@ from quantbench.quant.low_bit_layers import QuantConv2d, QuantLayer, QuantLinear
 from quantbench.quant.packed_layers import packed
 from quantbench.recipes.lowering import unsupported
 from quantbench.recipes.spec import FP32_BITS, Fp32, LowBit, Recipe, Trained
+
+
+# Layers that have a low-bit form.
+KINDS = "nn.Conv2d or nn.Linear"
 
 
 def low_bit(engine: Engine = None) -> LowBitBackend:
@@ -82,9 +87,7 @@ class LowBitBackend(StateDictBackend):
             if type(each) in (nn.Conv2d, nn.Linear)
         }
         if not layers:
-            raise QuantizationError(
-                f"{type(model).__name__} has no nn.Conv2d or nn.Linear layer; recipes of kind low_bit quantize no other"
-            )
+            raise QuantizationError(nothing_quantized(model, KINDS))
         first, last = next(iter(layers)), _last_linear(layers)
         for name, layer in layers.items():
             widths = recipe.weight_bits, recipe.activation_bits
@@ -98,6 +101,8 @@ class LowBitBackend(StateDictBackend):
                     prepared.set_submodule(name, replacement)
                 else:
                     prepared = replacement
+        if not any(isinstance(each, QuantLayer) for each in prepared.modules()):
+            raise QuantizationError(f"{nothing_quantized(model, KINDS)}; first_bits and last_bits leave them in fp32")
         return prepared
 
     def freeze(self, prepared: nn.Module) -> None:

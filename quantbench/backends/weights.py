@@ -1,7 +1,8 @@
-"""Weights put into a model, and what is refused there."""
+"""Weights put into a model, and what is refused there; layers with weights where none was quantized."""
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import torch
@@ -41,3 +42,22 @@ def check_weights(model: nn.Module, path: Path, command: str) -> None:
         raise BaselineError(
             f"{path}: '{damaged[0]}' holds NaN or infinity; restore it from version control, or train again: {command}"
         )
+
+
+def nothing_quantized(model: nn.Module, wanted: str) -> str:
+    """The line for a model of which a recipe quantized no layer.
+
+    Args:
+        model: as the recipe left it.
+        wanted: the kind of layer that the recipe quantizes.
+
+    Example:
+        >>> nothing_quantized(nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU()), "nn.Linear")
+        'no layer of the kind nn.Linear was quantized; the layers with weights of Sequential: 1 Conv2d'
+    """
+    kinds = Counter(
+        type(module).__name__ for module in model.modules() if next(module.parameters(recurse=False), None) is not None
+    )
+    found = ", ".join(f"{count} {kind}" for kind, count in kinds.items()) or "none"
+    name = type(model).__name__
+    return f"no layer of the kind {wanted} was quantized; the layers with weights of {name}: {found}"

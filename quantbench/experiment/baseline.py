@@ -8,9 +8,9 @@ from functools import cached_property
 import torch
 
 from quantbench.arrays import Inputs
-from quantbench.backends.interface import Artifact, Backend, Predictor
+from quantbench.backends.interface import Artifact, Backend, Coverage, Predictor
 from quantbench.errors import ConfigError
-from quantbench.experiment.artifact import reference
+from quantbench.experiment.artifact import one_sample, reference
 from quantbench.experiment.workload import OpenWorkload
 from quantbench.measure.evaluation import Evaluation, inputs_of
 from quantbench.measure.fastest_form import fastest_form
@@ -43,6 +43,15 @@ class Baseline:
     def size_bytes(self) -> int:
         """Of its files, saved as the quantized ones are."""
         return self.artifact.size_bytes
+
+    @cached_property
+    def coverage(self) -> Coverage | None:
+        """Multiply-accumulates of one sample by the kernels that ran; None where its backend does not tell.
+
+        Raises:
+            MeasurementError: if no operator was seen that multiplies, or might.
+        """
+        return self.backend.kernels(self.artifact, one_sample(self.opened))
 
     @cached_property
     def memory(self) -> PeakMemories:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from quantbench.errors import MeasurementError, NoEvidenceError
+from quantbench.errors import MeasurementError, NoEvidenceError, QuantizationError
 from quantbench.quantities.bounds import Share
 from quantbench.quantities.interface import Column, Quantity
+from quantbench.recipes.spec import leaves_fp32
 from quantbench.records.run import CoverageFacts
-from quantbench.stats.verdicts import Verdict, at_least
+from quantbench.stats.verdicts import Verdict, at_least, no_evidence
 
 if TYPE_CHECKING:
+    from quantbench.backends.interface import Coverage
     from quantbench.experiment.run import Run
 
 # Layers that are named; the largest.
@@ -26,14 +28,15 @@ class Int8Share(Quantity[CoverageFacts]):
     record = CoverageFacts
     bound = Share
     smaller_is_looser = True
-    columns = (Column("int8 share", lambda c: f"{100 * c.int8_share:.1f} %"),)
+    columns = (Column("int8 share", lambda c: "not known" if c.uncounted else f"{100 * c.int8_share:.1f} %"),)
 
     def measure(self, run: Run) -> CoverageFacts:
         """Multiply-accumulates of one sample, by the kernels that ran.
 
         Raises:
             NoEvidenceError: if the backend does not tell.
-            MeasurementError: if no multiplying operator was seen at all.
+            MeasurementError: if no operator was seen that multiplies, or might.
+            QuantizationError: if nothing was quantized, by the kernels and by the size of the file.
         """
         from quantbench.experiment.artifact import one_sample
 
@@ -43,15 +46,18 @@ class Int8Share(Quantity[CoverageFacts]):
                 f"backend '{run.backend.name}' does not tell which kernels ran; what is not known to be int8 is not "
                 "called so"
             )
-        return CoverageFacts(**asdict(coverage), int8_share=coverage.int8_share)
+        _check_quantized(run, coverage)
+        uncounted = list(coverage.uncounted)
+        return CoverageFacts(**asdict(coverage) | {"uncounted": uncounted}, int8_share=coverage.int8_share)
 
     def judge(self, run: Run, measured: CoverageFacts, bound: float) -> Verdict:
-        """Exact, with the layers that did not run as int8."""
+        """Exact, with the layers that did not run as int8; no verdict where some work could not be counted."""
         c = measured
         text = f"{c.int8_share:.4f} ({c.int8_macs:,} of {c.int8_macs + c.float_macs:,} multiply-accumulates)"
         if c.float_layers:
-            worst = sorted(c.float_layers.items(), key=lambda item: -item[1])[:SHOWN_LAYERS]
-            text += "; in floating point: " + ", ".join(f"{name} ({macs:,})" for name, macs in worst)
+            text += f"; in floating point: {_largest(c.float_layers)}"
+        if c.uncounted:
+            return no_evidence(self.name, bound, f"{text}; not counted: {', '.join(c.uncounted[:SHOWN_LAYERS])}")
         return at_least(self.name, c.int8_share, None, bound, 1, text, "")
 
     def unmeasured(self, run: Run, bound: float, error: MeasurementError) -> Verdict:
@@ -62,3 +68,19 @@ class Int8Share(Quantity[CoverageFacts]):
 
 
 INT8_SHARE = Int8Share()
+
+
+def _check_quantized(run: Run, coverage: Coverage) -> None:
+    """Raises where a recipe that quantizes left both the kernels and the file as they were."""
+    before, after = run.baseline.size_bytes, run.artifact.size_bytes
+    if leaves_fp32(run.experiment.recipe) or coverage.int8_macs or coverage.uncounted or after < before:
+        return
+    raise QuantizationError(
+        f"nothing was quantized: the file is not smaller ({before:,} → {after:,} bytes), and every kernel computes in "
+        f"floating point ({_largest(coverage.float_layers)}); take a recipe for layers that the model has"
+    )
+
+
+def _largest(layers: dict[str, int]) -> str:
+    worst = sorted(layers.items(), key=lambda item: -item[1])[:SHOWN_LAYERS]
+    return ", ".join(f"{name} ({macs:,})" for name, macs in worst)

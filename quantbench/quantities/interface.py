@@ -52,6 +52,7 @@ class Quantity(ABC, Generic[M]):
         bound: annotation of the bound in `gates`; None for a claim that needs no bound and is always made.
         smaller_is_looser: whether a smaller bound lets more pass, as one on a ratio does, or a larger one, as one on a
             drop; None where neither is known, so that any other bound counts as looser.
+        default: the bound where the configuration sets none, so that it is always judged; None: not judged then.
         by_interval: whether samples decide, so that it shares the false alarms of a session.
         timed: whether it is judged by timings, which parallel workers cannot take.
         needed_to_accept: where it fails, nothing of the experiment is accepted: the next run would find something else.
@@ -82,6 +83,7 @@ class Quantity(ABC, Generic[M]):
     record: ClassVar[type[Part] | None] = None
     bound: ClassVar[Any] = None
     smaller_is_looser: ClassVar[bool | None] = None
+    default: ClassVar[Any] = None
     by_interval: ClassVar[bool] = False
     timed: ClassVar[bool] = False
     needed_to_accept: ClassVar[bool] = False

@@ -23,11 +23,13 @@ def quantities() -> list[Quantity[Any]]:
 
 
 def judged_of(experiment: Experiment) -> list[Quantity[Any]]:
-    """Quantities judged of an experiment: the gates that it sets, then the claims about it; timed ones last in each."""
+    """Quantities judged of an experiment: the gates that it sets or that have a default, then the claims about it; timed
+    ones last in each."""
     found = [
         each
         for each in quantities()
-        if (each.applies(experiment) if each.bound is None else each.name in experiment.config.gates.bounds)
+        if each.name in experiment.config.gates.bounds
+        or ((each.bound is None or each.default is not None) and each.applies(experiment))
     ]
     return sorted(found, key=lambda each: (each.bound is None, each.timed))
 
@@ -56,13 +58,15 @@ def judge(run: Run, name: str) -> Verdict:
         name: of the quantity: a gate that the experiment sets, or a claim that needs no bound.
 
     Raises:
-        ConfigError: if the quantity needs a bound and the experiment sets none.
+        ConfigError: if the quantity needs a bound, has no default, and the experiment sets none.
     """
     from quantbench.measure.environment import environment
 
     gates = run.experiment.where("gates")
     quantity: Quantity[Any] = QUANTITIES.get(name, gates)
     bound = run.experiment.config.gates.bound(name, environment().isa)
+    if bound is None:
+        bound = quantity.default
     if bound is None and quantity.bound is not None:
         raise ConfigError(f"{gates}: '{name}' is not set")
     try:

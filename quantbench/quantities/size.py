@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from quantbench.quantities.bounds import Positive
 from quantbench.quantities.interface import Column, Quantity
 from quantbench.records.run import Size
-from quantbench.stats.verdicts import Verdict, at_least
+from quantbench.stats.verdicts import Outcome, Verdict, at_least
 
 if TYPE_CHECKING:
     from quantbench.experiment.run import Run
+
+# Keys that are named where a file is too large; the largest of them.
+SHOWN_KEYS = 3
 
 
 class SizeRatio(Quantity[Size]):
@@ -29,10 +35,27 @@ class SizeRatio(Quantity[Size]):
         return Size(fp32_bytes=fp32, quantized_bytes=quantized, ratio=fp32 / quantized)
 
     def judge(self, run: Run, measured: Size, bound: float) -> Verdict:
-        """Exact."""
+        """Exact; a FAIL names the largest keys that are the same in both files."""
         s = measured
         text = f"{s.ratio:.3f}× ({s.fp32_bytes:,} → {s.quantized_bytes:,} bytes)"
-        return at_least(self.name, s.ratio, None, bound, 1, text, "×")
+        verdict = at_least(self.name, s.ratio, None, bound, 1, text, "×")
+        if verdict.outcome is Outcome.FAIL and (kept := _unshrunk(run)):
+            text += "; did not shrink: " + ", ".join(f"'{key}' ({size:,} bytes)" for key, size in kept[:SHOWN_KEYS])
+        return replace(verdict, measured=text)
 
 
 SIZE = SizeRatio()
+
+
+def _unshrunk(run: Run) -> list[tuple[str, int]]:
+    """Keys of one dtype and shape in both files, with their bytes, the largest first."""
+    fp32 = run.baseline.backend.describe(run.baseline.artifact).keys
+    quantized = run.backend.describe(run.artifact).keys
+    kept = [(key, _bytes(entry)) for key, entry in fp32.items() if quantized.get(key) == entry]
+    return sorted((item for item in kept if item[1]), key=lambda item: -item[1])
+
+
+def _bytes(entry: dict[str, Any]) -> int:
+    """Bytes of an entry by its dtype, such as `float32`, and shape; 0 where it has none, or one of unknown width."""
+    bits = re.search(r"\d+$", str(entry.get("dtype", "")))
+    return math.prod(entry.get("shape", [])) * int(bits[0]) // 8 if bits else 0

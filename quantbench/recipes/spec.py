@@ -172,6 +172,16 @@ class LowBit(Trained):
     last_bits: int | None = None
 
 
+def leaves_fp32(recipe: Recipe) -> bool:
+    """True if a recipe quantizes nothing on purpose: fp32, or a control of which no part is quantized.
+
+    Example:
+        >>> leaves_fp32(Fp32()), leaves_fp32(DynamicInt8(("Linear",)))
+        (True, False)
+    """
+    return isinstance(recipe, Fp32) or getattr(recipe, "blocks", None) == () or getattr(recipe, "layers", None) == ()
+
+
 def describe(recipe: Recipe) -> dict[str, Any]:
     """The recipe as JSON (lists, no tuples): its kind and every field that is not at its default.
 

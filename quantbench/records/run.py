@@ -106,12 +106,45 @@ class CheckpointFacts(Part):
 
 
 class CoverageFacts(Part):
-    """Multiply-accumulates of one sample, by the kernels that ran."""
+    """Multiply-accumulates of one sample, by the kernels that ran.
+
+    Attributes:
+        int8_share: share of those that were counted, 0..1.
+        float_layers: of each layer that computed in floating point.
+        int8_layers: of each layer that computed in int8; empty in records that were written before it was noted.
+        uncounted: operators and layers that may have multiplied, and whose work is in none of these figures.
+    """
 
     int8_macs: int
     float_macs: int
     int8_share: float
     float_layers: dict[str, int]
+    int8_layers: dict[str, int] = Field(default_factory=dict)
+    uncounted: list[str] = Field(default_factory=list)
+
+
+class Work(Part):
+    """Multiply-accumulates of one sample in both models, of any precision.
+
+    Attributes:
+        ratio: quantized / fp32; 0 where none of fp32 was counted.
+        idle_layers: those that multiply in fp32 and not in the quantized model, with their work in fp32.
+        fp32_uncounted: operators and layers that may have multiplied, and whose work is not in these figures.
+        quantized_uncounted: the same of the quantized model.
+    """
+
+    fp32_macs: int
+    quantized_macs: int
+    ratio: float
+    idle_layers: dict[str, int]
+    fp32_uncounted: list[str]
+    quantized_uncounted: list[str]
+
+    def impossible(self) -> str | None:
+        """Less than no work, or a ratio that no work has."""
+        if min(self.fp32_macs, self.quantized_macs) >= 0 and 0 <= self.ratio < math.inf:
+            return None
+        return f"{self.fp32_macs} and {self.quantized_macs} multiply-accumulates with a ratio of {self.ratio}"
 
 
 class Latency(Part):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import inspect
 from typing import Any, NoReturn
 
+import torch
 from torch import nn
 from torch.ao import quantization as ao
 
 from quantbench.backends.torch_ao.states import State, in_the_other_mode, places_of
+from quantbench.backends.weights import nothing_quantized
 from quantbench.errors import QuantizationError
 
 
@@ -62,6 +64,19 @@ def check_on_cpu(step: str, model: nn.Module) -> None:
                 f"{step}: '{name}' of {type(model).__name__} is on device '{place}', and int8 kernels run on the CPU: "
                 "call model.cpu() first"
             )
+
+
+def check_quantized(converted: nn.Module, wanted: str) -> None:
+    """Raises unless some layer of a converted model has packed weights.
+
+    Args:
+        converted: int8, or meant to be.
+        wanted: the kind of layer that the recipe quantizes.
+    """
+    # Recurrent layers and linear ones keep theirs in a part of their own.
+    held = (value for module in converted.modules() for value in vars(module).values())
+    if not any(isinstance(value, torch.ScriptObject) for value in held):
+        raise QuantizationError(nothing_quantized(converted, wanted))
 
 
 def refuse_mode(step: str, subject: str, needed: str) -> NoReturn:

@@ -19,6 +19,7 @@ from quantbench.arrays import Inputs, Outputs
 from quantbench.backends.module import ModulePredictor
 from quantbench.backends.state_dict import Converted, StateDictBackend, wrong_backend
 from quantbench.backends.torch_ao.dry_run import check_operators
+from quantbench.backends.torch_ao.checks import check_quantized
 from quantbench.backends.torch_ao.engines import Engine, check_engine, default_engine, engine_in_use
 from quantbench.backends.torch_ao.int8_switches import int8_switches
 from quantbench.backends.torch_ao.layer_groups import fused_with_qconfig
@@ -168,9 +169,9 @@ class EagerBackend(StateDictBackend):
     def _dynamic(self, model: nn.Module, recipe: DynamicInt8) -> nn.Module:
         with silenced(), self._settings():
             kinds = {getattr(nn, layer) for layer in recipe.layers}
-            if not any(type(module) in kinds for module in model.modules()):
-                raise QuantizationError(f"the model has no {' or '.join(recipe.layers)} layer to quantize dynamically")
-            return ao.quantize_dynamic(model, kinds, dtype=torch.qint8)
+            quantized = ao.quantize_dynamic(model, kinds, dtype=torch.qint8)
+        check_quantized(quantized, f"nn.{' or nn.'.join(recipe.layers)}")
+        return quantized
 
     def _prepared(self, model: nn.Module, recipe: StaticInt8) -> nn.Module:
         return prepare(self._fused(model, recipe))

@@ -22,6 +22,7 @@ from quantbench.backends.torch_ao.checks import (
     check_mode,
     check_on_cpu,
     check_one_device,
+    check_quantized,
     refuse,
     refuse_mode,
 )
@@ -165,7 +166,8 @@ def convert(prepared: nn.Module, structure_only: bool = False) -> nn.Module:
         structure_only: without calibration too, for a model whose values a state dict will replace.
 
     Raises:
-        QuantizationError: if the model was not prepared, some layer saw no data, or mode or device are wrong.
+        QuantizationError: if the model was not prepared, some layer saw no data, mode or device are wrong, or no layer
+            of it became int8.
     """
     state = state_of(prepared)
     if state is State.INT8:
@@ -183,7 +185,9 @@ def convert(prepared: nn.Module, structure_only: bool = False) -> nn.Module:
             "(calibrate, or train), or set its qconfig to None if no sample ever gets there"
         )
     with silenced():
-        return ao.convert(copy.deepcopy(prepared), inplace=True)
+        converted = ao.convert(copy.deepcopy(prepared), inplace=True)
+    check_quantized(converted, "a convolution or a linear layer, with a qconfig")
+    return converted
 
 
 def _with_qconfig(step: str, model: nn.Module, qconfig: ao.QConfig | None, fake: bool) -> nn.Module:
