@@ -27,7 +27,6 @@ from quantbench.quant.packed_layers import packed
 from quantbench.recipes.lowering import unsupported
 from quantbench.recipes.spec import FP32_BITS, Fp32, LowBit, Recipe, Trained
 
-
 # Layers that have a low-bit form.
 KINDS = "nn.Conv2d or nn.Linear"
 

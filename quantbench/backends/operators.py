@@ -15,68 +15,19 @@ import torch
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
+from quantbench.backends.no_products import (
+    NO_PRODUCTS,
+    NO_PRODUCTS_BEGIN,
+    NO_PRODUCTS_END,
+    QUANTIZED_NO_PRODUCTS,
+    UNARY_PRODUCTS,
+    VISION_NO_PRODUCTS,
+)
+
 ATEN, QUANTIZED = ("aten",), ("quantized", "_quantized")
 INT8 = (torch.qint8, torch.quint8)
 # Layouts whose every element takes part in a product.
 DENSE = (torch.strided, torch._mkldnn)  # type: ignore[attr-defined]
-
-# Rearranged, joined, padded, created or converted: every value of the result is one of an operand, or a constant.
-MOVES = (
-    "_to_copy _to_dense _reshape_alias _reshape_copy _unsafe_view _unsafe_index _unsafe_index_put _index_put_impl "
-    "_unsafe_masked_index arange as_strided_scatter block_diag cat clone constant_pad_nd contiguous copy "
-    "copy_sparse_to_sparse diag_embed diagonal_scatter dequantize fill flip index index_copy index_fill index_put "
-    "index_select gather im2col lift lift_fresh masked_fill masked_scatter masked_select nonzero one_hot "
-    "pixel_shuffle pixel_unshuffle put reflection_pad1d reflection_pad2d reflection_pad3d repeat repeat_interleave "
-    "replication_pad1d replication_pad2d replication_pad3d resize resize_as roll rot90 scalar_tensor scatter "
-    "select_scatter set slice_scatter stack take take_along_dim tril triu unsafe_split unsafe_split_with_sizes "
-    "unsafe_chunk zero channel_shuffle native_channel_shuffle _pack_padded_sequence _pad_packed_sequence "
-    "_nested_tensor_from_mask complex polar max_unpool2d max_unpool3d _copy_from tril_indices triu_indices"
-).split()  # fmt: skip
-# A row of a table for each index.
-LOOKUPS = "embedding embedding_renorm bucketize searchsorted isin".split()
-# Sums, extremes and orders along dimensions: nothing is multiplied by anything.
-REDUCTIONS = (
-    "_softmax _log_softmax _safe_softmax softmax log_softmax all any amax amin aminmax argmax argmin argsort bincount "
-    "col2im count_nonzero cummax cummin cumsum equal histc index_add index_reduce kthvalue linalg_vector_norm "
-    "logcumsumexp logsumexp max mean median min mode nansum norm scatter_add scatter_reduce segment_reduce sort std "
-    "std_mean sum topk unique_dim var var_mean _unique2 _local_scalar_dense is_same_size _masked_softmax "
-    "_adaptive_avg_pool2d _adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d avg_pool1d "
-    "avg_pool2d avg_pool3d max_pool2d_with_indices max_pool3d_with_indices quantized_max_pool1d quantized_max_pool2d"
-).split()  # fmt: skip
-# Scale and shift of each channel or element, by statistics and parameters.
-NORMALIZATION = (
-    "native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training _batch_norm_no_update "
-    "cudnn_batch_norm miopen_batch_norm native_group_norm native_layer_norm _fused_rms_norm _weight_norm_interface "
-    "quantized_batch_norm"
-).split()
-# One result for each element, though torch does not tag them so.
-ELEMENTWISE = (
-    "_prelu_kernel prelu rrelu_with_noise native_dropout bernoulli normal rsub huber_loss mse_loss smooth_l1_loss "
-    "l1_loss kl_div nll_loss_forward nll_loss2d_forward binary_cross_entropy binary_cross_entropy_with_logits "
-    "allclose dist _functional_assert_async special_xlogy glu isclose"
-).split()
-# A few neighbours, weighed by where a point lies between them.
-INTERPOLATION = "grid_sampler_2d grid_sampler_3d _grid_sampler_2d_cpu_fallback upsample_".split()
-# Conversion to codes and back, observers included.
-QUANTIZATION = (
-    "quantize_per_tensor quantize_per_tensor_dynamic quantize_per_channel fake_quantize_per_tensor_affine_cachemask "
-    "_fake_quantize_per_tensor_affine_cachemask_tensor_qparams fake_quantize_per_channel_affine_cachemask "
-    "_fake_quantize_learnable_per_tensor_affine _fake_quantize_learnable_per_channel_affine int_repr q_scale "
-    "q_zero_point q_per_channel_scales q_per_channel_zero_points _make_per_tensor_quantized_tensor "
-    "_make_per_channel_quantized_tensor _fused_moving_avg_obs_fq_helper _empty_affine_quantized "
-    "_empty_per_channel_affine_quantized _choose_qparams_per_tensor choose_qparams_optimized"
-).split()
-NO_PRODUCTS = frozenset(MOVES + LOOKUPS + REDUCTIONS + NORMALIZATION + ELEMENTWISE + INTERPOLATION + QUANTIZATION)
-# On quantized tensors: sums, scales, activations, pooling, norms, joins, one lookup. `mul` is looked at by its shapes.
-QUANTIZED_NO_PRODUCTS = (
-    "add", "batch_norm", "cat", "celu", "clamp", "dropout", "elu", "embedding_4bit", "embedding_byte", "group_norm",
-    "hardswish", "instance_norm", "layer_norm", "leaky_relu", "max_pool", "mul", "prelu", "relu6", "sigmoid", "softmax",
-    "threshold",
-)  # fmt: skip
-# Of torchvision: choices among boxes, and pooling at given places. `deform_conv2d` is none of them.
-VISION_NO_PRODUCTS = ("nms", "roi_align", "roi_pool", "ps_roi_align", "ps_roi_pool")
-# A product of one operand with weights of the operator's own, or with itself.
-UNARY_PRODUCTS = ("_fft_", "fft_", "linalg_", "_linalg_", "_pdist", "matrix_exp", "cholesky", "logdet", "inverse")
 
 
 @dataclass(frozen=True)
@@ -155,7 +106,7 @@ def does_no_products(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], t
         return False
     if torch.Tag.pointwise in func.tags or func.is_view or name in NO_PRODUCTS:
         return True
-    if name.startswith(("new_", "empty", "upsample_")) or name.endswith("_like"):
+    if name.startswith(NO_PRODUCTS_BEGIN) or name.endswith(NO_PRODUCTS_END):
         return True
     if packed or takes_weights or name.startswith(UNARY_PRODUCTS):
         return False

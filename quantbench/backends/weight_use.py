@@ -97,7 +97,8 @@ class WeightUse:
             weights = [key for key, value in own.items() if value.dim() > 1] or list(own)
             is_seen = not self._used.isdisjoint(f"{name}.{key}" if name else key for key in weights)
             if (weights and not is_seen) or (_holds_packed(module, called) and not self._saw_packed(name, module)):
-                yield f"{name or 'the model'} ({type(module).__name__}), whose weights went into no operator that was seen"
+                subject = f"{name or 'the model'} ({type(module).__name__})"
+                yield f"{subject}, whose weights went into no operator that was seen"
 
     def _saw_packed(self, name: str, module: nn.Module) -> bool:
         layer = name or type(module).__name__

@@ -23,8 +23,8 @@ def quantities() -> list[Quantity[Any]]:
 
 
 def judged_of(experiment: Experiment) -> list[Quantity[Any]]:
-    """Quantities judged of an experiment: the gates that it sets or that have a default, then the claims about it; timed
-    ones last in each."""
+    """Quantities judged of an experiment: the gates that it sets or that have a default, then the claims about it;
+    timed ones last in each."""
     found = [
         each
         for each in quantities()

@@ -18,8 +18,8 @@ from torch.ao.nn.intrinsic.qat import freeze_bn_stats
 from quantbench.arrays import Inputs, Outputs
 from quantbench.backends.module import ModulePredictor
 from quantbench.backends.state_dict import Converted, StateDictBackend, wrong_backend
-from quantbench.backends.torch_ao.dry_run import check_operators
 from quantbench.backends.torch_ao.checks import check_quantized
+from quantbench.backends.torch_ao.dry_run import check_operators
 from quantbench.backends.torch_ao.engines import Engine, check_engine, default_engine, engine_in_use
 from quantbench.backends.torch_ao.int8_switches import int8_switches
 from quantbench.backends.torch_ao.layer_groups import fused_with_qconfig
