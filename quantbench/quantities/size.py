@@ -15,8 +15,8 @@ from quantbench.stats.verdicts import Outcome, Verdict, at_least
 if TYPE_CHECKING:
     from quantbench.experiment.run import Run
 
-# Keys that are named where a file is too large; the largest of them.
-SHOWN_KEYS = 3
+# Keys that are named where a file is too large: the largest, and only those that matter.
+SHOWN_KEYS, SHOWN_SHARE = 3, 0.05
 
 
 class SizeRatio(Quantity[Size]):
@@ -48,11 +48,16 @@ SIZE = SizeRatio()
 
 
 def _unshrunk(run: Run) -> list[tuple[str, int]]:
-    """Keys of one dtype and shape in both files, with their bytes, the largest first."""
-    fp32 = run.baseline.backend.describe(run.baseline.artifact).keys
-    quantized = run.backend.describe(run.artifact).keys
-    kept = [(key, _bytes(entry)) for key, entry in fp32.items() if quantized.get(key) == entry]
-    return sorted((item for item in kept if item[1]), key=lambda item: -item[1])
+    """Keys of the quantized file that have dtype and shape of one of the fp32 file, with their bytes, largest first.
+
+    Names may differ, since those of fused layers do.
+    """
+    before = list(run.baseline.backend.describe(run.baseline.artifact).keys.values())
+    after = run.backend.describe(run.artifact).keys
+    kept = [(key, _bytes(entry)) for key, entry in after.items() if entry in before]
+    return sorted(
+        ((key, size) for key, size in kept if size > SHOWN_SHARE * run.artifact.size_bytes), key=lambda item: -item[1]
+    )
 
 
 def _bytes(entry: dict[str, Any]) -> int:

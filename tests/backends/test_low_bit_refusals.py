@@ -12,9 +12,18 @@ from quantbench.registry import BACKENDS
 def test_a_model_without_such_layers_is_refused():
     with pytest.raises(
         QuantizationError,
-        match=r"^Sequential has no nn\.Conv2d or nn\.Linear layer; recipes of kind low_bit quant",
+        match=r"^no layer of the kind nn\.Conv2d or nn\.Linear was quantized; the layers with weights of Sequential: "
+        r"1 Conv1d$",
     ):
         BACKEND.prepare_module(model(nn.Sequential(nn.Conv1d(1, 2, 3), nn.ReLU())), recipe())
+
+
+def test_a_recipe_that_leaves_its_only_layer_in_fp32_is_refused():
+    only = model(nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU()))
+    with pytest.raises(
+        QuantizationError, match=r"was quantized; .*: 1 Conv2d; first_bits and last_bits leave them in fp32$"
+    ):
+        BACKEND.prepare_module(only, recipe(first_bits=32))
 
 
 def test_the_rehearsal_finds_negative_values_before_a_layer_with_unsigned_input():

@@ -3,11 +3,14 @@
 import re
 
 import pytest
+import torch
 from judged import measure_and_judge
 from tiny_model import tiny_cnn
 
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
+from quantbench.errors import QuantizationError
+from quantbench.experiment.artifact import BuiltArtifact
 from quantbench.experiment.run import Settings
 from quantbench.experiment.runs import Runs
 from quantbench.golden import baselines
@@ -60,6 +63,33 @@ class QuantizedBackAndForth(TinyCNN):
 
 def slow():
     return QuantizedBackAndForth()
+
+
+class LeavesWorkOut(TinyCNN):
+    # Twice the convolution in fp32, once in int8.
+    def __init__(self):
+        super().__init__(3, {CHANNELS})
+
+    def forward(self, x):
+        x = self.quant(x)
+        if not x.is_quantized:
+            self.conv(x)
+        return self.dequant(self.fc(self.pool(self.relu(self.bn(self.conv(x)))).flatten(1)))
+
+
+def lazy():
+    return LeavesWorkOut()
+
+
+class HasATable(TinyCNN):
+    # A buffer that no recipe touches.
+    def __init__(self):
+        super().__init__(3, {CHANNELS})
+        self.register_buffer("table", torch.zeros(100_000))
+
+
+def padded():
+    return HasATable()
 """
 
 
@@ -73,7 +103,8 @@ def with_model(project, monkeypatch):
         project.edit("tiny_model:tiny_cnn", f"user_models_of_cost:{name}")
         if name != "slow":
             card = BaselineCard.model_validate_json(project.weights.with_suffix(".json").read_text())
-            sha256 = baselines.save_weights(project.weights, tiny_cnn(3, CHANNELS).state_dict())
+            state = tiny_cnn(3, CHANNELS).state_dict() | ({"table": torch.zeros(100_000)} if name == "padded" else {})
+            sha256 = baselines.save_weights(project.weights, state)
             baselines.save_card(project.weights, card.model_copy(update={"weights_sha256": sha256}))
         return project
 
@@ -109,7 +140,9 @@ def test_a_layer_left_in_fp32_fails_the_size_gate(with_model):
     title, measured, required, further, accept = message_of(run, "size_ratio")
     assert title == f"tiny/{STATIC}: size_ratio: FAIL"
     small, large = run.artifact.path.stat().st_size, run.size.fp32_bytes
-    assert measured == f"  measured:     {large / small:.3f}× ({large:,} → {small:,} bytes)"
+    figures = f"{large / small:.3f}× ({large:,} → {small:,} bytes)"
+    # Fused, the convolution stands under another key.
+    assert measured == f"  measured:     {figures}; did not shrink: 'conv.0.weight' ({CHANNELS * 27 * 4:,} bytes)"
     assert required == "  required:     at least 2×"
     assert_leads_on(project, further, accept, "size_ratio")
 
@@ -123,6 +156,49 @@ def test_a_layer_left_in_fp32_fails_the_gate_on_int8_kernels_and_is_named(with_m
     assert measured == f"  measured:     {figures}; in floating point: conv.0 ({CONV:,})"
     assert required == "  required:     at least 1"
     assert_leads_on(project, further, accept, "int8_share")
+
+
+def test_the_key_that_does_not_shrink_is_named(with_model):
+    project = with_model("padded")
+    project.edit("size_ratio: 0.2", "size_ratio: 2.0")
+    title, measured, *_ = message_of(run_of(project), "size_ratio")
+    assert title == f"tiny/{STATIC}: size_ratio: FAIL"
+    assert measured.endswith(" bytes); did not shrink: 'table' (400,000 bytes)")
+
+
+def test_a_quantized_model_that_does_less_work_fails_though_no_gate_is_set(with_model):
+    project = with_model("lazy")
+    run = run_of(project)
+    title, measured, required, further, accept = message_of(run, "macs_ratio")
+    assert title == f"tiny/{STATIC}: macs_ratio: FAIL"
+    before, after = 2 * CONV + HEAD, CONV + HEAD
+    figures = f"{after / before:.4f}× ({before:,} → {after:,} multiply-accumulates of one sample)"
+    assert measured == f"  measured:     {figures}"
+    assert required == "  required:     at least 1×, within 0.001"
+    assert_leads_on(project, further, accept, "macs_ratio")
+    assert "macs_ratio" in [verdict.quantity for verdict in measure_and_judge(run)]
+
+
+def test_less_work_passes_where_the_configuration_says_so(with_model):
+    project = with_model("lazy")
+    project.edit("size_ratio: 0.2", "size_ratio: 0.2, macs_ratio: 0.5")
+    assert message_of(run_of(project), "macs_ratio")[0] == f"tiny/{STATIC}: macs_ratio: PASS"
+
+
+def test_a_quantized_model_that_is_the_fp32_one_is_an_error(project):
+    run = run_of(project)
+    run.backend = run.baseline.backend
+    run.candidate = BuiltArtifact(run.baseline.artifact, {})
+    size = f"{run.baseline.size_bytes:,}"
+    words = f"nothing was quantized: the file is not smaller ({size} → {size} bytes), and every kernel computes in "
+    with pytest.raises(QuantizationError, match=re.escape(words + "floating point (conv (13,824), fc (24));")):
+        judge(run, "int8_share")
+
+
+def test_a_recipe_that_is_fp32_on_purpose_is_no_error(project):
+    run = run_of(project, "fp32_baseline")
+    assert run.measured("coverage").int8_macs == 0
+    assert judge(run, "macs_ratio").outcome == "PASS"
 
 
 def test_dynamic_quantization_does_not_pass_for_wholly_int8(project):
@@ -158,7 +234,7 @@ def test_an_int8_forward_that_does_more_work_fails_the_speedup_gate(with_model):
 def test_only_the_gates_that_the_configuration_sets_are_judged(project):
     run = run_of(project, "ptq_dynamic_int8")
     # An experiment that is not searched makes no claim about a search.
-    claims = {quantity.name for quantity in quantities() if quantity.bound is None} - {"search"}
+    claims = {quantity.name for quantity in quantities() if quantity.bound is None} - {"search"} | {"macs_ratio"}
     assert {verdict.quantity for verdict in measure_and_judge(run)} == {"accuracy_drop_pp", *claims}
     record = run.record("quantbench run")
     assert None not in (record.accuracy, record.size, record.coverage, record.latency), "measured all the same"

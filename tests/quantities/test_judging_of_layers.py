@@ -91,6 +91,7 @@ def test_the_bound_on_a_layer_is_among_all_that_is_judged_and_recorded(run_with)
     verdicts = {verdict.quantity: verdict.outcome for verdict in measure_and_judge(run)}
     assert verdicts == {
         "layer_drop_pp": "PASS",
+        "macs_ratio": "PASS",
         "reload": "PASS",
         "determinism": "PASS",
         "checkpoint": "FAIL",

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tiny_model import tiny_cnn
+from tiny_model import TinyCNN, tiny_cnn
 from torch import nn
 
 from quantbench.backends.torch_ao.eager import EagerBackend, default_engine
@@ -75,8 +75,46 @@ def test_a_qconfig_taken_from_one_layer_of_a_fused_group_is_refused_with_where_t
 
 
 def test_dynamic_quantization_of_a_model_without_linear_layers_is_refused():
-    with pytest.raises(QuantizationError, match="no Linear layer to quantize dynamically"):
+    words = r"^no layer of the kind nn\.Linear was quantized; the layers with weights of Sequential: 1 Conv2d$"
+    with pytest.raises(QuantizationError, match=words):
         quantize(EagerBackend(HERE), nn.Sequential(nn.Conv2d(3, 4, 1)).eval(), "dynamic_int8")
+
+
+class HeadInAttention(nn.Module):
+    """Its only linear layer is one that quantization leaves alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.attention = nn.MultiheadAttention(4, 2, batch_first=True)
+
+    def forward(self, x):
+        return self.attention(x, x, x)[0]
+
+
+def test_dynamic_quantization_that_reaches_no_layer_is_refused():
+    with pytest.raises(QuantizationError, match=r"1 MultiheadAttention, 1 NonDynamicallyQuantizableLinear$"):
+        quantize(EagerBackend(HERE), HeadInAttention().eval(), "dynamic_int8")
+
+
+class Untouched(TinyCNN):
+    """Its stubs enclose nothing."""
+
+    def __init__(self):
+        super().__init__(3, 8)
+
+    def forward(self, x):
+        return self.fc(self.pool(self.relu(self.bn(self.conv(self.dequant(self.quant(x)))))).flatten(1))
+
+    def fuse_model(self, is_qat=False):
+        super().fuse_model(is_qat)
+        self.conv.qconfig = self.fc.qconfig = None
+
+
+@pytest.mark.parametrize("name", ["static_int8_per_channel", "qat_int8"])
+def test_a_model_of_which_no_layer_is_quantized_is_refused_before_anything_long(name):
+    words = "no layer of the kind a convolution or a linear layer, with a qconfig was quantized; .* 1 Conv2d"
+    with pytest.raises(QuantizationError, match=words):
+        EagerBackend(HERE).rehearse_module(Untouched().eval(), recipe(name), torch.zeros(2, 3, 8, 8))
 
 
 def test_a_recipe_that_trains_is_not_quantized_after_training(model):
