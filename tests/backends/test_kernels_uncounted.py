@@ -277,3 +277,24 @@ def test_a_scripted_model_is_counted():
         scripted = torch.jit.script(nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.ReLU()).eval())
     coverage = measure_coverage(scripted, SAMPLE)
     assert (coverage.float_macs, coverage.uncounted) == (LINEAR, ())
+
+
+class Coded(torch.Tensor):
+    """A weight in another form, as quantization libraries have them: it takes products apart itself."""
+
+    @staticmethod
+    def __new__(cls, codes):
+        return torch.Tensor._make_wrapper_subclass(cls, codes.shape, dtype=torch.float32)
+
+    def __init__(self, codes):
+        self.codes = codes
+
+    @classmethod
+    def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
+        values = [each.codes.float() if isinstance(each, cls) else each for each in args]
+        return func(*values, **(kwargs or {}))
+
+
+def test_a_weight_that_takes_products_apart_is_counted_by_what_it_runs():
+    coded = Coded(torch.ones(WIDTH, WIDTH, dtype=torch.int8))
+    assert coverage_of(Headed(lambda _, x: x @ coded)).float_macs == LINEAR
