@@ -179,7 +179,7 @@ def leaves_fp32(recipe: Recipe) -> bool:
         >>> leaves_fp32(Fp32()), leaves_fp32(DynamicInt8(("Linear",)))
         (True, False)
     """
-    return isinstance(recipe, Fp32) or getattr(recipe, "blocks", None) == () or getattr(recipe, "layers", None) == ()
+    return isinstance(recipe, Fp32) or getattr(recipe, "layers", None) == ()
 
 
 def describe(recipe: Recipe) -> dict[str, Any]:
