@@ -29,6 +29,7 @@ class MacsRatio(Quantity[Work]):
     record = Work
     bound = Share
     default = 1.0
+    smaller_is_looser = True
 
     def measure(self, run: Run) -> Work:
         """Multiply-accumulates of one sample in either model.
