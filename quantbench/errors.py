@@ -22,7 +22,16 @@ class DataError(QuantbenchError):
 
 
 class DataMissingError(DataError):
-    """The data is simply not on this machine; the text says how to get it."""
+    """The data is simply not on this machine; the text says how to get it.
+
+    Args:
+        text: the message.
+        is_offered: an option or a package of ours gets the data; otherwise it is the user's own.
+    """
+
+    def __init__(self, text: str, is_offered: bool = False) -> None:
+        super().__init__(text)
+        self.is_offered = is_offered
 
 
 class CacheError(QuantbenchError):

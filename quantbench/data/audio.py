@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from quantbench.data.folders import Contents, printable
 from quantbench.data.source import Normalization, Progress
 from quantbench.errors import DataError
 
@@ -60,22 +61,26 @@ class ClipFormat:
 class _Chunk:
     paths: tuple[str, ...]
     format: ClipFormat
+    contents: Contents
 
 
-def decode_clips(paths: Sequence[Path], clip_format: ClipFormat, progress: Progress) -> NDArray[np.int16]:
+def decode_clips(
+    paths: Sequence[Path], clip_format: ClipFormat, progress: Progress, contents: Contents | None = None
+) -> NDArray[np.int16]:
     """Decodes files into `[n, 1, clip_samples]` int16, on every core.
 
     Args:
         paths: sound files, in the order of the result.
         clip_format: rate and length.
         progress: called with files done and in all.
+        contents: hashes that the files must have, where they are known.
 
     Raises:
         DataError: naming the files that cannot be used, each with its reason, after all were looked at.
     """
     clips = np.empty((len(paths), 1, clip_format.clip_samples), dtype=np.int16)
     chunks = [
-        _Chunk(tuple(map(str, paths[start : start + CHUNK_FILES])), clip_format)
+        _Chunk(tuple(map(str, paths[start : start + CHUNK_FILES])), clip_format, contents or Contents())
         for start in range(0, len(paths), CHUNK_FILES)
     ]
     problems: list[str] = []
@@ -103,38 +108,32 @@ def _decode_chunk(chunk: _Chunk) -> tuple[NDArray[np.int16], list[str]]:
     problems = []
     for row, path in zip(clips, chunk.paths, strict=True):
         try:
-            row[:] = decode_clip(Path(path), chunk.format)
+            row[:] = decode_clip(Path(path), chunk.format, chunk.contents)
         except DataError as error:
             problems.append(str(error))
     return clips, problems
 
 
-def decode_clip(path: Path, clip_format: ClipFormat) -> NDArray[np.int16]:
+def decode_clip(path: Path, clip_format: ClipFormat, contents: Contents | None = None) -> NDArray[np.int16]:
     """One file as `[clip_samples]` int16.
+
+    Args:
+        path: the file.
+        clip_format: rate and length.
+        contents: hashes that the file must have, where they are known.
 
     Raises:
         DataError: if it is no sound file, cut short, empty, not mono, of a wrong rate, or holds NaN, infinity or values
             far beyond full scale.
     """
-    import soundfile
-
-    try:
-        with soundfile.SoundFile(path) as file:
-            rate, channels = file.samplerate, file.channels
-            _check_header(path, rate, channels, clip_format)
-            _check_length(path, file.extra_info)
-            wanted_s = clip_format.clip_samples / clip_format.sample_rate + MARGIN_S
-            sound = file.read(math.ceil(wanted_s * rate), dtype="float64")
-    except (soundfile.SoundFileError, OSError, ValueError) as error:
-        # libsndfile's own words; the error as a text begins with the path again.
-        reason = str(getattr(error, "error_string", error)).rstrip(".")
-        raise DataError(f"{path}: not a readable sound file ({reason})") from None
+    sound, rate = _read(path, clip_format, contents or Contents())
+    shown = printable(path)
     if len(sound) == 0:
-        raise DataError(f"{path}: holds no sound: its length is zero")
+        raise DataError(f"{shown}: holds no sound: its length is zero")
     if not np.isfinite(sound).all():
-        raise DataError(f"{path}: holds NaN or infinity, first at sample {int(np.argmin(np.isfinite(sound)))}")
+        raise DataError(f"{shown}: holds NaN or infinity, first at sample {int(np.argmin(np.isfinite(sound)))}")
     if (loudest := np.abs(sound).max()) > LOUDEST:
-        raise DataError(f"{path}: holds values of up to {loudest:g}; a sound of floating point stays within −1..1")
+        raise DataError(f"{shown}: holds values of up to {loudest:g}; a sound of floating point stays within −1..1")
     if rate != clip_format.sample_rate:
         sound = resample(sound, rate, clip_format.sample_rate)
     clip = np.zeros(clip_format.clip_samples, dtype=np.int16)
@@ -143,7 +142,33 @@ def decode_clip(path: Path, clip_format: ClipFormat) -> NDArray[np.int16]:
     return clip
 
 
-def _check_header(path: Path, rate: int, channels: int, clip_format: ClipFormat) -> None:
+def _read(path: Path, clip_format: ClipFormat, contents: Contents) -> tuple[NDArray[np.float64], int]:
+    """The beginning of a file that a clip needs, `[n]`, and its sample rate."""
+    import soundfile
+
+    shown = printable(path)
+    try:
+        # By its descriptor, since soundfile takes no name that is not UTF-8.
+        with contents.opened(str(path)) as stream:
+            # Python may have read ahead of what it gave.
+            os.lseek(stream.fileno(), 0, os.SEEK_SET)
+            with soundfile.SoundFile(stream.fileno(), closefd=False) as file:
+                rate, promised = file.samplerate, file.frames
+                _check_header(shown, rate, file.channels, clip_format)
+                _check_length(shown, file.extra_info)
+                wanted_s = clip_format.clip_samples / clip_format.sample_rate + MARGIN_S
+                wanted = math.ceil(wanted_s * rate)
+                sound = file.read(wanted, dtype="float64")
+    except (soundfile.SoundFileError, OSError, ValueError) as error:
+        # libsndfile's own words; the error as a text begins with the path again.
+        reason = str(getattr(error, "error_string", error)).rstrip(".")
+        raise DataError(f"{shown}: not a readable sound file ({reason})") from None
+    if len(sound) < min(wanted, promised):
+        raise DataError(f"{shown}: is cut short: {len(sound):,} of {promised:,} samples are there")
+    return sound, rate
+
+
+def _check_header(path: str, rate: int, channels: int, clip_format: ClipFormat) -> None:
     if channels != 1:
         raise DataError(f"{path}: has {channels} channels; mix it down to one")
     if clip_format.source_rate not in (None, rate):
@@ -160,7 +185,7 @@ def _check_header(path: Path, rate: int, channels: int, clip_format: ClipFormat)
         )
 
 
-def _check_length(path: Path, log: str) -> None:
+def _check_length(path: str, log: str) -> None:
     for promised, found in CUT_SHORT.findall(log):
         if int(found) < int(promised) < UNKNOWN_LENGTH:
             raise DataError(f"{path}: is cut short: {int(found):,} of {int(promised):,} bytes of sound are there")

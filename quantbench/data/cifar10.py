@@ -14,6 +14,7 @@ class Cifar10Source(Source):
     """The 50,000 + 10,000 images as torchvision stores them under `$QUANTBENCH_DATA`."""
 
     normalization = Normalization(255.0, DEFAULT_MEAN, DEFAULT_STD)
+    obtain = "--real-data, which lets torchvision download CIFAR-10 (170 MB)"
 
     def fingerprint(self) -> str:
         """Constant once the files are there: torchvision checks their md5 whenever it opens them."""
@@ -21,9 +22,7 @@ class Cifar10Source(Source):
 
         folder = data_dir() / CIFAR10.base_folder
         if not folder.is_dir() and not download_allowed():
-            raise DataMissingError(
-                f"{folder}: no such folder. To get it: --real-data, which lets torchvision download CIFAR-10 (170 MB)"
-            )
+            raise DataMissingError(f"{folder}: no such folder. To get it: {self.obtain}", is_offered=True)
         return "cifar10:original"
 
     def decode(self, progress: Progress) -> Decoded:  # noqa: ARG002 — torchvision shows its own

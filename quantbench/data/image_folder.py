@@ -1,107 +1,61 @@
-"""People's own images: `<root>/train/<class>/*` and `<root>/test/<class>/*`, read through torchvision's ImageFolder."""
+"""People's own images: `<root>/train/<class>/*` and `<root>/test/<class>/*`."""
 
 from __future__ import annotations
 
-import hashlib
-import os
-from collections.abc import Iterator
-from pathlib import Path
+from importlib.metadata import version
 from typing import Annotated
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
-from quantbench.data.source import Arrays, Decoded, Normalization, Progress, Source
-from quantbench.errors import DataError, DataMissingError
-from quantbench.files import data_dir
+from quantbench.data import folders, pictures
+from quantbench.data.folder_source import FolderSource
+from quantbench.data.folders import ClassFolders, FolderFile, printable
+from quantbench.data.pictures import PictureFormat, decode_picture, strict_pillow
+from quantbench.data.source import Normalization, Progress, source_digest
 
 Triple = tuple[float, float, float]
 Positive = Annotated[float, Field(gt=0)]
 PositiveTriple = tuple[Positive, Positive, Positive]
+Byte = Annotated[int, Field(ge=0, le=255)]
+Colour = tuple[Byte, Byte, Byte]
 # Statistics of CIFAR-10's training images; a fair default for small photographs.
 DEFAULT_MEAN: Triple = (0.4914, 0.4822, 0.4465)
 DEFAULT_STD: Triple = (0.2470, 0.2435, 0.2616)
 
 
-class ImageFolderSource(Source):
-    """Images in one folder per class, decoded to RGB and resized to squares of `size` pixels."""
+class ImageFolderSource(FolderSource):
+    """Images in one folder per class, decoded to RGB and resized to squares."""
 
-    def __init__(self, root: Path, size: int, mean: Triple, std: Triple, obtain: str) -> None:
-        self.root = root
-        self.size = size
-        self.obtain = obtain
+    def __init__(self, root: str, wanted: PictureFormat, mean: Triple, std: Triple, obtain: str) -> None:
+        super().__init__(root, obtain)
+        self.format = wanted
         self.normalization = Normalization(255.0, mean, std)
 
-    def fingerprint(self) -> str:
-        """Hash of the size and of every file's relative path, length and modification time."""
-        digest = hashlib.sha256(f"image_folder:{self.size}".encode())
-        for side in ("train", "test"):
-            folder = self.root / side
-            if not folder.is_dir():
-                # Spelled out, so that the command can be pasted where the variable is not set.
-                how = (
-                    self.obtain.replace("$QUANTBENCH_DATA", str(data_dir()))
-                    or "name the folder that holds train/ and test/ with data.root"
-                )
-                raise DataMissingError(f"{folder}: no such folder. To get it: {how}")
-            # scandir hands out sizes and times without a second look at each of tens of thousands of files.
-            for entry in _files(folder):
-                stat = entry.stat()
-                place = os.path.relpath(entry.path, self.root)
-                digest.update(f"{place}:{stat.st_size}:{stat.st_mtime_ns}\n".encode())
-        return digest.hexdigest()
+    @property
+    def size(self) -> int:
+        """Side of the images, pixels."""
+        return self.format.size
 
-    def decode(self, progress: Progress) -> Decoded:
-        """Decodes every image; a damaged one ends it with its name."""
-        from torchvision.datasets import ImageFolder
+    def folders(self) -> ClassFolders:
+        """Images, also in folders below that of their class."""
+        return ClassFolders(self.root, "image", nested=True)
 
-        try:
-            sides = {side: ImageFolder(str(self.root / side)) for side in ("train", "test")}
-        except FileNotFoundError as error:
-            problem = str(error).splitlines()[0].rstrip(".")
-            raise DataError(f"{self.root}: {problem}; put images into train/<class>/ and test/<class>/") from None
-        train, test = sides["train"], sides["test"]
-        if train.classes != test.classes:
-            odd = ", ".join(sorted(set(train.classes) ^ set(test.classes)))
-            raise DataError(
-                f"{self.root}: train/ and test/ have different class folders: {odd}; give both the same ones"
-            )
-        if len(train.classes) < 2:
-            only = f"{self.root}: one class folder only, '{train.classes[0]}'"
-            raise DataError(f"{only}; a classification data set needs at least two")
-        total = len(train) + len(test)
-        first = self._decode_side(train.samples, 0, total, progress)
-        second = self._decode_side(test.samples, len(train), total, progress)
-        return Decoded(first, second, tuple(train.classes))
+    def facts(self) -> str:
+        """The format, the decoder and the version of the library that it calls."""
+        made_by = source_digest(__file__, folders.__file__, pictures.__file__)
+        return f"image_folder:{self.format}:{made_by}:{version('pillow')}"
 
-    def _decode_side(self, samples: list[tuple[str, int]], done: int, total: int, progress: Progress) -> Arrays:
-        inputs = np.empty((len(samples), 3, self.size, self.size), dtype=np.uint8)
-        for i, (path, _) in enumerate(samples):
-            inputs[i] = self._decode_image(path)
-            progress(done + i + 1, total)
-        return Arrays(inputs, np.array([label for _, label in samples], dtype=np.int64))
-
-    def _decode_image(self, path: str) -> np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]:
-        from PIL import Image
-
-        try:
-            with Image.open(path) as image:
-                rgb = image.convert("RGB")
-                if rgb.size != (self.size, self.size):
-                    rgb = rgb.resize((self.size, self.size), Image.Resampling.BILINEAR)
-                return np.asarray(rgb, dtype=np.uint8).transpose(2, 0, 1)
-        except Exception as error:  # Pillow's decoders let through whatever their parsers meet in damaged bytes
-            raise DataError(f"{path}: not a readable image ({error}); repair or remove the file") from None
-
-
-def _files(folder: Path) -> Iterator[os.DirEntry[str]]:
-    """Every file below a folder, in a fixed order."""
-    with os.scandir(folder) as entries:
-        for entry in sorted(entries, key=lambda entry: entry.name):
-            if entry.is_dir():
-                yield from _files(Path(entry.path))
-            else:
-                yield entry
+    def decode_files(self, files: list[FolderFile], progress: Progress) -> NDArray[np.generic]:
+        """`[n, 3, size, size]` uint8."""
+        inputs = np.empty((len(files), 3, self.size, self.size), dtype=np.uint8)
+        with strict_pillow():
+            for i, file in enumerate(files):
+                with self.contents.opened(file.path) as stream:
+                    inputs[i] = decode_picture(stream, printable(file.path), self.format)
+                progress(i + 1, len(files))
+        return inputs
 
 
 def image_folder(
@@ -109,19 +63,24 @@ def image_folder(
     size: Annotated[int, Field(ge=8, le=1024)] = 32,
     mean: Triple = DEFAULT_MEAN,
     std: PositiveTriple = DEFAULT_STD,
+    full_scale: Annotated[int, Field(ge=255, le=65_535)] | None = None,
+    background: Colour | None = None,
     obtain: str = "",
 ) -> ImageFolderSource:
     """Images in `<root>/{train,test}/<class>/`.
 
     Args:
-        root: a folder; a relative one is looked for under `$QUANTBENCH_DATA`.
+        root: a folder, with `~` and `$VAR`; a relative one is looked for beside the workload file, then under
+            `$QUANTBENCH_DATA`.
         size: side of the square images, pixels.
         mean: per RGB channel, of values in 0..1.
         std: per RGB channel, of values in 0..1.
+        full_scale: of grey images of 16 bits, the value that is white; without it they are refused.
+        background: RGB in 0..255 behind transparent images; without it they are refused.
         obtain: the command or place to get the data, shown when it is absent.
 
     Example:
         >>> image_folder("photos", size=64).size
         64
     """
-    return ImageFolderSource(data_dir() / Path(root).expanduser(), size, mean, std, obtain)
+    return ImageFolderSource(root, PictureFormat(size, full_scale, background), mean, std, obtain)

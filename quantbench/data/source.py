@@ -37,6 +37,7 @@ class Arrays:
         labels: `[n]` int64 class indices.
         groups: `[n]` int64, equal for samples that must stay on one side of every split, such as those of one speaker;
             numbered alike on both sides. None where samples are independent.
+        places: of the files below the source's `root`, in the order of the samples. None where they lie in no files.
 
     Example:
         >>> samples = Arrays(np.zeros((2, 3, 8, 8), np.uint8), np.array([0, 1]))
@@ -47,6 +48,7 @@ class Arrays:
     inputs: NDArray[Any]
     labels: NDArray[np.int64]
     groups: NDArray[np.int64] | None = None
+    places: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,9 @@ class Source(ABC):
         normalization: stored integers → model input.
         platform_dependent: whether a foreign program makes the data, whose bytes are the same on every run of one
             system and processor architecture, and may differ on another.
+        by_content: `content` is the identity of the samples, and `fingerprint` a quick way to it.
+        root: the folder of the samples' files; None where they lie in none.
+        obtain: the command or place to get the data, shown when it is absent; may be empty.
 
     Example:
         >>> class Blank(Source):
@@ -130,10 +135,31 @@ class Source(ABC):
 
     normalization: Normalization
     platform_dependent: bool = False
+    by_content: bool = False
+    root: Path | None = None
+    obtain: str = ""
+
+    def locate(self, folder: Path) -> None:  # noqa: B027 — most data sets do not depend on it
+        """Told the folder of the workload file, before anything is read.
+
+        Args:
+            folder: where relative paths of the workload file begin.
+        """
+
+    def content(self, progress: Progress) -> str:  # noqa: ARG002
+        """Hash of the bytes that `decode` reads, for a source that is `by_content`.
+
+        Args:
+            progress: called with files done and in all.
+
+        Raises:
+            DataError: naming a file that cannot be read.
+        """
+        return self.fingerprint()
 
     @abstractmethod
     def fingerprint(self) -> str:
-        """A string that changes when the decoded content would.
+        """A string that changes when the decoded content would, found without reading samples.
 
         Raises:
             DataMissingError: if the data is not on this machine; the text says how to get it.

@@ -6,14 +6,24 @@ import hashlib
 import os
 from collections import Counter
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
 
-from quantbench.data import audio
+from quantbench.data import audio, folders
 from quantbench.data.audio import AUDIO_NORMALIZATION, ClipFormat, decode_clips
+from quantbench.data.folders import (
+    TAKE_OUT,
+    ClassFolders,
+    Contents,
+    FolderFile,
+    printable,
+    stat_key,
+    visible,
+)
 from quantbench.data.source import Arrays, Decoded, Progress, Source, download_allowed, source_digest
 from quantbench.data.speech_words import WORDS, check_words
 from quantbench.errors import DataError, DataMissingError
@@ -23,6 +33,9 @@ from quantbench.files import data_dir
 FOLDER = Path("SpeechCommands", "speech_commands_v0.02")
 RATE = 16_000
 SUFFIX = ".wav"
+# Of the files beside the words' folders, and the folder beside them that is no word's.
+DOCUMENTS = ("", ".md", ".tsv", ".txt")
+NOISE = "_background_noise_"
 # A class with fewer clips than this cannot be learned, or be judged.
 LEAST_TRAIN_CLIPS = 50
 LEAST_TEST_CLIPS = 20
@@ -31,50 +44,59 @@ SplitBy = Literal["auto", "official", "speaker"]
 
 @dataclass(frozen=True)
 class Clip:
-    path: Path
+    file: FolderFile
     word: str
     speaker: str
     is_test: bool
+
+    @property
+    def path(self) -> Path:
+        """The clip's file."""
+        return Path(self.file.path)
 
 
 class SpeechCommandsSource(Source):
     """Clips of the chosen words below `$QUANTBENCH_DATA/SpeechCommands`."""
 
     normalization = AUDIO_NORMALIZATION
+    by_content = True
+    obtain = "--real-data, which lets torchaudio download Speech Commands v0.02 (2.3 GB, 105,829 clips)"
 
     def __init__(self, words: tuple[str, ...], split: SplitBy, test_percent: int) -> None:
         self.words = words
         self.split = split
         self.test_percent = test_percent
         self.folder = data_dir() / FOLDER
+        self.root = self.folder
+        self.contents = Contents()
         self._known: list[Clip] | None = None
 
     def fingerprint(self) -> str:
-        """Hash of the words, the split, the decoder, and every file's place, length and modification time."""
-        digest = hashlib.sha256(source_digest(audio.__file__).encode())
-        for clip in self._clips():
-            try:
-                stat = clip.path.stat()
-            except OSError:
-                raise DataError(
-                    f"{clip.path}: is on the official list but not there; the folder is incomplete: remove it and get "
-                    "Speech Commands again"
-                ) from None
-            place = clip.path.relative_to(self.folder)
-            digest.update(f"{place}:{clip.is_test}:{stat.st_size}:{stat.st_mtime_ns}\n".encode())
-        return f"speech_commands:{','.join(self.words)}:{digest.hexdigest()}"
+        """Hash of the words, the split, the decoder, and all by which the system tells the files apart."""
+        return stat_key(self.folder, [clip.file for clip in self.ordered()], self._facts())
+
+    def content(self, progress: Progress) -> str:
+        """Hash of the same, and of every file's bytes."""
+        return self.contents.key([clip.file for clip in self.ordered()], self._facts(), progress)
+
+    def _facts(self) -> str:
+        made_by = source_digest(__file__, audio.__file__, folders.__file__)
+        libraries = f"{version('soundfile')}:{version('torchaudio')}"
+        n_train = sum(not clip.is_test for clip in self.ordered())
+        return f"speech_commands:{','.join(self.words)}:{n_train}:{made_by}:{libraries}"
 
     def decode(self, progress: Progress) -> Decoded:
         """Decodes the training side, then the test side."""
         clips = self.ordered()
-        sound = decode_clips([clip.path for clip in clips], ClipFormat(source_rate=RATE), progress)
+        sound = decode_clips([clip.path for clip in clips], ClipFormat(source_rate=RATE), progress, self.contents)
         labels = np.array([self.words.index(clip.word) for clip in clips], dtype=np.int64)
         speakers = np.array([int(clip.speaker, 16) for clip in clips], dtype=np.int64)
+        places = tuple(clip.file.place for clip in clips)
         n_train = sum(not clip.is_test for clip in clips)
         train, test = slice(None, n_train), slice(n_train, None)
         return Decoded(
-            Arrays(sound[train], labels[train], speakers[train]),
-            Arrays(sound[test], labels[test], speakers[test]),
+            Arrays(sound[train], labels[train], speakers[train], places[train]),
+            Arrays(sound[test], labels[test], speakers[test], places[test]),
             self.words,
         )
 
@@ -100,28 +122,41 @@ class SpeechCommandsSource(Source):
     def _listed(self) -> list[Clip]:
         """The official lists; the validation list belongs to the training side, of which we set aside our own."""
         if not self.folder.is_dir() and not download_allowed():
-            raise DataMissingError(
-                f"{self.folder}: no such folder. To get it: --real-data, which lets torchaudio download Speech "
-                "Commands v0.02 (2.3 GB, 105,829 clips)"
-            )
+            raise DataMissingError(f"{self.folder}: no such folder. To get it: {self.obtain}", is_offered=True)
         require("speech_commands", "torchaudio", "soundfile")
         from torchaudio.datasets import SPEECHCOMMANDS
 
+        found = self._walked()
         clips: list[Clip] = []
         try:
             for subset in ("training", "validation", "testing"):
                 data_dir().mkdir(parents=True, exist_ok=True)
                 side = SPEECHCOMMANDS(data_dir(), download=download_allowed(), subset=subset)
-                clips += [clip for i in range(len(side)) if (clip := self._clip(side, i, subset == "testing"))]
+                clips += [clip for i in range(len(side)) if (clip := self._clip(side, i, subset == "testing", found))]
         except (RuntimeError, OSError, ValueError) as error:
             raise DataError(
                 f"{self.folder}: Speech Commands cannot be read ({str(error).splitlines()[0]}). Remove the folder and "
                 "get it again with --real-data"
             ) from None
-        self._check_suffixes()
+        self._check_listed(found, clips)
         return clips
 
-    def _clip(self, side: Any, i: int, is_test: bool) -> Clip | None:
+    def _walked(self) -> dict[str, FolderFile]:
+        """The files of our words, by path.
+
+        Raises:
+            DataError: naming an entry that is neither a word's folder nor one of Speech Commands' documents.
+        """
+        if not self.folder.is_dir():
+            return {}
+        for entry in visible(self.folder):
+            is_word = entry.name in (*WORDS, NOISE)
+            if not is_word if entry.is_dir() else Path(entry.name).suffix.lower() not in DOCUMENTS:
+                raise DataError(f"{printable(entry.path)}: is no folder of one of the {len(WORDS)} words; {TAKE_OUT}")
+        words = ClassFolders(self.folder, "clip", "word")
+        return {file.path: file for word in self.words for file in words.of_class(word)}
+
+    def _clip(self, side: Any, i: int, is_test: bool, found: dict[str, FolderFile]) -> Clip | None:
         """Clip `i` of torchaudio's list; None where its word is not one of ours."""
         try:
             place, _, word, speaker, _ = side.get_metadata(i)
@@ -132,22 +167,31 @@ class SpeechCommandsSource(Source):
         except ValueError:
             entry = os.path.relpath(side._walker[i], self.folder)
             raise DataError(
-                f"{self.folder}: '{entry}' is no clip's place: <word>/<speaker>_nohash_<number>.wav, the speaker in "
-                "hexadecimal digits. Correct the name, or the list that has it"
+                f"{printable(self.folder)}: '{printable(entry)}' is no clip's place: "
+                "<word>/<speaker>_nohash_<number>.wav, the speaker in hexadecimal digits. Correct the name, or the "
+                "list that has it"
             ) from None
-        return Clip(path, word, speaker, is_test) if word in self.words else None
+        if word not in self.words:
+            return None
+        if str(path) not in found:
+            raise DataError(
+                f"{path}: is on the official list but not there; the folder is incomplete: remove it and get "
+                "Speech Commands again"
+            )
+        return Clip(found[str(path)], word, speaker, is_test)
 
-    def _check_suffixes(self) -> None:
-        """Refuses files that torchaudio's lists would leave out without a word."""
-        for word in self.words:
-            for path in sorted((self.folder / word).glob("[!.]*")):
-                if path.suffix != SUFFIX:
-                    raise DataError(f"{path}: not a {SUFFIX} file; convert it, or take it out of the folder")
+    def _check_listed(self, found: dict[str, FolderFile], clips: list[Clip]) -> None:
+        """Refuses files that torchaudio's lists leave out without a word."""
+        listed = {clip.file.path for clip in clips}
+        for path in (path for path in found if path not in listed):
+            if not path.endswith(SUFFIX):
+                raise DataError(f"{printable(path)}: not a {SUFFIX} file; convert it, or {TAKE_OUT}")
+            raise DataError(f"{printable(path)}: has no '_nohash_' in its name, by which clips are told; {TAKE_OUT}")
 
     def _by_speaker(self, clip: Clip) -> Clip:
         """The side that a hash of the speaker gives, as with Warden's own lists: more clips move no speaker."""
         percent = int(hashlib.sha1(clip.speaker.encode(), usedforsecurity=False).hexdigest(), 16) % 100
-        return Clip(clip.path, clip.word, clip.speaker, is_test=percent < self.test_percent)
+        return Clip(clip.file, clip.word, clip.speaker, is_test=percent < self.test_percent)
 
 
 def _too_few(clips: list[Clip], words: tuple[str, ...]) -> str | None:

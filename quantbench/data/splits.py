@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 # Which training samples are set aside must never depend on the seed of a training.
 HOLDOUT_SEED = 20_200_501
+# Splits by whose samples anything is judged.
+JUDGED = ("search", "test")
 
 
 @dataclass(frozen=True)
@@ -64,9 +67,10 @@ class Split:
         """The published side that the samples come from: only the test split is the test side."""
         return "test" if self.name == "test" else "training"
 
-    def stored_at(self, position: int) -> int:
-        """Index of sample `position` of this split within its side, in the order of the source."""
-        return position if self.indices is None else int(self.indices[position])
+    def named(self, position: int) -> str:
+        """Sample `position` of this split, for messages: its path, or its number where it lies in no file."""
+        stored = position if self.indices is None else int(self.indices[position])
+        return self.side.path_of(stored) or f"number {stored} of the {self.side_name} side"
 
     @cached_property
     def sha256(self) -> str:
@@ -101,6 +105,7 @@ class Splits:
     Attributes:
         classes: names, by label.
         platform_dependent: see `Source`.
+        repeats: a line for each split that holds a sample more than once.
     """
 
     train: Split
@@ -109,20 +114,24 @@ class Splits:
     test: Split
     classes: tuple[str, ...]
     platform_dependent: bool = False
+    repeats: tuple[str, ...] = ()
 
 
-def open_splits(config: DataConfig, where: str) -> Splits:
+def open_splits(config: DataConfig, where: str, folder: Path | None = None) -> Splits:
     """Opens a data set and sets samples aside for calibration and search.
 
     Args:
         config: which data set, and the sizes of the pools.
         where: the place in the configuration, for messages.
+        folder: of the workload file, where relative paths begin; None where there is no such file.
 
     Raises:
         ConfigError: for an unknown data set or parameter.
         DataError: if samples are missing, damaged, too few, or shared between splits.
     """
     source: Source = DATA.create(config.name, where, config.params)
+    if folder is not None:
+        source.locate(folder)
     data = open_cached(config.name, source)
     n = len(data.train.labels)
     held_out = config.calibration_pool + config.search_pool
@@ -138,17 +147,74 @@ def open_splits(config: DataConfig, where: str) -> Splits:
             "whole groups; set aside fewer"
         )
     norm = source.normalization
-    splits = Splits(
+    whole = [
         Split("train", data.train, np.sort(train), norm),
         # Calibration keeps its random order, so that its first samples are a random draw from every class.
         Split("calibration", data.train, calibration, norm),
         Split("search", data.train, search, norm),
         Split("test", data.test, None, norm),
-        data.classes,
-        source.platform_dependent,
+    ]
+    check_labels([Split("training", data.train, None, norm), whole[-1]], data.classes, where)
+    check_disjoint(whole, where)
+    parts = {split.name: without_repeats(split) for split in whole}
+    return Splits(
+        train=parts["train"][0],
+        calibration=parts["calibration"][0],
+        search=parts["search"][0],
+        test=parts["test"][0],
+        classes=data.classes,
+        platform_dependent=source.platform_dependent,
+        repeats=tuple(told for _, told in parts.values() if told),
     )
-    check_disjoint([splits.train, splits.calibration, splits.search, splits.test], where)
-    return splits
+
+
+def without_repeats(split: Split) -> tuple[Split, str]:
+    """A split and a line about the samples that it holds more than once, which is empty where there are none.
+
+    Of a split that is judged they are left out. A network answers the same input with the same output, so that a repeat
+    is no further evidence, and an interval that counted it would be too short. One to learn from keeps them.
+    """
+    groups = _repeated(split)
+    if not groups:
+        return split, ""
+    is_first = np.ones(len(split), np.bool_)
+    for group in groups:
+        is_first[group[1:]] = False
+    first, again = split.named(groups[0][0]), split.named(groups[0][1])
+    told = f"split '{split.name}': {len(split):,} samples, {int(is_first.sum()):,} different; {again} repeats {first}"
+    if split.name not in JUDGED:
+        return split, told
+    kept = np.flatnonzero(is_first)
+    indices = kept if split.indices is None else split.indices[kept]
+    return replace(split, indices=indices), f"{told}; each is counted once, since a repeat is no further evidence"
+
+
+def _repeated(split: Split) -> list[NDArray[np.int64]]:
+    """Positions of the samples of each content that is there more than once, ascending."""
+    halves = np.ascontiguousarray(split.digests).view(np.uint64)
+    order = np.lexsort((halves[:, 1], halves[:, 0]))
+    of_content = np.concatenate([[0], np.cumsum((halves[order][1:] != halves[order][:-1]).any(axis=1))])
+    sizes = np.bincount(of_content[: len(order)])
+    ends = np.cumsum(sizes)
+    return sorted((np.sort(order[ends[i] - sizes[i] : ends[i]]) for i in np.flatnonzero(sizes > 1)), key=lambda g: g[0])
+
+
+def check_labels(sides: list[Split], classes: tuple[str, ...], where: str) -> None:
+    """Refuses a side that holds one sample under two labels: whatever a model answers, one of them is wrong.
+
+    Raises:
+        DataError: naming both samples and labels.
+    """
+    for side in sides:
+        labels = side.labels
+        mixed = [group for group in _repeated(side) if len(np.unique(labels[group])) > 1]
+        if mixed:
+            first, second = mixed[0][0], next(at for at in mixed[0] if labels[at] != labels[mixed[0][0]])
+            more = f" (and {len(mixed) - 1:,} more such)" if len(mixed) > 1 else ""
+            raise DataError(
+                f"{where}: one sample has two labels: {side.named(first)} is '{classes[labels[first]]}', and the same "
+                f"content in {side.named(second)} is '{classes[labels[second]]}'{more}; remove the wrong one"
+            )
 
 
 def _set_aside(side: CachedSide, n_calibration: int, n_search: int) -> list[NDArray[np.int64]]:
@@ -186,9 +252,8 @@ def check_disjoint(splits: list[Split], where: str) -> None:
                 other = splits[j]
                 raise DataError(
                     f"{where}: splits '{first.name}' and '{other.name}' share {len(shared):,} sample(s): for example "
-                    f"number {first.stored_at(at_first[0])} of the {first.side_name} side is number "
-                    f"{other.stored_at(at_other[0])} of the {other.side_name} side, counted from 0 in the order of "
-                    "the files; accuracy measured on them would be flattered. Remove the duplicates from the data"
+                    f"{first.named(at_first[0])} is {other.named(at_other[0])}{_counted(first)}; accuracy measured on "
+                    "them would be flattered. Remove the duplicates from the data"
                 )
 
 
@@ -200,8 +265,12 @@ def _check_groups(splits: list[Split], where: str) -> None:
             if len(shared):
                 raise DataError(
                     f"{where}: splits '{first.name}' and '{other.name}' share {len(shared):,} group(s) of samples that "
-                    f"belong together, such as one speaker's: for example number {first.stored_at(at_first[0])} of the "
-                    f"{first.side_name} side and number {other.stored_at(at_other[0])} of the {other.side_name} side, "
-                    "counted from 0 in the order of the files; accuracy measured on them would be flattered. Give "
+                    f"belong together, such as one speaker's: for example {first.named(at_first[0])} and "
+                    f"{other.named(at_other[0])}{_counted(first)}; accuracy measured on them would be flattered. Give "
                     "every group to one side"
                 )
+
+
+def _counted(split: Split) -> str:
+    """What a number means, where samples are not named by their paths."""
+    return ", counted from 0 in the order of the source" if split.side.places is None else ""

@@ -59,13 +59,13 @@ class SpokenWordsSource(Source):
 
     normalization = AUDIO_NORMALIZATION
     platform_dependent = True
+    obtain = f"pip install 'quantbench-suite[speech]' (adds {DISTRIBUTION}, GPL-3.0, run as a separate program)"
 
     def fingerprint(self) -> str:
         """The synthesizer's version and the source of what is done with its speech."""
         if importlib.util.find_spec(PACKAGE) is None:
             raise DataMissingError(
-                "spoken_words: the eSpeak NG synthesizer is not installed. To get it: pip install "
-                f"'quantbench-suite[speech]' (adds {DISTRIBUTION}, GPL-3.0, run as a separate program)"
+                f"spoken_words: the eSpeak NG synthesizer is not installed. To get it: {self.obtain}", is_offered=True
             )
         made_by = source_digest(
             __file__, espeak_process.__file__, spoken_words_mixing.__file__, audio.__file__, speech_words.__file__

@@ -163,6 +163,7 @@ def test_a_folder_with_one_label_is_refused_before_anything_is_decoded(root):
     for side in ("train", "test"):
         for path in (root / side / "low").iterdir():
             path.unlink()
+        (root / side / "low").rmdir()
     (root / PLACES[0]).write_bytes(b"?")
     assert refusal(root) == f"{root}: one label only, 'high'; a classification data set needs at least two"
 

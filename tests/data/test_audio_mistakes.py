@@ -78,7 +78,10 @@ def test_bytes_that_are_no_sound_are_refused_in_the_readers_words(tmp_path):
 def test_an_empty_and_a_missing_file_are_refused(tmp_path):
     (tmp_path / "a.wav").touch()
     assert refusal(tmp_path / "a.wav") == "not a readable sound file (Format not recognised)"
-    assert refusal(tmp_path / "b.wav") == "not a readable sound file (System error)"
+    assert (
+        refusal(tmp_path / "b.wav")
+        == "cannot be read (No such file or directory); allow it, or take it out of the folder"
+    )
 
 
 def test_a_wav_cut_short_is_refused_with_what_is_left_of_it_and_not_padded(path):

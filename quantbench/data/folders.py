@@ -1,0 +1,256 @@
+"""Rule of every data set that lies in folders: each entry that is not hidden is used, or refused by its path.
+
+Links are followed. Hidden entries, whose names begin with a dot, are no part of a data set.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from io import BufferedReader
+from pathlib import Path
+
+from quantbench.data.source import Progress
+from quantbench.errors import DataError, DataMissingError
+
+SIDES = ("train", "test")
+# Reading one of these waits for another program, maybe for ever.
+SPECIAL = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFBLK: "a device",
+    stat.S_IFCHR: "a device",
+}
+TAKE_OUT = "take it out of the folder"
+# Folders within folders; deeper ones are a mistake, or an attack on the stack.
+DEEPEST = 64
+
+
+def printable(path: str | Path) -> str:
+    r"""A path as one line that any terminal shows: control characters and bytes that are not UTF-8 are escaped.
+
+    Example:
+        >>> printable("a\nb\udcff.png")
+        'a\\nb\\xff.png'
+    """
+    return "".join(each if each.isprintable() else _escaped(each) for each in str(path))
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    # How Python keeps a byte of a file name that is not UTF-8.
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else character.encode("unicode_escape").decode()
+
+
+@dataclass(frozen=True)
+class FolderFile:
+    """A file of a class.
+
+    Attributes:
+        path: where it is read.
+        place: below the folder of the data set, for example `train/cat/1.png`.
+        label: name of its class folder.
+        stat: of the file itself where the path is a link.
+    """
+
+    path: str
+    place: str
+    label: str
+    stat: os.stat_result
+
+
+@dataclass(frozen=True)
+class ClassFolders:
+    """Folder of a data set, with a folder for each class on each side.
+
+    Attributes:
+        root: the folder.
+        kind: of its files, for messages: `image`.
+        label: a class is called in messages: `class`.
+        forms: of the files, for messages; may be empty.
+        nested: files in folders below a class folder belong to the class; otherwise they are refused.
+    """
+
+    root: Path
+    kind: str
+    label: str = "class"
+    forms: str = ""
+    nested: bool = False
+
+    def files(self, side: str) -> list[FolderFile]:
+        """Files of `<root>/<side>/<class>/`, by class, folder and name.
+
+        Raises:
+            DataError: naming the first entry that is no file of a class, or the folder that holds none.
+        """
+        top = self.root / side
+        above = [top.stat()]
+        found: dict[str, list[FolderFile]] = {}
+        for entry in visible(top):
+            if not stat.S_ISDIR(_stat(entry).st_mode):
+                raise self._misplaced(entry.path, side)
+            if not entry.name.isprintable():
+                shown = printable(entry.path)
+                raise DataError(f"{shown}: a {self.label} has a name that can be printed, in UTF-8; rename the folder")
+            found[entry.path] = list(self._below(Path(entry.path), f"{side}/{entry.name}", entry.name, above))
+        if not any(found.values()):
+            raise DataError(f"{printable(top)}: no {self.kind}; put them into {side}/<{self.label}>/{self.forms}")
+        for folder, files in found.items():
+            if not files:
+                raise DataError(f"{printable(folder)}: holds no {self.kind}; put some there, or remove the folder")
+        return [file for files in found.values() for file in files]
+
+    def of_class(self, label: str) -> list[FolderFile]:
+        """Files of one class, where `<root>/<class>/` has no side above it; none where there is no such folder."""
+        folder = self.root / label
+        return list(self._below(folder, label, label, [self.root.stat()])) if os.path.lexists(folder) else []
+
+    def _below(self, folder: Path, place: str, label: str, above: list[os.stat_result]) -> Iterator[FolderFile]:
+        """Files of a class, in the folder itself and, after them, in those that it holds."""
+        here = folder.stat()
+        if any(os.path.samestat(here, each) for each in above):
+            raise DataError(f"{printable(folder)}: is a link to a folder that it lies in; remove it")
+        if len(above) > DEEPEST:
+            raise DataError(f"{printable(folder)}: lies more than {DEEPEST} folders deep; {TAKE_OUT}")
+        folders = []
+        for entry in visible(folder):
+            found = _stat(entry)
+            if stat.S_ISDIR(found.st_mode):
+                folders.append(entry)
+            elif stat.S_ISREG(found.st_mode):
+                yield FolderFile(entry.path, f"{place}/{entry.name}", label, found)
+            else:
+                what = SPECIAL.get(stat.S_IFMT(found.st_mode), "no ordinary file")
+                raise DataError(f"{printable(entry.path)}: is {what}; {TAKE_OUT}")
+        for entry in folders:
+            below = list(self._below(Path(entry.path), f"{place}/{entry.name}", label, [*above, here]))
+            if not below:
+                raise DataError(f"{printable(entry.path)}: is a folder that holds no {self.kind}; {TAKE_OUT}")
+            if not self.nested:
+                raise self._misplaced(below[0].path, place.rpartition(label)[0].rstrip("/"))
+            yield from below
+
+    def _misplaced(self, path: str, side: str) -> DataError:
+        where = f"{printable(self.root / side)}/<{self.label}>/"
+        return DataError(f"{printable(path)}: is not in a {self.label}'s folder; put it into {where}")
+
+
+def visible(folder: Path) -> list[os.DirEntry[str]]:
+    """The entries of a folder that are not hidden, by name."""
+    try:
+        # Gives sizes and times without a second look at each of tens of thousands of files.
+        with os.scandir(folder) as entries:
+            return sorted((each for each in entries if not each.name.startswith(".")), key=lambda each: each.name)
+    except OSError as error:
+        raise DataError(f"{printable(folder)}: cannot be read ({error.strerror}); allow it, or {TAKE_OUT}") from None
+
+
+def _stat(entry: os.DirEntry[str]) -> os.stat_result:
+    shown = printable(entry.path)
+    try:
+        return entry.stat()
+    except OSError as error:
+        if not entry.is_symlink():
+            raise DataError(f"{shown}: cannot be read ({error.strerror}); repair or remove it") from None
+        target = printable(Path(entry.path).readlink())
+        raise DataError(f"{shown}: is a link to {target}, which leads nowhere; repair or remove it") from None
+
+
+def stat_key(root: Path, files: Iterable[FolderFile], facts: str) -> str:
+    """Hash of all by which the system tells files apart without reading them, and of what else decides the samples.
+
+    Names, sizes and times can be given to other contents (`os.utime`); inode and time of status change cannot.
+
+    Args:
+        root: the folder of the data set.
+        files: in the order of the samples.
+        facts: what else decides the samples, such as their size.
+    """
+    digest = hashlib.sha256(f"{facts}\0{os.path.realpath(root)}\0".encode(errors="surrogateescape"))
+    for file in files:
+        s = file.stat
+        line = f"{file.place}\0{s.st_size}:{s.st_mtime_ns}:{s.st_ctime_ns}:{s.st_ino}:{s.st_dev}\n"
+        digest.update(line.encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
+@dataclass
+class Contents:
+    """Hashes of files, taken once, and checked whenever a file is read after that.
+
+    So what is decoded is what was hashed, whoever writes meanwhile.
+    """
+
+    _of: dict[str, bytes] = field(default_factory=dict)
+
+    def key(self, files: Sequence[FolderFile], facts: str, progress: Progress) -> str:
+        """Hash of the places and contents of files, and of what else decides the samples.
+
+        Args:
+            files: in the order of the samples.
+            facts: what else decides the samples, such as their size.
+            progress: called with files done and in all.
+
+        Raises:
+            DataError: naming a file that cannot be read.
+        """
+        digest = hashlib.sha256(f"{facts}\0".encode(errors="surrogateescape"))
+        self._of.clear()
+        for done, file in enumerate(files, 1):
+            with self.opened(file.path) as stream:
+                found = hashlib.file_digest(stream, "sha256").digest()
+            self._of[file.path] = found
+            digest.update(f"{file.place}\0".encode(errors="surrogateescape") + found)
+            progress(done, len(files))
+        return digest.hexdigest()
+
+    @contextmanager
+    def opened(self, path: str) -> Iterator[BufferedReader]:
+        """Opens a file for reading.
+
+        Raises:
+            DataError: if it cannot be read, or is not what was hashed before.
+        """
+        try:
+            stream = Path(path).open("rb")  # noqa: SIM115 — closed below; an error of the caller's must not pass here
+        except OSError as error:
+            raise DataError(f"{printable(path)}: cannot be read ({error.strerror}); allow it, or {TAKE_OUT}") from None
+        with stream:
+            if known := self._of.get(path):
+                if hashlib.file_digest(stream, "sha256").digest() != known:
+                    raise DataError(f"{printable(path)}: was changed while it was read; run again when it is at rest")
+                stream.seek(0)
+            yield stream
+
+
+def sides_of(folders: ClassFolders, obtain: str) -> dict[str, list[FolderFile]]:
+    """Files of `<root>/train` and `<root>/test`, which have the same classes.
+
+    Args:
+        folders: the data set.
+        obtain: how the data is got; ends the message where a side is absent.
+
+    Raises:
+        DataMissingError: if a side is not there.
+        DataError: naming what is wrong.
+    """
+    shown, what = printable(folders.root), folders.label
+    for side in SIDES:
+        top = folders.root / side
+        if not top.is_dir():
+            if os.path.lexists(top):
+                raise DataError(f"{printable(top)}: is no folder, or a link that leads nowhere; repair it")
+            raise DataMissingError(f"{printable(top)}: no such folder{obtain}")
+    found = {side: folders.files(side) for side in SIDES}
+    labels = {side: {file.label for file in files} for side, files in found.items()}
+    folder = "class folder" if what == "class" else what
+    if odd := ", ".join(sorted(labels["train"] ^ labels["test"])):
+        raise DataError(f"{shown}: train/ and test/ have different {folder}s: {odd}; give both the same ones")
+    if len(labels["train"]) < 2:
+        (only,) = labels["train"]
+        raise DataError(f"{shown}: one {folder} only, '{only}'; a classification data set needs at least two")
+    return found

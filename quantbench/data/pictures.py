@@ -1,0 +1,154 @@
+"""One picture file as RGB of 8 bits, without loss; what cannot be shown so is refused."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantbench.errors import DataError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+# Told by their content, whatever a file is called. Others of Pillow's start programs, hold vectors, or lose depth
+# without a word.
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+# Photographs with a second picture for viewers of depth or contrast; the first one is what everybody sees.
+OF_ONE_PICTURE = ("JPEG", "MPO")
+OPAQUE = 255
+BITS_PER_SAMPLE, SAMPLE_FORMAT, FLOATING_POINT = 258, 339, 3
+PNG_DEPTH_AT = 24
+PPM_HEADER = re.compile(rb"P[2356](?:\s+|#[^\n]*\n)+\d+(?:\s+|#[^\n]*\n)+\d+(?:\s+|#[^\n]*\n)+(\d+)")
+HEADER_BYTES = 4096
+DEEP_GREY = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+
+
+@dataclass(frozen=True)
+class PictureFormat:
+    """What pictures are brought to.
+
+    Attributes:
+        size: side of the squares, pixels.
+        full_scale: of grey pictures of 16 bits, the value that is white; None where they are refused.
+        background: RGB that shows through transparent pictures; None where they are refused.
+    """
+
+    size: int
+    full_scale: int | None = None
+    background: tuple[int, int, int] | None = None
+
+
+@contextmanager
+def strict_pillow() -> Iterator[None]:
+    """Makes Pillow's warning of a picture far too large an error."""
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
+
+
+def decode_picture(stream: BinaryIO, shown: str, wanted: PictureFormat) -> NDArray[np.uint8]:
+    """One file as `[3, size, size]` uint8, upright by its EXIF orientation.
+
+    Args:
+        stream: the file.
+        shown: its path, for messages.
+        wanted: size, and what is done with greys of 16 bits and with transparency.
+
+    Raises:
+        DataError: naming the file, if it is no picture, damaged, or cannot be shown in 8 bits without loss.
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    header = stream.read(HEADER_BYTES)
+    stream.seek(0)
+    try:
+        with Image.open(stream, formats=FORMATS) as image:
+            frames = 1 if image.format in OF_ONE_PICTURE else getattr(image, "n_frames", 1)
+            if frames > 1:
+                raise DataError(f"{shown}: holds {frames} pictures; save the one that is meant in a file of its own")
+            depth = _depth(image, header)
+            upright = ImageOps.exif_transpose(image)
+            rgb = _rgb(upright, depth, shown, wanted)
+            if rgb.size != (wanted.size, wanted.size):
+                rgb = rgb.resize((wanted.size, wanted.size), Image.Resampling.BILINEAR)
+            return np.asarray(rgb, dtype=np.uint8).transpose(2, 0, 1)
+    except DataError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise DataError(
+            f"{shown}: claims more than {Image.MAX_IMAGE_PIXELS:,} pixels, which would fill the memory; make it "
+            "smaller, or remove the file"
+        ) from None
+    except Exception as error:  # Pillow's decoders let through whatever their parsers meet in damaged bytes
+        reason = " ".join(str(error).split()) if not isinstance(error, UnidentifiedImageError) else ""
+        reason = reason or f"its content is none of {', '.join(FORMATS)}"
+        raise DataError(f"{shown}: not a readable image ({reason}); repair or remove the file") from None
+
+
+def _depth(image: Image, header: bytes) -> int:
+    """Bits per channel as stored, which Pillow reduces to 8 for colours without a word; 0 for floating point."""
+    if image.mode == "F":
+        return 0
+    if image.format == "PNG":
+        return header[PNG_DEPTH_AT]
+    if image.format == "TIFF":
+        tags = image.tag_v2  # type: ignore[attr-defined]
+        is_floating = FLOATING_POINT in np.atleast_1d(tags.get(SAMPLE_FORMAT, 1))
+        return 0 if is_floating else int(np.max(tags.get(BITS_PER_SAMPLE, 1)))
+    if image.format == "PPM" and (found := PPM_HEADER.match(header)):
+        return int(found[1]).bit_length()
+    return 8
+
+
+def _rgb(image: Image, depth: int, shown: str, wanted: PictureFormat) -> Image:
+    if depth == 0 or depth > 16:
+        kind = "floating point" if depth == 0 else f"integers of {depth} bits"
+        raise DataError(f"{shown}: holds {kind}, of which none says what is white; save it with 8 bits per channel")
+    if depth > 8:
+        return _scaled(image, shown, wanted.full_scale)
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    rgba = image.convert("RGBA")
+    if rgba.getchannel("A").getextrema() == (OPAQUE, OPAQUE):
+        return rgba.convert("RGB")
+    if wanted.background is None:
+        raise DataError(
+            f"{shown}: is transparent in places, and nothing says what lies behind; set data.background, for example "
+            "[255, 255, 255], or save it without transparency"
+        )
+    return _flattened(rgba, wanted.background)
+
+
+def _flattened(rgba: Image, background: tuple[int, int, int]) -> Image:
+    from PIL import Image
+
+    below = Image.new("RGBA", rgba.size, (*background, OPAQUE))
+    return Image.alpha_composite(below, rgba).convert("RGB")
+
+
+def _scaled(image: Image, shown: str, full_scale: int | None) -> Image:
+    """A grey picture of up to 16 bits, by the value that is white."""
+    from PIL import Image
+
+    if image.mode not in DEEP_GREY:
+        raise DataError(f"{shown}: holds colours of more than 8 bits; save it with 8 bits per channel")
+    values = np.asarray(image).astype(np.int64)
+    largest = int(values.max())
+    if full_scale is None:
+        raise DataError(
+            f"{shown}: holds greys of more than 8 bits, up to {largest:,}; set data.full_scale to the value that is "
+            "white in all pictures, such as 65535, or save it with 8 bits"
+        )
+    if largest > full_scale:
+        raise DataError(f"{shown}: holds values up to {largest:,}, above data.full_scale: {full_scale:,}; raise that")
+    grey = (values * 255 + full_scale // 2) // full_scale
+    return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
