@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,7 +32,7 @@ def train(
     allow_download(real_data)
     opened = _opened(workload, configs, golden)
     card = opened.train_baseline(amp)
-    _print_card(opened.weights_path, card)
+    _print_card(opened, card)
     if card.best_epoch:
         print(overfitting(curves_of(opened.workload.config.baseline, card, str(opened.weights_path))))
 
@@ -46,7 +47,7 @@ def adopt(
     """Make weights that were trained elsewhere a workload's baseline: measure them and write them with a card."""
     allow_download(real_data)
     opened = _opened(workload, configs, golden)
-    _print_card(opened.weights_path, opened.adopt(weights))
+    _print_card(opened, opened.adopt(weights))
 
 
 def curves(
@@ -88,6 +89,8 @@ def _opened(workload: str, configs: Path, golden: Path) -> OpenWorkload:
     return OpenWorkload(find_workload(workload, configs), golden)
 
 
-def _print_card(path: Path, card: BaselineCard) -> None:
+def _print_card(opened: OpenWorkload, card: BaselineCard) -> None:
+    for line in opened.splits.repeats:
+        print(line, file=sys.stderr)
     low, high = (100 * limit for limit in card.accuracy_interval)
-    print(f"{path}: accuracy {100 * card.accuracy:.2f} % [{low:.2f}, {high:.2f}] (n={card.n_test:,})")
+    print(f"{opened.weights_path}: accuracy {100 * card.accuracy:.2f} % [{low:.2f}, {high:.2f}] (n={card.n_test:,})")

@@ -72,7 +72,12 @@ def load_workload(path: Path) -> list[Experiment]:
     experiments = [Experiment(workload, name, config) for name, config in file.experiments.items()]
     MODELS.check(file.workload.model.name, workload.where("model.name"))
     data = file.workload.data
-    DATA.create(data.name, workload.where("data"), data.params, beside=DataConfig.model_fields)
+    source = DATA.create(data.name, workload.where("data"), data.params, beside=DataConfig.model_fields)
+    if file.workload.optional and not source.obtain:
+        raise ConfigError(
+            f"{workload.where('optional')}: whoever lacks the data must be told how to get it; set "
+            "workload.data.obtain to the command or place, or leave out optional"
+        )
     TASKS.create(file.workload.task.name, workload.where("task"), file.workload.task.params)
     check_patience(file.workload.training, data, workload.where("training"))
     for experiment in experiments:

@@ -109,6 +109,7 @@ class WorkloadConfig(Strict):
         baseline: name of the committed weights under `golden/baselines/`.
         training: how `quantbench train` makes the baseline; not needed for weights that were adopted.
         data_note: what a reader of the card should know of the data, such as its encoding.
+        optional: a run goes on where its data is absent; otherwise that is an error, and in CI always.
     """
 
     model: Component
@@ -116,6 +117,7 @@ class WorkloadConfig(Strict):
     task: NamedComponent = Component(name="top1")
     baseline: Name
     data_note: str = ""
+    optional: Annotated[bool, Field(strict=True)] = False
     training: TrainingConfig | None = None
     evaluation: EvaluationConfig = EvaluationConfig()
     latency: LatencyConfig = LatencyConfig()

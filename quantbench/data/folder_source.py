@@ -42,7 +42,7 @@ class FolderSource(Source):
 
     @abstractmethod
     def folders(self) -> ClassFolders:
-        """What the folders hold."""
+        """Description of the folders, by which they are walked."""
 
     @abstractmethod
     def facts(self) -> str:
@@ -79,9 +79,9 @@ class FolderSource(Source):
         """Files of both sides, in the order of the samples."""
         # Spelled out, so that the command can be pasted where the variable is not set.
         how = self.obtain.replace("$QUANTBENCH_DATA", str(data_dir()))
-        how = f". To get it: {how or 'name the folder that holds train/ and test/ with data.root'}"
+        how = how or f"name the folder that holds train/ and test/ with data.root{self._root.looked}"
         self._root.check(how)
-        return sides_of(self.folders(), self._root.looked + how)
+        return sides_of(self.folders(), how)
 
     def _files(self) -> list[FolderFile]:
         found = self.sides()

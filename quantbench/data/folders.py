@@ -232,7 +232,7 @@ def sides_of(folders: ClassFolders, obtain: str) -> dict[str, list[FolderFile]]:
 
     Args:
         folders: the data set.
-        obtain: how the data is got; ends the message where a side is absent.
+        obtain: how the data is got, for the message where a side is absent.
 
     Raises:
         DataMissingError: if a side is not there.
@@ -244,7 +244,7 @@ def sides_of(folders: ClassFolders, obtain: str) -> dict[str, list[FolderFile]]:
         if not top.is_dir():
             if os.path.lexists(top):
                 raise DataError(f"{printable(top)}: is no folder, or a link that leads nowhere; repair it")
-            raise DataMissingError(f"{printable(top)}: no such folder{obtain}")
+            raise DataMissingError(f"{printable(top)}: no such folder. To get it: {obtain}")
     found = {side: folders.files(side) for side in SIDES}
     labels = {side: {file.label for file in files} for side, files in found.items()}
     folder = "class folder" if what == "class" else what

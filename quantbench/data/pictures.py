@@ -32,7 +32,7 @@ DEEP_GREY = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 
 @dataclass(frozen=True)
 class PictureFormat:
-    """What pictures are brought to.
+    """Size of pictures, and how those are shown that have no 8 bits of their own.
 
     Attributes:
         size: side of the squares, pixels.

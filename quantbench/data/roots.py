@@ -50,14 +50,14 @@ class Root:
         """
         if self._unset:
             raise DataMissingError(
-                f"data.root: ${self._unset[0]} is not set; set it to the folder that it stands for{how}"
+                f"data.root: ${self._unset[0]} is not set; set it to its folder. To get the data: {how}"
             )
 
     @property
     def looked(self) -> str:
         """The other place where the folder is not either, for messages; empty where there is none."""
         other = self._beside
-        return "" if other is None or other == self.path else f", nor {other}"
+        return "" if other is None or other == self.path else f" (there is no {other} either)"
 
 
 def _variables(given: str) -> list[str]:

@@ -67,10 +67,17 @@ class Split:
         """The published side that the samples come from: only the test split is the test side."""
         return "test" if self.name == "test" else "training"
 
+    def stored_at(self, position: int) -> int:
+        """Index of sample `position` of this split within its side, in the order of the source."""
+        return position if self.indices is None else int(self.indices[position])
+
+    def path_of(self, position: int) -> str | None:
+        """Path of sample `position` of this split, for messages; None where it lies in no file."""
+        return self.side.path_of(self.stored_at(position))
+
     def named(self, position: int) -> str:
         """Sample `position` of this split, for messages: its path, or its number where it lies in no file."""
-        stored = position if self.indices is None else int(self.indices[position])
-        return self.side.path_of(stored) or f"number {stored} of the {self.side_name} side"
+        return self.path_of(position) or f"number {self.stored_at(position)} of the {self.side_name} side"
 
     @cached_property
     def sha256(self) -> str:
@@ -272,5 +279,5 @@ def _check_groups(splits: list[Split], where: str) -> None:
 
 
 def _counted(split: Split) -> str:
-    """What a number means, where samples are not named by their paths."""
+    """Words for a number, where samples are not named by their paths."""
     return ", counted from 0 in the order of the source" if split.side.places is None else ""

@@ -48,7 +48,7 @@ class OpenWorkload:
     @cached_property
     def splits(self) -> Splits:
         """The data; made, decoded or downloaded on first use."""
-        return open_splits(self.workload.config.data, self.workload.where("data"))
+        return open_splits(self.workload.config.data, self.workload.where("data"), self.workload.path.parent)
 
     @cached_property
     def task(self) -> Task:

@@ -95,8 +95,9 @@ def _check_finite(outputs: Outputs, split: Split, task: Task) -> None:
     for array in outputs.values():
         finite = np.isfinite(array).reshape(len(array), -1).all(axis=1)
         if not finite.all():
+            first = int(finite.argmin())
             raise EvaluationError(
                 f"the model's {task.outputs_name} are not finite for {int((~finite).sum()):,} of {len(split):,} "
-                f"samples of '{split.name}', the first being sample {int(finite.argmin())}; look at its "
+                f"samples of '{split.name}', the first being {split.path_of(first) or f'sample {first}'}; look at its "
                 "weights, scales and inputs before trusting any figure of it"
             )

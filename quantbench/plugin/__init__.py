@@ -205,6 +205,7 @@ def pytest_testnodedown(node: Any) -> None:
     output = getattr(node, "workeroutput", {})
     state.collected += output.get("quantbench_records", [])
     state.elsewhere.update(output.get("quantbench_not_run", {}))
+    state.repeats.update(dict.fromkeys(output.get("quantbench_repeats", [])))
     state.mistake = output.get("quantbench_mistake", state.mistake)
     state.interval_gates = output.get("quantbench_interval_gates", state.interval_gates)
     state.has_claims = output.get("quantbench_has_claims", False) or state.has_claims
@@ -216,6 +217,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["quantbench_records"] = state.own_records()
         session.config.workeroutput["quantbench_not_run"] = state.not_run
+        session.config.workeroutput["quantbench_repeats"] = state.own_repeats
         # Each worker collects all tests, and so knows how many gates the whole run has.
         session.config.workeroutput["quantbench_interval_gates"] = state.interval_gates
         session.config.workeroutput["quantbench_has_claims"] = state.has_claims

@@ -37,6 +37,7 @@ class State:
         looked_at: claims that were made, here and in workers.
         premises: lines about gates that were loosened and claims that were left out; each fails the run.
         not_looked_at: sentence that counts the claims which the command line left out; None where there are none.
+        repeats: lines of workers about splits that hold a sample more than once.
     """
 
     def __init__(self, config: pytest.Config) -> None:
@@ -50,6 +51,7 @@ class State:
         self.looked_at = LookedAt()
         self.premises: list[str] = []
         self.not_looked_at: str | None = None
+        self.repeats: dict[str, None] = {}
         self._session: Session | None = None
 
     def folder(self, option: str) -> Path:
@@ -164,6 +166,11 @@ class State:
         return in_order(merged(parts), [experiment.id for experiment in self.experiments]) if parts else []
 
     @property
+    def own_repeats(self) -> list[str]:
+        """Lines of this process about splits that hold a sample more than once."""
+        return list(self._session.repeats) if self._session else []
+
+    @property
     def not_run(self) -> dict[str, str]:
         """Experiments whose data is not on this machine → why, here and in workers."""
         return {**(self._session.not_run if self._session else {}), **self.elsewhere}
@@ -176,9 +183,14 @@ class State:
 
     def sentences(self) -> list[str]:
         """Sentences of the summary about the run as a whole."""
+        from quantbench.session.session import optional_sentences
         from quantbench.stats.multiplicity import Family
 
-        found = self._session.sentences() if self._session else [Family(self.interval_gates).sentence()]
+        if self._session:
+            found = self._session.sentences()
+        else:
+            of_workers = [*self.repeats, *optional_sentences(self.experiments, self.not_run)]
+            found = [Family(self.interval_gates).sentence(), *of_workers]
         return [*found, *([self.not_looked_at] if self.not_looked_at else [])]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -22,6 +22,9 @@ from quantbench.session.acceptance import Acceptances, Accepting
 from quantbench.session.records import in_order
 from quantbench.stats.regression import Change
 from quantbench.stats.verdicts import Outcome, Verdict
+
+# Ends what is told of absent data that fails the run.
+OPTIONAL_HINT = "; or set workload.optional: true, and a run goes on without it"
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,7 @@ class Session:
         broken: a line for each error that a claim ended with, once.
         lines: those that the end of the session prints.
         behaviour: the words for predictions that flipped although nothing else changed.
+        repeats: a line for each split that holds a sample more than once.
     """
 
     runs: Runs
@@ -92,7 +96,9 @@ class Session:
     broken: dict[str, None] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
     behaviour: list[str] = field(default_factory=list)
+    repeats: dict[str, None] = field(default_factory=dict)
     _unmeasured: list[Decision] = field(default_factory=list)
+    _left_out: dict[str, Experiment] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.acceptances = Acceptances(self.options.accepting, self.options.reason)
@@ -111,7 +117,8 @@ class Session:
         """
         run = self.runs.run(experiment)
         with self._noting(experiment), _downloads(self.options.real_data):
-            run.opened.splits  # noqa: B018
+            lines = run.opened.splits.repeats
+            self.repeats.update(dict.fromkeys(f"{experiment.workload.name}: {line}" for line in lines))
             if run.settings.retrain:
                 run.candidate  # noqa: B018
         return run
@@ -236,7 +243,19 @@ class Session:
 
     def sentences(self) -> list[str]:
         """Sentences about the session as a whole."""
-        return [self.runs.settings.family.sentence(), *self.runs.control_sentences()]
+        return [
+            self.runs.settings.family.sentence(),
+            *self.runs.control_sentences(),
+            *self.repeats,
+            *optional_sentences(self._left_out.values(), self._left_out),
+        ]
+
+    def must_run(self, experiment: Experiment, error: DataMissingError) -> bool:
+        """Tells whether absent data is an error: the user's own always, any in CI, unless the workload is optional."""
+        if self.options.real_data:
+            return True
+        is_strict = self.options.strict or bool(os.environ.get("CI"))
+        return not experiment.workload.config.optional and (is_strict or not error.is_offered)
 
     @contextmanager
     def _noting(self, experiment: Experiment) -> Iterator[None]:
@@ -244,12 +263,32 @@ class Session:
             yield
         except DataMissingError as error:
             self.not_run[experiment.id] = str(error)
-            if self.options.real_data:
-                self.broken[f"{experiment.id}: {error}"] = None
-            raise
+            if not self.must_run(experiment, error):
+                self._left_out[experiment.id] = experiment
+                raise
+            hint = "" if self.options.real_data else OPTIONAL_HINT
+            self.broken[f"{experiment.id}: {error}{hint}"] = None
+            raise DataMissingError(f"{error}{hint}", error.is_offered) from None
         except QuantbenchError as error:
             self.broken[f"{experiment.id}: {error}"] = None
             raise
+
+
+def optional_sentences(experiments: Iterable[Experiment], not_run: Container[str]) -> list[str]:
+    """The number of experiments of optional workloads that did not run, as a sentence; none where all did.
+
+    Args:
+        experiments: of the session.
+        not_run: ids of those whose data is not on this machine.
+    """
+    left_out = [each.workload.name for each in experiments if each.workload.config.optional and each.id in not_run]
+    if not left_out:
+        return []
+    workloads = len(set(left_out))
+    return [
+        f"{len(left_out)} experiment{'s' * (len(left_out) > 1)} of {workloads} optional workload"
+        f"{'s' * (workloads > 1)} did not run, for lack of data"
+    ]
 
 
 @contextmanager

@@ -106,9 +106,17 @@ def test_a_bound_inside_the_interval(both, project, strict):
 
 def test_data_that_is_not_on_this_machine(both, project):
     project.edit("root: images", 'root: photographs, obtain: "git clone photographs"')
+    project.edit("  baseline: tiny", "  optional: true\n  baseline: tiny")
     file = same(both())
     assert file["records"] == []
     assert {each["experiment"] for each in file["not_run"]} == {f"tiny/{name}" for name in (*ALL, QAT)}
+
+
+def test_data_of_the_users_own_that_is_not_on_this_machine_is_an_error(both, project):
+    project.edit("root: images", "root: photographs")
+    found = both("tiny/ptq_static*")
+    assert [status for status, _ in found] == [1, 2], "a failed test, and the shell's mark of something broken"
+    assert [each["experiment"] for each in same(found)["not_run"]] == [f"tiny/{STATIC}"]
 
 
 def test_an_experiment_that_cannot_be_measured_loses_nothing_of_the_others(both):

@@ -29,6 +29,7 @@ def undecided(bench, project):
 def absent(bench, project):
     """`bench` where the data is not on this machine."""
     project.edit("root: images", 'root: photographs, obtain: "git clone photographs"')
+    project.edit("  baseline: tiny", "  optional: true\n  baseline: tiny")
     return bench
 
 
@@ -101,13 +102,21 @@ def test_absent_data_is_not_run_with_the_reason_and_the_way_to_get_it(absent, pr
     assert result.parseoutcomes() == {"skipped": 45, "deselected": 4}
     reason = f"{project.root}/data/photographs/train: no such folder. To get it: git clone photographs"
     told = f"tiny: 4 experiments not run: {reason}"
-    result.stdout.fnmatch_lines(["*quantbench ==*", told, f"SKIPPED * not run: {reason}"])
+    counted = "4 experiments of 1 optional workload did not run, for lack of data"
+    result.stdout.fnmatch_lines(["*quantbench ==*", told, "*", counted, f"SKIPPED * not run: {reason}"])
     file = RecordFile.model_validate_json((project.root / "records.json").read_text())
     assert file.records == []
     assert {entry.experiment for entry in file.not_run} == {
         "tiny/fp32_baseline", "tiny/ptq_dynamic_int8", STATIC, "tiny/qat_int8",
     }  # fmt: skip
     assert {entry.reason for entry in file.not_run} == {reason}
+
+
+def test_absent_data_of_the_users_own_fails_the_run_unless_the_workload_is_optional(absent, project):
+    project.edit("optional: true", "optional: false")
+    result = absent(*ACCURACY)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines([f"{STATIC}: *photographs/train: no such folder. *; or set workload.optional: true*"])
 
 
 def test_absent_data_fails_under_real_data(absent):

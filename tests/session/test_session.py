@@ -61,15 +61,58 @@ def test_what_cannot_be_quantized_is_tried_once_and_told_once(experiments, proje
     assert result.records[0].latency is not None
 
 
-def test_data_that_stays_absent_is_an_error_where_it_was_asked_for(experiments, project):
-    project.edit("root: images", "root: photographs")
+ABSENT = "root: photographs, obtain: from the archive"
+OPTIONAL = "  optional: true\n  baseline: tiny"
+OFFERED = "data: {name: cifar10, calibration_pool: 60}"
+
+
+def absent(project, options, data, optional):
+    """A session that has met data that is not on this machine."""
+    text = project.config.read_text().replace(
+        "data: {name: image_folder, root: images, size: 8, calibration_pool: 60}", data
+    )
+    project.config.write_text(text.replace("  baseline: tiny", OPTIONAL) if optional else text)
     experiment = select(load_experiments(project.configs), STATIC)[0]
-    for real_data in (False, True):
-        session = Session(Runs(Settings(project.golden)), Options(real_data=real_data))
-        with pytest.raises(DataMissingError):
-            session.open(experiment)
-        assert [each.experiment for each in session.not_run_list()] == [STATIC]
-        assert len(session.broken) == real_data
+    session = Session(Runs(Settings(project.golden)), options)
+    with pytest.raises(DataMissingError):
+        session.open(experiment)
+    assert [each.experiment for each in session.not_run_list()] == [STATIC]
+    return session
+
+
+OWN = f"data: {{name: image_folder, {ABSENT}, size: 8, calibration_pool: 60}}"
+
+
+@pytest.mark.parametrize(
+    ("data", "optional", "options", "ci", "is_error"),
+    [
+        (OWN, False, Options(), False, True),
+        (OWN, True, Options(), False, False),
+        (OWN, True, Options(strict=True), True, False),
+        (OWN, True, Options(real_data=True), False, True),
+        (OFFERED, False, Options(), False, False),
+        (OFFERED, False, Options(), True, True),
+        (OFFERED, False, Options(strict=True), False, True),
+        (OFFERED, True, Options(strict=True), True, False),
+    ],
+)
+def test_absent_data_is_an_error_unless_the_workload_is_optional_or_we_offer_it_outside_ci(
+    project, monkeypatch, data, optional, options, ci, is_error
+):
+    if ci:
+        monkeypatch.setenv("CI", "true")
+    session = absent(project, options, data, optional)
+    assert len(session.broken) == is_error
+    counted = "1 experiment of 1 optional workload did not run, for lack of data"
+    assert (counted in session.sentences()) == (optional and not is_error)
+
+
+def test_absent_data_that_fails_a_run_is_told_with_the_key_that_lets_it_pass(project):
+    (line,) = absent(project, Options(), OWN, optional=False).broken
+    assert line == (
+        f"{STATIC}: {project.root}/data/photographs/train: no such folder. To get it: from the archive; or set "
+        "workload.optional: true, and a run goes on without it"
+    )
 
 
 def test_a_session_that_may_not_time_says_why(experiments, project):
