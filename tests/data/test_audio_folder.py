@@ -139,6 +139,20 @@ def test_another_extension_is_refused_with_those_allowed_and_the_number_of_such_
     )
 
 
+@pytest.mark.parametrize(("name", "form"), [("4.wave", "WAV"), ("4", "FLAC"), ("4.bin", "RF64")])
+def test_a_sound_is_told_by_its_content_where_its_suffix_does_not_say_so(root, name, form):
+    soundfile.write(root / "train/low" / name, sound(9), 8_000, format=form)
+    np.testing.assert_array_equal(opened(root).train.inputs[4], [sound(9)])
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac"])
+def test_a_sound_that_ends_early_is_refused_by_its_path(root, suffix):
+    path = root / f"train/low/4.{suffix}"
+    soundfile.write(path, np.random.RandomState(0).randint(-20_000, 20_000, 7_000).astype(np.int16), 8_000)
+    path.write_bytes(path.read_bytes()[:-6_000])
+    assert f"{path}: " in refusal(root)
+
+
 @pytest.mark.parametrize("place", ["a.wav", "low/more/a.wav"])
 def test_a_sound_outside_the_labels_folders_is_refused_instead_of_left_out(root, place):
     path = root / "train" / place

@@ -1,6 +1,7 @@
 """What is wrong with a folder of Speech Commands is named: the word, the list, the file; and nothing cached is lost."""
 
 import hashlib
+import os
 
 import numpy as np
 import pytest
@@ -176,3 +177,39 @@ def test_bad_clips_are_named_all_at_once_and_what_was_cached_before_stays(folder
     for path in paths:
         path.unlink()
     assert len(opened().train.labels) == 6
+
+
+@pytest.mark.parametrize("place", ["hello", "hum.wav"])
+def test_what_lies_beside_the_words_and_is_none_of_them_is_refused(folder, place):
+    path = folder / place
+    path.write_bytes(b"?") if path.suffix else path.mkdir()
+    assert refusal() == f"{path}: is no folder of one of the 35 words; take it out of the folder"
+
+
+def test_documents_and_noise_beside_the_words_are_no_clips(folder):
+    for name in ("LICENSE", "README.md", "MANIFEST.tsv"):
+        (folder / name).touch()
+    (folder / "_background_noise_").mkdir()
+    assert len(opened().test.labels) == 4
+
+
+def test_a_clip_that_the_lists_leave_out_for_its_name_is_named(folder):
+    path = folder / "yes/mine.wav"
+    path.write_bytes((folder / f"yes/{SPEAKERS[0]}_nohash_0.wav").read_bytes())
+    assert refusal() == (f"{path}: has no '_nohash_' in its name, by which clips are told; take it out of the folder")
+
+
+def test_a_clip_that_is_a_named_pipe_is_refused_unread(folder):
+    path = folder / f"yes/{SPEAKERS[0]}_nohash_1.wav"
+    os.mkfifo(path)
+    assert refusal() == f"{path}: is a named pipe; take it out of the folder"
+
+
+def test_clips_exchanged_with_sizes_and_times_kept_are_noticed(folder):
+    before = np.array(opened().test.inputs)
+    first, second = (folder / f"{word}/{SPEAKERS[0]}_nohash_0.wav" for word in MINE)
+    contents, times = [path.read_bytes() for path in (first, second)], [path.stat() for path in (first, second)]
+    for path, content, stat in zip((first, second), contents[::-1], times, strict=True):
+        path.write_bytes(content)
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert not np.array_equal(opened().test.inputs, before)
