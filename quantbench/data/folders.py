@@ -150,10 +150,10 @@ def visible(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def _stat(entry: os.DirEntry[str]) -> os.stat_result:
-    shown = printable(entry.path)
     try:
         return entry.stat()
     except OSError as error:
+        shown = printable(entry.path)
         if not entry.is_symlink():
             raise DataError(f"{shown}: cannot be read ({error.strerror}); repair or remove it") from None
         target = printable(Path(entry.path).readlink())
