@@ -19,7 +19,7 @@ from quantbench.errors import DataError
 from quantbench.extras import require
 
 SUFFIXES = (".wav", ".flac")
-# Beginnings of such files, of which those with another suffix are told by.
+# Beginnings of such files, by which those with another suffix are known.
 RIFF, WAVE_AT, WAVE, FLAC = (b"RIFF", b"RF64"), 8, b"WAVE", b"fLaC"
 
 

@@ -70,6 +70,7 @@ class SpeechCommandsSource(Source):
         self.root = self.folder
         self.contents = Contents()
         self._known: list[Clip] | None = None
+        self._in_order: list[Clip] | None = None
 
     def fingerprint(self) -> str:
         """Hash of the words, the split, the decoder, and all by which the system tells the files apart."""
@@ -102,7 +103,9 @@ class SpeechCommandsSource(Source):
 
     def ordered(self) -> list[Clip]:
         """Every clip, in the order of the samples: the training side first."""
-        return sorted(self._clips(), key=lambda clip: (clip.is_test, clip.path))
+        if self._in_order is None:
+            self._in_order = sorted(self._clips(), key=lambda clip: (clip.is_test, clip.path))
+        return self._in_order
 
     def _clips(self) -> list[Clip]:
         """Every clip of the words, with its side; read once."""
@@ -186,7 +189,7 @@ class SpeechCommandsSource(Source):
         for path in (path for path in found if path not in listed):
             if not path.endswith(SUFFIX):
                 raise DataError(f"{printable(path)}: not a {SUFFIX} file; convert it, or {TAKE_OUT}")
-            raise DataError(f"{printable(path)}: has no '_nohash_' in its name, by which clips are told; {TAKE_OUT}")
+            raise DataError(f"{printable(path)}: has no '_nohash_' in its name, which every clip has; {TAKE_OUT}")
 
     def _by_speaker(self, clip: Clip) -> Clip:
         """The side that a hash of the speaker gives, as with Warden's own lists: more clips move no speaker."""

@@ -171,7 +171,7 @@ def open_splits(config: DataConfig, where: str, folder: Path | None = None) -> S
         test=parts["test"][0],
         classes=data.classes,
         platform_dependent=source.platform_dependent,
-        repeats=tuple(told for _, told in parts.values() if told),
+        repeats=tuple(line for _, line in parts.values() if line),
     )
 
 
@@ -188,12 +188,12 @@ def without_repeats(split: Split) -> tuple[Split, str]:
     for group in groups:
         is_first[group[1:]] = False
     first, again = split.named(groups[0][0]), split.named(groups[0][1])
-    told = f"split '{split.name}': {len(split):,} samples, {int(is_first.sum()):,} different; {again} repeats {first}"
+    line = f"split '{split.name}': {len(split):,} samples, {int(is_first.sum()):,} different; {again} repeats {first}"
     if split.name not in JUDGED:
-        return split, told
+        return split, line
     kept = np.flatnonzero(is_first)
     indices = kept if split.indices is None else split.indices[kept]
-    return replace(split, indices=indices), f"{told}; each is counted once, since a repeat is no further evidence"
+    return replace(split, indices=indices), f"{line}; each is counted once, since a repeat is no further evidence"
 
 
 def _repeated(split: Split) -> list[NDArray[np.int64]]:

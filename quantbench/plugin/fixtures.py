@@ -41,7 +41,7 @@ def experiment_run(request: pytest.FixtureRequest, quantbench_session: Session) 
         with _uncaptured(request.config):
             return quantbench_session.open(request.param)
     except DataMissingError as error:
-        if quantbench_suite.must_run(request.param, error):
+        if quantbench_session.must_run(request.param, error):
             raise
         request.node.user_properties.append((NOT_RUN_PROPERTY, [request.param.id, str(error)]))
         pytest.skip(f"not run: {error}")

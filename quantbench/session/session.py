@@ -23,7 +23,7 @@ from quantbench.session.records import in_order
 from quantbench.stats.regression import Change
 from quantbench.stats.verdicts import Outcome, Verdict
 
-# Ends what is told of absent data that fails the run.
+# End of the message about absent data that fails the run.
 OPTIONAL_HINT = "; or set workload.optional: true, and a run goes on without it"
 
 

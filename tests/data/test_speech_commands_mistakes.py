@@ -196,7 +196,7 @@ def test_documents_and_noise_beside_the_words_are_no_clips(folder):
 def test_a_clip_that_the_lists_leave_out_for_its_name_is_named(folder):
     path = folder / "yes/mine.wav"
     path.write_bytes((folder / f"yes/{SPEAKERS[0]}_nohash_0.wav").read_bytes())
-    assert refusal() == (f"{path}: has no '_nohash_' in its name, by which clips are told; take it out of the folder")
+    assert refusal() == (f"{path}: has no '_nohash_' in its name, which every clip has; take it out of the folder")
 
 
 def test_a_clip_that_is_a_named_pipe_is_refused_unread(folder):
