@@ -304,6 +304,7 @@ QUANTITIES: Registry[Quantity[Any]] = Registry(
     "quantbench.quantities",
     {
         "accuracy_drop_pp": "quantbench.quantities.accuracy_drop:ACCURACY_DROP",
+        "worst_class_drop_pp": "quantbench.quantities.worst_class_drop:WORST_CLASS_DROP",
         "layer_drop_pp": "quantbench.quantities.layer_drop:LAYER_DROP",
         "size_ratio": "quantbench.quantities.size:SIZE",
         "memory_ratio": "quantbench.quantities.memory:MEMORY",
@@ -312,6 +313,7 @@ QUANTITIES: Registry[Quantity[Any]] = Registry(
         "macs_ratio": "quantbench.quantities.macs_ratio:MACS_RATIO",
         "card_drift_pp": "quantbench.quantities.card_drift:CARD_DRIFT",
         "search_drop_pp": "quantbench.quantities.search_drop:SEARCH_DROP",
+        "answered_classes": "quantbench.quantities.answered_classes:ANSWERED_CLASSES",
         "reload": "quantbench.quantities.reload:RELOAD",
         "determinism": "quantbench.quantities.determinism:DETERMINISM",
         "checkpoint": "quantbench.quantities.checkpoint:CHECKPOINT",

@@ -11,7 +11,9 @@ from pydantic import Field, model_validator
 from quantbench.golden.circumstances import Inputs, MachineClass, Strict
 from quantbench.records.base import unpack_bits
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+# Read too: 2 added `answers`.
+OLDER_VERSIONS = (1,)
 
 Count = Annotated[int, Field(gt=0, strict=True)]
 
@@ -56,6 +58,8 @@ class AcceptedResult(Strict):
     Attributes:
         correct: packed bits of per-sample correctness, base64, most significant bit first.
         n: samples.
+        answers: the class that each sample was given, packed by `records.classes.pack_answers`; None for a task without
+            classes, and in results that were accepted before they were kept.
         metrics: figures to read; only `accuracy` is checked against the bits.
         speedups: one for each class of machine that has one.
         history: oldest first.
@@ -68,6 +72,7 @@ class AcceptedResult(Strict):
     inputs: Inputs
     n: Count
     correct: str
+    answers: str | None = None
     metrics: dict[str, float]
     speedups: list[AcceptedSpeedup] = Field(default_factory=list)
     history: list[Acceptance] = Field(default_factory=list)

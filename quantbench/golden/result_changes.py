@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from quantbench.golden.accepted import AcceptedResult, AcceptedSpeedup
+from quantbench.records.classes import unpack_answers
 
 
 def changes_of(before: AcceptedResult | None, after: AcceptedResult) -> list[str]:
@@ -35,7 +36,13 @@ def _changed_bits(before: AcceptedResult, after: AcceptedResult) -> list[str]:
     if before.inputs.test != after.inputs.test or before.n != after.n:
         return [f"test samples: {before.n:,} → {after.n:,}, others"]
     flipped = int((before.bits != after.bits).sum())
-    return [f"predictions: {flipped} of {after.n:,} flipped"] if flipped else []
+    lines = [f"predictions: {flipped} of {after.n:,} flipped"] if flipped else []
+    if before.answers is not None and after.answers is not None:
+        changed = unpack_answers(before.answers, before.n) != unpack_answers(after.answers, after.n)
+        lines += [f"answers: {int(changed.sum())} of {after.n:,} are of another class"] if changed.any() else []
+    elif before.answers != after.answers:
+        lines.append(f"answers: {'none kept → kept' if before.answers is None else 'kept → none kept'}")
+    return lines
 
 
 def _figure(value: float | None) -> str:

@@ -10,10 +10,11 @@ from typing import Any
 
 from quantbench.errors import GoldenError
 from quantbench.golden.acceptance import accept_command
-from quantbench.golden.accepted import SCHEMA_VERSION, AcceptedResult, AcceptedSpeedup
+from quantbench.golden.accepted import OLDER_VERSIONS, SCHEMA_VERSION, AcceptedResult, AcceptedSpeedup
 from quantbench.golden.interface import Evidence, OnRequest
 from quantbench.golden.result_changes import changes_of
 from quantbench.records.base import read_json
+from quantbench.records.classes import unpack_answers
 
 # A record of 10,000 samples takes 4 KB; anything this large is not one.
 MAX_GOLDEN_BYTES = 1 << 24
@@ -28,7 +29,7 @@ class Results(OnRequest[AcceptedResult]):
 
     folder = "results"
     claims = (PREDICTIONS, SPEED)
-    parts = ("accuracy", "size", "coverage")
+    parts = ("accuracy", "classes", "size", "coverage")
     history_tells_changes = True
 
     def read(self, golden: Path, name: str) -> AcceptedResult | None:
@@ -66,7 +67,9 @@ class Results(OnRequest[AcceptedResult]):
 
     def content(self, fact: AcceptedResult) -> dict[str, Any]:
         """The result as JSON, without its history."""
-        return fact.model_dump(mode="json", exclude={"history"})
+        # Absent in files of before, which keep their bytes.
+        absent = {"answers"} if fact.answers is None else set()
+        return fact.model_dump(mode="json", exclude={"history", *absent})
 
     def report(self, path: Path, before: AcceptedResult | None, after: AcceptedResult, changes: list[str]) -> str:  # noqa: ARG002
         """Every change, also of a first acceptance."""
@@ -98,6 +101,7 @@ def _predictions(run: Evidence) -> AcceptedResult:
         inputs=run.inputs,
         n=accuracy.n,
         correct=accuracy.quantized_correct,
+        answers=None if (classes := run.measured("classes")) is None else classes.quantized_answers,
         metrics={name: round(value, 6) for name, value in metrics.items()},
     )
 
@@ -138,7 +142,7 @@ def _check_outline(path: Path, advice: str) -> None:
         return
     # By type too: to pydantic a text "2" and a 2.0 are numbers, to Python True is 1.
     version = content.get("schema_version")
-    if type(version) is not int or version != SCHEMA_VERSION:
+    if type(version) is not int or version not in (SCHEMA_VERSION, *OLDER_VERSIONS):
         stated = "is missing" if version is None else f"is {version!r:.40}"
         raise GoldenError(
             f"{path}: schema_version: {stated}, but this quantbench reads {SCHEMA_VERSION}; install the version "
@@ -159,11 +163,20 @@ def _check_bits(path: Path, result: AcceptedResult, advice: str) -> None:
         )
     if packed[-1] & (1 << (8 * expected - result.n)) - 1:
         raise GoldenError(f"{path}: correct: has bits beyond the {result.n:,} samples; {advice}")
+    if result.answers is not None:
+        _check_answers(path, result, advice)
     accuracy, stated = float(result.bits.mean()), result.metrics.get("accuracy")
     if stated is None:
         raise GoldenError(f"{path}: metrics.accuracy: is missing, but its bits say {accuracy:g}; {advice}")
     if abs(stated - accuracy) > 0.5 / result.n:
         raise GoldenError(f"{path}: metrics.accuracy: is {stated:g}, but its bits say {accuracy:g}; {advice}")
+
+
+def _check_answers(path: Path, result: AcceptedResult, advice: str) -> None:
+    try:
+        unpack_answers(result.answers or "", result.n)
+    except ValueError as error:
+        raise GoldenError(f"{path}: answers: {error}; {advice}") from None
 
 
 RESULTS = Results()

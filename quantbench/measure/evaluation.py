@@ -27,10 +27,12 @@ class Evaluation:
     Attributes:
         scores: `[n]` float64, one per sample.
         loss: mean loss; None for a task without one.
+        answers: `[n]` int64, the class that each sample was given; None for a task without classes.
     """
 
     scores: NDArray[np.float64]
     loss: float | None
+    answers: NDArray[np.int64] | None = None
 
     @property
     def correct(self) -> NDArray[np.bool_]:
@@ -82,7 +84,7 @@ def evaluate(predictor: Predictor, split: Split, task: Task = TOP1, batch_size: 
     # Judged all at once: done batch by batch, it would cost a small int8 model several per cent of its time.
     whole = {name: np.concatenate([each[name] for each in batches]) for name in batches[0]}
     _check_finite(whole, split, task)
-    return Evaluation(task.scores(whole, labels), task.loss(whole, labels))
+    return Evaluation(task.scores(whole, labels), task.loss(whole, labels), task.answers(whole))
 
 
 def inputs_of(split: Split, batch_size: int, limit: int | None = None) -> Iterator[Inputs]:

@@ -17,6 +17,7 @@ from quantbench.plugin.properties import (
     NO_BASELINE_PROPERTY,
     NOT_RUN_PROPERTY,
     VERDICT_PROPERTY,
+    WARNING_PROPERTY,
 )
 from quantbench.plugin.state import STATE
 
@@ -85,6 +86,8 @@ def show_decision(request: pytest.FixtureRequest) -> Callable[[Decision | None],
         properties.append((f"quantbench_{verdict.quantity}", verdict.measured))
         if verdict.change is not None:
             properties.append((CHANGE_PROPERTY, verdict.change.value))
+        if verdict.warning:
+            properties.append((WARNING_PROPERTY, f"{decision.experiment}: {verdict.quantity}: {verdict.warning}"))
         if decision.behaviour:
             properties.append((BEHAVIOUR_PROPERTY, decision.behaviour))
         if decision.fails:

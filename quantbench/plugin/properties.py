@@ -6,6 +6,7 @@ VERDICT_PROPERTY = "quantbench_verdict"
 CHANGE_PROPERTY = "quantbench_change"
 MESSAGE_PROPERTY = "quantbench_message"
 NO_BASELINE_PROPERTY = "quantbench_no_baseline"
+WARNING_PROPERTY = "quantbench_warning"
 BEHAVIOUR_PROPERTY = "quantbench_behaviour"
 # Property of a test's report: the claim that it makes, as "<experiment> <quantity>", also from worker to controller.
 CLAIM_PROPERTY = "quantbench_claim"

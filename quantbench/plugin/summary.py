@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from quantbench.plugin.properties import BEHAVIOUR_PROPERTY, MESSAGE_PROPERTY, NO_BASELINE_PROPERTY
+from quantbench.plugin.properties import BEHAVIOUR_PROPERTY, MESSAGE_PROPERTY, NO_BASELINE_PROPERTY, WARNING_PROPERTY
 from quantbench.plugin.state import STATE
 
 
@@ -25,6 +25,7 @@ def write_summary(terminalreporter: Any) -> None:
         from quantbench.report.tables import without_baseline
 
         _section(terminalreporter, "no baseline for this machine: nothing to compare speed with", without_baseline(new))
+    _section(terminalreporter, "warnings", list(_properties(terminalreporter, WARNING_PROPERTY)))
     _section(
         terminalreporter,
         "change of behaviour: predictions flipped although nothing else changed",

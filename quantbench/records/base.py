@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -92,7 +93,13 @@ class _AnyVersion(BaseModel):
 
 
 def read_versioned(
-    model: type[Model], path: Path, version: int, advice: str, outdated: str | None = None, damaged: str | None = None
+    model: type[Model],
+    path: Path,
+    version: int,
+    advice: str,
+    outdated: str | None = None,
+    damaged: str | None = None,
+    older: Collection[int] = (),
 ) -> Model:
     """Reads a JSON file of a version: that first, since another one may have other keys.
 
@@ -103,11 +110,12 @@ def read_versioned(
         advice: ends the message of a file that is missing or of something else: what to do.
         outdated: the same of a file of another version; default: `advice`.
         damaged: the same of a file of that version with mistakes; default: `advice`.
+        older: versions that are read too, since what was added since then may be absent.
 
     Raises:
         ConfigError: for anything wrong, with one line per mistake.
     """
     found = read_json(_AnyVersion, path, ConfigError, advice).schema_version
-    if found != version:
+    if found != version and found not in older:
         raise ConfigError(f"{path}: schema_version {found} is not {version}; {outdated or advice}")
     return read_json(model, path, ConfigError, damaged or advice)

@@ -25,9 +25,11 @@ from quantbench.registry import QUANTITIES
 from quantbench.stats.verdicts import Verdict
 
 # Of files of records; raised with every change of their fields.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
+# Read too: what was added since then may be absent. 4 added `classes` and warnings.
+OLDER_VERSIONS = (3,)
 # Parts in the order in which files of that version hold them; those of other quantities follow.
-WRITTEN_FIRST = ("accuracy", "size", "checkpoint", "coverage", "latency", "memory")
+WRITTEN_FIRST = ("accuracy", "size", "checkpoint", "coverage", "latency", "memory", "classes")
 
 P = TypeVar("P", bound=Part)
 
@@ -232,6 +234,7 @@ class VerdictRecord(Record):
 
     Attributes:
         change: IMPROVED, SAME, REGRESSED or INCONCLUSIVE, where the claim compares with what was accepted.
+        warning: what else was noticed, although it decided nothing.
     """
 
     quantity: QuantityName
@@ -239,6 +242,7 @@ class VerdictRecord(Record):
     measured: str
     requirement: str
     change: str | None = None
+    warning: str | None = None
 
     @classmethod
     def of(cls, verdict: Verdict) -> VerdictRecord:
@@ -249,6 +253,7 @@ class VerdictRecord(Record):
             measured=verdict.measured,
             requirement=verdict.requirement,
             change=verdict.change,
+            warning=verdict.warning or None,
         )
 
 

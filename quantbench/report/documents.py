@@ -10,7 +10,7 @@ from pathlib import Path
 from quantbench.errors import ConfigError
 from quantbench.files import write_text
 from quantbench.records.base import read_versioned
-from quantbench.records.run import SCHEMA_VERSION, NotRun, RecordFile, RunRecord
+from quantbench.records.run import OLDER_VERSIONS, SCHEMA_VERSION, NotRun, RecordFile, RunRecord
 from quantbench.report.pareto import pareto_markdown
 from quantbench.report.sensitivity import sensitivities, sensitivity_markdown
 from quantbench.report.tables import markdown_table, provenance
@@ -56,6 +56,7 @@ def read_records(paths: Sequence[Path]) -> list[RunRecord]:
             f"write it with: {WRITE_COMMAND}",
             outdated=f"measure again: {WRITE_COMMAND}",
             damaged=f"write it again with: {WRITE_COMMAND}",
+            older=OLDER_VERSIONS,
         )
         for record in file.records:
             if impossible := _impossible(record):

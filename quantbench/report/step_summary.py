@@ -31,6 +31,11 @@ def summary_markdown(records: Sequence[RunRecord], not_run: Sequence[NotRun], se
     parts += [
         f"- {line}" for line in without_baseline([(id_, text[2:]) for _, is_new, id_, text in messages if is_new])
     ]
+    parts += [
+        f"- **warning** `{experiment}`: {verdict.quantity}: {_one_line(verdict.warning)}"
+        for experiment, verdict in verdicts
+        if verdict.warning
+    ]
     parts += [f"- {_one_line(line)}" for line in [*not_run_lines(not_run), *sentences]]
     if records:
         parts += [markdown_table(records), sensitivity_markdown(records), provenance(records)]

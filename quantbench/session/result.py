@@ -88,6 +88,11 @@ def _result(session: Session, command: str, is_sound: bool, premises: list[str])
     messages = [
         each.message for each in decisions if each.verdict.outcome is not Outcome.PASS and not each.lacks_baseline
     ]
+    messages += [
+        f"{each.experiment}: {each.verdict.quantity}: warning: {each.verdict.warning}"
+        for each in decisions
+        if each.verdict.warning
+    ]
     if session.broken or not records:
         status = Status.BROKEN
     else:

@@ -35,6 +35,7 @@ class Verdict:
         measured: the estimate as text, with unit, interval and n.
         requirement: the bound as text.
         accept: the command that accepts what was found, where it depends on more than the quantity.
+        warning: what else was noticed, although it decides nothing; empty where nothing was.
         change: what became of the quantity since it was accepted, of a verdict that asks that.
 
     Example:
@@ -53,6 +54,7 @@ class Verdict:
     requirement: str
     change: Change | None = None
     accept: str = ""
+    warning: str = ""
 
 
 def at_most(

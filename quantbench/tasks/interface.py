@@ -20,6 +20,7 @@ class Task(ABC):
         unit: of a score and of the mean of scores, such as `accuracy`.
         higher_is_better: a larger score is a better one.
         is_binary: each score is exactly 0 or 1, so that scores can be kept as bits and compared as proportions.
+        has_answers: each output names one class, so that the answers of two models can be counted class by class.
         outputs_name: of the outputs, for messages.
 
     Example:
@@ -34,6 +35,7 @@ class Task(ABC):
     unit: ClassVar[str]
     higher_is_better: ClassVar[bool]
     is_binary: ClassVar[bool]
+    has_answers: ClassVar[bool] = False
     outputs_name: ClassVar[str] = "outputs"
 
     @abstractmethod
@@ -47,6 +49,10 @@ class Task(ABC):
         Returns:
             `[n]` float64.
         """
+
+    def answers(self, outputs: Outputs) -> NDArray[np.int64] | None:  # noqa: ARG002 — for tasks that have none
+        """The class that each sample is given, `[n]`; None for a task without `has_answers`."""
+        return None
 
     def check(self, outputs: Outputs, n: int, targets: Targets) -> None:  # noqa: B027 — may accept everything
         """Refuses the outputs of one batch that cannot be scored; called before `scores`.

@@ -25,6 +25,7 @@ class Top1(Task):
     unit: ClassVar[str] = "accuracy"
     higher_is_better: ClassVar[bool] = True
     is_binary: ClassVar[bool] = True
+    has_answers: ClassVar[bool] = True
     outputs_name: ClassVar[str] = "logits"
 
     def check(self, outputs: Outputs, n: int, targets: Targets) -> None:
@@ -33,11 +34,15 @@ class Top1(Task):
 
     def scores(self, outputs: Outputs, targets: Targets) -> NDArray[np.float64]:
         """See `Task.scores`; exactly 0.0 and 1.0."""
+        return np.asarray(self.answers(outputs) == targets, dtype=np.float64)
+
+    def answers(self, outputs: Outputs) -> NDArray[np.int64]:
+        """See `Task.answers`: the class of the largest logit."""
         import torch
 
         # As torch breaks ties, on which accepted results rest.
-        predicted = torch.from_numpy(_only(outputs)).double().argmax(1).numpy()
-        return np.asarray(predicted == targets, dtype=np.float64)
+        answers: NDArray[np.int64] = torch.from_numpy(_only(outputs)).double().argmax(1).numpy()
+        return answers
 
     def loss(self, outputs: Outputs, targets: Targets) -> float:
         """Mean cross entropy in float64, nats."""

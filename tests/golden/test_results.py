@@ -78,15 +78,15 @@ def test_a_result_that_was_never_accepted_is_none(tmp_path):
     assert read_result(tmp_path, ID) is None
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", "2", 1.0, 2.0, True, [1]], ids=repr)
+@pytest.mark.parametrize("version", [0, 3, "1", "2", 1.0, 2.0, True, [1]], ids=repr)
 def test_another_schema_version_is_refused_before_anything_else(damaged, version):
     told = damaged(schema_version=version, n="many")
-    expected = f"schema_version: is {version!r}, but this quantbench reads 1; install the version that wrote it, or"
+    expected = f"schema_version: is {version!r}, but this quantbench reads 2; install the version that wrote it, or"
     assert told == expected
 
 
 def test_a_result_without_a_schema_version_is_refused(damaged):
-    assert damaged(without=["schema_version"]).startswith("schema_version: is missing, but this quantbench reads 1; ")
+    assert damaged(without=["schema_version"]).startswith("schema_version: is missing, but this quantbench reads 2; ")
 
 
 @pytest.mark.parametrize(("n", "bytes_"), [(150 + 8, 20), (150 - 16, 17), (1, 1), (10**15, 125_000_000_000_000)])
@@ -240,3 +240,15 @@ def test_a_machine_class_never_holds_a_name_or_a_build_of_torch():
     assert str(machine) == "aarch64 asimddp i8mm, engine qnnpack, torch 2.14.1, 2 thread(s)"
     assert RESULT.speedup_on(MACHINE) == SPEEDUP
     assert RESULT.speedup_on(machine) is None
+
+
+def test_answers_that_are_not_one_for_each_sample_are_refused(damaged):
+    assert damaged(answers="AAAA").startswith("answers: 3 bytes are not ")
+    assert damaged(answers="no base64").startswith("answers: ")
+
+
+def test_a_result_of_before_answers_were_kept_is_read(damaged, tmp_path):
+    before = RESULT.model_copy(update={"schema_version": 1})
+    write_result(tmp_path, before)
+    assert RESULTS.read(tmp_path, RESULT.experiment) == before
+    assert "answers" not in RESULTS.content(before)

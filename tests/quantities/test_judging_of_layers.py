@@ -92,6 +92,7 @@ def test_the_bound_on_a_layer_is_among_all_that_is_judged_and_recorded(run_with)
     assert verdicts == {
         "layer_drop_pp": "PASS",
         "macs_ratio": "PASS",
+        "answered_classes": "PASS",
         "reload": "PASS",
         "determinism": "PASS",
         "checkpoint": "FAIL",

@@ -35,7 +35,7 @@ def test_a_later_file_replaces_the_records_of_the_same_experiments(file, tmp_pat
         ('{"schema_version": 3, "records": [', "records.json: not valid JSON .*"),
         ("[]", "records.json: .*mapping.*"),
         ('{"benchmarks": [], "datetime": "now"}', "records.json: schema_version: Field required"),
-        ('{"schema_version": 2, "records": [], "new": 1}', "schema_version 2 is not 3; measure again: pytest bench"),
+        ('{"schema_version": 2, "records": [], "new": 1}', "schema_version 2 is not 4; measure again: pytest bench"),
         ('{"schema_version": 3, "records": [{}]}', r"records.json: records\.0\.experiment: Field required"),
         ('{"schema_version": 3, "records": []}', "records.json: no record; write some with: pytest bench --json FILE"),
     ],

@@ -1,0 +1,97 @@
+"""The classes that a model answers at all, and how often: an accuracy can hide that one of them is never given."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from quantbench.quantities.interface import Quantity
+from quantbench.records.classes import ClassCounts, ClassFacts
+from quantbench.stats.verdicts import Outcome, Verdict
+
+if TYPE_CHECKING:
+    from quantbench.config.schema import Experiment
+    from quantbench.experiment.run import Run
+
+# Answers of the reference after which a class that is never given is no accident: a candidate that kept at least half
+# of them would lose all five with a probability of 2⁻⁵ < 0.05.
+ENOUGH_ANSWERS = 5
+# Of the exact tests on all classes together, after which a warning is given.
+WARNING_LEVEL = 0.01
+SHOWN_CLASSES = 4
+
+
+class AnsweredClasses(Quantity[ClassFacts]):
+    """Every class that the reference answers is answered by the candidate."""
+
+    name = "answered_classes"
+    part = "classes"
+    record = ClassFacts
+
+    def why_not(self, experiment: Experiment) -> str | None:
+        """Only a task whose outputs name classes has answers to count."""
+        from quantbench.registry import TASKS
+
+        task = experiment.workload.config.task
+        if TASKS.create(task.name, experiment.workload.where("task"), task.params).has_answers:
+            return None
+        return f"task '{task.name}' gives samples no class; gate another quantity"
+
+    def measure(self, run: Run) -> ClassFacts:
+        """Both models on the test split, class by class."""
+        from quantbench.errors import EvaluationError
+
+        before, after, splits = run.baseline.evaluation.answers, run.evaluation.answers, run.opened.splits
+        if before is None or after is None:
+            raise EvaluationError(f"task '{run.experiment.workload.config.task.name}' has no answers to count")
+        return ClassFacts.of(splits.classes, splits.test.labels, before, after)
+
+    def judge(self, run: Run, measured: ClassFacts, bound: Any) -> Verdict:
+        """FAIL where a class is never answered that the reference answers often; a warning where answers moved.
+
+        No error of its own is shared with other gates: one class that a candidate in order loses by accident takes five
+        answers of which each would have to be lost.
+        """
+        found = [each for each in measured.classes if each.fp32_answers > 0]
+        gone = [each for each in found if each.quantized_answers == 0]
+        sure = [each for each in gone if each.fp32_answers >= ENOUGH_ANSWERS]
+        outcome = Outcome.FAIL if sure else Outcome.INCONCLUSIVE if gone else Outcome.PASS
+        answered = f"{len(found) - len(gone)} of the {len(found)} classes that the reference answers (n={measured.n:,})"
+        text = f"{answered}; never answered: {_named(sure or gone)}" if gone else answered
+        if gone and not sure:
+            text += f"; so few answers may be lost by accident: {ENOUGH_ANSWERS} of a class would decide"
+        required = "every class that the reference answers"
+        warning = _moved(measured.classes)
+        return Verdict(self.name, outcome, None, None, None, measured.n, text, required, warning=warning)
+
+
+ANSWERED_CLASSES = AnsweredClasses()
+
+
+def _named(classes: list[ClassCounts]) -> str:
+    worst = sorted(classes, key=lambda each: -each.fp32_answers)[:SHOWN_CLASSES]
+    more = f" and {len(classes) - SHOWN_CLASSES} more" if len(classes) > SHOWN_CLASSES else ""
+    return ", ".join(f"'{each.name}' ({each.fp32_answers:,} times by the reference)" for each in worst) + more
+
+
+def _moved(classes: list[ClassCounts]) -> str:
+    """Warning about the class whose answers changed most surely in number; empty if none surely did.
+
+    McNemar's exact test for each class, on the samples that only one of the two models takes for it, with Bonferroni's
+    correction for the number of classes.
+    """
+    from quantbench.stats.discordant import p_value_of_change
+    from quantbench.stats.paired import PairedOutcomes
+
+    tested = []
+    for each in classes:
+        changed = each.answers_lost + each.answers_gained
+        if changed:
+            p = p_value_of_change(PairedOutcomes(changed, each.answers_lost, each.answers_gained))
+            tested.append((p * len(classes), each))
+    p, worst = min(tested, key=lambda pair: pair[0], default=(1.0, None))
+    if worst is None or p > WARNING_LEVEL:
+        return ""
+    return (
+        f"the answers moved: '{worst.name}' is given {worst.quantized_answers:,} times, by the reference "
+        f"{worst.fp32_answers:,} times (exact test, corrected for {len(classes)} classes, p = {p:.2g})"
+    )

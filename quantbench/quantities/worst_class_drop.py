@@ -1,0 +1,62 @@
+"""The class that loses most recall: the mean over all samples hides what happens to a rare one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from quantbench.quantities.answered_classes import AnsweredClasses
+from quantbench.quantities.bounds import PercentagePoints
+from quantbench.records.classes import ClassCounts, ClassFacts
+from quantbench.stats.intervals import Interval
+from quantbench.stats.verdicts import Outcome, Verdict
+
+if TYPE_CHECKING:
+    from quantbench.experiment.run import Run
+
+LEVEL = 0.95
+
+
+class WorstClassDrop(AnsweredClasses):
+    """Largest accepted drop of the recall of any class, percentage points on the same samples.
+
+    PASS needs every class's own interval within the bound: the claim that all of them are is then wrong no more often
+    than that of one (intersection-union test: R. L. Berger, Technometrics 24 (1982) 295–300). FAIL needs the interval
+    of one class wholly beyond it, at a level corrected for the number of classes and of gates (Bonferroni).
+    """
+
+    name = "worst_class_drop_pp"
+    bound = PercentagePoints
+    smaller_is_looser = False
+    by_interval = True
+
+    def judge(self, run: Run, measured: ClassFacts, bound: float) -> Verdict:
+        """By Tango's interval of each class."""
+        classes = [each for each in measured.classes if each.n]
+        level = 1 - (1 - run.settings.family.level(LEVEL)) / len(classes)
+        own = {each.name: _drop(each, LEVEL) for each in classes}
+        strict = {each.name: _drop(each, level) for each in classes}
+        worst = max(classes, key=lambda each: (strict[each.name].low, own[each.name].high))
+        if strict[worst.name].low > bound:
+            outcome = Outcome.FAIL
+        else:
+            outcome = Outcome.PASS if all(each.high <= bound for each in own.values()) else Outcome.INCONCLUSIVE
+            # The one that is least sure to be within.
+            worst = max(classes, key=lambda each: own[each.name].high)
+        interval = own[worst.name]
+        drop = 100 * (worst.lost - worst.gained) / worst.n
+        text = (
+            f"{drop:.2f} pp [{interval.low:.2f}, {interval.high:.2f}] of '{worst.name}' (recall "
+            f"{100 * worst.fp32 / worst.n:.2f} % → {100 * worst.quantized / worst.n:.2f} %, n={worst.n:,}: "
+            f"{worst.lost} lost, {worst.gained} gained), of {len(classes)} classes"
+        )
+        return Verdict(self.name, outcome, drop, interval, bound, worst.n, text, f"at most {bound:g} pp of any class")
+
+
+WORST_CLASS_DROP = WorstClassDrop()
+
+
+def _drop(counts: ClassCounts, level: float) -> Interval:
+    from quantbench.stats.paired import PairedOutcomes, tango_interval
+
+    interval = tango_interval(PairedOutcomes(counts.n, counts.lost, counts.gained), level)
+    return Interval(100 * interval.low, 100 * interval.high, level)
