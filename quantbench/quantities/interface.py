@@ -108,8 +108,8 @@ class Quantity(ABC, Generic[M]):
         """
 
     def bound_of(self, experiment: Experiment) -> Any:
-        """The bound as the experiment's configuration sets it, in the form of JSON; None where it sets none."""
-        return experiment.config.gates.bounds.get(self.name)
+        """The bound that the experiment is held to, in the form of JSON; None where there is none."""
+        return experiment.config.gates.bounds.get(self.name, self.default)
 
     def is_looser(self, bound: Any, accepted: Any) -> bool:
         """True if a bound lets something pass that the accepted one does not; none at all lets everything pass."""

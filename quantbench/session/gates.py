@@ -6,18 +6,25 @@ import fnmatch
 import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from quantbench.config.schema import Experiment
 from quantbench.golden import gates
 from quantbench.golden.gates import FILE_NAME, Bounds, GateChange, accepted_gates
 from quantbench.golden.kinds import KINDS
+from quantbench.quantities.interface import Quantity
 from quantbench.quantities.judging import quantities
+
+# Beside the gates: a run may, or may not, go on without the experiment's data.
+DATA = "data"
+REQUIRED, OPTIONAL = "required", "optional"
 
 
 def bounds_of(experiment: Experiment) -> Bounds:
-    """Every bound that the experiment is held to, by quantity."""
+    """Every bound that the experiment is held to, by quantity, and whether it must run at all."""
     found = ((each.name, each.bound_of(experiment)) for each in quantities() if each.applies(experiment))
-    return {name: bound for name, bound in found if bound is not None}
+    bounds = {name: bound for name, bound in found if bound is not None}
+    return {**bounds, DATA: OPTIONAL if experiment.workload.config.optional else REQUIRED}
 
 
 def loosened(golden: Path, configured: Sequence[Experiment], selected: Iterable[Experiment]) -> list[str]:
@@ -81,8 +88,16 @@ def accept_command(experiment: str) -> str:
 def _looser(accepted: Bounds, experiment: Experiment) -> list[GateChange]:
     """Gates that let pass what the accepted ones do not; of a quantity that is not installed, any that differs."""
     known, now = {each.name: each for each in quantities()}, bounds_of(experiment)
+    # A gate with a default holds before anybody accepted it.
+    defaults = {name: each.default for name, each in known.items() if each.default is not None and name in now}
     return [
         GateChange(experiment.id, gate, bound, now.get(gate))
-        for gate, bound in accepted.items()
-        if (known[gate].is_looser(now.get(gate), bound) if gate in known else now.get(gate) != bound)
+        for gate, bound in (defaults | accepted).items()
+        if _is_looser(known.get(gate), gate, now.get(gate), bound)
     ]
+
+
+def _is_looser(quantity: Quantity[Any] | None, gate: str, bound: Any, accepted: Any) -> bool:
+    if gate == DATA:
+        return bool(bound != accepted and accepted == REQUIRED)
+    return bool(bound != accepted) if quantity is None else quantity.is_looser(bound, accepted)

@@ -59,6 +59,9 @@ LOOSER = {
     "a larger drop": ("accuracy_drop_pp: 1.0", "accuracy_drop_pp: 1.5", "small/ptq: gate accuracy_drop_pp: 1.0 → 1.5"),
     "a smaller ratio": ("size_ratio: 3.5", "size_ratio: 3.4", "small/ptq: gate size_ratio: 3.5 → 3.4"),
     "a smaller share": ("int8_share: 0.9", "int8_share: 0", "small/ptq: gate int8_share: 0.9 → 0.0"),
+    "less work than by default": (
+        "int8_share: 0.9", "int8_share: 0.9, macs_ratio: 0.5", "small/ptq: gate macs_ratio: 1.0 → 0.5",
+    ),
     "one instruction set": (
         "avx512_vnni: 2.0", "avx512_vnni: 1.9",
         'small/ptq: gate speedup: {"default": 1.2, "avx512_vnni": 2.0} → {"default": 1.2, "avx512_vnni": 1.9}',
@@ -78,6 +81,20 @@ LOOSER = {
 @pytest.mark.parametrize(("old", "new", "line"), LOOSER.values(), ids=LOOSER)
 def test_a_gate_that_is_gone_or_looser_is_told(configured, tmp_path, old, new, line):
     assert told(tmp_path, configured((old, new))) == [line]
+
+
+def test_a_default_holds_though_it_was_never_accepted(configured, tmp_path):
+    content = json.loads((tmp_path / FILE_NAME).read_text())
+    del content["experiments"]["small/ptq"]["macs_ratio"]
+    (tmp_path / FILE_NAME).write_text(json.dumps(content))
+    assert told(tmp_path, configured()) == []
+    looser = configured(("int8_share: 0.9", "int8_share: 0.9, macs_ratio: 0.5"))
+    assert told(tmp_path, looser) == ["small/ptq: gate macs_ratio: 1.0 → 0.5"]
+
+
+def test_data_that_was_required_and_is_optional_now_is_told(configured, tmp_path):
+    lines = told(tmp_path, configured(("baseline: small", "baseline: small\n  optional: true")))
+    assert lines == [f'small/{name}: gate data: "required" → "optional"' for name in ("ptq", "searched")]
 
 
 def test_a_margin_that_grew_is_told_of_every_experiment(configured, tmp_path):
@@ -105,8 +122,8 @@ def test_an_experiment_that_is_configured_no_more_is_missed_though_its_goldens_w
     experiments = [each for each in configured() if each.name == "ptq"]
     (line,) = loosened(tmp_path, experiments, [])
     assert line == (
-        "small/searched: was accepted with the gates search_drop_pp, accuracy_vs_accepted, speedup_vs_accepted, "
-        'search, and is configured no more; accept it: quantbench gates small/searched --accept --reason "…"'
+        "small/searched: was accepted with the gates search_drop_pp, macs_ratio, accuracy_vs_accepted, "
+        'speedup_vs_accepted, search, data, and is configured no more; accept it: quantbench gates small/searched --accept --reason "…"'
     )
 
 
@@ -184,6 +201,6 @@ def test_a_gate_of_a_quantity_that_is_not_installed_any_more_is_told(configured,
 
 def test_margins_and_searches_are_bounds_too(configured):
     assert bounds_of(configured()[1]) == {
-        "search_drop_pp": 1.0, "search": {"low": 8, "epsilon_pp": 1.0}, "accuracy_vs_accepted": 0.5,
-        "speedup_vs_accepted": 0.1,
+        "search_drop_pp": 1.0, "macs_ratio": 1.0, "search": {"low": 8, "epsilon_pp": 1.0}, "accuracy_vs_accepted": 0.5,
+        "speedup_vs_accepted": 0.1, "data": "required",
     }  # fmt: skip
