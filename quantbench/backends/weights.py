@@ -10,20 +10,40 @@ from torch import nn
 
 from quantbench.errors import BaselineError
 
+# Keys that do not fit and are named; the rest is counted.
+SHOWN_KEYS = 3
+
 
 def load_state(model: nn.Module, state: dict[str, torch.Tensor], path: Path) -> None:
-    """Loads a state dict, naming the first keys that do not fit.
+    """Loads a state dict, naming the first keys that do not fit, those that the model does not have first.
 
     Raises:
-        BaselineError: if keys or shapes differ.
+        BaselineError: if keys or shapes differ, or a value is no tensor.
     """
+    expected = model.state_dict()
+    groups = {
+        "not in the model": [key for key in state if key not in expected],
+        "not in the file": [key for key in expected if key not in state],
+        "of another shape": [
+            f"{key} ({list(getattr(state[key], 'shape', ()))} instead of {list(value.shape)})"
+            for key, value in expected.items()
+            if key in state and getattr(state[key], "shape", None) != value.shape
+        ],
+    }
+    if details := "; ".join(f"{what}: {_first(keys)}" for what, keys in groups.items() if keys):
+        raise BaselineError(
+            f"{path}: does not fit the model of this workload: {details}; correct workload.model, or train again"
+        )
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
-        details = "; ".join(line.strip() for line in str(error).splitlines()[1:4])
-        raise BaselineError(
-            f"{path}: does not fit the model of this workload: {details}; correct workload.model, or train again"
-        ) from None
+        cause = "; ".join(line.strip() for line in str(error).splitlines()[1:4])
+        raise BaselineError(f"{path}: cannot be loaded: {cause}; save what state_dict() gives, unchanged") from None
+
+
+def _first(keys: list[str]) -> str:
+    more = f" and {len(keys) - SHOWN_KEYS} more" if len(keys) > SHOWN_KEYS else ""
+    return ", ".join(keys[:SHOWN_KEYS]) + more
 
 
 def check_weights(model: nn.Module, path: Path, command: str) -> None:

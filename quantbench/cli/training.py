@@ -40,14 +40,26 @@ def train(
 def adopt(
     workload: WorkloadName,
     weights: Annotated[Path, typer.Argument(help="safetensors, or a state dict saved by torch.save.")],
+    expect_accuracy: Annotated[
+        float | None, typer.Option(min=0, max=100, help="Published accuracy, per cent; refuse any other.")
+    ] = None,
+    accept_accuracy: Annotated[
+        bool, typer.Option("--accept-accuracy", help="Take an accuracy that no model is needed for.")
+    ] = False,
     configs: Configs = CONFIGS,
     golden: Golden = GOLDEN,
     real_data: RealData = False,
 ) -> None:
     """Make weights that were trained elsewhere a workload's baseline: measure them and write them with a card."""
+    from quantbench.experiment import adoption
+
     allow_download(real_data)
     opened = _opened(workload, configs, golden)
-    _print_card(opened, opened.adopt(weights))
+    share = None if expect_accuracy is None else expect_accuracy / 100
+    adopted = adoption.adopt(opened, weights, accept_accuracy, share)
+    for note in adopted.notes:
+        print(note, file=sys.stderr)
+    _print_card(opened, adopted.card)
 
 
 def curves(
@@ -93,4 +105,11 @@ def _print_card(opened: OpenWorkload, card: BaselineCard) -> None:
     for line in opened.splits.repeats:
         print(line, file=sys.stderr)
     low, high = (100 * limit for limit in card.accuracy_interval)
+    commonest = 100 * max(test for _, test in card.n_per_class.values()) / card.n_test
+    if low <= commonest:
+        print(
+            f"warning: not surely more than the {commonest:.2f} % of giving every sample one class; experiments on "
+            "this baseline compare broken with broken",
+            file=sys.stderr,
+        )
     print(f"{opened.weights_path}: accuracy {100 * card.accuracy:.2f} % [{low:.2f}, {high:.2f}] (n={card.n_test:,})")

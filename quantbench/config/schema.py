@@ -52,10 +52,14 @@ class DataConfig(Component):
     Attributes:
         calibration_pool: samples that calibration draws from; beyond about 1,024 there is little to gain.
         search_pool: samples on which choices are made: the best epoch of a training, when to stop it, bit widths.
+        classes: names in the order of the model's outputs; where it is empty, in the order of the data set, which is
+            that of their names for folders. May name classes of which there is no sample.
     """
 
     calibration_pool: PositiveInt = 1024
     search_pool: Annotated[int, Field(ge=0, strict=True)] = 0
+    # Where it is not given it goes without saying, as it did when hashes of the configuration were accepted.
+    classes: Annotated[tuple[str, ...], Field(exclude_if=lambda names: not names)] = ()
 
 
 class LatencyConfig(Strict):

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
 from quantbench.data import folders, pictures
 from quantbench.data.folder_source import FolderSource
@@ -15,9 +16,18 @@ from quantbench.data.folders import ClassFolders, FolderFile, printable
 from quantbench.data.pictures import PictureFormat, decode_picture, strict_pillow
 from quantbench.data.source import Normalization, Progress, source_digest
 
-Triple = tuple[float, float, float]
-Positive = Annotated[float, Field(gt=0)]
-PositiveTriple = tuple[Positive, Positive, Positive]
+
+def _within_unit(value: float) -> float:
+    """A statistic of values in 0..1; one of values in 0..255 would make every picture nearly the same to a model."""
+    if not 0 <= value <= 1:
+        raise PydanticCustomError("unit", "is not within 0..1, to which pictures are scaled first; divide it by 255")
+    return value
+
+
+Unit = Annotated[float, AfterValidator(_within_unit)]
+PositiveUnit = Annotated[float, Field(gt=0), AfterValidator(_within_unit)]
+Triple = tuple[Unit, Unit, Unit]
+PositiveTriple = tuple[PositiveUnit, PositiveUnit, PositiveUnit]
 Byte = Annotated[int, Field(ge=0, le=255)]
 Colour = tuple[Byte, Byte, Byte]
 # Statistics of CIFAR-10's training images; a fair default for small photographs.

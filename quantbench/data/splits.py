@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantbench.config.schema import DataConfig
-from quantbench.data.cache import CachedSide, open_cached
+from quantbench.data.cache import CachedData, CachedSide, open_cached
 from quantbench.data.source import Normalization, Source
-from quantbench.errors import DataError
-from quantbench.registry import DATA
+from quantbench.errors import ConfigError, DataError
+from quantbench.registry import DATA, unknown_name
 
 if TYPE_CHECKING:
     import torch
@@ -139,7 +139,7 @@ def open_splits(config: DataConfig, where: str, folder: Path | None = None) -> S
     source: Source = DATA.create(config.name, where, config.params)
     if folder is not None:
         source.locate(folder)
-    data = open_cached(config.name, source)
+    data = _in_order(open_cached(config.name, source), config.classes, f"{where}.classes")
     n = len(data.train.labels)
     held_out = config.calibration_pool + config.search_pool
     if held_out >= n:
@@ -173,6 +173,23 @@ def open_splits(config: DataConfig, where: str, folder: Path | None = None) -> S
         platform_dependent=source.platform_dependent,
         repeats=tuple(line for _, line in parts.values() if line),
     )
+
+
+def _in_order(data: CachedData, names: tuple[str, ...], where: str) -> CachedData:
+    """A data set with its classes in the given order; with its own where none is given.
+
+    Raises:
+        ConfigError: if a class of the data is not named, or one is named twice.
+    """
+    if not names:
+        return data
+    if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+        raise ConfigError(f"{where}: '{twice[0]}' is given twice; name each class once")
+    if missing := [name for name in data.classes if name not in names]:
+        raise ConfigError(f"{where}: {unknown_name('class of the data', missing[0], list(names))}; name every class")
+    label_of = np.array([names.index(name) for name in data.classes], np.int64)
+    train, test = (replace(side, labels=label_of[side.labels]) for side in (data.train, data.test))
+    return replace(data, train=train, test=test, classes=names)
 
 
 def without_repeats(split: Split) -> tuple[Split, str]:

@@ -115,31 +115,6 @@ class OpenWorkload:
             raise ConfigError(f"{self.workload.where('training')}: missing; training needs at least {{epochs: N}}")
         return training
 
-    def adopt(self, weights: Path) -> BaselineCard:
-        """Makes weights that were trained elsewhere the baseline: fits them, measures them, writes them with a card.
-
-        Args:
-            weights: safetensors, or a state dict saved by `torch.save`.
-
-        Raises:
-            CheckpointError: if the file is missing, damaged or would run code.
-            BaselineError: if it does not fit the model.
-        """
-        from quantbench.backends.checkpoint import read_checkpoint, read_safetensors
-        from quantbench.backends.module import ModulePredictor
-        from quantbench.backends.weights import load_state
-
-        state = read_safetensors(weights) if weights.suffix == ".safetensors" else read_checkpoint(weights)
-        model = self.build_model()
-        load_state(model, state, weights)
-        evaluation = self.evaluated(ModulePredictor(model))
-        sha256 = baselines.save_weights(self.weights_path, model.state_dict())
-        card = make_card(self, "fp32_baseline", {"adopted": weights.name}, None, evaluation, sha256)
-        command = f"quantbench adopt {shlex.quote(str(self.workload.path))} {shlex.quote(weights.name)}"
-        card = card.model_copy(update={"command": command})
-        baselines.save_card(self.weights_path, card)
-        return card
-
     def fit(self, training: TrainingConfig, name: str, show: Progress) -> tuple[nn.Module, Outcome]:
         """A model trained from scratch, or from where a killed training of that name stopped.
 
