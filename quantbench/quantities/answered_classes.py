@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from quantbench.errors import NoEvidenceError
 from quantbench.quantities.interface import Quantity
 from quantbench.records.classes import ClassCounts, ClassFacts
 from quantbench.stats.verdicts import Outcome, Verdict
@@ -37,12 +38,14 @@ class AnsweredClasses(Quantity[ClassFacts]):
         return f"task '{task.name}' gives samples no class; gate another quantity"
 
     def measure(self, run: Run) -> ClassFacts:
-        """Both models on the test split, class by class."""
-        from quantbench.errors import EvaluationError
+        """Both models on the test split, class by class.
 
+        Raises:
+            NoEvidenceError: if the task has no answers.
+        """
         before, after, splits = run.baseline.evaluation.answers, run.evaluation.answers, run.opened.splits
         if before is None or after is None:
-            raise EvaluationError(f"task '{run.experiment.workload.config.task.name}' has no answers to count")
+            raise NoEvidenceError(f"task '{run.experiment.workload.config.task.name}' has no answers to count")
         return ClassFacts.of(splits.classes, splits.test.labels, before, after)
 
     def judge(self, run: Run, measured: ClassFacts, bound: Any) -> Verdict:

@@ -43,7 +43,9 @@ def test_training_without_a_training_section_names_the_missing_key(project):
 def test_weights_of_another_model_are_refused_with_the_key_that_differs(project):
     torch.save({"conv.weight": torch.zeros(1)}, project.root / "other.pt")
     kept = project.weights.read_bytes()
-    with pytest.raises(BaselineError, match=r"other\.pt: does not fit the model of this workload: not in the file: bn\.weight, "):
+    with pytest.raises(
+        BaselineError, match=r"other\.pt: does not fit the model of this workload: not in the file: bn\.weight, "
+    ):
         adopt(opened(project), project.root / "other.pt")
     assert project.weights.read_bytes() == kept, "the committed baseline must survive a refused one"
 

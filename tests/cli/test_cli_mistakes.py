@@ -67,6 +67,7 @@ def test_a_mistake_in_a_workload_file_names_file_and_key(quantbench, project):
 def test_absent_data_of_every_experiment_is_told_and_is_no_success(quantbench, project):
     shutil.rmtree(project.images)
     project.edit("root: images", 'root: images, obtain: "git clone images"')
+    project.edit("baseline: tiny", "baseline: tiny\n  optional: true")
     status, out, err = quantbench("run", STATIC, "--json", "out.json")
     assert status == 2
     assert out == f"{STATIC}: not run: {project.images}/train: no such folder. To get it: git clone images\n"

@@ -69,7 +69,7 @@ def test_an_extension_of_our_fixture_is_still_parametrized(bench, project):
     )
     result = bench("--collect-only", "-q")
     assert result.ret == 0
-    assert sum("[tiny/" in line for line in result.outlines) == 45
+    assert sum("[tiny/" in line for line in result.outlines) == 49
 
 
 def test_a_namesake_of_our_fixture_is_left_alone_in_process_too(bench, project):

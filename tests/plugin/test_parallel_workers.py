@@ -17,7 +17,16 @@ from tiny_layers import add_workload_of_layers, check_tables
 from quantbench.records.run import RecordFile, RunRecord
 
 FP32, DYNAMIC, STATIC = "tiny/fp32_baseline", "tiny/ptq_dynamic_int8", "tiny/ptq_static_int8_per_channel"
-EXACT = {"reload", "determinism", "checkpoint", "accuracy_drop_pp", "size_ratio", "int8_share"}
+EXACT = {
+    "reload",
+    "determinism",
+    "checkpoint",
+    "accuracy_drop_pp",
+    "size_ratio",
+    "int8_share",
+    "macs_ratio",
+    "answered_classes",
+}
 # Peak memory takes several fresh processes each, and parallel workers measure it as any process does.
 CHOSEN = "not qat and not memory and (tiny or block_costs or ptq_static and accuracy)"
 # As the fixture `machine` has it: a worker that needs no fresh process starts no server of them.

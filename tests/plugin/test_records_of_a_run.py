@@ -10,7 +10,16 @@ from quantbench.records.base import unpack_bits
 from quantbench.records.run import RecordFile
 
 STATIC = "tiny/ptq_static_int8_per_channel"
-EXACT = {"reload", "determinism", "checkpoint", "accuracy_drop_pp", "size_ratio", "int8_share", "macs_ratio"}
+EXACT = {
+    "reload",
+    "determinism",
+    "checkpoint",
+    "accuracy_drop_pp",
+    "size_ratio",
+    "int8_share",
+    "macs_ratio",
+    "answered_classes",
+}
 COMPARED = {"accuracy_vs_accepted", "speedup_vs_accepted"}
 VERDICTS = {*EXACT, *COMPARED, "speedup"}
 

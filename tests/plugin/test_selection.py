@@ -35,6 +35,7 @@ def test_each_gate_is_claimed_only_of_the_experiments_that_set_it(bench):
         "test_quantized_again_in_a_fresh_process_it_has_the_same_bits": set(ALL),
         "test_share_of_int8_kernels_reaches_its_bound": {"ptq_static_int8_per_channel"},
         "test_int8_share_is_measured_where_no_bound_is_set": set(ALL) - {"ptq_static_int8_per_channel"},
+        "test_every_class_that_the_reference_answers_is_answered": set(ALL),
         "test_quantized_model_does_no_less_work_than_fp32": set(ALL),
         "test_peak_memory_is_measured_where_no_bound_is_set": set(ALL),
         "test_predictions_are_no_worse_than_accepted": set(ALL),
@@ -73,7 +74,7 @@ def test_latency_is_measured_once_per_experiment(bench):
 
 def test_a_claim_about_no_selected_experiment_is_deselected_and_not_skipped(bench):
     result = bench("--collect-only", "-q", "--experiment", "tiny/ptq_dynamic_int8")
-    assert len(collected(result)) == 11
+    assert len(collected(result)) == 12
     result.stdout.fnmatch_lines(["11/20 tests collected (9 deselected)*"])
 
 
@@ -92,7 +93,7 @@ def test_an_unknown_experiment_ends_with_one_line_that_names_the_known_ones(benc
 def test_another_folder_of_configurations_and_goldens_can_be_named(bench, project):
     project.configs.rename(project.root / "elsewhere")
     project.golden.rename(project.root / "accepted")
-    assert len(collected(bench("--collect-only", "-q", "--configs", "elsewhere", "--golden", "accepted"))) == 45
+    assert len(collected(bench("--collect-only", "-q", "--configs", "elsewhere", "--golden", "accepted"))) == 49
 
 
 def test_a_claim_about_a_gate_by_its_old_name_is_made_with_a_hint(bench, project):
