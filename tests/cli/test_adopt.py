@@ -100,8 +100,8 @@ def test_keys_that_the_model_lacks_are_named_first(project, original):
     with pytest.raises(BaselineError) as raised:
         adopt(opened(project), saved(project, state))
     assert str(raised.value).endswith(
-        "does not fit the model of this workload: not in the model: extra.0, extra.1, extra.2 and 2 more; not in the file: "
-        "fc.weight; of another shape: fc.bias ([7] instead of [3]); correct workload.model, or train again"
+        "does not fit the model of this workload: not in the model: extra.0, extra.1, extra.2 and 2 more; "
+        "not in the file: fc.weight; of another shape: fc.bias ([7] instead of [3]); correct workload.model, or train again"
     )
 
 

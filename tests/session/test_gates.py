@@ -123,7 +123,8 @@ def test_an_experiment_that_is_configured_no_more_is_missed_though_its_goldens_w
     (line,) = loosened(tmp_path, experiments, [])
     assert line == (
         "small/searched: was accepted with the gates macs_ratio, search_drop_pp, accuracy_vs_accepted, "
-        'speedup_vs_accepted, search, data, and is configured no more; accept it: quantbench gates small/searched --accept --reason "…"'
+        "speedup_vs_accepted, search, data, and is configured no more; "
+        'accept it: quantbench gates small/searched --accept --reason "…"'
     )
 
 
