@@ -101,7 +101,8 @@ def test_keys_that_the_model_lacks_are_named_first(project, original):
         adopt(opened(project), saved(project, state))
     assert str(raised.value).endswith(
         "does not fit the model of this workload: not in the model: extra.0, extra.1, extra.2 and 2 more; "
-        "not in the file: fc.weight; of another shape: fc.bias ([7] instead of [3]); correct workload.model, or train again"
+        "not in the file: fc.weight; of another shape: fc.bias ([7] instead of [3]); correct workload.model, "
+        "or train again"
     )
 
 
