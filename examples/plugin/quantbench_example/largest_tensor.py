@@ -29,6 +29,7 @@ class LargestTensorBytes(Quantity[LargestTensor]):
     part = "largest_tensor"
     record = LargestTensor
     bound = Annotated[int, Field(gt=0, strict=True)]
+    smaller_is_looser = False
     columns = (Column("largest tensor B", lambda found: f"{found.size_bytes:,}"),)
 
     def measure(self, run: Run) -> LargestTensor:
