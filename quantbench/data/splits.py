@@ -154,6 +154,7 @@ def open_splits(config: DataConfig, where: str, folder: Path | None = None) -> S
             "whole groups; set aside fewer"
         )
     norm = source.normalization
+    _check_normalization(norm, data.train.inputs.dtype == np.uint8, where)
     whole = [
         Split("train", data.train, np.sort(train), norm),
         # Calibration keeps its random order, so that its first samples are a random draw from every class.
@@ -173,6 +174,20 @@ def open_splits(config: DataConfig, where: str, folder: Path | None = None) -> S
         platform_dependent=source.platform_dependent,
         repeats=tuple(line for _, line in parts.values() if line),
     )
+
+
+def _check_normalization(norm: Normalization, is_image: bool, where: str) -> None:
+    """Refuses statistics of which a model would see next to nothing of its samples.
+
+    Raises:
+        DataError: naming the statistic.
+    """
+    if odd := [value for value in norm.std if not 0 < value < np.inf]:
+        raise DataError(f"{where}: a standard deviation of {odd[0]:g} is no scale; give a positive one")
+    if is_image and (odd := [value for value in norm.mean if not 0 <= value <= 1]):
+        raise DataError(
+            f"{where}: a mean of {odd[0]:g} is not within 0..1, to which pictures are scaled; divide it by 255"
+        )
 
 
 def _in_order(data: CachedData, names: tuple[str, ...], where: str) -> CachedData:

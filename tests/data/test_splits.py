@@ -156,3 +156,26 @@ def test_a_splits_hash_follows_its_samples_their_order_and_their_labels(root):
     assert replace(split, indices=split.indices[:-1]).sha256 != split.sha256
     relabelled = replace(split.side, labels=1 - np.asarray(split.side.labels))
     assert replace(split, side=relabelled).sha256 != split.sha256
+
+
+@pytest.mark.parametrize(
+    ("statistics", "told"),
+    [
+        ({"mean": (127.5, 0.5, 0.5)}, "a mean of 127.5 is not within 0..1"),
+        ({"std": (0.25, 0.0, 0.25)}, "a standard deviation of 0 is no scale"),
+        ({"std": (0.25, float("nan"), 0.25)}, "a standard deviation of nan is no scale"),
+    ],
+)
+def test_statistics_of_ones_own_data_set_that_hide_its_pictures_are_refused(root, monkeypatch, statistics, told):
+    from quantbench.data.image_folder import ImageFolderSource
+    from quantbench.data.source import Normalization
+
+    given = {"mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25)} | statistics
+    make = ImageFolderSource.__init__
+
+    def own(self, *args):
+        make(self, *args)
+        self.normalization = Normalization(255.0, **given)
+
+    monkeypatch.setattr(ImageFolderSource, "__init__", own)
+    assert told in refusal(root)
