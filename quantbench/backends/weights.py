@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -20,25 +21,29 @@ def load_state(model: nn.Module, state: dict[str, torch.Tensor], path: Path) -> 
     Raises:
         BaselineError: if keys or shapes differ, or a value is no tensor.
     """
-    expected = model.state_dict()
+    expected = {key: getattr(value, "shape", None) for key, value in model.state_dict().items()}
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        # Only now, since modules of quantization take on the shapes of some buffers.
+        cause = _misfits(expected, state) or "; ".join(line.strip() for line in str(error).splitlines()[1:4])
+        raise BaselineError(
+            f"{path}: does not fit the model of this workload: {cause}; correct workload.model, or train again"
+        ) from None
+
+
+def _misfits(expected: dict[str, Any], state: dict[str, Any]) -> str:
+    """The first keys of each sort that do not fit, those that the model does not have first."""
     groups = {
         "not in the model": [key for key in state if key not in expected],
         "not in the file": [key for key in expected if key not in state],
         "of another shape": [
-            f"{key} ({list(getattr(state[key], 'shape', ()))} instead of {list(value.shape)})"
-            for key, value in expected.items()
-            if key in state and getattr(state[key], "shape", None) != value.shape
+            f"{key} ({list(getattr(state[key], 'shape', ()))} instead of {list(shape)})"
+            for key, shape in expected.items()
+            if shape is not None and key in state and getattr(state[key], "shape", None) != shape
         ],
     }
-    if details := "; ".join(f"{what}: {_first(keys)}" for what, keys in groups.items() if keys):
-        raise BaselineError(
-            f"{path}: does not fit the model of this workload: {details}; correct workload.model, or train again"
-        )
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        cause = "; ".join(line.strip() for line in str(error).splitlines()[1:4])
-        raise BaselineError(f"{path}: cannot be loaded: {cause}; save what state_dict() gives, unchanged") from None
+    return "; ".join(f"{what}: {_first(keys)}" for what, keys in groups.items() if keys)
 
 
 def _first(keys: list[str]) -> str:

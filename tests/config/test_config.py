@@ -101,7 +101,7 @@ NAMES = {
     "data key": (
         "name: shapes", "name: shapes, calibration_pol: 9",
         "workload.data: unknown parameter of data set 'shapes': 'calibration_pol'. Did you mean 'calibration_pool'? "
-        "Known: calibration_pool, name, search_pool",
+        "Known: calibration_pool, classes, name, search_pool",
     ),
     "recipe key": (
         "calibration_n", "calibration_m",

@@ -12,6 +12,7 @@ from quantbench.config.selection import find_workload, select
 from quantbench.data.splits import open_splits
 from quantbench.errors import BaselineError, TrainingError
 from quantbench.experiment import fine_tuning
+from quantbench.experiment.adoption import adopt
 from quantbench.experiment.fine_tuning import fine_tuning_config
 from quantbench.experiment.run import Settings
 from quantbench.experiment.runs import Runs
@@ -107,7 +108,7 @@ def test_a_baseline_is_refused_when_other_samples_are_held_out(held_out):
 
 def test_adopted_weights_whose_card_is_older_than_the_search_split_are_still_theirs(held_out):
     workload = opened(held_out)
-    workload.adopt(held_out.weights)
+    adopt(workload, held_out.weights)
     path = held_out.weights.with_suffix(".json")
     card = json.loads(path.read_text())
     assert card["data_sha256"].pop("search") == workload.splits.search.sha256
