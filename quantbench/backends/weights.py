@@ -25,22 +25,26 @@ def load_state(model: nn.Module, state: dict[str, torch.Tensor], path: Path) -> 
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
-        # Only now, since modules of quantization take on the shapes of some buffers.
-        cause = _misfits(expected, state) or "; ".join(line.strip() for line in str(error).splitlines()[1:4])
+        cause = _misfits(expected, state, str(error)) or "; ".join(
+            line.strip() for line in str(error).splitlines()[1:4]
+        )
         raise BaselineError(
             f"{path}: does not fit the model of this workload: {cause}; correct workload.model, or train again"
         ) from None
 
 
-def _misfits(expected: dict[str, Any], state: dict[str, Any]) -> str:
-    """The first keys of each sort that do not fit, those that the model does not have first."""
+def _misfits(expected: dict[str, Any], state: dict[str, Any], told: str) -> str:
+    """The first keys of each sort that do not fit, those that the model does not have first.
+
+    Of shapes torch's own words decide, since modules of quantization take on those of some buffers.
+    """
     groups = {
         "not in the model": [key for key in state if key not in expected],
         "not in the file": [key for key in expected if key not in state],
         "of another shape": [
-            f"{key} ({list(getattr(state[key], 'shape', ()))} instead of {list(shape)})"
+            f"{key} ({list(getattr(state[key], 'shape', ()))} instead of {list(shape or ())})"
             for key, shape in expected.items()
-            if shape is not None and key in state and getattr(state[key], "shape", None) != shape
+            if key in state and f"size mismatch for {key}:" in told
         ],
     }
     return "; ".join(f"{what}: {_first(keys)}" for what, keys in groups.items() if keys)
