@@ -10,8 +10,9 @@ from collections.abc import Sequence
 
 import pytest
 
-# Options of pytest and pytest-benchmark that leave tests out: with a value, and without.
-WITH_VALUE = ("-k", "-m", "--deselect", "--ignore", "--ignore-glob", "--maxfail")
+# Options that leave tests out, with a value and without: of pytest, pytest-benchmark, and of pytest-split and pytest-shard,
+# which spread one run over several machines.
+WITH_VALUE = ("-k", "-m", "--deselect", "--ignore", "--ignore-glob", "--maxfail", "--group", "--shard-id")
 WITHOUT = (
     "--lf", "--last-failed", "--sw", "--stepwise", "--sw-skip", "--stepwise-skip", "--benchmark-only",
     "--benchmark-skip", "-x", "--exitfirst",
@@ -20,7 +21,7 @@ WITHOUT = (
 
 def typed(config: pytest.Config) -> list[str]:
     """Selecting options of the command line, as it was typed; empty for a run of all tests."""
-    found = _selecting(config.invocation_params.args)
+    found = selecting(config.invocation_params.args)
     if config.args_source is pytest.Config.ArgsSource.ARGS:
         found += [argument for argument in config.args if not _is_whole(config, argument)]
     return found
@@ -29,7 +30,7 @@ def typed(config: pytest.Config) -> list[str]:
 def set_up(config: pytest.Config) -> list[str]:
     """Selecting options of settings: `addopts` and `testpaths` of the project, and `PYTEST_ADDOPTS`."""
     addopts = [*config.getini("addopts"), *shlex.split(os.environ.get("PYTEST_ADDOPTS", ""))]
-    found = [f"addopts: {option}" for option in _selecting(addopts)]
+    found = [f"addopts: {option}" for option in selecting(addopts)]
     if config.args_source is pytest.Config.ArgsSource.TESTPATHS:
         found += [f"testpaths: {argument}" for argument in config.args if not _is_whole(config, argument)]
     return found
@@ -40,7 +41,7 @@ def is_whole(config: pytest.Config) -> bool:
     return not config.getoption("lf", False) and all(_is_whole(config, argument) for argument in config.args)
 
 
-def _selecting(arguments: Sequence[str]) -> list[str]:
+def selecting(arguments: Sequence[str]) -> list[str]:
     """The options among arguments that leave tests out, with their values."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     for option in WITH_VALUE:
