@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import pytest
 
-# Options that leave tests out, with a value and without: of pytest, pytest-benchmark, and of pytest-split and pytest-shard,
-# which spread one run over several machines.
+# Options that leave tests out, with a value and without: of pytest, of pytest-benchmark, and of pytest-split and
+# pytest-shard, which spread one run over several machines.
 WITH_VALUE = ("-k", "-m", "--deselect", "--ignore", "--ignore-glob", "--maxfail", "--group", "--shard-id")
 WITHOUT = (
     "--lf", "--last-failed", "--sw", "--stepwise", "--sw-skip", "--stepwise-skip", "--benchmark-only",

@@ -139,6 +139,6 @@ def test_trained_weights_of_another_model_are_named_by_their_keys(retrained):
     baselines.save_card(path, card_of(path).model_copy(update={"weights_sha256": sha256}))
     with pytest.raises(
         BaselineError,
-        match=r"does not fit the model of this workload: not in the model: conv2\.weight; not in the file: conv\.weight; cor",
+        match=r"of this workload: not in the model: conv2\.weight; not in the file: conv\.weight; correct",
     ):
         run_of(retrained).candidate  # noqa: B018 — raises
