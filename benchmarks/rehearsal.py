@@ -10,8 +10,11 @@ import time
 import numpy as np
 import torch
 
-from quantbench.backends.torch_ao.dry_run import check_operators
+from quantbench.backends.torch_ao.dry_run import rehearse
+from quantbench.backends.torch_ao.engines import default_engine
+from quantbench.backends.torch_ao.qconfigs import static_qconfig
 from quantbench.measure.environment import environment
+from quantbench.recipes.static_int8 import static_int8_per_channel
 from quantbench.registry import MODELS
 
 SHAPES = {"m5": (1, 8000)}
@@ -23,6 +26,7 @@ def main() -> None:
     """Prints a table."""
     torch.set_num_threads(1)
     here = environment()
+    qconfig = static_qconfig(static_int8_per_channel(), default_engine())
     print(f"{here.processor}, torch {here.versions['torch']}, median of {REPETITIONS}\n")
     print("| model | rehearsal, s |\n| --- | ---: |")
     for name in NAMES:
@@ -31,7 +35,7 @@ def main() -> None:
         seconds = []
         for _ in range(REPETITIONS):
             started = time.perf_counter()
-            check_operators(model, samples)
+            rehearse(model, samples, qconfig)
             seconds.append(time.perf_counter() - started)
         print(f"| {name} | {np.median(seconds):.2f} |", flush=True)
 

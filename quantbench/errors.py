@@ -78,5 +78,13 @@ class StatisticsError(QuantbenchError, ValueError):
     """A statistic was asked for data that it is not defined on."""
 
 
+class SharedLayerWarning(UserWarning):
+    """A layer runs more than once in a forward, with one scale for all its results, which are alike."""
+
+
+class FormLeftOutWarning(UserWarning):
+    """A form of an fp32 model that does not run, or computes something else, and is not timed."""
+
+
 class OldWordWarning(FutureWarning):
     """A file of the user's says something in a word that has a new one; it is read all the same."""

@@ -15,15 +15,16 @@ class Block(nn.Module):
         super().__init__()
         self.conv1 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(channels)
-        self.relu = nn.ReLU()
+        self.relu1 = nn.ReLU()
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(channels)
         self.functional = FloatFunctional()
+        self.relu = nn.ReLU()
         self.act = nn.SiLU()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """`[n, channels, h, w]`, and as many out."""
-        out = self.relu(self.bn1(self.conv1(x)))
+        out = self.relu1(self.bn1(self.conv1(x)))
         out = self.bn2(self.conv2(out))
         return self.join(out, x)
 
@@ -33,7 +34,7 @@ class Block(nn.Module):
 
     def fuse_model(self, is_qat: bool) -> None:
         """Fuses both convolutions."""
-        fuse(self, [["conv1", "bn1", "relu"], ["conv2", "bn2"]], is_qat)
+        fuse(self, [["conv1", "bn1", "relu1"], ["conv2", "bn2"]], is_qat)
 
 
 class Plus(Block):
@@ -42,6 +43,14 @@ class Plus(Block):
     def join(self, out: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """Has no kernel."""
         return self.relu(out + x)
+
+
+class SharedRelu(Block):
+    """A ReLU that is fused with the first convolution and called once more."""
+
+    def join(self, out: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        """Is the identity once the ReLU is fused."""
+        return self.relu1(self.functional.add(out, x))
 
 
 class PlusInPlace(Block):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import ClassVar
@@ -38,8 +37,8 @@ class TorchBackend(StateDictBackend):
         recipe: Recipe,  # noqa: ARG002
         batches: Callable[[], Iterable[torch.Tensor]],  # noqa: ARG002
     ) -> Converted:
-        """See `StateDictBackend.quantize_module`: a copy."""
-        return Converted(copy.deepcopy(model), {})
+        """See `StateDictBackend.quantize_module`: the model itself, since some can be run and not be copied."""
+        return Converted(model, {})
 
     def forms(self, artifact: Artifact, threads: int) -> dict[str, Predictor]:
         """See `Backend.forms`: fused, channels last."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import warnings
 
 import torch
 from torch import nn
 
 from quantbench.backends.interface import Predictor
 from quantbench.backends.module import ChannelsLastPredictor, ModulePredictor
+from quantbench.errors import FormLeftOutWarning
 
 
 def fp32_forms(model: nn.Module) -> dict[str, nn.Module]:
@@ -17,15 +19,32 @@ def fp32_forms(model: nn.Module) -> dict[str, nn.Module]:
     `fused` has its Conv-BN-ReLU groups folded, where the model can; channels last is the layout that oneDNN's kernels
     prefer, which 1-D convolutions reach as 2-D ones of height 1.
     """
-    fused = copy.deepcopy(model)
-    if callable(getattr(fused, "fuse_model", None)):
-        fused.fuse_model(is_qat=False)  # type: ignore[operator]
-    forms = {"as written": model, "fused": fused}
+    forms = {"as written": model}
+    try:
+        fused = _fused(model)
+    except Exception as error:  # A model that cannot be copied or fused is timed as it was written.
+        said = str(error).strip().partition("\n")[0][:200]
+        warnings.warn(
+            f"the forms of {type(model).__name__} in fp32 that may be faster are not timed: it cannot be fused "
+            f"({type(error).__name__}: {said})",
+            FormLeftOutWarning,
+            stacklevel=2,
+        )
+        return forms
+    forms["fused"] = fused
     if any(isinstance(module, nn.Conv2d) for module in fused.modules()):
         forms["fused, channels last"] = copy.deepcopy(fused).to(memory_format=torch.channels_last)
     if any(_is_plain_conv1d(module) for module in fused.modules()):
         forms["fused, as 2-D channels last"] = _as_2d(copy.deepcopy(fused))
     return forms
+
+
+def _fused(model: nn.Module) -> nn.Module:
+    """A copy with its groups folded, where the model can."""
+    fused = copy.deepcopy(model)
+    if callable(getattr(fused, "fuse_model", None)):
+        fused.fuse_model(is_qat=False)  # type: ignore[operator]
+    return fused
 
 
 def predictors(model: nn.Module, threads: int) -> dict[str, Predictor]:

@@ -6,7 +6,6 @@ All of it is quantbench's own; batch norm stays a layer of its own, and so does 
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import ClassVar
@@ -15,9 +14,11 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from quantbench.backends.finite import finite_inputs, run_finite
 from quantbench.backends.interface import Observers
 from quantbench.backends.state_dict import Converted, StateDictBackend, wrong_backend
 from quantbench.backends.torch_ao.engines import Engine, check_engine, default_engine
+from quantbench.backends.torch_ao.layer_causes import copied
 from quantbench.backends.weights import nothing_quantized
 from quantbench.errors import QuantizationError
 from quantbench.quant.learned_step import LearnedStep
@@ -58,10 +59,14 @@ class LowBitBackend(StateDictBackend):
         if isinstance(recipe, Fp32):
             return
         prepared = self.prepare_module(model, _low_bit(recipe))
-        with torch.random.fork_rng(devices=[]), torch.no_grad(), _unsigned_inputs_checked(prepared):
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
             # Batch norm needs more than one value per channel in train mode; ranges need train mode.
             _freeze_batch_norm(prepared)
-            prepared(samples)
+            quantizers: dict[str, nn.Module] = {
+                name: each.input_quantizer for name, each in prepared.named_modules() if isinstance(each, QuantLayer)
+            }
+            with _unsigned_inputs_checked(prepared), finite_inputs(quantizers):
+                run_finite(prepared, samples, 0)
             self.convert_module(prepared).model(samples)
 
     def quantize_module(
@@ -72,14 +77,14 @@ class LowBitBackend(StateDictBackend):
     ) -> Converted:
         """See `StateDictBackend.quantize_module`; the recipes of this backend are trained."""
         if isinstance(recipe, Fp32):
-            return Converted(copy.deepcopy(model), {})
+            return Converted(model, {})
         _low_bit(recipe)
         raise QuantizationError("a low-bit recipe is trained: prepare_training, fine-tune, convert_trained")
 
     def prepare_module(self, model: nn.Module, recipe: Trained) -> nn.Module:
         """See `Backend.prepare_training`."""
         recipe = _low_bit(recipe)
-        prepared = copy.deepcopy(model).train()
+        prepared = copied(model, "prepare_qat").train()
         layers = {
             name: each
             for name, each in prepared.named_modules(remove_duplicate=False)
@@ -110,7 +115,7 @@ class LowBitBackend(StateDictBackend):
 
     def convert_module(self, prepared: nn.Module) -> Converted:
         """See `Backend.convert_trained`."""
-        converted = copy.deepcopy(prepared).eval()
+        converted = copied(prepared, "convert").eval()
         observers: Observers = {}
         for name, layer in list(converted.named_modules(remove_duplicate=False)):
             if isinstance(layer, QuantLayer):
@@ -131,7 +136,7 @@ class LowBitBackend(StateDictBackend):
     def skeleton(self, model: nn.Module, recipe: Recipe) -> nn.Module:
         """See `StateDictBackend.skeleton`."""
         if isinstance(recipe, Fp32):
-            return copy.deepcopy(model)
+            return model
         return self.convert_module(self.prepare_module(model, _low_bit(recipe))).model
 
 

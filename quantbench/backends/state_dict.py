@@ -23,6 +23,7 @@ from quantbench.backends.checkpoint import (
     serialize,
     write_checkpoint,
 )
+from quantbench.backends.finite import SampleError
 from quantbench.backends.interface import (
     Artifact,
     Backend,
@@ -116,7 +117,7 @@ class StateDictBackend(Backend):
         if reason := self.supports(recipe):
             raise QuantizationError(reason)
         model = reference_module(reference)
-        self.rehearse_module(model, recipe, _tensor(calibration.samples))
+        self._rehearsed(model, recipe, calibration.samples)
         if isinstance(recipe, Trained):
             converted = self.convert_module(self._trained(model, recipe, calibration))
         else:
@@ -142,7 +143,13 @@ class StateDictBackend(Backend):
         """See `Backend.rehearse`."""
         if reason := self.supports(recipe):
             raise QuantizationError(reason)
-        self.rehearse_module(reference_module(reference), recipe, _tensor(samples))
+        self._rehearsed(reference_module(reference), recipe, samples)
+
+    def _rehearsed(self, model: nn.Module, recipe: Recipe, samples: Inputs) -> None:
+        try:
+            self.rehearse_module(model, recipe, _tensor(samples))
+        except SampleError as error:
+            raise SampleError(error.text, error.sample, in_rehearsal=True) from error
 
     def kernels(self, artifact: Artifact, inputs: Inputs) -> Coverage:
         """See `Backend.kernels`."""

@@ -20,7 +20,7 @@ from quantbench.cli.reporting import report
 from quantbench.cli.running import run
 from quantbench.cli.search import search, sensitivity
 from quantbench.cli.training import adopt, curves, train
-from quantbench.errors import OldWordWarning, QuantbenchError
+from quantbench.errors import FormLeftOutWarning, OldWordWarning, QuantbenchError, SharedLayerWarning
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 app.command("list")(list_)
@@ -45,7 +45,7 @@ def _root(
 
 def _show_warning(usual: Callable[..., None], message: Warning | str, *where: Any) -> None:
     """Shows a hint about a file of the user in one line, without its place in our code."""
-    if isinstance(message, OldWordWarning):
+    if isinstance(message, OldWordWarning | SharedLayerWarning | FormLeftOutWarning):
         print(f"quantbench: {message}", file=sys.stderr)
     else:
         usual(message, *where)

@@ -15,6 +15,7 @@ import torch
 
 import quantbench
 from quantbench.arrays import Inputs, Outputs
+from quantbench.backends.finite import SampleError
 from quantbench.backends.fp32 import TorchBackend
 from quantbench.backends.interface import (
     Artifact,
@@ -30,7 +31,13 @@ from quantbench.backends.weights import check_weights
 from quantbench.cache import HASHES, CacheEntry, Meta
 from quantbench.config.schema import Experiment
 from quantbench.errors import BaselineError, EvaluationError, QuantizationError
-from quantbench.experiment.fine_tuning import checked_trained_path, rehearsal_inputs, retrain_command, weights_of
+from quantbench.experiment.fine_tuning import (
+    checked_trained_path,
+    named_sample,
+    rehearsal_inputs,
+    retrain_command,
+    weights_of,
+)
 from quantbench.experiment.workload import OpenWorkload
 from quantbench.files import sha256_of_file, sha256_of_json
 from quantbench.measure.environment import environment
@@ -166,7 +173,10 @@ def build_candidate(
         BaselineError: if weights are missing, damaged or NaN.
         EvaluationError: if the quantized model gives NaN or infinity.
     """
-    quantized = backend.quantize(source, experiment.recipe, _calibration(opened, experiment), folder)
+    try:
+        quantized = backend.quantize(source, experiment.recipe, _calibration(opened, experiment), folder)
+    except SampleError as error:
+        raise QuantizationError(f"{experiment.id}: {named_sample(opened, error)}") from error
     return _probed(quantized, opened, f"{experiment.id}: the quantized model")
 
 

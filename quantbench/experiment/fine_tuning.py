@@ -9,10 +9,11 @@ from pathlib import Path
 from torch import nn
 
 from quantbench.arrays import Inputs
+from quantbench.backends.finite import SampleError
 from quantbench.backends.interface import Artifact, Backend
 from quantbench.config.schema import Experiment
 from quantbench.config.training import TrainingConfig
-from quantbench.errors import BaselineError
+from quantbench.errors import BaselineError, QuantizationError
 from quantbench.experiment.workload import OpenWorkload, check_data, make_card
 from quantbench.files import sha256_of_file
 from quantbench.golden import baselines
@@ -34,6 +35,12 @@ def rehearsal_inputs(opened: OpenWorkload) -> Inputs:
     return next(inputs_of(opened.splits.train, REHEARSAL_N))
 
 
+def named_sample(opened: OpenWorkload, error: SampleError) -> str:
+    """The line about a sample that a model gives NaN or infinity for, which is named as a sample of its side."""
+    split = opened.splits.train if error.in_rehearsal else opened.splits.calibration
+    return f"sample {split.named(error.sample)}: {error.text}"
+
+
 def fine_tune(
     opened: OpenWorkload, experiment: Experiment, backend: Backend, reference: Artifact, amp: bool = False
 ) -> BaselineCard:
@@ -52,7 +59,10 @@ def fine_tune(
     recipe = experiment.recipe
     if not isinstance(recipe, Trained):
         raise TypeError(f"{experiment.id}: a recipe of kind {recipe.kind} is not trained")
-    backend.rehearse(reference, recipe, rehearsal_inputs(opened))
+    try:
+        backend.rehearse(reference, recipe, rehearsal_inputs(opened))
+    except SampleError as error:
+        raise QuantizationError(f"{experiment.id}: {named_sample(opened, error)}") from error
     prepared = backend.prepare_training(reference, recipe)
     config = fine_tuning_config(opened.training, recipe, amp)
     parent = sha256_of_file(opened.weights_path)

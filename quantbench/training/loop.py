@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -9,11 +10,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import LRScheduler
 
+from quantbench.backends.finite import first_not_finite, is_finite
 from quantbench.backends.module import ModulePredictor
 from quantbench.config.training import TrainingConfig
 from quantbench.data.splits import Split
@@ -96,12 +100,13 @@ def train(
     """
     _check(model, split, config, validation)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    layout = _layout(model, split)
+    model.to(device, memory_format=layout)  # type: ignore[call-overload]
     optimizer = torch.optim.SGD(
         model.parameters(), lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay
     )
     schedule = make_schedule(optimizer, config, math.ceil(len(split) / config.batch_size))
-    loop = _Loop(model, split, config, optimizer, schedule, device, show, state_file)
+    loop = _Loop(model, split, config, optimizer, schedule, device, layout, show, state_file)
     parts: dict[str, Part] = {"model": model, "optimizer": optimizer, "schedule": schedule}
     data = {each.name: each.sha256 for each in (split, *([validation.split] if validation else []))}
     identity = {"training": config.described(), "data": data, "normalization": asdict(split.normalization)}
@@ -147,13 +152,29 @@ class _Loop:
     optimizer: torch.optim.Optimizer
     schedule: LRScheduler
     device: torch.device
+    layout: torch.memory_format
     show: Progress
     state_file: Path
 
     def placed(self, inputs: torch.Tensor) -> torch.Tensor:
         """Normalized inputs `[n, channels, …]` on the model's device and in its layout."""
         inputs = inputs.to(self.device)
-        return inputs.to(memory_format=torch.channels_last) if inputs.dim() == 4 else inputs
+        return inputs.to(memory_format=self.layout) if inputs.dim() == 4 else inputs
+
+
+def _layout(model: nn.Module, split: Split) -> torch.memory_format:
+    """Channels last, which is the faster one, where the model's forward runs in it; `.view` may not."""
+    samples = split.normalization(split.stored(0, min(2, len(split))))
+    if samples.dim() != 4:
+        return torch.channels_last
+    try:
+        # A copy, whose observers may see what they like.
+        trial = copy.deepcopy(model).eval().to(memory_format=torch.channels_last)
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            trial(samples.to(memory_format=torch.channels_last))
+    except Exception:  # If it runs in no layout, the first step says so.
+        return torch.contiguous_format
+    return torch.channels_last
 
 
 def _epoch(loop: _Loop, progressed: Progressed) -> EpochSummary:
@@ -166,13 +187,23 @@ def _epoch(loop: _Loop, progressed: Progressed) -> EpochSummary:
         torch.manual_seed(config.seed * 1_000_003 + epoch)
         order = torch.randperm(len(split)).numpy()
         for step in range(steps):
-            stored, labels = split.take(order[step * config.batch_size : (step + 1) * config.batch_size])
-            logits, labels = _forward(loop, augment(stored), labels)
+            positions = order[step * config.batch_size : (step + 1) * config.batch_size]
+            stored, labels = split.take(positions)
+            augmented = augment(stored)
+            where = f"at epoch {epoch + 1}, step {step + 1} of {steps}"
+            try:
+                logits, labels = _forward(loop, augmented, labels)
+            except RuntimeError as error:
+                # A fake quantizer stumbles over NaN before there is a loss.
+                if cause := _not_finite(loop, augmented, positions):
+                    raise TrainingError(f"{where}: {cause}") from error
+                raise
             loss = cross_entropy(logits, labels)
             value = loss.item()
             watch = watch or LossWatch(logits.shape[1], [each.loss for each in progressed.history], steps)
             if problem := watch.problem(value):
-                where = f"at epoch {epoch + 1}, step {step + 1} of {steps}"
+                if cause := None if math.isfinite(value) else _not_finite(loop, augmented, positions):
+                    raise TrainingError(f"{problem} {where}: {cause}")
                 raise TrainingError(_diverged(loop, f"{problem} {where}", epoch))
             loop.optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
@@ -195,6 +226,24 @@ def _forward(loop: _Loop, stored: torch.Tensor, labels: torch.Tensor) -> tuple[t
         logits = loop.model(inputs)
     check_logits(logits, len(labels), int(labels.max()))
     return logits.float(), labels.to(loop.device)
+
+
+def _not_finite(loop: _Loop, stored: torch.Tensor, positions: NDArray[np.int64]) -> str | None:
+    """The sample of a batch with which a layer gives NaN or infinity; None where it is not one sample's doing."""
+    if not all(is_finite(weight) for weight in loop.model.parameters()):
+        return None
+    found = first_not_finite(loop.model, loop.placed(loop.split.normalization(stored)))
+    if found is None or not 0 < len(found.rows) < len(stored):
+        return None
+    layer = loop.model.get_submodule(found.module)
+    if not found.is_given and next(layer.parameters(), None) is not None:
+        # A layer that makes it of finite values overflows, which is its weights' doing.
+        return None
+    split, row = loop.split, int(positions[found.rows[0]])
+    return (
+        f"{found.of(loop.model)} for sample {split.named(row)}; let the model give finite values for it, or take it out of the "
+        "data"
+    )
 
 
 def _validated(summary: EpochSummary, validation: Validation, loop: _Loop, epoch: int) -> EpochSummary:

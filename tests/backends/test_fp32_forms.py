@@ -6,6 +6,7 @@ from torch import nn
 
 from quantbench.backends.fp32_forms import fp32_forms
 from quantbench.backends.module import in_layout
+from quantbench.errors import FormLeftOutWarning
 from quantbench.models.cifar_cnn import CifarCNN
 from quantbench.models.m5 import M5
 
@@ -67,3 +68,20 @@ def test_the_model_itself_is_left_as_it_was():
     assert before.keys() == after.keys()
     assert all(torch.equal(before[key], after[key]) for key in before)
     assert type(model.conv1) is nn.Conv1d
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*is deprecated:FutureWarning")
+def test_a_model_that_cannot_be_copied_is_timed_as_it_was_written():
+    model = nn.utils.weight_norm(nn.Linear(4, 3)).eval()
+    with pytest.warns(FormLeftOutWarning, match=r"Linear in fp32 .* it cannot be fused \(RuntimeError: Only Tensors"):
+        assert fp32_forms(model) == {"as written": model}
+
+
+def test_a_fuse_model_that_fails_leaves_the_model_as_it_was_written():
+    class Failing(CifarCNN):
+        def fuse_model(self, is_qat=False):
+            raise IndexError(is_qat)
+
+    model = Failing().eval()
+    with pytest.warns(FormLeftOutWarning, match="cannot be fused"):
+        assert list(fp32_forms(model)) == ["as written"]

@@ -59,3 +59,21 @@ def test_a_plain_sum_is_found_before_the_first_epoch_of_fine_tuning(with_plus):
 def test_recipes_that_leave_activations_alone_quantize_such_a_model(with_plus):
     assert artifact_of(with_plus, "ptq_dynamic_int8").path.is_file()
     assert artifact_of(with_plus, "fp32_baseline").path.is_file()
+
+
+@pytest.mark.parametrize(("split", "name"), [("calibration", "ptq_static_int8_per_channel"), ("train", "qat_int8")])
+def test_a_sample_that_gives_nan_is_named_as_one_of_its_side(project, monkeypatch, split, name):
+    batches = Split.batches
+
+    def damaged(self, *args, **kwargs):
+        for batch in batches(self, *args, **kwargs):
+            if self.name == split:
+                batch[1] = float("nan")
+            yield batch
+
+    splits = OpenWorkload(find_workload("tiny", project.configs), project.golden).splits
+    monkeypatch.setattr(Split, "batches", damaged)
+    with pytest.raises(QuantizationError) as refused:
+        artifact_of(project, name, retrain=name == "qat_int8")
+    sample = getattr(splits, split).named(1)
+    assert str(refused.value).startswith(f"tiny/{name}: sample {sample}: TinyCNN is given NaN, which no scale fits")

@@ -1,11 +1,13 @@
 """The form of a model that a quantized one must beat."""
 
+import pytest
 import torch
 from artifacts import named
 
 from quantbench.arrays import INPUT
 from quantbench.backends.fp32 import TorchBackend
 from quantbench.backends.module import ChannelsLastPredictor, ModulePredictor
+from quantbench.errors import FormLeftOutWarning
 from quantbench.measure.fastest_form import fastest_form
 
 
@@ -46,3 +48,26 @@ def test_every_form_of_a_reference_but_the_first_prefers_channels_last(tmp_path)
         for name, form in forms.items()
     }
     assert prepared == {"as written": True, "fused": False, "fused, channels last": False}
+
+
+def test_a_form_that_does_not_run_is_left_out_and_said():
+    forms = {
+        "as written": ModulePredictor(lambda x: x.reshape(len(x), -1)),
+        "channels last": ChannelsLastPredictor(lambda x: x.view(len(x), -1)),
+    }
+    said = r"^the fp32 model's form 'channels last' is not timed: it does not run \(RuntimeError: view size is not"
+    with pytest.warns(FormLeftOutWarning, match=said):
+        assert fastest_form(forms, named(torch.randn(2, 3, 4, 5)), threads=1)[0] == "as written"
+
+
+@pytest.mark.parametrize("other", [lambda x: x * 1.01, lambda x: x[:1], lambda x: x + torch.nan])
+def test_a_form_that_computes_something_else_is_left_out_and_said(other):
+    forms = {"as written": ModulePredictor(lambda x: x), "fused": ModulePredictor(other)}
+    with pytest.warns(FormLeftOutWarning, match=r"^the fp32 model's form 'fused' is not timed: its output 'output' "):
+        assert fastest_form(forms, named(torch.randn(2, 20)), threads=1)[0] == "as written"
+
+
+def test_a_model_that_does_not_run_as_it_was_written_is_no_form_to_leave_out():
+    forms = {"as written": ModulePredictor(lambda x: x.view(7)), "fused": ModulePredictor(slow)}
+    with pytest.raises(RuntimeError, match="shape"):
+        fastest_form(forms, named(torch.zeros(2, 200)), threads=1)

@@ -6,7 +6,6 @@ is what its replacement would change.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable
 from typing import ClassVar
 
@@ -19,9 +18,10 @@ from quantbench.arrays import Inputs, Outputs
 from quantbench.backends.module import ModulePredictor
 from quantbench.backends.state_dict import Converted, StateDictBackend, wrong_backend
 from quantbench.backends.torch_ao.checks import check_quantized
-from quantbench.backends.torch_ao.dry_run import check_operators
+from quantbench.backends.torch_ao.dry_run import rehearse
 from quantbench.backends.torch_ao.engines import Engine, check_engine, default_engine, engine_in_use
 from quantbench.backends.torch_ao.int8_switches import int8_switches
+from quantbench.backends.torch_ao.layer_causes import copied
 from quantbench.backends.torch_ao.layer_groups import fused_with_qconfig
 from quantbench.backends.torch_ao.observers import observers_of
 from quantbench.backends.torch_ao.qconfigs import static_qconfig, training_qconfig
@@ -82,9 +82,10 @@ class EagerBackend(StateDictBackend):
         """See `Backend.rehearse`."""
         if isinstance(recipe, LowBit):
             raise QuantizationError(wrong_backend("eager", recipe))
+        is_qat = isinstance(recipe, QatInt8)
         if isinstance(recipe, StaticInt8 | QatInt8) and recipe.layers != ():
             with self._settings():
-                check_operators(model, samples, recipe.layers)
+                rehearse(model, samples, self._qconfig(recipe), recipe.layers, is_qat)
 
     def quantize_module(
         self, model: nn.Module, recipe: Recipe, batches: Callable[[], Iterable[torch.Tensor]]
@@ -92,7 +93,7 @@ class EagerBackend(StateDictBackend):
         """See `StateDictBackend.quantize_module`."""
         match recipe:
             case Fp32():
-                return Converted(copy.deepcopy(model), {})
+                return Converted(model, {})
             case DynamicInt8():
                 return Converted(self._dynamic(model, recipe), {})
             case StaticInt8():
@@ -108,8 +109,8 @@ class EagerBackend(StateDictBackend):
         """See `Backend.prepare_training`."""
         if not isinstance(recipe, QatInt8):
             raise QuantizationError(wrong_backend("eager", recipe))
-        qconfig = training_qconfig(recipe, self.engine)
-        prepared = fused_with_qconfig(copy.deepcopy(model).train(), qconfig, recipe.layers, is_qat=True)
+        fp32 = copied(model, "prepare_qat").train()
+        prepared = fused_with_qconfig(fp32, self._qconfig(recipe), recipe.layers, is_qat=True)
         if recipe.layers == ():
             setattr(prepared, CONTROL, True)
             return prepared
@@ -128,7 +129,7 @@ class EagerBackend(StateDictBackend):
         """See `StateDictBackend.skeleton`."""
         match recipe:
             case Fp32():
-                return copy.deepcopy(model)
+                return model
             case DynamicInt8():
                 return self._dynamic(model, recipe)
             case StaticInt8():
@@ -161,7 +162,7 @@ class EagerBackend(StateDictBackend):
             return convert(prepared, structure_only)
 
     def _converted(self, prepared: nn.Module, structure_only: bool) -> Converted:
-        trained = copy.deepcopy(prepared).eval()
+        trained = copied(prepared, "convert").eval()
         if getattr(prepared, CONTROL, False):
             return Converted(trained, {})
         return Converted(self._int8(trained, structure_only), observers_of(trained))
@@ -177,5 +178,9 @@ class EagerBackend(StateDictBackend):
         return prepare(self._fused(model, recipe))
 
     def _fused(self, model: nn.Module, recipe: StaticInt8) -> nn.Module:
-        fp32 = copy.deepcopy(model).eval()
-        return fused_with_qconfig(fp32, static_qconfig(recipe, self.engine), recipe.layers, is_qat=False)
+        return fused_with_qconfig(copied(model, "fuse").eval(), self._qconfig(recipe), recipe.layers, is_qat=False)
+
+    def _qconfig(self, recipe: StaticInt8 | QatInt8) -> ao.QConfig:
+        if isinstance(recipe, QatInt8):
+            return training_qconfig(recipe, self.engine)
+        return static_qconfig(recipe, self.engine)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 
 from torch import nn
 from torch.ao import quantization as ao
 
+from quantbench.backends.torch_ao.layer_causes import copied
 from quantbench.backends.torch_ao.states import FUSED_FOR
 from quantbench.backends.torch_ao.steps import fuse
 from quantbench.errors import QuantizationError
@@ -33,7 +33,7 @@ def fused_with_qconfig(
     if layers is None:
         fused.qconfig = qconfig  # type: ignore[assignment]
         return fused
-    mixed = copy.deepcopy(model)
+    mixed = copied(model, "fuse")
     groups, boundaries = _groups_of(mixed, layers)
     for layer in layers:
         for name in groups[layer]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import Enum
 from itertools import pairwise
 from typing import Any
@@ -16,6 +17,9 @@ from torch.ao.nn.quantized.modules.utils import WeightedQuantizedModule
 
 # Left by `fuse` on the model itself: where no ReLU follows, a folded convolution looks like any other.
 FUSED_FOR = "quantbench_fused_for"
+# Left by `calibrate`: the layers whose observers saw nothing.
+NEVER_CALLED = "quantbench_never_called"
+WEIGHTS = ".weight_fake_quant"
 
 CONVERTED_MODULES = (nnq.Quantize, nnq.DeQuantize, nnq.QFunctional, WeightedQuantizedModule)
 FUSED_WITH_BATCH_NORM = (
@@ -82,14 +86,45 @@ def _normalizes(norm: nn.Module, layer: nn.Module) -> bool:
 
 
 def blind_observer(prepared: nn.Module) -> str | None:
-    """The first layer whose observer has seen no value, by name."""
+    """The first layer that saw no value and would be given one, by name.
+
+    A layer without parameters that was never called in calibration, such as a functional for a branch that the model
+    has not, computes nothing.
+    """
+    excused = getattr(prepared, NEVER_CALLED, ())
+    is_trained = state_of(prepared) is State.FAKE_QUANTIZED
+    for name in blind_observers(prepared):
+        has_parameters = next(prepared.get_submodule(name).parameters(), None) is not None
+        if has_parameters or not (is_trained or name in excused):
+            return name
+    return None
+
+
+def blind_observers(prepared: nn.Module) -> list[str]:
+    """Layers whose observers have seen no value, by name."""
+    return [
+        owner
+        for owner, low, high in _ranges(prepared)
+        if low.numel() == 0 or bool((low == torch.inf).all() & (high == -torch.inf).all())
+    ]
+
+
+def dead_observer(prepared: nn.Module) -> str | None:
+    """The first layer whose results were zero whenever they were seen, by name."""
+    for owner, low, high in _ranges(prepared, of_weights=False):
+        if low.numel() and bool((low == 0).all() & (high == 0).all()):
+            return owner
+    return None
+
+
+def _ranges(prepared: nn.Module, of_weights: bool = True) -> Iterator[tuple[str, torch.Tensor, torch.Tensor]]:
+    """Name of each observed layer, and the lowest and highest values that its observer has seen."""
     for name, module in prepared.named_modules():
         low, high = getattr(module, "min_val", None), getattr(module, "max_val", None)
-        if not isinstance(module, ao.ObserverBase) or not isinstance(low, torch.Tensor) or high is None:
+        if not isinstance(module, ao.ObserverBase) or (WEIGHTS in name and not of_weights):
             continue
-        if low.numel() == 0 or bool((low == torch.inf).all() & (high == -torch.inf).all()):
-            return name.replace(".activation_post_process", "").replace(".weight_fake_quant", "")
-    return None
+        if isinstance(low, torch.Tensor) and isinstance(high, torch.Tensor):
+            yield name.replace(".activation_post_process", "").replace(WEIGHTS, ""), low, high
 
 
 def half_configured_group(prepared: nn.Module) -> str | None:

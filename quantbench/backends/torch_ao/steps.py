@@ -9,7 +9,6 @@ A step takes a model and gives a new one; the given one stays as it was, but for
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable
 from typing import Any
 
@@ -17,6 +16,7 @@ import torch
 from torch import nn
 from torch.ao import quantization as ao
 
+from quantbench.backends.finite import finite_inputs, run_finite
 from quantbench.backends.torch_ao.checks import (
     check_can_be_fused,
     check_mode,
@@ -26,16 +26,24 @@ from quantbench.backends.torch_ao.checks import (
     refuse,
     refuse_mode,
 )
+from quantbench.backends.torch_ao.diagnosis import explained, refuse_group
+from quantbench.backends.torch_ao.layer_causes import copied
 from quantbench.backends.torch_ao.states import (
     FUSED_FOR,
+    NEVER_CALLED,
+    WEIGHTS,
     State,
     blind_observer,
+    blind_observers,
+    dead_observer,
     half_configured_group,
     state_of,
     unfused_pair,
 )
 from quantbench.errors import QuantizationError
 from quantbench.upstream import silenced
+
+WATCHING = (ao.ObserverBase, ao.FakeQuantizeBase)
 
 
 def fuse(model: nn.Module, is_qat: bool = False) -> nn.Module:
@@ -54,15 +62,14 @@ def fuse(model: nn.Module, is_qat: bool = False) -> nn.Module:
     check_can_be_fused(model)
     check_mode("fuse for training" if is_qat else "fuse for inference", model, training=is_qat)
     check_one_device("fuse", model)
-    fused = copy.deepcopy(model)
+    fused = copied(model, "fuse")
     try:
         with silenced():
             fused.fuse_model(is_qat=is_qat)  # type: ignore[operator]
-    except (NotImplementedError, AssertionError, AttributeError, KeyError) as error:
-        raise QuantizationError(
-            f"{type(model).__name__}.fuse_model(is_qat={is_qat}) failed: {_first_line(error)}; name groups of Conv-BN, "
-            "Conv-BN-ReLU, Conv-ReLU or Linear-ReLU that the model has"
-        ) from error
+    except QuantizationError:
+        raise
+    except Exception as error:
+        refuse_group(error, f"{type(model).__name__}.fuse_model(is_qat={is_qat})")
     setattr(fused, FUSED_FOR, State.FUSED_FOR_TRAINING if is_qat else State.FUSED)
     return fused
 
@@ -84,7 +91,7 @@ def prepare(model: nn.Module, qconfig: ao.QConfig | None = None) -> nn.Module:
         refuse("prepare", model, state, "prepare once, right after fuse, and start from the fp32 model")
     check_mode("prepare", model, training=False)
     prepared = _with_qconfig("prepare", model, qconfig, fake=False)
-    with silenced():
+    with silenced(), explained("prepare", prepared):
         ao.prepare(prepared, inplace=True)
     group = half_configured_group(prepared)
     if group is not None:
@@ -112,7 +119,7 @@ def prepare_qat(model: nn.Module, qconfig: ao.QConfig | None = None) -> nn.Modul
         refuse("prepare_qat", model, state, "prepare once, right after fuse, and start from the fp32 model")
     check_mode("prepare_qat", model, training=True)
     prepared = _with_qconfig("prepare_qat", model, qconfig, fake=True)
-    with silenced():
+    with silenced(), explained("prepare_qat", prepared):
         return ao.prepare_qat(prepared, inplace=True)
 
 
@@ -125,18 +132,35 @@ def calibrate(prepared: nn.Module, batches: Iterable[torch.Tensor]) -> int:
 
     Raises:
         QuantizationError: if the model has no observers, is in train mode, or there is no sample.
+        SampleError: if an observer is given NaN or infinity, naming the layer and the sample that it comes from.
     """
     state = state_of(prepared)
     if state is not State.OBSERVED:
         refuse("calibrate", prepared, state, "calibrate comes right after prepare")
     check_mode("calibrate", prepared, training=False)
-    seen = 0
-    with torch.inference_mode():
-        for batch in batches:
-            prepared(batch)
-            seen += len(batch)
+    seen = show(prepared, batches)
     if seen == 0:
         raise QuantizationError("calibration saw no sample; its observers would give every scale 1.0")
+    setattr(prepared, NEVER_CALLED, tuple(blind_observers(prepared)))
+    return seen
+
+
+def show(prepared: nn.Module, batches: Iterable[torch.Tensor]) -> int:
+    """Runs batches `[n, …]` through a prepared model, whose observers or fake quantizers see them: how many samples.
+
+    Raises:
+        SampleError: if one of these is given NaN or infinity, naming the layer and the sample that it comes from.
+    """
+    seen = 0
+    observers: dict[str, nn.Module] = {
+        name: each
+        for name, each in prepared.named_modules()
+        if isinstance(each, WATCHING) and not name.endswith(WEIGHTS)
+    }
+    with torch.inference_mode(), finite_inputs(observers):
+        for batch in batches:
+            run_finite(prepared, batch, seen)
+            seen += len(batch)
     return seen
 
 
@@ -166,8 +190,8 @@ def convert(prepared: nn.Module, structure_only: bool = False) -> nn.Module:
         structure_only: without calibration too, for a model whose values a state dict will replace.
 
     Raises:
-        QuantizationError: if the model was not prepared, some layer saw no data, mode or device are wrong, or no layer
-            of it became int8.
+        QuantizationError: if the model was not prepared, some layer saw no data or nothing but zeros, mode or device are
+            wrong, or no layer of it became int8. A layer without parameters that is never called is no error.
     """
     state = state_of(prepared)
     if state is State.INT8:
@@ -184,8 +208,15 @@ def convert(prepared: nn.Module, structure_only: bool = False) -> nn.Module:
             f"convert: '{blind}' has seen no data, and its scale would be 1.0; run samples through it first "
             "(calibrate, or train), or set its qconfig to None if no sample ever gets there"
         )
-    with silenced():
-        converted = ao.convert(copy.deepcopy(prepared), inplace=True)
+    dead = None if structure_only else dead_observer(prepared)
+    if dead is not None:
+        raise QuantizationError(
+            f"convert: '{dead}' gave nothing but zeros for every sample that it was shown, and its scale would turn "
+            "all other values to zero too; calibrate with other samples, or set its qconfig to None to leave it in fp32"
+        )
+    converted = copied(prepared, "convert")
+    with silenced(), explained("convert", converted):
+        converted = ao.convert(converted, inplace=True)
     check_quantized(converted, "a convolution or a linear layer, with a qconfig")
     return converted
 
@@ -193,7 +224,7 @@ def convert(prepared: nn.Module, structure_only: bool = False) -> nn.Module:
 def _with_qconfig(step: str, model: nn.Module, qconfig: ao.QConfig | None, fake: bool) -> nn.Module:
     """A copy with its qconfig, after all checks that need one."""
     check_one_device(step, model)
-    prepared = copy.deepcopy(model)
+    prepared = copied(model, step)
     if qconfig is not None:
         prepared.qconfig = qconfig  # type: ignore[assignment]
     with silenced():
@@ -211,7 +242,3 @@ def _with_qconfig(step: str, model: nn.Module, qconfig: ao.QConfig | None, fake:
             "fuse_model that names every such pair, or set qconfig = None on the convolution to leave it in fp32"
         )
     return prepared
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0].strip() or type(error).__name__

@@ -7,13 +7,14 @@ import pytest
 import tiny_residual
 import torch
 from small_models import small_model
+from stepped import QCONFIG
 from tiny_layers import TinyLayers
 from tiny_model import TinyCNN, tiny_cnn
 from tiny_residual import Residual
 from torch import nn
 
 from quantbench.backends.checkpoint import serialize
-from quantbench.backends.torch_ao.dry_run import check_operators
+from quantbench.backends.torch_ao.dry_run import rehearse
 from quantbench.backends.torch_ao.eager import EagerBackend, default_engine
 from quantbench.errors import QuantizationError
 from quantbench.models.quantizable import DeQuantStub, QuantStub
@@ -32,7 +33,7 @@ def line_of(kind, text):
 
 def refusal_of(model, samples=SAMPLES):
     with pytest.raises(QuantizationError) as refused:
-        check_operators(model, samples)
+        rehearse(model, samples, QCONFIG)
     message = str(refused.value)
     assert "\n" not in message
     return message
@@ -103,13 +104,13 @@ def test_a_function_outside_any_module_is_named_by_its_own_line_and_the_module_t
     "model", [Residual(), Residual(after_dequant=True), tiny_cnn()], ids=["add_relu", "+ 1", "plain"]
 )
 def test_a_model_that_runs_in_int8_is_let_through(model):
-    check_operators(model, SAMPLES)
+    rehearse(model, SAMPLES, QCONFIG)
 
 
 @pytest.mark.parametrize("name", MODELS.names())
 def test_every_registered_model_is_let_through(name):
     shape = (1, 8000) if name == "m5" else (3, 32, 32)
-    check_operators(small_model(name), torch.randn(2, *shape))
+    rehearse(small_model(name), torch.randn(2, *shape), QCONFIG)
 
 
 class NoDeQuant(TinyCNN):
@@ -166,7 +167,7 @@ class Dropping(Residual):
 def test_the_rehearsal_leaves_model_and_random_numbers_as_they_were():
     model = Dropping().train()
     before, random = serialize(model.state_dict()), torch.get_rng_state()
-    check_operators(model, SAMPLES)
+    rehearse(model, SAMPLES, QCONFIG)
     assert serialize(model.state_dict()) == before
     assert model.training
     assert torch.equal(torch.get_rng_state(), random)
@@ -200,4 +201,4 @@ def test_recipes_that_leave_activations_alone_have_nothing_to_rehearse(name):
 
 def test_an_error_of_the_fp32_model_is_its_own():
     with pytest.raises(RuntimeError, match="channels"):
-        check_operators(tiny_cnn(), torch.zeros(2, 4, 8, 8))
+        rehearse(tiny_cnn(), torch.zeros(2, 4, 8, 8), QCONFIG)
