@@ -241,8 +241,8 @@ def _not_finite(loop: _Loop, stored: torch.Tensor, positions: NDArray[np.int64])
         return None
     split, row = loop.split, int(positions[found.rows[0]])
     return (
-        f"{found.of(loop.model)} for sample {split.named(row)}; let the model give finite values for it, or take it out of the "
-        "data"
+        f"{found.of(loop.model)} for sample {split.named(row)}; let the model give finite values "
+        "for it, or take it out of the data"
     )
 
 

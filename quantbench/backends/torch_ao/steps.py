@@ -190,8 +190,8 @@ def convert(prepared: nn.Module, structure_only: bool = False) -> nn.Module:
         structure_only: without calibration too, for a model whose values a state dict will replace.
 
     Raises:
-        QuantizationError: if the model was not prepared, some layer saw no data or nothing but zeros, mode or device are
-            wrong, or no layer of it became int8. A layer without parameters that is never called is no error.
+        QuantizationError: if the model was not prepared, some layer saw no data or nothing but zeros, mode or device
+            are wrong, or no layer of it became int8. A layer without parameters that is never called is no error.
     """
     state = state_of(prepared)
     if state is State.INT8:
@@ -208,16 +208,16 @@ def convert(prepared: nn.Module, structure_only: bool = False) -> nn.Module:
             f"convert: '{blind}' has seen no data, and its scale would be 1.0; run samples through it first "
             "(calibrate, or train), or set its qconfig to None if no sample ever gets there"
         )
+    converted = copied(prepared, "convert")
+    with silenced(), explained("convert", converted):
+        converted = ao.convert(converted, inplace=True)
+    check_quantized(converted, "a convolution or a linear layer, with a qconfig")
     dead = None if structure_only else dead_observer(prepared)
     if dead is not None:
         raise QuantizationError(
             f"convert: '{dead}' gave nothing but zeros for every sample that it was shown, and its scale would turn "
             "all other values to zero too; calibrate with other samples, or set its qconfig to None to leave it in fp32"
         )
-    converted = copied(prepared, "convert")
-    with silenced(), explained("convert", converted):
-        converted = ao.convert(converted, inplace=True)
-    check_quantized(converted, "a convolution or a linear layer, with a qconfig")
     return converted
 
 
