@@ -11,6 +11,7 @@ import json
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,11 +21,14 @@ from filelock import FileLock
 
 from quantbench.errors import CacheError
 from quantbench.files import cache_dir, sha256_of_file, write_json
+from quantbench.provenance import changed_code, loaded_code
 
 # Facts about a result that its files do not hold, as JSON has them.
 Meta = dict[str, Any]
 META = "meta.json"
 HASHES = "sha256"
+CODE = "code"
+WITHDRAWN = "withdrawn"
 # Of a disk that is full, read-only or broken; numpy raises them without the name of the file.
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
@@ -39,14 +43,17 @@ class CacheEntry:
         kind: of result, and the name of its folder in the cache.
         name: ends with a hash of everything that decides the result.
         again: what is done about damage, for the notice.
+        by_users_code: whether modules of the user's have a part in the result. Those that are loaded once it is made
+            are noted with it, and where one of them has changed, nothing counts as kept.
 
     Attributes:
         folder: where the files lie; it exists only when they are whole.
     """
 
-    def __init__(self, kind: str, name: str, again: str = "making it again") -> None:
+    def __init__(self, kind: str, name: str, again: str = "making it again", by_users_code: bool = False) -> None:
         self.folder = cache_dir() / kind / name
         self.again = again
+        self.by_users_code = by_users_code
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -56,7 +63,9 @@ class CacheEntry:
             yield
 
     def read(self, check: Callable[[Meta], object] = lambda _: None) -> Meta | None:
-        """Reads what was kept, or gives None where nothing was, or, with a notice on stderr, where it is damaged.
+        """Reads what was kept, or gives None where nothing was.
+
+        It also gives None, with a notice on stderr, where what was kept is damaged or made by other code.
 
         Args:
             check: raises a KeyError, TypeError or ValueError where `meta.json` lacks what its reader needs.
@@ -66,6 +75,7 @@ class CacheEntry:
             meta: Meta = json.loads((self.folder / META).read_text(encoding="utf-8"))
             hashes = dict(meta[HASHES])
             check(meta)
+            changed = changed_code(meta[CODE]) if self.by_users_code else []
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             if not self.folder.exists():
                 return None
@@ -74,6 +84,7 @@ class CacheEntry:
             damage = next(
                 (f"{file} is cut short or changed" for file in hashes if not self._is_whole(file, hashes)), None
             )
+            damage = f"was made by other code ({', '.join(changed)})" if changed else meta.get(WITHDRAWN, damage)
         if damage is None:
             return meta
         print(f"{self.folder}: {damage}; {self.again}", file=sys.stderr)
@@ -99,13 +110,16 @@ class CacheEntry:
         # The caller holds the lock, so that whatever lies beside was left by a process that was killed.
         for abandoned in self.folder.parent.glob(f".{self.folder.name}.*"):
             shutil.rmtree(abandoned, ignore_errors=True)
-        temporary = None
+        temporary, began = None, time.time()
+        if self.by_users_code:
+            # Now, so that an edit from here on is not taken for the code that ran.
+            loaded_code()
         try:
             temporary = Path(tempfile.mkdtemp(prefix=f".{self.folder.name}.", dir=self.folder.parent))
             facts = fill(temporary)
             files = sorted(path for path in temporary.rglob("*") if path.is_file())
             hashes = {path.relative_to(temporary).as_posix(): sha256_of_file(path) for path in files}
-            meta = {**facts, HASHES: hashes}
+            meta = {**facts, HASHES: hashes, **({CODE: loaded_code(began)} if self.by_users_code else {})}
             write_json(temporary / META, meta)
             temporary.rename(self.folder)
         except OSError as error:
@@ -124,6 +138,12 @@ class CacheEntry:
         """Tells an error of writing here from one of the code that fills the folder, which may read elsewhere."""
         named = error.filename is not None and Path(error.filename).is_relative_to(self.folder.parent)
         return named or error.errno in DISK_ERRORS
+
+    def withdraw(self, why: str) -> None:
+        """Lets nothing count as kept from now on; the files stay for whoever has them open."""
+        with self.locked():
+            path = self.folder / META
+            write_json(path, {**json.loads(path.read_text(encoding="utf-8")), WITHDRAWN: why})
 
     def forget(self) -> None:
         """Removes what was kept."""

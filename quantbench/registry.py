@@ -16,6 +16,7 @@ import inspect
 import reprlib
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from pydantic import ConfigDict, PydanticUndefinedAnnotation, PydanticUserError, ValidationError, validate_call
 
 from quantbench.errors import ConfigError
+from quantbench.provenance import loading
 
 if TYPE_CHECKING:
     # The types of what the tables name, for the type checker alone.
@@ -115,6 +117,12 @@ class Registry(Generic[T]):
         if ":" not in name and name not in self.names():
             raise ConfigError(f"{where}: {unknown_name(self.kind, name, self.names())}, or '{self.outside}'")
 
+    def outside_module(self, name: str) -> str | None:
+        """The module of an entry that is not in the table; None for one that is."""
+        if name in self.table:
+            return None
+        return name.partition(":")[0] if ":" in name else self._installed[name].module
+
     def get(self, name: str, where: str) -> T:
         """The entry of that name, imported now; `your.module:NAME` reaches outside the table.
 
@@ -131,7 +139,8 @@ class Registry(Generic[T]):
 
     def _load(self, entry: EntryPoint, where: str) -> Any:
         try:
-            return entry.load()
+            with loading(entry.module):
+                return entry.load()
         # Code of another distribution, which may raise anything when it is imported.
         except Exception as error:
             raise ConfigError(
@@ -194,7 +203,9 @@ class Factories(Registry[Callable[..., T]]):
         except TypeError as error:
             raise ConfigError(f"{where}: {self.kind} '{name}': {error}") from None
         try:
-            return checked(**params)
+            outside = self.outside_module(name)
+            with loading(outside) if outside else nullcontext():
+                return checked(**params)
         except ValidationError as error:
             raise ConfigError("\n".join(validation_lines(error, where, "."))) from None
         except ValueError as error:
@@ -238,7 +249,8 @@ def _import_outside(name: str, where: str) -> Any:
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, here)
     try:
-        return getattr(importlib.import_module(module_name), attribute)
+        with loading(module_name):
+            return getattr(importlib.import_module(module_name), attribute)
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(f"{where}: cannot import '{name}': {error}") from None
 

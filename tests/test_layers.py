@@ -12,7 +12,7 @@ PACKAGE = Path(quantbench.__file__).parent
 # A folder may import those before it, never one after it; modules at the root stand for themselves. Rooms of one line
 # do not know each other.
 ROOMS = (
-    ("errors",), ("extras",), ("files",), ("cache",), ("progress",), ("upstream",),
+    ("errors",), ("extras",), ("files",), ("provenance",), ("cache",), ("progress",), ("upstream",),
     ("arrays",), ("registry",),
     ("stats",), ("quant",), ("recipes",), ("config",), ("records",),
     ("data", "models", "tasks"), ("backends",), ("measure",), ("training",), ("golden",), ("experiment",),
@@ -26,6 +26,7 @@ WITHOUT_TORCH = {
     "errors",
     "extras",
     "files",
+    "provenance",
     "cache",
     "progress",
     "upstream",

@@ -108,7 +108,7 @@ def _unfinished(key: str) -> str:
 
 def row_entry(key: str) -> CacheEntry:
     """The cache entry of a finished row."""
-    return CacheEntry("ablations", key, "training it again")
+    return CacheEntry("ablations", key, "training it again", by_users_code=True)
 
 
 def _write_row(folder: Path, row: TrainedRow) -> Meta:

@@ -23,6 +23,7 @@ def quantize(
 ) -> None:
     """Quantize a workload's baseline and write the int8 checkpoint, a state dict for torch.load(weights_only=True)."""
     from quantbench.config.selection import find_workload, with_recipe
+    from quantbench.experiment.artifact import candidate, reference
     from quantbench.experiment.run import Settings
     from quantbench.experiment.runs import Runs
     from quantbench.files import replacing
@@ -31,6 +32,9 @@ def quantize(
     params = {} if calibration_n is None else {"calibration_n": calibration_n}
     experiment = with_recipe(find_workload(workload, configs), config, params)
     run = Runs(Settings(golden, engine)).run(experiment)
+    # Made now: a file that the model reads by itself may have changed since the cached one was made.
+    source = reference(run.opened, again=True).artifact
+    candidate(run.opened, experiment, run.backend, source, again=True)
     file, *others = run.artifact.files
     if others:
         raise QuantbenchError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from quantbench.backends.interface import (
     Quantized,
 )
 from quantbench.backends.weights import check_weights
-from quantbench.cache import HASHES, CacheEntry, Meta
+from quantbench.cache import CODE, HASHES, CacheEntry, Meta
 from quantbench.config.schema import Experiment
 from quantbench.errors import BaselineError, EvaluationError, QuantizationError
 from quantbench.experiment.fine_tuning import (
@@ -42,8 +42,9 @@ from quantbench.experiment.workload import OpenWorkload
 from quantbench.files import sha256_of_file, sha256_of_json
 from quantbench.measure.environment import environment
 from quantbench.measure.evaluation import inputs_of
+from quantbench.provenance import Code, loaded_code, named_files
 from quantbench.recipes.spec import Fp32, StaticInt8, Trained, describe
-from quantbench.registry import BACKENDS, MODELS
+from quantbench.registry import BACKENDS, DATA, MODELS, RECIPES, TASKS
 
 # Test samples whose outputs are compared bit by bit after an artifact was loaded again.
 PROBE_N = 64
@@ -58,10 +59,14 @@ class BuiltArtifact:
     Attributes:
         artifact: its files.
         probe: outputs `[≤ PROBE_N, …]` of the model that was saved, before it was saved.
+        code: the user's modules that were loaded when it was made; empty where it is not in the cache.
+        kept: the entry of the cache that it was read from; None where it was made now.
     """
 
     artifact: Artifact
     probe: Outputs
+    code: Code = field(default_factory=dict)
+    kept: CacheEntry | None = None
 
 
 def probe_inputs(opened: OpenWorkload) -> Inputs:
@@ -100,8 +105,12 @@ def candidate_at(
     return Artifact.of_files(backend.spec, files, experiment.recipe, model_source(opened), observers)
 
 
-def reference(opened: OpenWorkload) -> BuiltArtifact:
+def reference(opened: OpenWorkload, again: bool = False) -> BuiltArtifact:
     """The fp32 model of a workload as an artifact, from the cache or written now.
+
+    Args:
+        opened: the workload.
+        again: write it now, whatever is in the cache.
 
     Raises:
         BaselineError: if its weights are missing, damaged, NaN, or made for another model or other data.
@@ -109,12 +118,12 @@ def reference(opened: OpenWorkload) -> BuiltArtifact:
     """
     # Each time, since it refuses weights and cards that do not fit.
     model = opened.load_baseline()
-    name, where = opened.workload.config.model.name, opened.workload.where("model")
     content = {
         "weights": sha256_of_file(opened.weights_path),
-        "model": {"name": name, **opened.model_params()},
-        "model_source": _source_of(MODELS.factory(name, where)),
+        "model": {"name": opened.workload.config.model.name, **opened.model_params()},
         "test": opened.splits.test.sha256,
+        "files": _files_of(opened),
+        "code": _code_of(opened),
         **_surroundings(),
     }
     entry = _entry("references", opened.workload.name, content, "writing it again")
@@ -122,7 +131,7 @@ def reference(opened: OpenWorkload) -> BuiltArtifact:
     def at(files: Sequence[Path], _: Observers) -> Artifact:
         return Artifact.of_files(_torch_backend(opened).spec, files, Fp32(), model_source(opened))
 
-    return _cached(entry, content, at, lambda folder: build_reference(opened, folder, model))
+    return _cached(entry, content, at, lambda folder: build_reference(opened, folder, model), again)
 
 
 def build_reference(opened: OpenWorkload, folder: Path, model: torch.nn.Module | None = None) -> BuiltArtifact:
@@ -140,7 +149,9 @@ def build_reference(opened: OpenWorkload, folder: Path, model: torch.nn.Module |
     return _probed(written, opened, f"{opened.weights_path}: the baseline")
 
 
-def candidate(opened: OpenWorkload, experiment: Experiment, backend: Backend, source: Artifact) -> BuiltArtifact:
+def candidate(
+    opened: OpenWorkload, experiment: Experiment, backend: Backend, source: Artifact, again: bool = False
+) -> BuiltArtifact:
     """The experiment's quantized artifact, from the cache or made now.
 
     Args:
@@ -148,6 +159,7 @@ def candidate(opened: OpenWorkload, experiment: Experiment, backend: Backend, so
         experiment: of it.
         backend: of the experiment.
         source: the reference.
+        again: make it now, whatever is in the cache.
 
     Raises:
         QuantizationError: if the recipe does not fit the model or the data.
@@ -160,7 +172,10 @@ def candidate(opened: OpenWorkload, experiment: Experiment, backend: Backend, so
     def at(files: Sequence[Path], observers: Observers) -> Artifact:
         return candidate_at(opened, experiment, backend, files, observers)
 
-    return _cached(entry, content, at, lambda folder: build_candidate(opened, experiment, backend, source, folder))
+    def make(folder: Path) -> BuiltArtifact:
+        return build_candidate(opened, experiment, backend, source, folder)
+
+    return _cached(entry, content, at, make, again)
 
 
 def build_candidate(
@@ -188,25 +203,46 @@ def build_from_files(opened: OpenWorkload, experiment: Experiment, backend: Back
 
 
 def content_of(opened: OpenWorkload, experiment: Experiment, backend: Backend) -> dict[str, Any]:
-    """Everything that decides the bytes of a candidate."""
+    """Everything that decides the bytes of a candidate and is known before it is made."""
     recipe, weights = experiment.recipe, weights_of(opened, experiment)
     if not weights.is_file():
         command = retrain_command(experiment) if isinstance(recipe, Trained) else opened.train_command
         raise BaselineError(f"{weights}: no such file; restore it from version control, or make it: {command}")
-    model = opened.workload.config.model.name
+    config = experiment.config
     return {
         "weights": sha256_of_file(weights),
         "baseline": sha256_of_file(opened.weights_path),
-        "model": {"name": model, **opened.model_params()},
-        "model_source": _source_of(MODELS.factory(model, opened.workload.where("model"))),
+        "model": {"name": opened.workload.config.model.name, **opened.model_params()},
         "recipe": describe(recipe),
         "backend": {"name": backend.spec.name, **backend.spec.params},
-        "backend_source": _source_of(BACKENDS.factory(backend.spec.name, backend.spec.where)),
         "engine": backend.engine,
         "calibration": opened.splits.calibration.sha256,
         "test": opened.splits.test.sha256,
+        "files": _files_of(opened, config.recipe.params, backend.spec.params),
+        "code": _code_of(
+            opened, RECIPES.outside_module(config.recipe.name), BACKENDS.outside_module(backend.spec.name)
+        ),
         **_surroundings(),
     }
+
+
+def _files_of(opened: OpenWorkload, *params: dict[str, Any]) -> dict[str, str]:
+    """Content of the files that parameters name: these, and those of model, data and task."""
+    config, beside = opened.workload.config, opened.workload.path.parent
+    named = named_files([opened.model_params(), config.task.params, *params], beside)
+    # A folder of data is known by its samples, which are in the key.
+    return named | named_files(config.data.model_dump(mode="json"), beside, folders=False)
+
+
+def _code_of(opened: OpenWorkload, *modules: str | None) -> Code:
+    """The user's modules that factories are in: these, and those of model, data and task.
+
+    All others that are loaded are noted with the result: they are not all known before it is made.
+    """
+    config = opened.workload.config
+    own = (MODELS.outside_module(config.model.name), DATA.outside_module(config.data.name))
+    named = {*modules, *own, TASKS.outside_module(config.task.name)}
+    return {name: code for name, code in loaded_code().items() if name in named}
 
 
 def _surroundings() -> dict[str, Any]:
@@ -263,6 +299,7 @@ def _cached(
     content: dict[str, Any],
     at: Callable[[Sequence[Path], Observers], Artifact],
     make: Callable[[Path], BuiltArtifact],
+    again: bool,
 ) -> BuiltArtifact:
     """The artifact in an entry of the cache, made there if it is not.
 
@@ -271,6 +308,7 @@ def _cached(
         content: everything that decides the bytes.
         at: files and observers → the artifact.
         make: makes the artifact in a folder.
+        again: whatever is there.
     """
 
     def fill(folder: Path) -> Meta:
@@ -280,10 +318,12 @@ def _cached(
         return {"content": content, "observers": built.artifact.observers, "files": files}
 
     with entry.locked():
-        meta = entry.read(_check_meta) or entry.write(fill)
+        kept = None if again else entry.read(_check_meta)
+        meta = kept or entry.write(fill)
         with np.load(entry.folder / PROBE) as probe:
             outputs = dict(probe)
-        return BuiltArtifact(at([entry.folder / name for name in meta["files"]], meta["observers"]), outputs)
+        artifact = at([entry.folder / name for name in meta["files"]], meta["observers"])
+        return BuiltArtifact(artifact, outputs, meta[CODE], entry if kept else None)
 
 
 def _check_meta(meta: Meta) -> None:
@@ -292,13 +332,7 @@ def _check_meta(meta: Meta) -> None:
 
 
 def _entry(kind: str, name: str, content: dict[str, Any], again: str) -> CacheEntry:
-    return CacheEntry(kind, f"{name}-{sha256_of_json(content)[:16]}", again)
-
-
-def _source_of(factory: Callable[..., Any]) -> str | None:
-    """Hash of the module that defines a factory, which may be a user's own."""
-    source = inspect.getsourcefile(factory)
-    return sha256_of_file(Path(source)) if source else None
+    return CacheEntry(kind, f"{name}-{sha256_of_json(content)[:16]}", again, by_users_code=True)
 
 
 @cache

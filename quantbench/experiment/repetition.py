@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from quantbench.experiment.artifact import BuiltArtifact, backend_of, build_from
 from quantbench.experiment.workload import OpenWorkload
 from quantbench.files import cache_dir, data_dir
 from quantbench.measure.fresh import in_fresh_process
+from quantbench.provenance import Code, differing_code, loaded_code
 
 # Keys that came out differently and are named; the rest is counted.
 SHOWN_KEYS = 4
@@ -29,11 +31,15 @@ class Repetition:
         sha256: of each file.
         digests: hash of each key's value.
         probe: outputs, as of `BuiltArtifact`.
+        code: the user's modules that were loaded for it.
+        stale: why the first conversion does not count, in words; empty where it does.
     """
 
     sha256: tuple[str, ...]
     digests: dict[str, str]
     probe: Outputs
+    code: Code = field(default_factory=dict)
+    stale: str = ""
 
 
 def run(experiment: Experiment, golden: Path, engine: str | None, threads: int, cache: Path, data: Path) -> Repetition:
@@ -53,7 +59,8 @@ def run(experiment: Experiment, golden: Path, engine: str | None, threads: int, 
     opened, backend = OpenWorkload(experiment.workload, golden), backend_of(experiment, engine)
     with tempfile.TemporaryDirectory() as folder:
         built = build_from_files(opened, experiment, backend, Path(folder))
-        return Repetition(built.artifact.sha256, backend.describe(built.artifact).digests, built.probe)
+        digests = backend.describe(built.artifact).digests
+        return Repetition(built.artifact.sha256, digests, built.probe, loaded_code())
 
 
 def repeat_in_fresh_process(experiment: Experiment, golden: Path, engine: str | None) -> Repetition:
@@ -66,6 +73,30 @@ def repeat_in_fresh_process(experiment: Experiment, golden: Path, engine: str | 
     died = f"{experiment.id}: the fresh process that quantized it again died"
     arguments = (experiment, golden, engine, torch.get_num_threads(), cache_dir(), data_dir())
     return in_fresh_process(run, *arguments, died=died)
+
+
+def staleness(first: BuiltArtifact, second: Repetition, again: Callable[[Path], BuiltArtifact]) -> str:
+    """The reason why a checkpoint is not one of the code of now, in words; empty if it is, or nobody can tell.
+
+    Where no module tells, it is quantized a third time. An entry of the cache that neither of two agrees with is
+    withdrawn.
+
+    Args:
+        first: the checkpoint.
+        second: the same, quantized in a fresh process.
+        again: quantizes here, into a folder.
+    """
+    if not differences(first, second):
+        return ""
+    if changed := differing_code(first.code, second.code):
+        return f"the cached checkpoint was made by other code: {', '.join(changed)} changed since"
+    if first.kept is None:
+        return ""
+    with tempfile.TemporaryDirectory() as folder:
+        if differences(again(Path(folder)), second):
+            return ""
+    first.kept.withdraw("was made by other code")
+    return "the cached checkpoint was made by other code, or from a file that the model reads by itself"
 
 
 def differences(first: BuiltArtifact, second: Repetition) -> list[str]:

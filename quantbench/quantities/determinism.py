@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from quantbench.quantities.interface import Quantity
@@ -22,11 +24,14 @@ class Determinism(Quantity["Repetition"]):
 
     def measure(self, run: Run) -> Repetition:
         """Converts a second time, in a fresh process."""
-        from quantbench.experiment.repetition import repeat_in_fresh_process
+        from quantbench.experiment.artifact import build_from_files
+        from quantbench.experiment.repetition import repeat_in_fresh_process, staleness
 
         # The first time comes first: it may train, or refuse what cannot be quantized at all.
-        run.candidate  # noqa: B018
-        return repeat_in_fresh_process(run.experiment, run.settings.golden, run.engine)
+        first = run.candidate
+        second = repeat_in_fresh_process(run.experiment, run.settings.golden, run.engine)
+        stale = staleness(first, second, partial(build_from_files, run.opened, run.experiment, run.backend))
+        return replace(second, stale=stale)
 
     def judge(self, run: Run, measured: Repetition, bound: Any) -> Verdict:
         """Exact."""
@@ -34,8 +39,9 @@ class Determinism(Quantity["Repetition"]):
 
         found = differences(run.candidate, measured)
         outcome = Outcome.FAIL if found else Outcome.PASS
-        text = "; ".join(found) or "bit-identical"
-        return Verdict(self.name, outcome, None, None, None, 1, text, "the same bits, quantized again")
+        text = "; ".join([measured.stale] * bool(measured.stale) + found) or "bit-identical"
+        accept = "not needed: run again, and the code of now quantizes anew" if measured.stale else ""
+        return Verdict(self.name, outcome, None, None, None, 1, text, "the same bits, quantized again", accept=accept)
 
     def accept(self, experiment: Experiment) -> str:
         """Nothing can be."""

@@ -11,26 +11,31 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from quantbench.cache import CacheEntry
+from quantbench.cache import CODE, CacheEntry
 from quantbench.experiment.artifact import content_of
 from quantbench.experiment.run import Run
 from quantbench.files import cache_dir, sha256_of_file, sha256_of_json
+from quantbench.provenance import changed_code, loaded_code
 from quantbench.search.problem import Entry
 
 
 class FileJournal:
     """Steps as lines of JSON, written through to the disk one by one.
 
-    A line that a kill cut short is dropped, and so is everything after a line that is damaged.
+    A line that a kill cut short is dropped, and so is everything after a line that is damaged. The first line holds the
+    user's modules that were loaded after its step; where one of them has changed since, all steps are dropped.
 
     Args:
-        path: whose name tells all that decides the result; it need not exist.
+        path: whose name tells all else that decides the result; it need not exist.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         self._entries = self._read()
+        if self._entries and (changed := changed_code(self._entries[0].get(CODE, {}))):
+            print(f"{path}: was begun by other code ({', '.join(changed)}); beginning again", file=sys.stderr)
+            self.forget()
 
     def entries(self) -> list[Entry]:
         """See `Journal.entries`."""
@@ -38,7 +43,8 @@ class FileJournal:
 
     def append(self, entry: Entry) -> None:
         """See `Journal.append`."""
-        line = json.dumps(entry, allow_nan=False) + "\n"
+        noted = entry if self._entries else {**entry, CODE: loaded_code()}
+        line = json.dumps(noted, allow_nan=False) + "\n"
         with self.path.open("a", encoding="utf-8") as file:
             file.write(line)
             file.flush()
@@ -98,4 +104,4 @@ def journal_of(run: Run, settings: dict[str, Any]) -> FileJournal:
 
 def entry_of(journal: FileJournal) -> CacheEntry:
     """The cache entry of the finished search; its lock is the journal's too."""
-    return CacheEntry(SEARCHES, journal.path.stem, "searching again")
+    return CacheEntry(SEARCHES, journal.path.stem, "searching again", by_users_code=True)

@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 
 from quantbench.errors import TrainingError
 from quantbench.files import cache_dir, replacing
+from quantbench.provenance import Code, changed_code, loaded_code
 
 # Seconds that a training waits for another of the same name: one that was killed a moment ago is gone by then.
 LOCK_TIMEOUT_S = 10.0
@@ -134,6 +135,7 @@ def save(state_file: Path, identity: Mapping[str, Any], parts: Mapping[str, Part
         "history": [asdict(summary) for summary in progressed.history],
         "best_epoch": progressed.best_epoch,
         "best": progressed.best,
+        "code": {name: list(noted) for name, noted in loaded_code().items()},
     }
     with replacing(state_file) as temporary:
         torch.save({**states, **rest}, temporary)
@@ -157,6 +159,7 @@ def restore(state_file: Path, identity: Mapping[str, Any], parts: Mapping[str, P
         state = torch.load(state_file, weights_only=True, map_location="cpu")
         history = [EpochSummary(**summary) for summary in state["history"]]
         _refuse_changes(state_file, state["identity"], identity, len(history))
+        _refuse_other_code(state_file, state["code"], len(history))
         for name, part in parts.items():
             part.load_state_dict(state[name])
         return Progressed(history, state["best_epoch"], state["best"])
@@ -180,6 +183,14 @@ def _refuse_changes(state_file: Path, before: Mapping[str, Any], now: Mapping[st
         f"{state_file}: holds an unfinished training ({epochs} epoch(s) done) that was begun otherwise: "
         f"{', '.join(shown)}{more}; restore what changed to continue it, or remove the file to start anew"
     )
+
+
+def _refuse_other_code(state_file: Path, code: Code, epochs: int) -> None:
+    if changed := changed_code(code):
+        raise TrainingError(
+            f"{state_file}: holds an unfinished training ({epochs} epoch(s) done) that was begun by other code: "
+            f"{', '.join(changed)}; restore what changed to continue it, or remove the file to start anew"
+        )
 
 
 def _flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The quantized checkpoint of an experiment: kept by content, made again when damaged, refused if it would be wrong."""
 
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -165,6 +166,8 @@ def test_an_edit_of_a_user_s_own_model_never_meets_a_stale_checkpoint(project, m
     project.edit('"tiny_model:tiny_cnn"', '"my_model:my_cnn"')
     first = run_of(project).artifact.path
     source.write_text(source.read_text() + "\n# another version\n")
+    # As a new process would have it.
+    monkeypatch.delitem(sys.modules, "my_model")
     assert run_of(project).artifact.path != first
 
 
