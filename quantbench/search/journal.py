@@ -33,7 +33,7 @@ class FileJournal:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         self._entries = self._read()
-        if self._entries and (changed := changed_code(self._entries[0].get(CODE, {}))):
+        if self._entries and (changed := changed_code(self._entries[0].pop(CODE, {}))):
             print(f"{path}: was begun by other code ({', '.join(changed)}); beginning again", file=sys.stderr)
             self.forget()
 
