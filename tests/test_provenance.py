@@ -138,13 +138,13 @@ def test_a_module_without_a_source_is_known_by_the_file_it_is_in(folder, kind):
 
 
 def test_a_factory_in_a_module_without_a_file_is_never_known(monkeypatch):
-    made = types.ModuleType("made_by_exec")
-    exec("def net():\n    return 1", vars(made))
-    monkeypatch.setitem(sys.modules, "made_by_exec", made)
-    assert "made_by_exec" not in loaded_code()
-    assert MODELS.factory("made_by_exec:net", "here")() == 1
-    assert changed_code(loaded_code()) == ["made_by_exec (a module without a file)"]
-    del provenance._brought["made_by_exec"]
+    made = types.ModuleType("made_by_hand")
+    made.net = lambda: 1
+    monkeypatch.setitem(sys.modules, "made_by_hand", made)
+    assert "made_by_hand" not in loaded_code()
+    assert MODELS.factory("made_by_hand:net", "here")() == 1
+    assert changed_code(loaded_code()) == ["made_by_hand (a module without a file)"]
+    del provenance._brought["made_by_hand"]
 
 
 def test_the_standard_library_this_package_and_the_started_program_are_left_out():

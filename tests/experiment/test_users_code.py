@@ -7,7 +7,9 @@ import sys
 import numpy as np
 import pytest
 
+from quantbench.ablation.run import row_entry
 from quantbench.cache import META
+from quantbench.cli.app import app
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
 from quantbench.errors import TrainingError
@@ -59,14 +61,18 @@ class OwnCode:
 
     def run(self):
         """In a session of its own, and with nothing of it loaded, as a new process would have it."""
-        for name in MODULES:
-            sys.modules.pop(name, None)
+        self.forget()
         return Runs(Settings(self.project.golden)).run(
             select(load_experiments(self.project.configs), f"tiny/{STATIC}")[0]
         )
 
+    def forget(self):
+        """Nothing of it is loaded."""
+        for name in MODULES:
+            sys.modules.pop(name, None)
+
     def edit(self, name, old="", new="# another version\n"):
-        """Edits a module, and keeps its length's order of magnitude and its time."""
+        """Edits a module."""
         path = self.project.root / f"{name}.py"
         time = path.stat().st_mtime_ns
         text = path.read_text()
@@ -80,9 +86,9 @@ class OwnCode:
 def own(project, monkeypatch):
     monkeypatch.syspath_prepend(project.root)
     monkeypatch.chdir(project.root)
-    yield OwnCode(project)
-    for name in MODULES:
-        sys.modules.pop(name, None)
+    code = OwnCode(project)
+    yield code
+    code.forget()
 
 
 def test_an_edit_of_any_module_of_the_users_makes_the_checkpoint_again(own, capsys):
@@ -147,7 +153,7 @@ def test_a_checkpoint_from_a_file_that_the_model_reads_by_itself_is_told_and_wit
 
 
 @pytest.mark.usefixtures("real_processes")
-def test_a_module_that_was_edited_during_the_run_is_named_by_the_verdict(own, monkeypatch):
+def test_a_module_that_was_edited_during_the_run_is_named_by_the_verdict(own):
     run = own.run()
     assert run.candidate
     own.edit("own_forward", "FACTOR = 1.0", "FACTOR = 3.0")
@@ -158,7 +164,32 @@ def test_a_module_that_was_edited_during_the_run_is_named_by_the_verdict(own, mo
     )
     assert "not needed: run again, and the code of now quantizes anew" in explain(run.experiment, verdict)
     assert own.run().candidate.kept is None, "the old code's checkpoint is not kept for the new code"
-    assert judge(own.run(), "determinism").outcome == "PASS"
+
+
+def test_quantize_writes_no_cached_weights(own, tmp_path):
+    def written(name):
+        assert (
+            app(["quantize", "tiny", "--config", STATIC, "--out", str(tmp_path / name)], standalone_mode=False) is None
+        )
+        return (tmp_path / name).read_bytes()
+
+    kept = own.run().artifact.path.read_bytes()
+    own.forget()
+    assert written("same.pt") == kept
+    np.save(own.project.root / "table.npy", 3.0)
+    own.forget()
+    assert written("other.pt") != kept
+
+
+def test_a_finished_row_of_an_ablation_by_other_code_is_not_kept(own):
+    own.run().opened.build_model()
+    entry = row_entry("0" * 32)
+    with entry.locked():
+        entry.write(lambda _: {})
+        assert entry.read() is not None
+        own.edit("own_parts")
+        own.run().opened.build_model()
+        assert entry.read() is None
 
 
 def test_what_changes_by_itself_is_not_called_stale(own, tmp_path):
