@@ -88,7 +88,7 @@ def open_cached(name: str, source: Source) -> CachedData:
     if not source.by_content:
         return _opened(name, quick, source)
     # The system's description of the files names no content; but while it stays, so does the content.
-    known = CacheEntry(KNOWN, f"{name}-{quick}")
+    known = CacheEntry(KNOWN, f"{name}-{quick}", by_users_code=_is_users(source))
     with known.locked():
         meta = known.read(lambda meta: str(meta["content"]))
         if meta is None:
@@ -114,9 +114,14 @@ def _code_of(source: Source) -> str:
     return digest.hexdigest()
 
 
+def _is_users(source: Source) -> bool:
+    """True if a data set is the user's own, whose helpers are code that decodes too."""
+    return type(source).__module__.partition(".")[0] != __package__.partition(".")[0]
+
+
 def _opened(name: str, key: str, source: Source) -> CachedData:
     """The entry of that key, decoded first where there is none or a damaged one."""
-    entry = CacheEntry("data", f"{name}-{key}")
+    entry = CacheEntry("data", f"{name}-{key}", by_users_code=_is_users(source))
     with entry.locked():
         meta = entry.read(_check_complete)
         if meta is None:

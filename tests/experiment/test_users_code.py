@@ -242,3 +242,23 @@ def test_a_training_of_other_code_is_not_continued(own, monkeypatch):
         TrainingError, match=r"1 epoch\(s\) done\) that was begun by other code: own_parts\.py; restore"
     ):
         own.run().opened.train_baseline()
+
+
+def test_samples_that_another_helper_of_an_own_data_set_decodes_are_decoded_anew(own, capsys):
+    (own.project.root / "own_pixels.py").write_text("SHIFT = 0\n")
+    own.edit(
+        "own_data",
+        "def mine():\n    return image_folder(root='images', size=8)\n",
+        "from quantbench.data.image_folder import ImageFolderSource\n\n\nclass Mine(ImageFolderSource):\n"
+        "    def decode_files(self, files, progress):\n        from own_pixels import SHIFT\n"
+        "        return (super().decode_files(files, progress) + SHIFT).astype('uint8')\n\n\n"
+        "def mine():\n    made = image_folder(root='images', size=8)\n    made.__class__ = Mine\n    return made\n",
+    )
+    first = own.run().opened.splits.test.sha256
+    capsys.readouterr()
+    assert own.run().opened.splits.test.sha256 == first
+    assert "again" not in capsys.readouterr().err
+    own.edit("own_pixels", "SHIFT = 0", "SHIFT = 1")
+    sys.modules.pop("own_pixels")
+    assert own.run().opened.splits.test.sha256 != first
+    assert "was made by other code (own_pixels.py); making it again" in capsys.readouterr().err
