@@ -74,6 +74,10 @@ class NoEvidenceError(MeasurementError):
     """Nothing here tells a quantity: whatever asks for it is INCONCLUSIVE."""
 
 
+class ForeignError(QuantbenchError):
+    """Code of a user or of a library raised something, which is kept as `__cause__`; see `quantbench.foreign`."""
+
+
 class StatisticsError(QuantbenchError, ValueError):
     """A statistic was asked for data that it is not defined on."""
 

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from pydantic import ConfigDict, PydanticUndefinedAnnotation, PydanticUserError, ValidationError, validate_call
 
 from quantbench.errors import ConfigError
+from quantbench.foreign import calling, foreign, message_of, passes, raised_by
 from quantbench.provenance import loading
 
 if TYPE_CHECKING:
@@ -142,12 +143,14 @@ class Registry(Generic[T]):
             with loading(entry.module):
                 return entry.load()
         # Code of another distribution, which may raise anything when it is imported.
-        except Exception as error:
+        except BaseException as error:
+            if passes(error):
+                raise
             raise ConfigError(
                 f"{where}: {self.kind} '{entry.name}' of {_distribution(entry)} cannot be imported from "
-                f"'{entry.value}' ({type(error).__name__}: {' '.join(str(error).split())[:200]}); repair its entry "
+                f"'{entry.value}' ({type(error).__name__}: {message_of(error, is_whole=True)}); repair its entry "
                 f"point of group {self.group}, or uninstall it"
-            ) from None
+            ) from error
 
 
 class Factories(Registry[Callable[..., T]]):
@@ -188,7 +191,12 @@ class Factories(Registry[Callable[..., T]]):
 
         Raises:
             ConfigError: one line per parameter that is unknown, of a wrong type or out of range.
+            ForeignError: if the factory raises anything else.
         """
+        with calling(f"{where}: {self.kind} '{name}'"):
+            return self._create(name, where, params, beside)
+
+    def _create(self, name: str, where: str, params: dict[str, Any], beside: Iterable[str]) -> T:
         factory = self.factory(name, where)
         accepted = inspect.signature(factory).parameters
         takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in accepted.values())
@@ -210,7 +218,10 @@ class Factories(Registry[Callable[..., T]]):
             raise ConfigError("\n".join(validation_lines(error, where, "."))) from None
         except ValueError as error:
             # A factory's own word on parameters that are fine one by one and do not fit together.
-            raise ConfigError(f"{where}: {self.kind} '{name}' refuses these parameters: {error}") from None
+            if not raised_by(error, str(getattr(factory, "__module__", ""))):
+                raise
+            refused = message_of(error)
+            raise ConfigError(f"{where}: {self.kind} '{name}' refuses these parameters: {refused}") from error
 
 
 def validation_lines(error: ValidationError, where: str, joint: str = ": ") -> list[str]:
@@ -252,7 +263,11 @@ def _import_outside(name: str, where: str) -> Any:
         with loading(module_name):
             return getattr(importlib.import_module(module_name), attribute)
     except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(f"{where}: cannot import '{name}': {error}") from None
+        raise ConfigError(f"{where}: cannot import '{name}': {error}") from error
+    except BaseException as error:
+        if passes(error):
+            raise
+        raise foreign(f"{where}: the import of '{name}'", error) from error
 
 
 MODELS: Factories[nn.Module] = Factories(

@@ -12,7 +12,7 @@ PACKAGE = Path(quantbench.__file__).parent
 # A folder may import those before it, never one after it; modules at the root stand for themselves. Rooms of one line
 # do not know each other.
 ROOMS = (
-    ("errors",), ("extras",), ("files",), ("provenance",), ("cache",), ("progress",), ("upstream",),
+    ("errors",), ("foreign",), ("extras",), ("files",), ("provenance",), ("cache",), ("progress",), ("upstream",),
     ("arrays",), ("registry",),
     ("stats",), ("quant",), ("recipes",), ("config",), ("records",),
     ("data", "models", "tasks"), ("backends",), ("measure",), ("training",), ("golden",), ("experiment",),
@@ -20,10 +20,11 @@ ROOMS = (
     ("plugin", "cli"), ("__main__",),
 )  # fmt: skip
 FLOOR = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms}
-REPORT_MAY_IMPORT = {"records", "stats", "errors", "extras", "files", "registry", "config", "report"}
+REPORT_MAY_IMPORT = {"records", "stats", "errors", "foreign", "extras", "files", "registry", "config", "report"}
 REPORT_IS_IMPORTED_BY = {"plugin", "cli", "report"}
 WITHOUT_TORCH = {
     "errors",
+    "foreign",
     "extras",
     "files",
     "provenance",

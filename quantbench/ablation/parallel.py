@@ -14,6 +14,7 @@ from multiprocessing.process import BaseProcess
 from typing import Generic, TypeVar
 
 from quantbench.errors import QuantbenchError
+from quantbench.foreign import cause_of
 from quantbench.measure.fresh import fresh_context
 from quantbench.progress import Progress
 
@@ -157,5 +158,4 @@ def _in_child(work: Callable[[Job, Progress], Result], job: Job, connection: Con
     except QuantbenchError as error:
         connection.send(Ended(None, str(error)))
     except Exception as error:
-        line = f"{type(error).__name__}: {error}".partition("\n")[0]
-        connection.send(Ended(None, line, traceback.format_exc()))
+        connection.send(Ended(None, cause_of(error), traceback.format_exc()))

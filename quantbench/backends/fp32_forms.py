@@ -11,6 +11,7 @@ from torch import nn
 from quantbench.backends.interface import Predictor
 from quantbench.backends.module import ChannelsLastPredictor, ModulePredictor
 from quantbench.errors import FormLeftOutWarning
+from quantbench.foreign import cause_of, passes
 
 
 def fp32_forms(model: nn.Module) -> dict[str, nn.Module]:
@@ -22,11 +23,12 @@ def fp32_forms(model: nn.Module) -> dict[str, nn.Module]:
     forms = {"as written": model}
     try:
         fused = _fused(model)
-    except Exception as error:  # A model that cannot be copied or fused is timed as it was written.
-        said = str(error).strip().partition("\n")[0][:200]
+    except BaseException as error:  # A model that cannot be copied or fused is timed as it was written.
+        if passes(error):
+            raise
         warnings.warn(
             f"the forms of {type(model).__name__} in fp32 that may be faster are not timed: it cannot be fused "
-            f"({type(error).__name__}: {said})",
+            f"({cause_of(error)})",
             FormLeftOutWarning,
             stacklevel=2,
         )

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from quantbench.arrays import Inputs, Outputs
-from quantbench.errors import QuantizationError
+from quantbench.errors import ConfigError, QuantizationError
 from quantbench.files import sha256_of_file
+from quantbench.foreign import Guarded, calling
 from quantbench.registry import BACKENDS, MODELS
 from quantbench.upstream import silenced
 
@@ -45,10 +46,22 @@ class ModelSource:
     where: str
 
     def build(self) -> nn.Module:
-        """The untrained model, in eval mode."""
-        with silenced():
-            model: nn.Module = MODELS.create(self.name, self.where, self.params)
-        return model.eval()
+        """The untrained model, in eval mode.
+
+        Raises:
+            ConfigError: if the factory gives no module.
+            ForeignError: if it raises.
+        """
+        from torch import nn
+
+        from quantbench.backends.process_settings import kept
+
+        with silenced(), kept():
+            model: object = MODELS.create(self.name, self.where, self.params)
+        if not isinstance(model, nn.Module):
+            raise ConfigError(f"{self.where}: model '{self.name}' gave a {type(model).__name__}; return an nn.Module")
+        with calling(f"{self.where}: model '{self.name}': eval"):
+            return model.eval()
 
 
 @dataclass(frozen=True)
@@ -70,8 +83,15 @@ class BackendSpec:
     where: str
 
     def create(self) -> Backend:
-        """The backend. Changes nothing in the process."""
+        """The backend. Changes nothing in the process.
+
+        Raises:
+            ConfigError: if the factory gives no backend.
+            ForeignError: if it raises.
+        """
         backend: Backend = BACKENDS.create(self.name, self.where, self.params)
+        if not isinstance(backend, Backend):
+            raise ConfigError(f"{self.where}: '{self.name}' gave a {type(backend).__name__}; return a Backend")
         backend.spec = self
         return backend
 
@@ -130,7 +150,7 @@ class Artifact:
         return sum(path.stat().st_size for path in self.files)
 
 
-class Predictor(ABC):
+class Predictor(Guarded, ABC):
     """A loaded artifact: named input arrays of one batch → named output arrays.
 
     Example:
@@ -141,6 +161,11 @@ class Predictor(ABC):
         >>> Doubled()({"input": np.ones(2)})
         {'output': array([2., 2.])}
     """
+
+    guarded = frozenset({"__call__", "prepared"})
+
+    def _called(self, method: str) -> str:
+        return "the forward" if method == "__call__" else f"the forward's {method} input"
 
     @abstractmethod
     def __call__(self, inputs: Inputs) -> Outputs:
@@ -240,7 +265,7 @@ class Coverage:
         return self.int8_macs / self.macs if self.macs else 0.0
 
 
-class Backend(ABC):
+class Backend(Guarded, ABC):
     """Lowers recipes to artifacts, loads and describes artifacts. Constructing one changes nothing in the process.
 
     Only `load` and `describe` must be written. The optional rest says by default that, and why, it cannot.
@@ -269,8 +294,15 @@ class Backend(ABC):
     """
 
     name: ClassVar[str]
+    guarded = frozenset({
+        "load", "describe", "supports", "quantize", "rehearse", "kernels", "forms", "switchable", "prepare_training",
+        "freeze", "convert_trained",
+    })  # fmt: skip
     engine: str = "none"
     spec: BackendSpec
+
+    def _called(self, method: str) -> str:
+        return f"backend '{getattr(self, 'name', type(self).__name__)}': {method}"
 
     @abstractmethod
     def load(self, artifact: Artifact, threads: int) -> Predictor:
@@ -305,7 +337,7 @@ class Backend(ABC):
         """
         raise QuantizationError(self.supports(recipe) or self._cannot("quantize"))
 
-    def rehearse(self, reference: Artifact, recipe: Recipe, samples: Inputs) -> None:  # noqa: B027 — may do nothing
+    def rehearse(self, reference: Artifact, recipe: Recipe, samples: Inputs) -> None:
         """Finds out in a forward or two whether the model can be quantized at all; called before what takes long.
 
         Raises:

@@ -2,30 +2,54 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import sys
 import warnings
 from collections.abc import Callable
-from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn, get_type_hints
 
 import typer
 
 import quantbench
 from quantbench.cli.ablating import ablate
 from quantbench.cli.gates import gates
-from quantbench.cli.inspecting import inspect
+from quantbench.cli.inspecting import inspect_
 from quantbench.cli.listing import list_
+from quantbench.cli.options import VERBOSE, is_verbose
 from quantbench.cli.quantizing import quantize
 from quantbench.cli.reporting import report
 from quantbench.cli.running import run
 from quantbench.cli.search import search, sensitivity
 from quantbench.cli.training import adopt, curves, train
 from quantbench.errors import FormLeftOutWarning, OldWordWarning, QuantbenchError, SharedLayerWarning
+from quantbench.foreign import foreign, traceback_of
+
+Verbose = Annotated[bool, typer.Option(VERBOSE, help="Show the traceback of each error.")]
+
+
+def _with_verbose(command: Callable[..., None]) -> Callable[..., None]:
+    """A command that takes the option, too, whose place on the command line is nobody's business."""
+
+    @functools.wraps(command)
+    def with_verbose(*args: Any, verbose: bool, **kwargs: Any) -> None:  # noqa: ARG001 — see `is_verbose`
+        try:
+            command(*args, **kwargs)
+        # Commands of ours raise typer.Exit; this is code of the user's, whose status says nothing of the command.
+        except SystemExit as error:
+            raise foreign("the command", error) from error
+
+    hints = {**get_type_hints(command, include_extras=True), "verbose": Verbose}
+    own = [each.replace(annotation=hints[name]) for name, each in inspect.signature(command).parameters.items()]
+    option = inspect.Parameter("verbose", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Verbose)
+    with_verbose.__signature__ = inspect.Signature([*own, option])  # type: ignore[attr-defined]
+    with_verbose.__annotations__ = hints
+    return with_verbose
+
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-app.command("list")(list_)
-for command in (train, adopt, quantize, run, gates, inspect, report, curves, ablate, sensitivity, search):
-    app.command()(command)
+for command in (list_, train, adopt, quantize, run, gates, inspect_, report, curves, ablate, sensitivity, search):
+    app.command(command.__name__.rstrip("_"))(_with_verbose(command))
 
 
 def _tell_version(asked: bool) -> None:
@@ -39,6 +63,7 @@ def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Tell the version.")
     ] = False,
+    verbose: Verbose = False,
 ) -> None:
     """Test-driven benchmark and regression suite for neural-network quantization."""
 
@@ -52,16 +77,23 @@ def _show_warning(usual: Callable[..., None], message: Warning | str, *where: An
 
 
 def main() -> None:
-    """Runs the command line; a mistake of the user's ends with its line and exit status 2."""
+    """Runs the command line; a mistake of the user's, and whatever is raised, ends with its line and status 2."""
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = partial(_show_warning, warnings.showwarning)
+            warnings.showwarning = functools.partial(_show_warning, warnings.showwarning)
             app()
     except QuantbenchError as error:
-        print(f"quantbench: {error}", file=sys.stderr)
-        sys.exit(2)
+        _end(error, str(error))
     except OSError as error:
         # Of a file that could not be moved into its place the second name is the place.
         place = error.filename2 or error.filename
-        print(f"quantbench: {place}: {error.strerror}; name another place", file=sys.stderr)
-        sys.exit(2)
+        _end(error, f"{place}: {error.strerror}; name another place" if place else str(foreign("the command", error)))
+    except Exception as error:
+        _end(error, str(foreign("the command", error)))
+
+
+def _end(error: Exception, line: str) -> NoReturn:
+    if is_verbose():
+        print(traceback_of(error), file=sys.stderr)
+    print(f"quantbench: {line}", file=sys.stderr)
+    sys.exit(2)

@@ -11,7 +11,7 @@ import typer
 from quantbench.cli.options import CONFIGS, GOLDEN, Configs, Engine, Golden
 
 
-def inspect(
+def inspect_(
     file: Annotated[Path, typer.Argument(help="A state dict saved by torch.save, or safetensors.")],
     other: Annotated[Path | None, typer.Argument(help="A second one; the difference is explained.")] = None,
     experiment: Annotated[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,15 @@ Out = Annotated[Path, typer.Option(help="Folder for the tables and plots.")]
 CONFIGS = Path("configs")
 GOLDEN = Path("golden")
 OUT = Path("out")
+
+
+# Of every command, before or after its name.
+VERBOSE = "--verbose"
+
+
+def is_verbose() -> bool:
+    """True if tracebacks of errors are asked for."""
+    return VERBOSE in sys.argv[1:]
 
 
 def allow_download(allowed: bool) -> None:

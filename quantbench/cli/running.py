@@ -5,13 +5,15 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from quantbench.cli.options import CONFIGS, GOLDEN, Configs, Engine, Golden, RealData
+from quantbench.cli.options import CONFIGS, GOLDEN, Configs, Engine, Golden, RealData, is_verbose
 from quantbench.errors import QuantbenchError
+from quantbench.foreign import calling, traceback_of
 
 if TYPE_CHECKING:
     from quantbench.session.result import SessionResult
@@ -35,6 +37,7 @@ def run(
     from quantbench.experiment.run import Settings
     from quantbench.experiment.runs import Runs
     from quantbench.report.documents import check_place, write_records
+    from quantbench.report.tables import broken_cells, without_baseline
     from quantbench.session.audit import check_orphans
     from quantbench.session.plan import Plan
     from quantbench.session.result import Status, run_session
@@ -49,19 +52,35 @@ def run(
     runs = Runs(Settings(golden, engine, family=plan.family))
     options = Options(strict=strict_verdicts, real_data=real_data)
     result = run_session(runs, plan, shlex.join(["quantbench", *sys.argv[1:]]), options, configured)
-    _show(result)
+    steps: dict[str, Callable[[], None]] = {
+        "showing the table": lambda: _show(result),
+        "the step summary": lambda: _summarize(result),
+    }
     if json:
-        write_records(json, result.records, result.not_run)
-    if result.status is Status.BROKEN:
-        raise QuantbenchError("\n".join(result.broken or ["nothing was measured: the data is not on this machine"]))
+        steps[f"--json {json}: writing the records"] = lambda: write_records(json, result.records, result.not_run)
+    broken = [*result.broken, *broken_cells(result.records)]
+    # Each, whatever becomes of the others.
+    for what, step in steps.items():
+        try:
+            with calling(what):
+                step()
+        except QuantbenchError as error:
+            broken.append(str(error))
+            result.tracebacks.append(traceback_of(error))
+    for text in [*result.messages, *without_baseline(result.without_baseline)]:
+        print(text, file=sys.stderr)
+    if is_verbose():
+        for text in result.tracebacks:
+            print(text, file=sys.stderr)
+    if broken or result.status is Status.BROKEN:
+        raise QuantbenchError("\n".join(broken or ["nothing was measured: the data is not on this machine"]))
     raise typer.Exit(result.status)
 
 
 def _show(result: SessionResult) -> None:
-    """The table and what is said of the whole on standard output, every verdict that is not PASS on standard error."""
+    """The table and what is said of the whole on standard output."""
     from quantbench.report.sensitivity import sensitivity_text
-    from quantbench.report.step_summary import append_step_summary
-    from quantbench.report.tables import terminal_table, without_baseline
+    from quantbench.report.tables import terminal_table
 
     width = shutil.get_terminal_size((160, 24)).columns
     print(terminal_table(result.records, result.not_run, width, sys.stdout.isatty()), end="")
@@ -69,6 +88,9 @@ def _show(result: SessionResult) -> None:
         print(sentence)
     if text := sensitivity_text(result.records):
         print(f"\n{text}", end="")
+
+
+def _summarize(result: SessionResult) -> None:
+    from quantbench.report.step_summary import append_step_summary
+
     append_step_summary(result.records, result.not_run, result.sentences)
-    for text in [*result.messages, *without_baseline(result.without_baseline)]:
-        print(text, file=sys.stderr)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from quantbench.config.schema import (
     gate_bounds,
 )
 from quantbench.config.training import TrainingConfig
-from quantbench.errors import ConfigError
+from quantbench.errors import ConfigError, ForeignError
 from quantbench.recipes.lowering import unsupported
 from quantbench.recipes.translation import gates_in_new_words, recipe_in_new_words
 from quantbench.registry import BACKENDS, DATA, MODELS, QUANTITIES, TASKS, unknown_name, validation_lines
@@ -71,19 +72,19 @@ def load_workload(path: Path) -> list[Experiment]:
     workload = Workload(path.stem, path, file.workload)
     experiments = [Experiment(workload, name, config) for name, config in file.experiments.items()]
     MODELS.check(file.workload.model.name, workload.where("model.name"))
-    data = file.workload.data
-    source = DATA.create(data.name, workload.where("data"), data.params, beside=DataConfig.model_fields)
-    if file.workload.optional and not source.obtain:
-        raise ConfigError(
-            f"{workload.where('optional')}: whoever lacks the data must be told how to get it; set "
-            "workload.data.obtain to the command or place, or leave out optional"
-        )
-    TASKS.create(file.workload.task.name, workload.where("task"), file.workload.task.params)
-    check_patience(file.workload.training, data, workload.where("training"))
+    # What the user's own code raises in these checks is no mistake of the file's: it breaks the experiments that call
+    # that code again, and no other.
+    with suppress(ForeignError):
+        check_data(workload)
+    with suppress(ForeignError):
+        TASKS.create(file.workload.task.name, workload.where("task"), file.workload.task.params)
+    check_patience(file.workload.training, file.workload.data, workload.where("training"))
     for experiment in experiments:
         BACKENDS.check(experiment.config.backend.name, experiment.where("backend"))
-        check_backend(experiment)
-        check_gates(experiment)
+        with suppress(ForeignError):
+            check_backend(experiment)
+        with suppress(ForeignError):
+            check_gates(experiment)
     return experiments
 
 
@@ -100,6 +101,21 @@ def _in_new_words(parsed: Any, path: Path) -> Any:
                 own[key] = translate(own[key], f"{path}: experiments.{name}.{key}")
         translated[name] = own
     return {**parsed, "experiments": translated}
+
+
+def check_data(workload: Workload) -> None:
+    """Refuses wrong parameters of a data set, and an optional one that nobody is told how to get.
+
+    Raises:
+        ConfigError: naming the parameter.
+    """
+    data = workload.config.data
+    source = DATA.create(data.name, workload.where("data"), data.params, beside=DataConfig.model_fields)
+    if workload.config.optional and not source.obtain:
+        raise ConfigError(
+            f"{workload.where('optional')}: whoever lacks the data must be told how to get it; set "
+            "workload.data.obtain to the command or place, or leave out optional"
+        )
 
 
 def check_backend(experiment: Experiment) -> None:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from quantbench.foreign import Guarded
+
 if TYPE_CHECKING:
     import torch
 
@@ -110,7 +112,7 @@ def source_digest(*modules: str) -> str:
     return hashlib.sha256(b"".join(Path(module).read_bytes() for module in modules)).hexdigest()
 
 
-class Source(ABC):
+class Source(Guarded, ABC):
     """A registered data set. Constructing one is cheap and reads nothing.
 
     Attributes:
@@ -133,13 +135,17 @@ class Source(ABC):
         ('zero', 'one')
     """
 
+    guarded = frozenset({"locate", "content", "fingerprint", "decode"})
     normalization: Normalization
     platform_dependent: bool = False
     by_content: bool = False
     root: Path | None = None
     obtain: str = ""
 
-    def locate(self, folder: Path) -> None:  # noqa: B027 — most data sets do not depend on it
+    def _called(self, method: str) -> str:
+        return f"data set {type(self).__name__}: {method}"
+
+    def locate(self, folder: Path) -> None:
         """Told the folder of the workload file, before anything is read.
 
         Args:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,12 +10,16 @@ import torch
 
 from quantbench.arrays import Inputs
 from quantbench.backends.interface import Artifact, Backend, Coverage, Predictor
-from quantbench.errors import ConfigError
+from quantbench.errors import ConfigError, FormLeftOutWarning
 from quantbench.experiment.artifact import one_sample, reference
 from quantbench.experiment.workload import OpenWorkload
+from quantbench.foreign import about
 from quantbench.measure.evaluation import Evaluation, inputs_of
 from quantbench.measure.fastest_form import fastest_form
 from quantbench.measure.memory import PeakMemories, peak_memory
+
+# In messages.
+MODEL = "the fp32 model"
 
 
 @dataclass
@@ -26,7 +31,8 @@ class Baseline:
     @cached_property
     def artifact(self) -> Artifact:
         """The fp32 model with its committed weights, as a file."""
-        return reference(self.opened).artifact
+        with about(MODEL):
+            return reference(self.opened).artifact
 
     @cached_property
     def backend(self) -> Backend:
@@ -36,8 +42,9 @@ class Baseline:
     @cached_property
     def evaluation(self) -> Evaluation:
         """On the test split."""
-        predictor = self.backend.load(self.artifact, torch.get_num_threads())
-        return self.opened.evaluated(predictor)
+        backend, artifact = self.backend, self.artifact
+        with about(MODEL):
+            return self.opened.evaluated(backend.load(artifact, torch.get_num_threads()))
 
     @property
     def size_bytes(self) -> int:
@@ -51,12 +58,16 @@ class Baseline:
         Raises:
             MeasurementError: if no operator was seen that multiplies, or might.
         """
-        return self.backend.kernels(self.artifact, one_sample(self.opened))
+        backend, artifact = self.backend, self.artifact
+        with about(MODEL):
+            return backend.kernels(artifact, one_sample(self.opened))
 
     @cached_property
     def memory(self) -> PeakMemories:
         """Peak resident memory of one forward."""
-        return self.memory_of(self.artifact)
+        artifact = self.artifact
+        with about(MODEL):
+            return self.memory_of(artifact)
 
     def memory_of(self, artifact: Artifact) -> PeakMemories:
         """The same of any artifact, on the batch that is timed."""
@@ -80,10 +91,27 @@ class Baseline:
     @cached_property
     def timed(self) -> Predictor:
         """Loaded with as many threads as are timed."""
-        return self.backend.load(self.artifact, self.opened.workload.config.latency.threads)
+        backend, artifact = self.backend, self.artifact
+        with about(MODEL):
+            return backend.load(artifact, self.opened.workload.config.latency.threads)
 
-    @cached_property
+    @property
+    def left_out(self) -> list[str]:
+        """Lines about forms of the reference that cannot be timed; empty before they were looked at."""
+        return self._fastest[1] if "_fastest" in vars(self) else []
+
+    @property
     def fastest(self) -> tuple[str, Predictor]:
         """The fastest form of the reference at hand, by name. What int8 must beat to be worth it."""
-        threads = self.opened.workload.config.latency.threads
-        return fastest_form(self.backend.forms(self.artifact, threads), self.latency_inputs, threads)
+        return self._fastest[0]
+
+    @cached_property
+    def _fastest(self) -> tuple[tuple[str, Predictor], list[str]]:
+        backend, artifact, threads = self.backend, self.artifact, self.opened.workload.config.latency.threads
+        with about(MODEL), warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", FormLeftOutWarning)
+            found = fastest_form(backend.forms(artifact, threads), self.latency_inputs, threads)
+        for each in caught:
+            if not issubclass(each.category, FormLeftOutWarning):
+                warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
+        return found, [str(each.message) for each in caught if issubclass(each.category, FormLeftOutWarning)]

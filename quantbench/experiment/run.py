@@ -18,6 +18,7 @@ from quantbench.experiment.results import Results
 from quantbench.experiment.timing import latency_of, looks_of
 from quantbench.experiment.workload import OpenWorkload
 from quantbench.files import sha256_of_file
+from quantbench.foreign import about, calling
 from quantbench.measure.confirmation import TimingJob, time_in_fresh_process
 from quantbench.measure.environment import environment
 from quantbench.measure.evaluation import Evaluation
@@ -37,6 +38,9 @@ from quantbench.records.run import RunRecord, VerdictRecord
 from quantbench.stats.multiplicity import Family
 from quantbench.stats.sequential import Looks
 from quantbench.stats.speed import SpeedQuestions, Speedup
+
+# In messages.
+MODEL = "the quantized model"
 
 
 @dataclass(frozen=True)
@@ -108,9 +112,10 @@ class Run(Results):
             raise self._refused
         how, source = self.settings, self.baseline.artifact
         try:
-            if how.retrain and isinstance(self.experiment.recipe, Trained):
-                fine_tune(self.opened, self.experiment, self.backend, source, how.amp)
-            return candidate(self.opened, self.experiment, self.backend, source)
+            with calling("quantizing"):
+                if how.retrain and isinstance(self.experiment.recipe, Trained):
+                    fine_tune(self.opened, self.experiment, self.backend, source, how.amp)
+                return candidate(self.opened, self.experiment, self.backend, source)
         except QuantbenchError as error:
             self._refused = error
             raise
@@ -122,12 +127,16 @@ class Run(Results):
 
     def loaded(self, threads: int) -> Predictor:
         """The quantized model as loaded from its file, never the object that was converted."""
-        return self.backend.load(self.artifact, threads)
+        backend, artifact = self.backend, self.artifact
+        with about(MODEL):
+            return backend.load(artifact, threads)
 
     @cached_property
     def evaluation(self) -> Evaluation:
         """The quantized model on the test split."""
-        return self.opened.evaluated(self.loaded(torch.get_num_threads()))
+        predictor = self.loaded(torch.get_num_threads())
+        with about(MODEL):
+            return self.opened.evaluated(predictor)
 
     @property
     def failed_control(self) -> str | None:
@@ -188,7 +197,8 @@ class Run(Results):
 
     def add_timings(self, timings: Timings) -> None:
         """Makes timings of `forwards` the run's measurement of speed."""
-        latency = latency_of(timings, self.experiment.workload.config.latency, self.baseline.fastest[0])
+        config, left_out = self.experiment.workload.config.latency, self.baseline.left_out
+        latency = latency_of(timings, config, self.baseline.fastest[0], left_out)
         self.results["latency"] = latency
         if latency.strayed:
             low, high = latency.control_interval

@@ -67,6 +67,10 @@ class Runs:
             f"{max(controls):.3f}× (n={len(controls)})"
         ]
 
+    def form_sentences(self) -> list[str]:
+        """A sentence for each form of an fp32 model that was to be timed and cannot run."""
+        return [f"{name}: {line}" for name, each in self.baselines.items() for line in each.left_out]
+
     def run(self, experiment: Experiment) -> Run:
         """The experiment's run."""
         if experiment.id not in self.by_id:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from quantbench.config.schema import LatencyConfig
 from quantbench.measure.allocator import keep_freed_memory
 from quantbench.measure.latency import FP32_FASTEST, LATENCY_LEVEL, Timings
@@ -15,13 +17,16 @@ def looks_of(config: LatencyConfig) -> Looks:
     return Looks(config.rounds, config.looks, LATENCY_LEVEL)
 
 
-def latency_of(timings: Timings, config: LatencyConfig, fastest_form: str) -> Latency:
+def latency_of(
+    timings: Timings, config: LatencyConfig, fastest_form: str, forms_left_out: Sequence[str] = ()
+) -> Latency:
     """The timings with their ratios.
 
     Args:
         timings: of interleaved rounds.
         config: how they were taken.
         fastest_form: name of the fastest form of the fp32 model.
+        forms_left_out: lines about those that are not timed.
     """
     looks = looks_of(config)
     plain, fastest, control = (
@@ -32,6 +37,7 @@ def latency_of(timings: Timings, config: LatencyConfig, fastest_form: str) -> La
         threads=config.threads,
         memory_kept=keep_freed_memory(),
         fastest_form=fastest_form,
+        forms_left_out=list(forms_left_out),
         rounds=timings.rounds,
         warmup_rounds=timings.warmup_rounds,
         looks=timings.looks,

@@ -23,7 +23,6 @@ from quantbench.registry import MODELS, TASKS
 from quantbench.stats.proportions import wilson_interval
 from quantbench.tasks.interface import Task
 from quantbench.training.mixed_precision import AMP
-from quantbench.upstream import silenced
 
 if TYPE_CHECKING:
     from torch import nn
@@ -73,10 +72,9 @@ class OpenWorkload:
 
     def build_model(self) -> nn.Module:
         """An untrained model in eval mode."""
-        config, where = self.workload.config.model, self.workload.where("model")
-        with silenced():
-            model: nn.Module = MODELS.create(config.name, where, self.model_params())
-        return model.eval()
+        from quantbench.backends.interface import ModelSource
+
+        return ModelSource(self.workload.config.model.name, self.model_params(), self.workload.where("model")).build()
 
     @property
     def weights_path(self) -> Path:

@@ -13,6 +13,7 @@ from quantbench.backends.interface import Predictor
 from quantbench.config.schema import EvaluationConfig
 from quantbench.data.splits import Split
 from quantbench.errors import EvaluationError
+from quantbench.foreign import about
 from quantbench.tasks.interface import Task
 from quantbench.tasks.top1 import Top1
 
@@ -77,20 +78,38 @@ def evaluate(predictor: Predictor, split: Split, task: Task = TOP1, batch_size: 
     """
     labels = np.array(split.labels)
     batches: list[Outputs] = []
+    seen = 0
     for inputs in inputs_of(split, batch_size):
-        outputs = predictor(inputs)
-        task.check(outputs, len(inputs[INPUT]), labels)
+        n = len(inputs[INPUT])
+        with about(f"samples {seen:,} to {seen + n - 1:,} of split '{split.name}'"):
+            outputs = predictor(inputs)
+            task.check(outputs, n, labels)
         batches.append(outputs)
+        seen += n
     # Judged all at once: done batch by batch, it would cost a small int8 model several per cent of its time.
     whole = {name: np.concatenate([each[name] for each in batches]) for name in batches[0]}
     _check_finite(whole, split, task)
-    return Evaluation(task.scores(whole, labels), task.loss(whole, labels), task.answers(whole))
+    scores = task.scores(whole, labels)
+    _check_scores(scores, task, len(labels))
+    return Evaluation(scores, task.loss(whole, labels), task.answers(whole))
 
 
 def inputs_of(split: Split, batch_size: int, limit: int | None = None) -> Iterator[Inputs]:
     """Batches of a split as predictors take them: `{"input": [≤ batch_size, channels, …]}`, never augmented."""
     for batch in split.batches(batch_size, limit):
         yield {INPUT: batch.numpy()}
+
+
+def _check_scores(scores: object, task: Task, n: int) -> None:
+    """Refuses scores that are not one finite number for each sample."""
+    who = f"task {type(task).__name__}: scores gave"
+    if not isinstance(scores, np.ndarray) or scores.shape != (n,) or scores.dtype.kind not in "fiub":
+        found = f"{scores.dtype} {list(scores.shape)}" if isinstance(scores, np.ndarray) else type(scores).__name__
+        raise EvaluationError(f"task {type(task).__name__}: scores gave {found} for {n:,} samples; return [{n}]")
+    if not np.isfinite(scores).all():
+        raise EvaluationError(
+            f"{who} NaN or infinity for sample {int(np.isfinite(scores).argmin()):,}; give each sample a finite score"
+        )
 
 
 def _check_finite(outputs: Outputs, split: Split, task: Task) -> None:

@@ -10,7 +10,8 @@ import numpy as np
 
 from quantbench.arrays import Inputs, Outputs
 from quantbench.backends.interface import Predictor
-from quantbench.errors import FormLeftOutWarning
+from quantbench.errors import ForeignError, FormLeftOutWarning
+from quantbench.foreign import calling, cause_of
 from quantbench.measure.latency import quiet_process
 
 # Enough to tell forms apart that differ by several per cent; which of two close ones is taken matters little.
@@ -49,10 +50,11 @@ def _sound(forms: Mapping[str, Predictor], given: Mapping[str, Inputs]) -> dict[
     expected, sound = first(given[name]), {name: first}
     for name, form in others:
         try:
-            reason = _deviation(expected, form(given[name]))
-        except Exception as error:  # Whatever a model raises in a layout that it was not written for.
-            said = str(error).strip().partition("\n")[0][:200]
-            reason = f"it does not run ({type(error).__name__}: {said})"
+            with calling("the forward"):
+                found = form(given[name])
+            reason = _deviation(expected, found)
+        except ForeignError as error:  # Whatever a model raises in a layout that it was not written for.
+            reason = f"it does not run ({cause_of(error.__cause__ or error)})"
         if reason is None:
             sound[name] = form
         else:

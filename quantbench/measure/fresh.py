@@ -12,6 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
 from quantbench.errors import CheckpointError
+from quantbench.foreign import calling
 
 Result = TypeVar("Result")
 # Loads whatever artifact it is given.
@@ -28,13 +29,19 @@ def in_fresh_process(work: Callable[..., Result], *args: object, died: str) -> R
 
     Raises:
         CheckpointError: with that message.
-        Exception: whatever the work raises.
+        ForeignError: if the work raises anything but an error of ours.
     """
     with ProcessPoolExecutor(max_workers=1, mp_context=fresh_context()) as pool:
         try:
-            return pool.submit(work, *args).result()
+            return pool.submit(_worded, work, *args).result()
         except BrokenProcessPool:
             raise CheckpointError(died) from None
+
+
+def _worded(work: Callable[..., Result], *args: object) -> Result:
+    """Runs the work there; an exception of somebody's own may not survive the way back, so its line takes it."""
+    with calling("the fresh process"):
+        return work(*args)
 
 
 @functools.cache

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from quantbench.arrays import Inputs, Outputs
 from quantbench.backends.interface import Artifact, Description, Predictor
-from quantbench.errors import CheckpointError
+from quantbench.errors import CheckpointError, QuantbenchError
+from quantbench.foreign import cause_of, passes
 from quantbench.measure.fresh import in_fresh_process
 
 
@@ -42,9 +43,12 @@ def run_loaded(artifact: Artifact, predictor: Predictor, inputs: Inputs) -> Outp
     """
     try:
         return predictor(inputs)
-    except Exception as error:
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        raise CheckpointError(f"{artifact.path}: the model loaded from it cannot run: {reason}") from None
+    except QuantbenchError as error:
+        raise CheckpointError(f"{artifact.path}: the model loaded from it cannot run: {error}") from error
+    except BaseException as error:
+        if passes(error):
+            raise
+        raise CheckpointError(f"{artifact.path}: the model loaded from it cannot run: {cause_of(error)}") from error
 
 
 def reload_in_fresh_process(artifact: Artifact, inputs: Inputs, threads: int) -> Reloaded:

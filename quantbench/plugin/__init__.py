@@ -66,15 +66,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if not is_claim(metafunc.definition):
         return
     from quantbench.errors import QuantbenchError
+    from quantbench.foreign import calling
 
     state = metafunc.config.stash[STATE]
     is_generic = QUANTITY in metafunc.fixturenames
     params: list[Any] = []
     try:
-        if is_generic:
-            params = claimed_pairs(state)
-        else:
-            params = [pytest.param(e, id=e.id) for e in claimed_experiments(state, metafunc.definition)]
+        with calling("reading the configuration"):
+            if is_generic:
+                params = claimed_pairs(state)
+            else:
+                params = [pytest.param(e, id=e.id) for e in claimed_experiments(state, metafunc.definition)]
     except QuantbenchError as error:
         # Raised here it would be a traceback per test file; the end of collection says it once.
         state.mistake = str(error)
@@ -186,7 +188,12 @@ def _one_line_errors(item: pytest.Item) -> Generator[None]:
         if not isinstance(error, QuantbenchError):
             raise
         id_ = item.callspec.id if hasattr(item, "callspec") else item.name
-        raise pytest.fail.Exception(f"{id_}: {error}", pytrace=False) from None
+        text = f"{id_}: {error}"
+        if item.config.get_verbosity() > 1:
+            from quantbench.foreign import traceback_of
+
+            text += f"\n\n{traceback_of(error)}"
+        raise pytest.fail.Exception(text, pytrace=False) from None
 
 
 def pytest_report_teststatus(
@@ -205,6 +212,7 @@ def pytest_testnodedown(node: Any) -> None:
     output = getattr(node, "workeroutput", {})
     state.collected += output.get("quantbench_records", [])
     state.elsewhere.update(output.get("quantbench_not_run", {}))
+    state.lost.update(dict.fromkeys(output.get("quantbench_lost", [])))
     state.repeats.update(dict.fromkeys(output.get("quantbench_repeats", [])))
     state.mistake = output.get("quantbench_mistake", state.mistake)
     state.interval_gates = output.get("quantbench_interval_gates", state.interval_gates)
@@ -217,6 +225,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["quantbench_records"] = state.own_records()
         session.config.workeroutput["quantbench_not_run"] = state.not_run
+        session.config.workeroutput["quantbench_lost"] = list(state.lost)
         session.config.workeroutput["quantbench_repeats"] = state.own_repeats
         # Each worker collects all tests, and so knows how many gates the whole run has.
         session.config.workeroutput["quantbench_interval_gates"] = state.interval_gates
@@ -225,16 +234,27 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if state.mistake is not None:
         session.exitstatus = exitstatus = pytest.ExitCode.USAGE_ERROR
     is_cut_short = exitstatus in CUT_SHORT or bool(session.shouldfail or session.shouldstop)
-    if not state.finish(is_cut_short) and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
-        session.exitstatus = exitstatus = pytest.ExitCode.TESTS_FAILED
+    is_sound = state.finish(is_cut_short)
     path = session.config.getoption("quantbench_json")
     if path and exitstatus not in NOTHING_RAN and not session.config.option.collectonly:
         from quantbench.report.documents import write_records
 
-        write_records(Path(path), state.records(), state.not_run_list())
+        with state.losing(f"--json {path}: writing the records"):
+            write_records(Path(path), state.records(), state.not_run_list())
+    if not is_sound or state.lost:
+        _fail(session)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     # A parallel worker writes to nowhere, but plots and the page of a CI service are files.
-    if not hasattr(terminalreporter.config, "workeroutput"):
-        write_summary(terminalreporter)
+    if hasattr(terminalreporter.config, "workeroutput"):
+        return
+    write_summary(terminalreporter)
+    if terminalreporter.config.stash[STATE].lost:
+        _fail(terminalreporter._session)
+
+
+def _fail(session: pytest.Session) -> None:
+    """Fails a run that nothing else has failed."""
+    if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -46,10 +46,11 @@ def claimed_experiments(state: State, definition: pytest.Item) -> list[Experimen
         return [e for e in state.selected if (name in e.config.gates.bounds) == (gate is not None)]
     if claim is None:
         return state.selected
+    from quantbench.quantities.judging import is_about
     from quantbench.registry import QUANTITIES
 
     quantity = QUANTITIES.get(claim, definition.nodeid)
-    return [e for e in state.selected if quantity.applies(e)]
+    return [e for e in state.selected if is_about(quantity, e)]
 
 
 def gate_of(marker: pytest.Mark) -> str:

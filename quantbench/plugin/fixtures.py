@@ -58,9 +58,9 @@ def gate(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def timeable_run(experiment_run: Run) -> Run:
+def timeable_run(experiment_run: Run, quantbench_session: Session) -> Run:
     """The run, its models loaded. Apart from the timing, so that one that fails here leaves no unused benchmark."""
-    experiment_run.forwards()
+    quantbench_session.load(experiment_run)
     return experiment_run
 
 
@@ -182,7 +182,9 @@ def check_search(request: pytest.FixtureRequest, check_claim: Callable[[str], No
 
 
 @pytest.fixture
-def check_golden(experiment_run: Run, snapshot: Any, check_claim: Callable[[str], None]) -> Callable[[], None]:
+def check_golden(
+    experiment_run: Run, quantbench_session: Session, snapshot: Any, check_claim: Callable[[str], None]
+) -> Callable[[], None]:
     """Compares the checkpoint with its golden through syrupy; an update accepts it at the end."""
 
     def check() -> None:
@@ -191,11 +193,13 @@ def check_golden(experiment_run: Run, snapshot: Any, check_claim: Callable[[str]
         from quantbench.golden.snapshots import golden_extension
 
         evidence = RunEvidence(experiment_run)
-        CHECKPOINTS.accepted(evidence)  # a damaged one is an error, and never overwritten
+        with quantbench_session.noting(experiment_run.experiment, "reading its checkpoint"):
+            CHECKPOINTS.accepted(evidence)  # a damaged one is an error, and never overwritten
+            document = CHECKPOINTS.document(evidence)
         name = CHECKPOINTS.name(experiment_run.experiment.id, experiment_run.engine)
         extension = golden_extension(evidence.golden / CHECKPOINTS.folder)
         # syrupy counts it, and decides what its options make of a difference.
-        is_same = CHECKPOINTS.document(evidence) == snapshot(name=name, extension_class=extension)
+        is_same = document == snapshot(name=name, extension_class=extension)
         check_claim("checkpoint")
         if not is_same:
             pytest.fail(f"{experiment_run.experiment.id}: the golden cannot be read as a snapshot", pytrace=False)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +39,7 @@ class State:
         looked_at: claims that were made, here and in workers.
         premises: lines about gates that were loosened and claims that were left out; each fails the run.
         not_looked_at: sentence that counts the claims which the command line left out; None where there are none.
+        lost: lines about what the end of the run could not do, here and in workers; each fails the run.
         repeats: lines of workers about splits that hold a sample more than once.
     """
 
@@ -52,6 +55,8 @@ class State:
         self.premises: list[str] = []
         self.not_looked_at: str | None = None
         self.repeats: dict[str, None] = {}
+        self.lost: dict[str, None] = {}
+        self._records: list[RunRecord] | None = None
         self._session: Session | None = None
 
     def folder(self, option: str) -> Path:
@@ -131,14 +136,42 @@ class State:
     @property
     def lines(self) -> list[str]:
         """The lines that the session's end prints."""
-        return [*(self._session.lines if self._session else []), *self.premises]
+        return [*(self._session.lines if self._session else []), *self.premises, *self.lost]
 
     def finish(self, is_cut_short: bool) -> bool:
         """Ends the session; tells whether the run may still succeed."""
-        is_sound = self._session is None or self._session.finish(is_cut_short)
+        is_sound = True
+        with self.losing("the end of the session"):
+            is_sound = self._session is None or self._session.finish(is_cut_short)
         if self.has_claims and self.mistake is None and not self.config.option.collectonly:
-            self._check_premises(is_cut_short)
-        return is_sound and not self.premises
+            with self.losing("the look for claims that were left out"):
+                self._check_premises(is_cut_short)
+        with self.losing("the records"):
+            self._check_columns()
+        return is_sound and not self.premises and not self.lost
+
+    @contextmanager
+    def losing(self, what: str) -> Iterator[None]:
+        """Notes what the end of the run cannot do, and goes on.
+
+        Args:
+            what: is done, the subject of the sentence.
+        """
+        from quantbench.errors import QuantbenchError
+        from quantbench.foreign import calling, traceback_of
+
+        try:
+            with calling(what):
+                yield
+        except QuantbenchError as error:
+            more = f"\n\n{traceback_of(error)}" if self.config.get_verbosity() > 1 else ""
+            self.lost[f"{error}{more}"] = None
+
+    def _check_columns(self) -> None:
+        if records := self.records():
+            from quantbench.report.tables import broken_cells
+
+            self.lost.update(dict.fromkeys(broken_cells(records)))
 
     def _check_premises(self, is_cut_short: bool) -> None:
         from quantbench.errors import QuantbenchError
@@ -155,15 +188,24 @@ class State:
 
     def own_records(self) -> list[dict[str, Any]]:
         """Records of this process, as JSON."""
-        records = self._session.records(_command(self.config)) if self._session else []
+        if self._session is None:
+            return []
+        records = self._session.records(_command(self.config))
+        self.lost.update(self._session.lost)
         return [json.loads(record.model_dump_json()) for record in records]
 
     def records(self) -> list[RunRecord]:
-        """Of every run that measured anything, in the order of the configuration; workers' parts are merged."""
+        """Of every run that measured anything, in the order of the configuration; workers' parts are merged.
+
+        Made once, at the end of the run.
+        """
         from quantbench.session.records import in_order, merged
 
-        parts = [*self.own_records(), *self.collected]
-        return in_order(merged(parts), [experiment.id for experiment in self.experiments]) if parts else []
+        if self._records is None:
+            parts = [*self.own_records(), *self.collected]
+            ids = [experiment.id for experiment in self.experiments] if parts else []
+            self._records = in_order(merged(parts), ids) if parts else []
+        return self._records
 
     @property
     def own_repeats(self) -> list[str]:

@@ -31,19 +31,29 @@ def write_summary(terminalreporter: Any) -> None:
         "change of behaviour: predictions flipped although nothing else changed",
         list(_properties(terminalreporter, BEHAVIOUR_PROPERTY)),
     )
-    if state.has_results:
-        _write_table(terminalreporter, state)
+    if not state.has_results:
+        return
+    told = set(state.lost)
+    for what, write in {"the step summary": _append_summary, "showing the table": _write_table}.items():
+        with state.losing(what):
+            write(terminalreporter, state)
+    for text in state.lost.keys() - told:
+        terminalreporter.write_line(text)
+
+
+def _append_summary(_: Any, state: Any) -> None:
+    from quantbench.report.step_summary import append_step_summary
+
+    append_step_summary(state.records(), state.not_run_list(), state.sentences())
 
 
 def _write_table(terminalreporter: Any, state: Any) -> None:
     from quantbench.report.sensitivity_plot import sensitivity_summary
-    from quantbench.report.step_summary import append_step_summary
     from quantbench.report.tables import terminal_table
 
     records, not_run = state.records(), state.not_run_list()
     if not records and not not_run:
         return
-    append_step_summary(records, not_run, state.sentences())
     terminalreporter.section("quantbench")
     width, color = terminalreporter._tw.fullwidth, terminalreporter._tw.hasmarkup
     terminalreporter.write(terminal_table(records, not_run, width, color))

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
+from quantbench.foreign import Guarded
 from quantbench.stats.verdicts import Outcome, Verdict
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Column(Generic[M]):
     of_reference: bool = True
 
 
-class Quantity(ABC, Generic[M]):
+class Quantity(Guarded, ABC, Generic[M]):
     """One thing that is measured; `M` is the type of what `measure` gives.
 
     An instance is an entry of the table `registry.QUANTITIES`, or an entry point of the group `quantbench.quantities`.
@@ -78,6 +79,9 @@ class Quantity(ABC, Generic[M]):
         'FAIL'
     """
 
+    guarded = frozenset({
+        "measure", "judge", "bound_of", "is_looser", "unmeasured", "why_not", "applies", "further", "accept",
+    })  # fmt: skip
     name: ClassVar[str]
     part: ClassVar[str]
     record: ClassVar[type[Part] | None] = None
@@ -88,6 +92,9 @@ class Quantity(ABC, Generic[M]):
     timed: ClassVar[bool] = False
     needed_to_accept: ClassVar[bool] = False
     columns: ClassVar[tuple[Column[Any], ...]] = ()
+
+    def _called(self, method: str) -> str:
+        return f"quantity '{self.name}': {method}"
 
     @abstractmethod
     def measure(self, run: Run) -> M:

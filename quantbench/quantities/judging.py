@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from quantbench.config.schema import Experiment
-from quantbench.errors import ConfigError, MeasurementError
+from quantbench.errors import ConfigError, ForeignError, MeasurementError
+from quantbench.foreign import calling
 from quantbench.quantities.interface import NOTHING_TO_ACCEPT, Quantity
 from quantbench.registry import QUANTITIES
 from quantbench.stats.multiplicity import Family
@@ -29,15 +30,23 @@ def judged_of(experiment: Experiment) -> list[Quantity[Any]]:
         each
         for each in quantities()
         if each.name in experiment.config.gates.bounds
-        or ((each.bound is None or each.default is not None) and each.applies(experiment))
+        or ((each.bound is None or each.default is not None) and is_about(each, experiment))
     ]
     return sorted(found, key=lambda each: (each.bound is None, each.timed))
+
+
+def is_about(quantity: Quantity[Any], experiment: Experiment) -> bool:
+    """True if the quantity applies to an experiment, and if it cannot tell, so that the claim says why."""
+    try:
+        return quantity.applies(experiment)
+    except ForeignError:
+        return True
 
 
 def shown_of(experiment: Experiment) -> list[Quantity[Any]]:
     """Quantities that are measured of an experiment for the table alone: no bound is set."""
     judged = judged_of(experiment)
-    return [each for each in quantities() if each.columns and each not in judged and each.applies(experiment)]
+    return [each for each in quantities() if each.columns and each not in judged and is_about(each, experiment)]
 
 
 def family_of(judged: Iterable[str]) -> Family:
@@ -69,11 +78,18 @@ def judge(run: Run, name: str) -> Verdict:
         bound = quantity.default
     if bound is None and quantity.bound is not None:
         raise ConfigError(f"{gates}: '{name}' is not set")
-    try:
-        measured = run.measured(quantity.part)
-    except MeasurementError as error:
-        return run.add_verdict(quantity.unmeasured(run, bound, error))
-    return run.add_verdict(quantity.judge(run, measured, bound))
+    # Where it raises, the claim was planned all the same.
+    quantity.applies(run.experiment)
+    with calling(f"quantity '{name}'"):
+        try:
+            measured = run.measured(quantity.part)
+        except MeasurementError as error:
+            verdict = quantity.unmeasured(run, bound, error)
+        else:
+            verdict = quantity.judge(run, measured, bound)
+    if not isinstance(verdict, Verdict):
+        raise ForeignError(f"quantity '{name}': judge gave a {type(verdict).__name__}; return a Verdict")
+    return run.add_verdict(verdict)
 
 
 def measure(run: Run, part: str) -> Verdict | None:
@@ -82,8 +98,12 @@ def measure(run: Run, part: str) -> Verdict | None:
     Returns:
         None, or INCONCLUSIVE if there is nothing to show.
     """
+    for quantity in quantities():
+        if quantity.part == part:
+            quantity.applies(run.experiment)
     try:
-        run.measured(part)
+        with calling(f"measuring '{part}'"):
+            run.measured(part)
     except MeasurementError as error:
         required = "a figure to show; no bound is set"
         return Verdict(part, Outcome.INCONCLUSIVE, None, None, None, 0, str(error), required)
@@ -95,9 +115,16 @@ def explain(experiment: Experiment, verdict: Verdict) -> str:
     quantity = next((each for each in quantities() if each.name == verdict.quantity), None)
     if quantity is None:
         # A part that was to be shown and could not be measured.
-        further, accept = f"run {shlex.quote(experiment.id)} --json record.json", NOTHING_TO_ACCEPT
-    else:
-        further, accept = quantity.further(experiment), verdict.accept or quantity.accept(experiment)
+        return explain_briefly(experiment, verdict)
+    return _explained(experiment, verdict, quantity.further(experiment), verdict.accept or quantity.accept(experiment))
+
+
+def explain_briefly(experiment: Experiment, verdict: Verdict) -> str:
+    """The same words without asking the quantity."""
+    return _explained(experiment, verdict, f"run {shlex.quote(experiment.id)} --json record.json", NOTHING_TO_ACCEPT)
+
+
+def _explained(experiment: Experiment, verdict: Verdict, further: str, accept: str) -> str:
     return (
         f"{experiment.id}: {verdict.quantity}: {verdict.change or verdict.outcome}\n"
         f"  measured:     {verdict.measured}\n"

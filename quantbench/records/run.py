@@ -160,6 +160,7 @@ class Latency(Part):
         speedup: median of fp32 / int8 over rounds.
         speedup_interval: distribution-free interval at `level`.
         fastest_form: the form of the fp32 model that was the fastest, such as fused with channels last.
+        forms_left_out: lines about forms of the fp32 model that are not timed.
         speedup_over_fastest: the same against that form.
         control: the same of the fp32 model against itself, in the same rounds.
         strayed: whether the control is too far from 1 for anything timed beside it to be believed.
@@ -186,6 +187,7 @@ class Latency(Part):
     fp32_s: list[float]
     fp32_again_s: list[float]
     fp32_fastest_s: list[float]
+    forms_left_out: list[str] = Field(default_factory=list)
 
     def impossible(self) -> str | None:
         """A time or a ratio that is not positive, or a round without its times."""

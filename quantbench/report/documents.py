@@ -9,6 +9,7 @@ from pathlib import Path
 
 from quantbench.errors import ConfigError
 from quantbench.files import write_text
+from quantbench.foreign import calling
 from quantbench.records.base import read_versioned
 from quantbench.records.run import OLDER_VERSIONS, SCHEMA_VERSION, NotRun, RecordFile, RunRecord
 from quantbench.report.pareto import pareto_markdown
@@ -72,7 +73,12 @@ def _impossible(record: RunRecord) -> str | None:
     layers = record.recipe.get("layers") or []
     if "kind" not in record.recipe or not isinstance(layers, list) or not all(isinstance(each, str) for each in layers):
         return "a recipe without its kind, or with layers that are no list of names"
-    return next((words for part in record.parts.values() if (words := part.impossible())), None)
+    for name, part in record.parts.items():
+        with calling(f"{record.experiment}: part '{name}' of its record: impossible"):
+            words = part.impossible()
+        if words:
+            return str(words)
+    return None
 
 
 def results_tables(records: Sequence[RunRecord]) -> str:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from typing import Any
 
+from quantbench.errors import ForeignError
+from quantbench.foreign import calling
+from quantbench.records.base import Part
 from quantbench.records.run import NotRun, RunRecord
 from quantbench.registry import QUANTITIES
 from quantbench.stats.regression import Change
 from quantbench.stats.verdicts import Outcome
 
 NOTHING = "–"
+# In the place of a figure that its quantity cannot show.
+BROKEN = "error"
 
 
 def overall(record: RunRecord) -> str:
@@ -54,16 +60,52 @@ def cells(record: RunRecord) -> tuple[str, ...]:
     figures = (
         NOTHING
         if each.part not in parts or (is_reference and not column.of_reference)
-        else column.cell(parts[each.part])
+        else _cell(column, parts[each.part])
         for each in QUANTITIES.all()
         for column in each.columns
     )
     return (record.experiment, *figures, overall(record))
 
 
+def broken_cells(records: Sequence[RunRecord]) -> list[str]:
+    """A line for each column that cannot show what was measured of an experiment; its cell says so as well."""
+    lines = []
+    for record in records:
+        parts = record.parts
+        for each in QUANTITIES.all():
+            for column in each.columns:
+                try:
+                    if each.part in parts:
+                        _text_of(column, parts[each.part])
+                except ForeignError as error:
+                    lines.append(f"{record.experiment}: {error}")
+    return lines
+
+
+def _cell(column: Any, part: Part) -> str:
+    try:
+        return _text_of(column, part)
+    except ForeignError:
+        return BROKEN
+
+
+def _text_of(column: Any, part: Part) -> str:
+    """One line of text for a figure.
+
+    Raises:
+        ForeignError: if the column's own code raises, or gives no text.
+    """
+    with calling(f"column '{column.header}'"):
+        text: object = column.cell(part)
+    if not isinstance(text, str):
+        raise ForeignError(f"column '{column.header}' gave a {type(text).__name__}; return text")
+    return " ".join(text.split())
+
+
 def terminal_table(records: Sequence[RunRecord], not_run: Sequence[NotRun], width: int, color: bool) -> str:
     """The table that ends a run."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
@@ -74,7 +116,8 @@ def terminal_table(records: Sequence[RunRecord], not_run: Sequence[NotRun], widt
     for record in records:
         row = cells(record)
         table.add_row(
-            *row[:-1], f"[{style[Outcome(row[-1].partition(',')[0])]}]{row[-1]}" if row[-1] != NOTHING else row[-1]
+            *map(escape, row[:-1]),
+            f"[{style[Outcome(row[-1].partition(',')[0])]}]{row[-1]}" if row[-1] != NOTHING else row[-1],
         )
     stream = io.StringIO()
     # Where no width is known, or a narrow one, a verdict still must not be cut. Without a height rich ignores the width

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from quantbench.errors import GoldenError
+from quantbench.errors import QuantbenchError
 from quantbench.experiment.result import RunEvidence
 from quantbench.experiment.run import Run
+from quantbench.foreign import calling
 from quantbench.golden.acceptance import accept
 from quantbench.golden.gates import accepted_gates
 from quantbench.golden.interface import OnRequest
@@ -103,13 +104,14 @@ class Acceptances:
             timed = set()
         try:
             # One after the other: what was accepted before a file that cannot be written stays accepted and is listed.
-            for kind in (kind for kind in KINDS.values() if isinstance(kind, OnRequest)):
-                if claims := noted.claims.get(kind.folder, set()) - timed:
-                    result = accept(kind, RunEvidence(noted.run), claims, self._reason)
-                    self.lines += result.lines
-                    is_whole = is_whole and result.is_any
-            self._accept_gates(noted.run)
-        except GoldenError as error:
+            with calling(f"{id_}: accepting it"):
+                for kind in (kind for kind in KINDS.values() if isinstance(kind, OnRequest)):
+                    if claims := noted.claims.get(kind.folder, set()) - timed:
+                        result = accept(kind, RunEvidence(noted.run), claims, self._reason)
+                        self.lines += result.lines
+                        is_whole = is_whole and result.is_any
+                self._accept_gates(noted.run)
+        except QuantbenchError as error:
             self.lines.append(str(error))
             return False
         return is_whole

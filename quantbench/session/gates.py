@@ -13,7 +13,7 @@ from quantbench.golden import gates
 from quantbench.golden.gates import FILE_NAME, Bounds, GateChange, accepted_gates
 from quantbench.golden.kinds import KINDS
 from quantbench.quantities.interface import Quantity
-from quantbench.quantities.judging import quantities
+from quantbench.quantities.judging import is_about, quantities
 
 # Beside the gates: a run may, or may not, go on without the experiment's data.
 DATA = "data"
@@ -22,7 +22,7 @@ REQUIRED, OPTIONAL = "required", "optional"
 
 def bounds_of(experiment: Experiment) -> Bounds:
     """Every bound that the experiment is held to, by quantity, and whether it must run at all."""
-    found = ((each.name, each.bound_of(experiment)) for each in quantities() if each.applies(experiment))
+    found = ((each.name, each.bound_of(experiment)) for each in quantities() if is_about(each, experiment))
     bounds = {name: bound for name, bound in found if bound is not None}
     return {**bounds, DATA: OPTIONAL if experiment.workload.config.optional else REQUIRED}
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from pydantic import ValidationError
+
+from quantbench.errors import ForeignError
 from quantbench.records.run import RunRecord
+from quantbench.registry import validation_lines
 from quantbench.session.plan import position
 
 
@@ -21,6 +25,19 @@ def in_order(records: Sequence[RunRecord], experiments: Sequence[str]) -> list[R
         record.model_copy(update={"verdicts": sorted(record.verdicts, key=lambda verdict: position(verdict.quantity))})
         for record in sorted(records, key=lambda record: place.get(record.experiment, 0))
     ]
+
+
+def checked(record: RunRecord) -> RunRecord:
+    """The record, if it is the same after it was written and read.
+
+    Raises:
+        ForeignError: naming the part that is not, such as one of somebody's own quantity.
+    """
+    try:
+        RunRecord.model_validate_json(record.model_dump_json())
+    except ValidationError as error:
+        raise ForeignError(f"its record is left out: {validation_lines(error, '', '')[0]}") from error
+    return record
 
 
 def merged(parts: Sequence[dict[str, Any]]) -> list[RunRecord]:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from quantbench.config.schema import Experiment
-from quantbench.errors import QuantbenchError
+from quantbench.errors import ForeignError, QuantbenchError
 from quantbench.experiment.runs import Runs
+from quantbench.foreign import traceback_of
 from quantbench.progress import progress
 from quantbench.records.run import NotRun, RunRecord
 from quantbench.session.gates import loosened
@@ -34,6 +35,7 @@ class SessionResult:
         records: of those of which anything was measured.
         not_run: of those whose data is not on this machine.
         broken: a line for each error.
+        tracebacks: of the same errors.
         messages: the words for every verdict that is not PASS, for predictions that flipped without a cause, and for
             gates that are gone or looser than they were accepted.
         without_baseline: of experiments without an accepted speed-up for this machine, the id and the same words.
@@ -45,6 +47,7 @@ class SessionResult:
     records: list[RunRecord]
     not_run: list[NotRun]
     broken: list[str]
+    tracebacks: list[str]
     messages: list[str]
     without_baseline: list[tuple[str, str]]
     sentences: list[str]
@@ -71,8 +74,13 @@ def run_session(
         GoldenError: if the file of accepted gates is damaged.
     """
     chosen = plan.experiments
-    premises = loosened(runs.settings.golden, chosen if configured is None else configured, chosen)
     session = Session(runs, options or Options(), plan.timed)
+    try:
+        premises = loosened(runs.settings.golden, chosen if configured is None else configured, chosen)
+    except ForeignError as error:
+        # An own quantity cannot compare its bounds.
+        premises = []
+        session.broken[str(error)] = traceback_of(error)
     with progress("measuring") as show:
         for i, claim in enumerate(plan.claims):
             show.update(i, len(plan.claims), claim.experiment.id)
@@ -101,6 +109,7 @@ def _result(session: Session, command: str, is_sound: bool, premises: list[str])
         records=records,
         not_run=session.not_run_list(),
         broken=list(session.broken),
+        tracebacks=list(session.broken.values()),
         messages=[*messages, *session.behaviour, *premises],
         without_baseline=[(each.experiment, each.message) for each in decisions if each.lacks_baseline],
         sentences=session.sentences() if records else [],

@@ -9,17 +9,19 @@ from dataclasses import dataclass, field
 
 from quantbench.config.schema import Experiment
 from quantbench.data.source import DOWNLOAD_VARIABLE
-from quantbench.errors import DataMissingError, QuantbenchError
+from quantbench.errors import DataMissingError, ForeignError, QuantbenchError
 from quantbench.experiment.run import Run
 from quantbench.experiment.runs import Runs
+from quantbench.foreign import calling, traceback_of
 from quantbench.progress import progress
 from quantbench.quantities.accuracy_vs_accepted import change_of_behaviour
-from quantbench.quantities.judging import explain, judge, judged_of, measure, quantities
+from quantbench.quantities.judging import explain, explain_briefly, judge, judged_of, measure, quantities
 from quantbench.quantities.speed import questions_of, withdraw
 from quantbench.records.run import NotRun, RunRecord
 from quantbench.registry import QUANTITIES
 from quantbench.session.acceptance import Acceptances, Accepting
-from quantbench.session.records import in_order
+from quantbench.session.records import checked, in_order
+from quantbench.session.surroundings import restored
 from quantbench.stats.regression import Change
 from quantbench.stats.verdicts import Outcome, Verdict
 
@@ -83,7 +85,8 @@ class Session:
         options: how.
         to_time: experiments whose forwards are still to be timed, in the order of the plan.
         not_run: experiments whose data is not on this machine → why.
-        broken: a line for each error that a claim ended with, once.
+        broken: a line for each error that a claim ended with, once → its traceback.
+        lost: of these, lines about what the end of the session could not do, which no claim has told.
         lines: those that the end of the session prints.
         behaviour: the words for predictions that flipped although nothing else changed.
         repeats: a line for each split that holds a sample more than once.
@@ -93,7 +96,8 @@ class Session:
     options: Options = field(default_factory=Options)
     to_time: list[Experiment] = field(default_factory=list)
     not_run: dict[str, str] = field(default_factory=dict)
-    broken: dict[str, None] = field(default_factory=dict)
+    broken: dict[str, str] = field(default_factory=dict)
+    lost: dict[str, None] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
     behaviour: list[str] = field(default_factory=list)
     repeats: dict[str, None] = field(default_factory=dict)
@@ -115,8 +119,8 @@ class Session:
             DataMissingError: if its data is not on this machine; noted for the end.
             QuantbenchError: if data or weights are broken; noted too.
         """
-        run = self.runs.run(experiment)
-        with self._noting(experiment), _downloads(self.options.real_data):
+        with self.noting(experiment, "opening it"), _downloads(self.options.real_data):
+            run = self.runs.run(experiment)
             lines = run.opened.splits.repeats
             self.repeats.update(dict.fromkeys(f"{experiment.workload.name}: {line}" for line in lines))
             if run.settings.retrain:
@@ -132,9 +136,9 @@ class Session:
         Raises:
             QuantbenchError: if it cannot be measured; noted for the end.
         """
-        with self._noting(run.experiment):
+        with self.noting(run.experiment, f"measuring {quantity}"):
             if QUANTITIES.get(quantity, run.experiment.where("gates")).timed:
-                self.time(run)
+                self._time(run)
             if self.acceptances.takes(run, quantity):
                 return None
             behaviour = change_of_behaviour(run) if quantity == "accuracy_vs_accepted" else None
@@ -163,9 +167,9 @@ class Session:
         Raises:
             QuantbenchError: if it cannot be measured; noted for the end.
         """
-        with self._noting(run.experiment):
+        with self.noting(run.experiment, f"measuring '{part}'"):
             if any(each.timed for each in quantities() if each.part == part):
-                self.time(run)
+                self._time(run)
             verdict = measure(run, part)
         if verdict is None:
             return None
@@ -176,14 +180,35 @@ class Session:
     def decision(self, run: Run, verdict: Verdict, behaviour: str = "") -> Decision:
         """A verdict as it is shown."""
         fails = verdict.outcome is Outcome.FAIL or (self.options.strict and verdict.outcome is Outcome.INCONCLUSIVE)
-        return Decision(run.experiment.id, verdict, explain(run.experiment, verdict), fails, behaviour)
+        try:
+            message = explain(run.experiment, verdict)
+        except ForeignError as error:
+            self._lose(run.experiment, error)
+            message = explain_briefly(run.experiment, verdict)
+        return Decision(run.experiment.id, verdict, message, fails, behaviour)
+
+    def load(self, run: Run) -> None:
+        """Loads what is timed.
+
+        Raises:
+            QuantbenchError: if that is impossible; noted for the end.
+        """
+        with self.noting(run.experiment, "loading what is timed"):
+            run.forwards()
 
     def time(self, run: Run) -> None:
         """Times the run's forwards once a session, where timing is possible.
 
         The first run to be timed waits for all others: a control that strays voids every verdict on speed, and a
         verdict that was shown cannot be unsaid.
+
+        Raises:
+            QuantbenchError: if they cannot be timed; noted for the end.
         """
+        with self.noting(run.experiment, "timing"):
+            self._time(run)
+
+    def _time(self, run: Run) -> None:
         if self.options.untimed:
             run.leave_untimed(self.options.untimed)
             return
@@ -192,7 +217,7 @@ class Session:
             for i, experiment in enumerate(waiting):
                 show.update(i, len(waiting), experiment.id)
                 # Whatever is wrong with it is said by its own claim, which asks again.
-                with suppress(Exception):
+                with suppress(QuantbenchError), calling("timing"):
                     other = self.open(experiment)
                     other.time_forwards(questions_of(other, self.accepts))
         if run.latency is None:
@@ -211,17 +236,18 @@ class Session:
         """
         for run in self.runs.by_id.values():
             # Only now, since the control of a later experiment may have strayed.
-            self.lines += withdraw(run)
+            with self._losing(run.experiment, "withdrawing verdicts on speed"):
+                self.lines += withdraw(run)
         strayed = self.runs.failed_controls
         self.lines += [f"{id_}: the A/A control strayed: {control}" for id_, control in strayed.items()]
         if not self.accepts:
-            return not (strayed and self.options.strict)
+            return not (self.lost or (strayed and self.options.strict))
         if is_cut_short:
             self.lines.append("nothing is accepted: the run was cut short")
             return False
         is_written = self.acceptances.write("the machine is too noisy; update on a quiet one" if strayed else "")
         self.lines += self.acceptances.lines
-        return is_written
+        return is_written and not self.lost
 
     def decisions(self) -> list[Decision]:
         """Every verdict that stands, by experiment."""
@@ -229,13 +255,18 @@ class Session:
         return [*judged, *self._unmeasured]
 
     def records(self, command: str, experiments: Sequence[str] = ()) -> list[RunRecord]:
-        """Records of the experiments of which anything was measured.
+        """Records of the experiments of which anything was measured; one that cannot be made is left out and noted.
 
         Args:
             command: noted in each.
             experiments: ids of all that are configured, in order.
         """
-        return in_order([run.record(command) for run in self.runs.by_id.values() if run.results], experiments)
+        found: list[RunRecord] = []
+        for run in self.runs.by_id.values():
+            if run.results:
+                with self._losing(run.experiment, "its record, which is left out,"):
+                    found.append(checked(run.record(command)))
+        return in_order(found, experiments)
 
     def not_run_list(self) -> list[NotRun]:
         """Experiments whose data is not on this machine."""
@@ -246,6 +277,7 @@ class Session:
         return [
             self.runs.settings.family.sentence(),
             *self.runs.control_sentences(),
+            *self.runs.form_sentences(),
             *self.repeats,
             *optional_sentences(self._left_out.values(), self._left_out),
         ]
@@ -257,20 +289,46 @@ class Session:
         is_strict = self.options.strict or bool(os.environ.get("CI"))
         return not experiment.workload.config.optional and (is_strict or not error.is_offered)
 
+    def _lose(self, experiment: Experiment, error: QuantbenchError) -> None:
+        self._note(experiment, error)
+        self.lost[f"{experiment.id}: {error}"] = None
+
     @contextmanager
-    def _noting(self, experiment: Experiment) -> Iterator[None]:
+    def _losing(self, experiment: Experiment, what: str) -> Iterator[None]:
+        """Notes what the end of the session cannot do, and goes on."""
         try:
-            yield
+            with calling(what):
+                yield
+        except QuantbenchError as error:
+            self._lose(experiment, error)
+
+    def _note(self, experiment: Experiment, error: QuantbenchError, more: str = "") -> None:
+        self.broken.setdefault(f"{experiment.id}: {error}{more}", traceback_of(error))
+
+    @contextmanager
+    def noting(self, experiment: Experiment, what: str) -> Iterator[None]:
+        """Notes for the end whatever code of one experiment raises, and leaves the others' surroundings as they were.
+
+        Args:
+            experiment: whose code runs.
+            what: is done, the subject of the sentence where the place of an error says no more.
+
+        Raises:
+            QuantbenchError: the error in one line.
+        """
+        try:
+            with calling(what), restored():
+                yield
         except DataMissingError as error:
             self.not_run[experiment.id] = str(error)
             if not self.must_run(experiment, error):
                 self._left_out[experiment.id] = experiment
                 raise
             hint = "" if self.options.real_data else OPTIONAL_HINT
-            self.broken[f"{experiment.id}: {error}{hint}"] = None
+            self._note(experiment, error, hint)
             raise DataMissingError(f"{error}{hint}", error.is_offered) from None
         except QuantbenchError as error:
-            self.broken[f"{experiment.id}: {error}"] = None
+            self._note(experiment, error)
             raise
 
 

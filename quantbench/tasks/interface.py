@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantbench.arrays import Outputs
+from quantbench.foreign import Guarded
 
 Targets = NDArray[Any]
 
 
-class Task(ABC):
+class Task(Guarded, ABC):
     """Turns a model's outputs into one score per sample.
 
     Attributes:
@@ -32,11 +33,15 @@ class Task(ABC):
         [0.5, 0.0]
     """
 
+    guarded = frozenset({"scores", "answers", "check", "loss"})
     unit: ClassVar[str]
     higher_is_better: ClassVar[bool]
     is_binary: ClassVar[bool]
     has_answers: ClassVar[bool] = False
     outputs_name: ClassVar[str] = "outputs"
+
+    def _called(self, method: str) -> str:
+        return f"task {type(self).__name__}: {method}"
 
     @abstractmethod
     def scores(self, outputs: Outputs, targets: Targets) -> NDArray[np.float64]:
@@ -54,7 +59,7 @@ class Task(ABC):
         """The class that each sample is given, `[n]`; None for a task without `has_answers`."""
         return None
 
-    def check(self, outputs: Outputs, n: int, targets: Targets) -> None:  # noqa: B027 — may accept everything
+    def check(self, outputs: Outputs, n: int, targets: Targets) -> None:
         """Refuses the outputs of one batch that cannot be scored; called before `scores`.
 
         Args:

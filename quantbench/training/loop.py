@@ -22,6 +22,7 @@ from quantbench.backends.module import ModulePredictor
 from quantbench.config.training import TrainingConfig
 from quantbench.data.splits import Split
 from quantbench.errors import EvaluationError, TrainingError
+from quantbench.foreign import passes
 from quantbench.measure.evaluation import evaluate
 from quantbench.progress import Progress
 from quantbench.tasks.top1 import check_logits
@@ -172,7 +173,9 @@ def _layout(model: nn.Module, split: Split) -> torch.memory_format:
         trial = copy.deepcopy(model).eval().to(memory_format=torch.channels_last)
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             trial(samples.to(memory_format=torch.channels_last))
-    except Exception:  # If it runs in no layout, the first step says so.
+    except BaseException as error:  # If it runs in no layout, the first step says so.
+        if passes(error):
+            raise
         return torch.contiguous_format
     return torch.channels_last
 

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from quantbench.errors import CheckpointError, MeasurementError
+from quantbench.errors import CheckpointError, ForeignError, MeasurementError
 from quantbench.measure.fresh import in_fresh_process
 
 WORK = """\
@@ -20,6 +20,17 @@ def tell(job):
 
 def fail(job):
     raise MeasurementError(f"no measurement of {job}")
+
+class TwoArgumentsError(Exception):
+    # Cannot be made again from its message alone, as the way back would.
+    def __init__(self, place, what):
+        super().__init__(f"{what} at {place}")
+
+def raise_own(job):
+    raise TwoArgumentsError("here", job)
+
+def leave(status):
+    raise SystemExit(status)
 
 def die(status):
     os._exit(status)
@@ -49,6 +60,16 @@ def test_an_error_of_the_work_comes_back_as_it_was_raised(work):
     with pytest.raises(MeasurementError) as error:
         in_fresh_process(work.fail, "this", died="it died")
     assert str(error.value) == "no measurement of this"
+
+
+@pytest.mark.parametrize(
+    ("name", "job", "cause"),
+    [("raise_own", "nothing", "TwoArgumentsError: nothing at here"), ("leave", 0, "SystemExit: 0")],
+)
+def test_whatever_the_work_raises_comes_back_as_a_line(work, name, job, cause):
+    with pytest.raises(ForeignError) as error:
+        in_fresh_process(getattr(work, name), job, died="it died")
+    assert str(error.value).startswith(f"the fresh process raised {cause}, at ")
 
 
 @pytest.mark.parametrize("status", [0, 3])
