@@ -35,7 +35,7 @@ def passes(error: BaseException) -> bool:
 
 
 def cause_of(error: BaseException) -> str:
-    """Type and first line of an exception, printable and of bounded length, whatever its message is.
+    """Type and message of an exception in one line, printable and of bounded length, whatever it says.
 
     Example:
         >>> cause_of(KeyError("x"))
@@ -45,13 +45,8 @@ def cause_of(error: BaseException) -> str:
     return f"{type(error).__name__}: {message}" if message else type(error).__name__
 
 
-def message_of(error: BaseException, is_whole: bool = False) -> str:
-    """First line of an exception's message, printable and of bounded length.
-
-    Args:
-        error: with any message.
-        is_whole: all of its lines, joined to one.
-    """
+def message_of(error: BaseException) -> str:
+    """An exception's message in one printable line: all of it if that is short, otherwise its first line, cut."""
     try:
         text = str(error)
     # Code of whoever wrote the exception.
@@ -59,9 +54,9 @@ def message_of(error: BaseException, is_whole: bool = False) -> str:
         if passes(second):
             raise
         return f"(its message raised {type(second).__name__})"
-    line = (
-        " ".join(text.split()) if is_whole else next((each.strip() for each in text.splitlines() if each.strip()), "")
-    )
+    line = " ".join(text.split())
+    if len(line) > LONGEST:
+        line = " ".join(next(each for each in text.splitlines() if each.strip()).split())
     line = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in line)
     return line if len(line) <= LONGEST else f"{line[:LONGEST]}…"
 

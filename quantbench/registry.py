@@ -148,7 +148,7 @@ class Registry(Generic[T]):
                 raise
             raise ConfigError(
                 f"{where}: {self.kind} '{entry.name}' of {_distribution(entry)} cannot be imported from "
-                f"'{entry.value}' ({type(error).__name__}: {message_of(error, is_whole=True)}); repair its entry "
+                f"'{entry.value}' ({type(error).__name__}: {message_of(error)}); repair its entry "
                 f"point of group {self.group}, or uninstall it"
             ) from error
 

@@ -27,6 +27,8 @@ def test_a_message_is_shortened_and_printable():
     assert cause_of(ValueError("a" * 10_000)) == f"ValueError: {'a' * LONGEST}…"
     assert cause_of(ValueError("a\x1b[31m\udcff")) == "ValueError: a\\x1b[31m\\udcff"
     assert cause_of(ValueError()) == "ValueError"
+    assert cause_of(ValueError("no such\n  layer")) == "ValueError: no such layer"
+    assert cause_of(ValueError("\n no such \n" + "x" * 10_000)) == "ValueError: no such"
 
 
 @pytest.mark.parametrize("error", [ConfigError("a.yaml: wrong"), KeyboardInterrupt(), GeneratorExit()])

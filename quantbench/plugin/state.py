@@ -199,9 +199,11 @@ class State:
 
         Made once, at the end of the run.
         """
-        from quantbench.session.records import in_order, merged
-
+        if self._session is None and not self.collected:
+            return []
         if self._records is None:
+            from quantbench.session.records import in_order, merged
+
             parts = [*self.own_records(), *self.collected]
             ids = [experiment.id for experiment in self.experiments] if parts else []
             self._records = in_order(merged(parts), ids) if parts else []

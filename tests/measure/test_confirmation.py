@@ -12,7 +12,7 @@ from tiny_model import tiny_cnn
 
 from quantbench.backends.interface import ModelSource
 from quantbench.backends.torch_ao.eager import EagerBackend, default_engine
-from quantbench.errors import CheckpointError, MeasurementError
+from quantbench.errors import CheckpointError, ForeignError, MeasurementError
 from quantbench.measure.confirmation import TimingJob, run, time_in_fresh_process
 from quantbench.measure.latency import FP32, FP32_AGAIN, INT8, time_forwards
 from quantbench.registry import RECIPES
@@ -117,7 +117,7 @@ def test_it_pins_the_threads_of_the_job(job, user_models):
     timings = time_in_fresh_process(with_model(job, "counts_threads", threads=2))
     assert timings.rounds == 12
     assert torch.get_num_threads() == before
-    with pytest.raises(RuntimeError, match="1 threads"):
+    with pytest.raises(ForeignError, match="RuntimeError: 1 threads in CountsThreads"):
         time_in_fresh_process(with_model(job, "counts_threads", threads=1))
 
 
