@@ -234,7 +234,7 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Coverage:
-    """Multiply-accumulates of one sample's forward, by the kernels that ran.
+    """Multiply-accumulates of a forward, by the kernels that ran.
 
     Attributes:
         int8_macs: done by int8 kernels.
@@ -263,6 +263,20 @@ class Coverage:
     def int8_share(self) -> float:
         """Share of the counted multiply-accumulates that ran as int8, 0..1; 0 where none was counted."""
         return self.int8_macs / self.macs if self.macs else 0.0
+
+    def per_sample(self, n: int) -> Coverage:
+        """The same of one of the `n` samples of its forward."""
+
+        def shared(layers: dict[str, int]) -> dict[str, int]:
+            return {name: round(macs / n) for name, macs in layers.items()}
+
+        return Coverage(
+            int8_macs=round(self.int8_macs / n),
+            float_macs=round(self.float_macs / n),
+            float_layers=shared(self.float_layers),
+            int8_layers=shared(self.int8_layers),
+            uncounted=self.uncounted,
+        )
 
 
 class Backend(Guarded, ABC):

@@ -11,7 +11,7 @@ import torch
 from quantbench.arrays import Inputs
 from quantbench.backends.interface import Artifact, Backend, Coverage, Predictor
 from quantbench.errors import ConfigError, FormLeftOutWarning
-from quantbench.experiment.artifact import one_sample, reference
+from quantbench.experiment.artifact import reference
 from quantbench.experiment.workload import OpenWorkload
 from quantbench.foreign import about
 from quantbench.measure.evaluation import Evaluation, inputs_of
@@ -39,12 +39,18 @@ class Baseline:
         """The one that loads it."""
         return self.artifact.backend.create()
 
+    def loaded(self, threads: int) -> Predictor:
+        """The reference, loaded anew."""
+        backend, artifact = self.backend, self.artifact
+        with about(MODEL):
+            return backend.load(artifact, threads)
+
     @cached_property
     def evaluation(self) -> Evaluation:
         """On the test split."""
-        backend, artifact = self.backend, self.artifact
+        predictor = self.loaded(torch.get_num_threads())
         with about(MODEL):
-            return self.opened.evaluated(backend.load(artifact, torch.get_num_threads()))
+            return self.opened.evaluated(predictor)
 
     @property
     def size_bytes(self) -> int:
@@ -53,14 +59,22 @@ class Baseline:
 
     @cached_property
     def coverage(self) -> Coverage | None:
-        """Multiply-accumulates of one sample by the kernels that ran; None where its backend does not tell.
+        """See `coverage_of`, of the reference itself."""
+        backend, artifact = self.backend, self.artifact
+        with about(MODEL):
+            return self.coverage_of(backend, artifact)
+
+    def coverage_of(self, backend: Backend, artifact: Artifact) -> Coverage | None:
+        """Multiply-accumulates of one sample by the kernels that ran; None where the backend does not tell.
+
+        Counted in the batch that is timed, since a model may do otherwise in a batch of another size.
 
         Raises:
             MeasurementError: if no operator was seen that multiplies, or might.
         """
-        backend, artifact = self.backend, self.artifact
-        with about(MODEL):
-            return backend.kernels(artifact, one_sample(self.opened))
+        n = len(next(iter(self.latency_inputs.values())))
+        found = backend.kernels(artifact, self.latency_inputs)
+        return None if found is None else found.per_sample(n)
 
     @cached_property
     def memory(self) -> PeakMemories:
@@ -91,9 +105,7 @@ class Baseline:
     @cached_property
     def timed(self) -> Predictor:
         """Loaded with as many threads as are timed."""
-        backend, artifact = self.backend, self.artifact
-        with about(MODEL):
-            return backend.load(artifact, self.opened.workload.config.latency.threads)
+        return self.loaded(self.opened.workload.config.latency.threads)
 
     @property
     def left_out(self) -> list[str]:

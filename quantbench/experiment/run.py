@@ -15,7 +15,7 @@ from quantbench.experiment.artifact import BuiltArtifact, backend_of, candidate
 from quantbench.experiment.baseline import Baseline
 from quantbench.experiment.fine_tuning import fine_tune
 from quantbench.experiment.results import Results
-from quantbench.experiment.timing import latency_of, looks_of
+from quantbench.experiment.timing import check_timed, latency_of, looks_of
 from quantbench.experiment.workload import OpenWorkload
 from quantbench.files import sha256_of_file
 from quantbench.foreign import about, calling
@@ -89,6 +89,7 @@ class Run(Results):
     not_timed: str = "nothing was timed"
     _confirmed: tuple[Speedup, Speedup] | None = None
     _refused: QuantbenchError | None = None
+    _is_timed_checked: bool = False
 
     @property
     def opened(self) -> OpenWorkload:
@@ -164,8 +165,13 @@ class Run(Results):
         and number of threads, and are slower for all others, so that a model that was evaluated before would lose to
         one that was not (`benchmarks/first_batch.py`).
         """
-        model = self.loaded(self.experiment.workload.config.latency.threads)
+        threads = self.experiment.workload.config.latency.threads
         fp32, fastest, inputs = self.baseline.timed, self.baseline.fastest[1], self.baseline.latency_inputs
+        if not self._is_timed_checked:
+            for name, load in (("fp32", self.baseline.loaded), ("quantized", self.loaded)):
+                check_timed(self.opened, name, load(threads), load(threads), inputs)
+            self._is_timed_checked = True
+        model = self.loaded(threads)
         prepared, own = fastest.prepared(inputs), model.prepared(inputs)
         return {
             FP32: lambda: fp32(inputs),

@@ -1,15 +1,63 @@
-"""Timings of an experiment's forwards as the record that is kept of them."""
+"""Timings of an experiment's forwards: the record that is kept of them, and what the timed forwards answered."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import numpy as np
+
+from quantbench.arrays import Inputs
+from quantbench.backends.interface import Predictor
 from quantbench.config.schema import LatencyConfig
+from quantbench.errors import EvaluationError
+from quantbench.experiment.workload import OpenWorkload
 from quantbench.measure.allocator import keep_freed_memory
+from quantbench.measure.evaluation import inputs_of
 from quantbench.measure.latency import FP32_FASTEST, LATENCY_LEVEL, Timings
 from quantbench.records.run import Latency
 from quantbench.stats.sequential import Looks
 from quantbench.stats.speed import Speedup
+
+# Share of the largest output by which a batch of another size may change an output: scales that are found batch by
+# batch move them by a few per cent, another computation by all of them.
+OTHER_ANSWER = 0.25
+
+
+def check_timed(opened: OpenWorkload, model: str, evaluated: Predictor, timed: Predictor, inputs: Inputs) -> None:
+    """Refuses to time a forward that gives something else than what was evaluated: it may do less.
+
+    Args:
+        opened: the workload.
+        model: its name, for the message.
+        evaluated: one that was just loaded, to run the batch of an evaluation.
+        timed: another, to run the timed batch.
+        inputs: the timed batch.
+
+    Raises:
+        EvaluationError: saying by how much they differ.
+    """
+    config = opened.workload.config
+    expected = evaluated(next(inputs_of(opened.splits.test, config.evaluation.batch_size)))
+    worst = _difference(expected, timed(timed.prepared(inputs)))
+    if not worst <= OTHER_ANSWER:
+        raise EvaluationError(
+            f"the {model} model answers the {config.latency.batch_size} samples of the timed batch otherwise than in a "
+            f"batch of {config.evaluation.batch_size}, as they were evaluated: outputs differ by {worst:.2f} of the "
+            "largest; what is timed must be what is judged: let the model do the same in batches of any size"
+        )
+
+
+def _difference(evaluated: Mapping[str, np.ndarray], timed: Mapping[str, np.ndarray]) -> float:
+    """Largest difference of an output of the same sample, as a share of the largest output; NaN where one is NaN."""
+    found_shares = [0.0]
+    for name, outputs in evaluated.items():
+        n = min(len(outputs), len(timed[name]))
+        expected, found = np.asarray(outputs[:n], np.float64), np.asarray(timed[name][:n], np.float64)
+        largest = float(np.abs(expected).max(initial=0.0))
+        if largest:
+            found_shares.append(float(np.abs(expected - found).max(initial=0.0)) / largest)
+    # Of numpy, since Python's loses a NaN.
+    return float(np.max(found_shares))
 
 
 def looks_of(config: LatencyConfig) -> Looks:
