@@ -37,5 +37,5 @@ def gates(
         print("\n".join(lines) if lines else "nothing to accept: these are the accepted gates")
         return
     looser = loosened(golden, configured, chosen)
-    print("\n".join(looser) if looser else f"{len(chosen)} experiments: no accepted gate is gone or looser")
+    print("\n".join(looser) if looser else f"{len(chosen)} experiment(s): no accepted gate is gone or looser")
     raise typer.Exit(1 if looser else 0)

@@ -66,6 +66,7 @@ def adopt(opened: OpenWorkload, weights: Path, accept_accuracy: bool = False, ex
     model = opened.build_model()
     state, notes = unwrapped(state, model.state_dict().keys())
     load_state(model, state, weights)
+    _check_finite(weights, state)
     evaluation = opened.evaluated(ModulePredictor(model))
     _check_expected(weights, evaluation, expected)
     notes += _check_sound(opened, weights, evaluation, accept_accuracy)
@@ -76,6 +77,13 @@ def adopt(opened: OpenWorkload, weights: Path, accept_accuracy: bool = False, ex
     card = card.model_copy(update={"command": command})
     baselines.save_card(opened.weights_path, card)
     return Adopted(card, notes)
+
+
+def _check_finite(weights: Path, state: dict[str, Any]) -> None:
+    """Refuses weights and statistics that are NaN or infinite, which every sample would meet."""
+    for key, value in state.items():
+        if value.is_floating_point() and not bool(value.isfinite().all()):
+            raise BaselineError(f"{weights}: '{key}' holds NaN or infinity; save weights of a training that went well")
 
 
 def _check_expected(weights: Path, evaluation: Evaluation, expected: float | None) -> None:

@@ -18,6 +18,9 @@ from quantbench.measure.environment import environment
 from quantbench.recipes.translation import accepted_form
 from quantbench.records.run import Latency
 
+# The task without which configurations were accepted before there were others.
+DEFAULT_TASK = "top1"
+
 
 @dataclass(frozen=True)
 class RunEvidence:
@@ -94,6 +97,8 @@ def inputs_of(run: Run) -> Inputs:
         "recipe": accepted_form(run.experiment.recipe),
         "backend": run.experiment.config.backend.described,
     }
+    if (task := run.experiment.workload.config.task.described) != DEFAULT_TASK:
+        configured["task"] = task
     # At its default it goes without saying, as it did when hashes of it were accepted.
     if (evaluation := run.experiment.workload.config.evaluation) != EvaluationConfig():
         configured["evaluation"] = evaluation.model_dump(mode="json")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
+from quantbench.config.schema import gate_bounds
 from quantbench.errors import GoldenError
 from quantbench.golden.accepted import Acceptance
 from quantbench.golden.circumstances import Strict
@@ -95,7 +97,32 @@ def accepted_gates(golden: Path) -> dict[str, Bounds]:
         GoldenError: if the file is damaged, with what to do.
     """
     path = golden / FILE_NAME
-    return read_json(AcceptedGates, path, GoldenError, ADVICE).experiments if path.exists() else {}
+    if not path.exists():
+        return {}
+    found = read_json(AcceptedGates, path, GoldenError, ADVICE).experiments
+    for id_, bounds in found.items():
+        for gate, bound in bounds.items():
+            _check(bound, gate, f"{path}: experiments.{id_}.{gate}")
+    return found
+
+
+def _check(bound: Any, gate: str, where: str) -> None:
+    """Refuses a bound that no configuration could have set, with which nothing could be compared.
+
+    Raises:
+        GoldenError: naming its place.
+    """
+    annotation = gate_bounds().get(gate)
+    is_sound = not isinstance(bound, float) or math.isfinite(bound)
+    if annotation is not None:
+        try:
+            TypeAdapter(annotation, config=ConfigDict(allow_inf_nan=False)).validate_python(bound)
+        except ValidationError:
+            is_sound = False
+        # To pydantic a text may be a number.
+        is_sound = is_sound and not isinstance(bound, str)
+    if not is_sound:
+        raise GoldenError(f"{where}: {bound!r:.40} is no bound of this gate; {ADVICE}")
 
 
 def changes(accepted: Mapping[str, Bounds], configured: Mapping[str, Bounds]) -> list[GateChange]:

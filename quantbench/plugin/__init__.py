@@ -50,7 +50,8 @@ def pytest_configure(config: pytest.Config) -> None:
     add_markers(config)
     config.stash[STATE] = State(config)
     check_options(config)
-    config.pluginmanager.register(_Reports(config.stash[STATE]), "quantbench-reports")
+    # Without a name, by which it could be switched off.
+    config.pluginmanager.register(_Reports(config.stash[STATE]))
     if config.getoption("update_golden"):
         config.option.update_snapshots = True
 
@@ -111,7 +112,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         # In a parallel worker an exception would show as a crash of the worker; the controller ends the run.
         config.workeroutput["quantbench_mistake"] = mistake
         items.clear()
+    before = {claim for item in items if (claim := claim_of(item)) is not None}
     yield
+    after = {claim for item in items if (claim := claim_of(item)) is not None}
+    state.looked_at.dropped |= before - after - state.deselected
     if empty := [item for item in items if is_claim(item) and item.callspec.params[FIXTURE] is None]:  # type: ignore[attr-defined]
         config.hook.pytest_deselected(items=empty)
         items[:] = [item for item in items if item not in empty]
@@ -144,10 +148,10 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     if (claim := claim_of(item)) is not None:
         refuse_xfail(report, claim)
         report.user_properties.append((CLAIM_PROPERTY, " ".join(claim)))
-        if _is_inconclusive(report):
-            # To everyone who reads reports it is not passed: JUnit, HTML, dashboards.
-            report.outcome = "skipped"
-            report.longrepr = (str(item.path), item.location[1] or 0, f"INCONCLUSIVE: {_message_of(report)}")
+    if is_claim(item) and _is_inconclusive(report):
+        # To everyone who reads reports it is not passed: JUnit, HTML, dashboards.
+        report.outcome = "skipped"
+        report.longrepr = (str(item.path), item.location[1] or 0, f"INCONCLUSIVE: {_message_of(report)}")
     return report
 
 
@@ -169,6 +173,12 @@ class _Reports:
 
     def __init__(self, state: State) -> None:
         self.state = state
+
+    def pytest_deselected(self, items: list[pytest.Item]) -> None:
+        self.state.deselected |= {claim for item in items if (claim := claim_of(item)) is not None}
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        self.state.has_collection_errors |= report.failed
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self.state.looked_at.note(report)
@@ -217,6 +227,8 @@ def pytest_testnodedown(node: Any) -> None:
     state.mistake = output.get("quantbench_mistake", state.mistake)
     state.interval_gates = output.get("quantbench_interval_gates", state.interval_gates)
     state.has_claims = output.get("quantbench_has_claims", False) or state.has_claims
+    state.is_broken = output.get("quantbench_is_broken", False) or state.is_broken
+    state.looked_at.dropped |= {(id_, quantity) for id_, quantity in output.get("quantbench_dropped", [])}
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -230,6 +242,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         # Each worker collects all tests, and so knows how many gates the whole run has.
         session.config.workeroutput["quantbench_interval_gates"] = state.interval_gates
         session.config.workeroutput["quantbench_has_claims"] = state.has_claims
+        session.config.workeroutput["quantbench_is_broken"] = state.has_broken_claims
+        session.config.workeroutput["quantbench_dropped"] = sorted(state.looked_at.dropped)
         return
     if state.mistake is not None:
         session.exitstatus = exitstatus = pytest.ExitCode.USAGE_ERROR

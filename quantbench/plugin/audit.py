@@ -10,7 +10,7 @@ import pytest
 from quantbench.plugin.claimed import claim_of
 from quantbench.plugin.looked_at import Claimed, planned_claims, shown
 from quantbench.plugin.options import is_update
-from quantbench.plugin.selected import is_whole
+from quantbench.plugin.selected import in_settings, is_whole
 from quantbench.plugin.state import State
 
 
@@ -27,13 +27,28 @@ def audit(config: pytest.Config, state: State, claims: list[pytest.Item]) -> str
     from quantbench.errors import QuantbenchError
     from quantbench.session.audit import check_orphans
 
+    if line := _selecting_settings(config):
+        return line
     try:
         if is_update(config):
             _check_update(config)
         check_orphans(state.folder("golden"), state.experiments, state.folder("configs"))
     except QuantbenchError as error:
         return str(error)
-    return _xfailed(claims) or _uncollected(config, planned_claims(state.selected), claims)
+    if line := _xfailed(claims):
+        return line
+    # A file that cannot be collected is told by its own error.
+    return None if state.has_collection_errors else _uncollected(config, planned_claims(state.selected), claims)
+
+
+def _selecting_settings(config: pytest.Config) -> str | None:
+    """Line about settings by which every run leaves experiments out, or runs nothing; None without such."""
+    found = [
+        option for option in in_settings(config) if option.split()[0] in ("--experiment", "--co", "--collect-only")
+    ]
+    if not found:
+        return None
+    return f"settings leave experiments or claims out of every run (addopts: {', '.join(found)}); type that instead"
 
 
 def _check_update(config: pytest.Config) -> None:
@@ -60,7 +75,8 @@ def _uncollected(config: pytest.Config, planned: Iterable[Claimed], claims: Iter
         planned: claims that the selected experiments ask for.
         claims: every collected test about experiments, before `-k` and `-m` leave any out.
     """
-    if not is_whole(config):
+    claims = list(claims)
+    if not is_whole(config, [item.path for item in claims]):
         return None
     found = {claim_of(item) for item in claims if not _is_skipped(item)}
     missing = [claim for claim in planned if claim not in found]

@@ -13,6 +13,7 @@ from quantbench.plugin.claimed import gate_of, is_timed
 from quantbench.plugin.properties import (
     BEHAVIOUR_PROPERTY,
     CHANGE_PROPERTY,
+    FAILS_PROPERTY,
     MESSAGE_PROPERTY,
     NO_BASELINE_PROPERTY,
     NOT_RUN_PROPERTY,
@@ -91,6 +92,7 @@ def show_decision(request: pytest.FixtureRequest) -> Callable[[Decision | None],
         if decision.behaviour:
             properties.append((BEHAVIOUR_PROPERTY, decision.behaviour))
         if decision.fails:
+            properties.append((FAILS_PROPERTY, True))
             strict = "\n  --strict-verdicts: inconclusive counts as failed" if decision.is_inconclusive else ""
             pytest.fail(f"{decision.message}{strict}", pytrace=False)
         if decision.lacks_baseline:

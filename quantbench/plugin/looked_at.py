@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from quantbench.plugin.properties import CLAIM_PROPERTY, NOT_RUN_PROPERTY, VERDICT_PROPERTY
+from quantbench.plugin.properties import CLAIM_PROPERTY, FAILS_PROPERTY, NOT_RUN_PROPERTY
 from quantbench.plugin.selected import set_up, typed
 
 if TYPE_CHECKING:
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 # Quantities that are named; the rest is counted.
 SHOWN = 6
+
+# Where claims lie, and what holds the accepted gates below the folder of goldens.
+CLAIMS_FOLDER, GATES_FILE = "bench", "gates.json"
 
 # Experiment and quantity.
 Claimed = tuple[str, str]
@@ -25,13 +29,17 @@ class LookedAt:
     """Claims of one run.
 
     Attributes:
-        made: those with an outcome: passed, failed or INCONCLUSIVE.
+        made: those with a verdict or an error, and those whose facts are accepted.
         skipped: those that a mark or a fixture skipped → the reason given.
+        hidden: those that fail, and whose test was reported as passed.
+        dropped: those whose test was collected and removed, by no selection of pytest's.
     """
 
     def __init__(self) -> None:
         self.made: set[Claimed] = set()
         self.skipped: dict[Claimed, str] = {}
+        self.hidden: set[Claimed] = set()
+        self.dropped: set[Claimed] = set()
 
     def note(self, report: pytest.TestReport) -> None:
         """Notes the claim of a test's report, if it makes one."""
@@ -39,12 +47,14 @@ class LookedAt:
         if (text := properties.get(CLAIM_PROPERTY)) is None:
             return
         experiment, _, quantity = str(text).partition(" ")
-        if VERDICT_PROPERTY in properties:
-            self.made.add((experiment, quantity))
+        claim = experiment, quantity
+        # Of this quantity, since a test may show verdicts of its own.
+        if report.failed or f"quantbench_{quantity}" in properties:
+            self.made.add(claim)
+            if FAILS_PROPERTY in properties and not report.failed and report.when == "call":
+                self.hidden.add(claim)
         elif report.skipped and NOT_RUN_PROPERTY not in properties:
-            self.skipped[experiment, quantity] = _reason(report)
-        elif report.failed or (report.when == "call" and report.passed):
-            self.made.add((experiment, quantity))
+            self.skipped[claim] = _reason(report)
 
     def left_out(self, planned: Iterable[Claimed], not_run: Collection[str]) -> list[Claimed]:
         """Planned claims that were not made, but for those of experiments without data."""
@@ -78,18 +88,44 @@ def outcome(
     by_user, by_settings = typed(config), set_up(config)
     missing = looked_at.left_out(planned, not_run)
     lines = []
+    if looked_at.hidden:
+        lines.append(f"claims that fail were reported as passed: {shown(looked_at.hidden)}; a FAIL is no pass")
+    if looked_at.dropped:
+        lines.append(
+            f"tests of claims were removed after they were collected, by no selection of pytest's: "
+            f"{shown(looked_at.dropped)}; take that hook out of conftest.py"
+        )
     # pytest-benchmark skips what its options leave out.
     if looked_at.skipped and not any("--benchmark" in option for option in by_user):
         reasons = ", ".join(dict.fromkeys(filter(None, looked_at.skipped.values())))
         lines.append(f"claims were skipped ({reasons}): {shown(looked_at.skipped)}; a claim that is skipped is no pass")
     elif missing and by_settings and not is_cut_short:
         lines.append(f"settings leave claims out ({', '.join(by_settings)}): {shown(missing)}; take that out of them")
-    elif missing and not by_user and not is_cut_short:
+    elif missing and not by_user and not is_cut_short and not lines:
         lines.append(f"claims that nothing on the command line leaves out were not made: {shown(missing)}")
     if not missing:
         return lines, None
     why = f" (left out by {' '.join(by_user)})" if by_user else ""
     return lines, f"{len(missing):,} of {len(planned):,} claims of these experiments were not looked at{why}"
+
+
+def no_claim_at_all(config: pytest.Config, golden: Path) -> str | None:
+    """Line about a run of the folder of claims that makes none, although experiments were accepted; else None.
+
+    Args:
+        config: of the run.
+        golden: folder of goldens.
+    """
+    claims = config.rootpath / CLAIMS_FOLDER
+    if typed(config) or not (golden / GATES_FILE).is_file() or not claims.is_dir():
+        return None
+    run = [(config.invocation_params.dir / argument).resolve() for argument in config.args]
+    if not any(claims.resolve().is_relative_to(folder) for folder in run):
+        return None
+    return (
+        f"no test of this run makes a claim, although {golden / GATES_FILE} holds accepted experiments; bring the "
+        f"tests of {CLAIMS_FOLDER}/ back, or import all of them: from quantbench.claims import *"
+    )
 
 
 def shown(claims: Iterable[Claimed]) -> str:

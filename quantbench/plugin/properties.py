@@ -12,3 +12,5 @@ BEHAVIOUR_PROPERTY = "quantbench_behaviour"
 CLAIM_PROPERTY = "quantbench_claim"
 # Property of a test whose experiment has no data on this machine.
 NOT_RUN_PROPERTY = "quantbench_not_run"
+# Property of a test whose verdict fails.
+FAILS_PROPERTY = "quantbench_fails"

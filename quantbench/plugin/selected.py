@@ -6,7 +6,9 @@ import argparse
 import importlib.util
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -18,6 +20,9 @@ WITHOUT = (
     "--benchmark-skip", "-x", "--exitfirst",
 )  # fmt: skip
 
+# Of settings: options that leave experiments out of every run, or run nothing at all → whether they take a value.
+OF_RUNS = {"--experiment": True, "--co": False, "--collect-only": False}
+
 
 def typed(config: pytest.Config) -> list[str]:
     """Selecting options of the command line, as it was typed; empty for a run of all tests."""
@@ -27,45 +32,74 @@ def typed(config: pytest.Config) -> list[str]:
     return found
 
 
+def in_settings(config: pytest.Config) -> list[str]:
+    """Selecting options of `addopts` and `PYTEST_ADDOPTS`, those that select experiments too."""
+    return selecting([*config.getini("addopts"), *shlex.split(os.environ.get("PYTEST_ADDOPTS", ""))], OF_RUNS)
+
+
 def set_up(config: pytest.Config) -> list[str]:
     """Selecting options of settings: `addopts` and `testpaths` of the project, and `PYTEST_ADDOPTS`."""
-    addopts = [*config.getini("addopts"), *shlex.split(os.environ.get("PYTEST_ADDOPTS", ""))]
-    found = [f"addopts: {option}" for option in selecting(addopts)]
+    found = [f"addopts: {option}" for option in in_settings(config)]
     if config.args_source is pytest.Config.ArgsSource.TESTPATHS:
         found += [f"testpaths: {argument}" for argument in config.args if not _is_whole(config, argument)]
     return found
 
 
-def is_whole(config: pytest.Config) -> bool:
-    """True if whole folders or packages were collected, so that a test that is not there is missing."""
-    return not config.getoption("lf", False) and all(_is_whole(config, argument) for argument in config.args)
+def is_whole(config: pytest.Config, claims: Iterable[Path]) -> bool:
+    """True if a whole folder or package with claims was collected, so that a test that is not there is missing.
+
+    Args:
+        config: of the run.
+        claims: files of the tests that make claims.
+    """
+    if config.getoption("lf", False):
+        return False
+    files = list(claims)
+    return any(
+        any(path.is_relative_to(folder) for path in files)
+        for argument in config.args
+        if (folder := _folder(config, argument)) is not None
+    )
 
 
-def selecting(arguments: Sequence[str]) -> list[str]:
-    """The options among arguments that leave tests out, with their values."""
+def selecting(arguments: Sequence[str], more: Mapping[str, bool] = MappingProxyType({})) -> list[str]:
+    """The options among arguments that leave tests out, with their values.
+
+    Args:
+        arguments: as typed.
+        more: options that are looked for too → whether they take a value.
+    """
+    with_value = [*WITH_VALUE, *(option for option, has_value in more.items() if has_value)]
+    without = [*WITHOUT, *(option for option, has_value in more.items() if not has_value)]
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    for option in WITH_VALUE:
+    for option in with_value:
         parser.add_argument(option, action="append", default=[], dest=option)
-    for option in WITHOUT:
+    for option in without:
         parser.add_argument(option, action="store_true", dest=option)
     # Of short options that are typed as one, the last may select.
     for option in ("-v", "-q", "-s", "-l"):
         parser.add_argument(option, action="count")
     given = vars(parser.parse_known_args(list(map(str, arguments)))[0])
     # `-k ""` selects nothing.
-    valued = [f"{option} {shlex.quote(value)}" for option in WITH_VALUE for value in given[option] if value]
-    return valued + [option for option in WITHOUT if given[option]]
+    valued = [f"{option} {shlex.quote(value)}" for option in with_value for value in given[option] if value]
+    return valued + [option for option in without if given[option]]
 
 
 def _is_whole(config: pytest.Config, argument: str) -> bool:
+    return _folder(config, argument) is not None
+
+
+def _folder(config: pytest.Config, argument: str) -> Path | None:
+    """The whole folder or package that an argument names; None for a part of one."""
     if "::" in argument:
-        return False
-    if (config.invocation_params.dir / argument).is_dir():
-        return True
+        return None
+    if (folder := (config.invocation_params.dir / argument).resolve()).is_dir():
+        return folder
     if not config.getoption("pyargs", False):
-        return False
+        return None
     try:
         found = importlib.util.find_spec(argument)
     except (ImportError, ValueError):
-        return False
-    return found is not None and found.submodule_search_locations is not None
+        return None
+    places = list(found.submodule_search_locations or ()) if found is not None else []
+    return Path(places[0]).resolve() if places else None

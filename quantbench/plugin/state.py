@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from quantbench.plugin.looked_at import LookedAt, outcome, planned_claims
+from quantbench.plugin.looked_at import LookedAt, no_claim_at_all, outcome, planned_claims
 from quantbench.plugin.options import is_update
 
 if TYPE_CHECKING:
@@ -37,6 +37,9 @@ class State:
         elsewhere: experiments that workers found no data for → why.
         has_claims: tests about experiments were collected, here or in a worker.
         looked_at: claims that were made, here and in workers.
+        deselected: claims that pytest's own selection leaves out.
+        has_collection_errors: a test file could not be collected, which pytest says itself.
+        is_broken: a claim of a worker ended with an error.
         premises: lines about gates that were loosened and claims that were left out; each fails the run.
         not_looked_at: sentence that counts the claims which the command line left out; None where there are none.
         lost: lines about what the end of the run could not do, here and in workers; each fails the run.
@@ -52,6 +55,9 @@ class State:
         self.elsewhere: dict[str, str] = {}
         self.has_claims = False
         self.looked_at = LookedAt()
+        self.deselected: set[tuple[str, str]] = set()
+        self.has_collection_errors = False
+        self.is_broken = False
         self.premises: list[str] = []
         self.not_looked_at: str | None = None
         self.repeats: dict[str, None] = {}
@@ -143,12 +149,20 @@ class State:
         is_sound = True
         with self.losing("the end of the session"):
             is_sound = self._session is None or self._session.finish(is_cut_short)
-        if self.has_claims and self.mistake is None and not self.config.option.collectonly:
+        if self.mistake is None and not self.config.option.collectonly and not self.has_collection_errors:
             with self.losing("the look for claims that were left out"):
-                self._check_premises(is_cut_short)
+                if self.has_claims:
+                    self._check_premises(is_cut_short)
+                elif line := no_claim_at_all(self.config, self.folder("golden")):
+                    self.premises.append(line)
         with self.losing("the records"):
             self._check_columns()
-        return is_sound and not self.premises and not self.lost
+        return is_sound and not self.premises and not self.lost and not self.has_broken_claims
+
+    @property
+    def has_broken_claims(self) -> bool:
+        """True if a claim ended with an error, here or in a worker, whatever its test was reported as."""
+        return self.is_broken or bool(self._session and self._session.broken)
 
     @contextmanager
     def losing(self, what: str) -> Iterator[None]:
@@ -183,6 +197,8 @@ class State:
         except QuantbenchError as error:
             self.premises.append(str(error))
             return
+        if self._session is not None:
+            self.looked_at.made |= self._session.acceptances.claims
         lines, self.not_looked_at = outcome(self.config, self.looked_at, planned, self.not_run, is_cut_short)
         self.premises += lines
 

@@ -22,7 +22,7 @@ SHOWN_CLASSES = 4
 
 
 class AnsweredClasses(Quantity[ClassFacts]):
-    """Every class that the reference answers is answered by the candidate."""
+    """Every class that the reference answers, or answers rightly, is so answered by the candidate too."""
 
     name = "answered_classes"
     part = "classes"
@@ -55,11 +55,15 @@ class AnsweredClasses(Quantity[ClassFacts]):
         answers of which each would have to be lost.
         """
         found = [each for each in measured.classes if each.fp32_answers > 0]
-        gone = [each for each in found if each.quantized_answers == 0]
-        sure = [each for each in gone if each.fp32_answers >= ENOUGH_ANSWERS]
+        gone = [each for each in found if each.quantized_answers == 0 or (each.quantized == 0 < each.fp32)]
+        sure = [
+            each
+            for each in gone
+            if each.fp32 >= ENOUGH_ANSWERS or (each.quantized_answers == 0 and each.fp32_answers >= ENOUGH_ANSWERS)
+        ]
         outcome = Outcome.FAIL if sure else Outcome.INCONCLUSIVE if gone else Outcome.PASS
         answered = f"{len(found) - len(gone)} of the {len(found)} classes that the reference answers (n={measured.n:,})"
-        text = f"{answered}; never answered: {_named(sure or gone)}" if gone else answered
+        text = f"{answered}; never answered, or never rightly: {_named(sure or gone)}" if gone else answered
         if gone and not sure:
             text += f"; so few answers may be lost by accident: {ENOUGH_ANSWERS} of a class would decide"
         required = "every class that the reference answers"

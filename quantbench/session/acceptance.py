@@ -69,6 +69,13 @@ class Acceptances:
         self._note(run, claim, kind)
         return True
 
+    @property
+    def claims(self) -> set[tuple[str, str]]:
+        """Experiment and quantity of every claim whose fact is accepted."""
+        return {
+            (id_, claim) for id_, noted in self._noted.items() for claims in noted.claims.values() for claim in claims
+        }
+
     def write(self, no_speed: str = "") -> bool:
         """Writes all that was noted, and the gates of the experiments that it was noted of.
 

@@ -18,12 +18,16 @@ from quantbench.quantities.judging import is_about, quantities
 # Beside the gates: a run may, or may not, go on without the experiment's data.
 DATA = "data"
 REQUIRED, OPTIONAL = "required", "optional"
+# In the place of the bound of a claim that needs none.
+CLAIMED = "claimed"
 
 
 def bounds_of(experiment: Experiment) -> Bounds:
     """Every bound that the experiment is held to, by quantity, and whether it must run at all."""
-    found = ((each.name, each.bound_of(experiment)) for each in quantities() if is_about(each, experiment))
-    bounds = {name: bound for name, bound in found if bound is not None}
+    own = [each for each in quantities() if is_about(each, experiment)]
+    bounds = {each.name: bound for each in own if (bound := each.bound_of(experiment)) is not None}
+    # Claims that need no bound are made all the same, and are missed where they are not.
+    bounds |= {each.name: CLAIMED for each in own if each.bound is None and each.name not in bounds}
     return {**bounds, DATA: OPTIONAL if experiment.workload.config.optional else REQUIRED}
 
 
@@ -100,4 +104,7 @@ def _looser(accepted: Bounds, experiment: Experiment) -> list[GateChange]:
 def _is_looser(quantity: Quantity[Any] | None, gate: str, bound: Any, accepted: Any) -> bool:
     if gate == DATA:
         return bool(bound != accepted and accepted == REQUIRED)
-    return bool(bound != accepted) if quantity is None else quantity.is_looser(bound, accepted)
+    # What cannot be compared differs: a gate that is gone, or a bound of another sort.
+    both = (bound, accepted)
+    is_comparable = all(isinstance(each, int | float) for each in both) or all(isinstance(each, dict) for each in both)
+    return quantity.is_looser(bound, accepted) if quantity and is_comparable else bool(bound != accepted)

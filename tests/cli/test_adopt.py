@@ -199,3 +199,10 @@ def test_a_standard_deviation_of_zero_is_refused(project):
     project.edit("calibration_pool: 60", "calibration_pool: 60, std: [0.5, 0, 0.5]")
     with pytest.raises(ConfigError, match=r"workload\.data\.std\.1: Input should be greater than 0"):
         find_workload("tiny", project.configs)
+
+
+@pytest.mark.parametrize("key", ["conv.weight", "bn.running_var"])
+def test_weights_that_hold_nan_are_refused_by_their_key(project, original, key):
+    original[key].view(-1)[0] = float("nan")
+    with pytest.raises(BaselineError, match=rf"mine\.pt: '{key}' holds NaN or infinity"):
+        adopt(opened(project), saved(project, original))

@@ -63,7 +63,7 @@ def test_tests_that_a_hook_removes_fail_the_run(accepted, project):
     result = accepted(*ONLY)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(
-        [f"claims that nothing on the command line leaves out were not made: *size_ratio of {STATIC}"]
+        [f"tests of claims were removed after they were collected, *: size_ratio of {STATIC}; *"]
     )
 
 
@@ -177,3 +177,110 @@ def test_gates_are_not_accepted_in_ci(quantbench, project, monkeypatch):
     monkeypatch.setenv("CI", "true")
     status, _, err = quantbench("gates", "*", "--accept", "--reason", "x")
     assert (status, "--accept is refused because CI is set" in err) == (2, True)
+
+
+NO_OP = """\
+import pytest
+
+@pytest.fixture
+def check_gate(gate, experiment_run):
+    return lambda: None
+"""
+SWALLOWED = """\
+import pytest
+
+@pytest.mark.gate("size_ratio")
+def test_file_shrinks_by_its_bound(check_gate):
+    with pytest.raises(BaseException):
+        check_gate()
+"""
+HIDDEN = """\
+import pytest
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(item):
+    report = yield
+    if report.failed:
+        report.outcome = "passed"
+    return report
+"""
+
+
+def test_a_fixture_that_checks_nothing_makes_no_claim(accepted, project):
+    (project.root / "bench" / "conftest.py").write_text(NO_OP)
+    result = accepted(*ONLY)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["claims that nothing on the command line leaves out were not made: *size_ratio of *"])
+
+
+@pytest.mark.parametrize(
+    ("file", "text"), [("test_size.py", SWALLOWED), ("conftest.py", HIDDEN)], ids=["swallowed", "hidden by a hook"]
+)
+def test_a_fail_that_is_reported_as_passed_fails_the_run(accepted, project, file, text):
+    project.edit("size_ratio: 0.2", "size_ratio: 9.0")
+    (project.root / "bench" / file).write_text(text)
+    result = accepted(*ONLY, "-k", "shrinks_by")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(
+        [f"claims that fail were reported as passed: size_ratio of {STATIC}; a FAIL is no pass"]
+    )
+
+
+def test_an_error_that_is_reported_as_passed_fails_the_run(accepted, project):
+    (project.root / "bench" / "conftest.py").write_text(HIDDEN)
+    project.weights.unlink()
+    assert accepted(*ONLY, "-k", "shrinks_by").ret == pytest.ExitCode.TESTS_FAILED
+
+
+def test_all_claims_gone_is_told_too(accepted, project):
+    for path in (project.root / "bench").glob("test_*.py"):
+        path.unlink()
+    (project.root / "bench" / "test_mine.py").write_text("def test_mine(): pass\n")
+    result = accepted("-q")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["no test of this run makes a claim, although golden/gates.json holds accepted *"])
+    assert accepted("-q", "-k", "mine").ret == 0, "as it was asked for"
+
+
+def test_other_tests_of_the_project_are_left_alone(accepted, project, pytester):
+    (project.root / "tests").mkdir()
+    (project.root / "tests" / "test_mine.py").write_text("def test_mine(): pass\n")
+    assert pytester.runpytest_inprocess("tests", "-q").ret == 0
+
+
+@pytest.mark.parametrize("option", [f"--experiment {STATIC}", "--co", "--collect-only"])
+def test_settings_that_leave_experiments_out_end_the_run(accepted, project, option):
+    addopts(project, option)
+    result = accepted("-q")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        [f"ERROR: settings leave experiments or claims out of every run (addopts: {option}); *"]
+    )
+
+
+def test_a_missing_file_is_missed_though_a_part_of_other_tests_was_named_too(accepted, project):
+    (project.root / "bench" / "test_size.py").unlink()
+    (project.root / "test_mine.py").write_text("def test_mine(): pass\n")
+    result = accepted("test_mine.py", "-q")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: claims that no test of this run makes*size_ratio of*"])
+
+
+def test_a_hook_that_removes_tests_fails_a_run_with_a_selection_too(accepted, project):
+    (project.root / "conftest.py").write_text(
+        "def pytest_collection_modifyitems(items):\n    items[:] = [i for i in items if 'shrinks_by' not in i.nodeid]\n"
+    )
+    result = accepted(*ONLY, "-m", "not latency")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(
+        [f"tests of claims were removed after they were collected, *: size_ratio of {STATIC}; *"]
+    )
+
+
+def test_a_file_that_cannot_be_collected_is_told_by_its_own_error_alone(accepted, project):
+    path = project.root / "bench" / "test_size.py"
+    path.write_text("def broken(:\n")
+    result = accepted("-q")
+    assert result.ret != 0
+    result.stdout.no_fnmatch_line("*were not made*")
+    result.stderr.no_fnmatch_line("*claims that no test*")

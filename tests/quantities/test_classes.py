@@ -30,8 +30,8 @@ def test_a_model_that_gives_every_sample_one_answer_fails_though_its_accuracy_ro
     verdict = answered((0, 0, 0, 1460), (0, 1, 0, 20), (1, 1, 0, 10), (2, 2, 0, 10))
     assert verdict.outcome is Outcome.FAIL
     assert verdict.measured == (
-        "1 of the 3 classes that the reference answers (n=1,500); never answered: 'bees' (30 times by the reference), "
-        "'cats' (10 times by the reference)"
+        "1 of the 3 classes that the reference answers (n=1,500); never answered, or never rightly: "
+        "'bees' (30 times by the reference), 'cats' (10 times by the reference)"
     )
     assert verdict.warning.startswith("the answers moved: 'ants' is given 1,500 times, by the reference 1,460 times (")
 
@@ -41,6 +41,12 @@ def test_so_few_answers_that_they_may_be_lost_by_accident_decide_nothing(n, outc
     verdict = answered((0, 0, 0, 100), (1, 1, 0, n))
     assert verdict.outcome is outcome
     assert ("5 of a class would decide" in verdict.measured) == (outcome is Outcome.INCONCLUSIVE)
+
+
+def test_a_class_of_which_no_answer_is_right_any_more_fails_though_it_is_still_given():
+    verdict = answered((0, 0, 0, 1480), (1, 1, 0, 10), (0, 0, 1, 1), (2, 2, 2, 10))
+    assert verdict.outcome is Outcome.FAIL
+    assert "'bees' (10 times by the reference)" in verdict.measured
 
 
 def test_a_class_that_the_reference_never_answers_is_not_missed():

@@ -123,7 +123,8 @@ def test_an_experiment_that_is_configured_no_more_is_missed_though_its_goldens_w
     (line,) = loosened(tmp_path, experiments, [])
     assert line == (
         "small/searched: was accepted with the gates macs_ratio, search_drop_pp, accuracy_vs_accepted, "
-        "speedup_vs_accepted, search, data, and is configured no more; "
+        "speedup_vs_accepted, search, answered_classes, reload, determinism, checkpoint, data, "
+        "and is configured no more; "
         'accept it: quantbench gates small/searched --accept --reason "…"'
     )
 
@@ -182,6 +183,9 @@ def test_an_experiment_that_is_gone_is_forgotten_on_request(configured, tmp_path
         ('{"schema_version": 2}', "less than or equal to 1"),
         ('{"schema_version": 1, "experiments": {"a/b": 3}}', "valid dictionary"),
         ('{"schema_version": 1, "gates": {}}', "Extra inputs are not permitted"),
+        ('{"schema_version": 1, "experiments": {"small/ptq": {"size_ratio": NaN}}}', "small/ptq.size_ratio: nan is no"),
+        ('{"schema_version": 1, "experiments": {"small/ptq": {"size_ratio": "3"}}}', "size_ratio: '3' is no bound"),
+        ('{"schema_version": 1, "experiments": {"small/ptq": {"speedup_vs_accepted": Infinity}}}', "inf is no bound"),
     ],
 )
 def test_a_damaged_file_is_named_with_what_to_do_and_never_overwritten(configured, tmp_path, text, problem):
@@ -200,8 +204,18 @@ def test_a_gate_of_a_quantity_that_is_not_installed_any_more_is_told(configured,
     assert told(tmp_path, configured()) == ["small/ptq: gate largest_tensor_bytes: 100 → gone"]
 
 
+def test_a_claim_without_a_bound_is_missed_where_it_is_not_made_any_more(configured, tmp_path, monkeypatch):
+    from quantbench.tasks.top1 import Top1
+
+    monkeypatch.setattr(Top1, "has_answers", False)
+    assert told(tmp_path, configured()) == [
+        f'small/{name}: gate answered_classes: "claimed" → gone' for name in ("ptq", "searched")
+    ]
+
+
 def test_margins_and_searches_are_bounds_too(configured):
     assert bounds_of(configured()[1]) == {
         "search_drop_pp": 1.0, "macs_ratio": 1.0, "search": {"low": 8, "epsilon_pp": 1.0}, "accuracy_vs_accepted": 0.5,
         "speedup_vs_accepted": 0.1, "data": "required",
+        **dict.fromkeys(("answered_classes", "reload", "determinism", "checkpoint"), "claimed"),
     }  # fmt: skip
