@@ -11,10 +11,11 @@ import os
 import re
 import sys
 import sysconfig
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,12 @@ def loaded_code(since: float = math.inf) -> Code:
     found = {name: seen for name in list(sys.modules) if (seen := _see(name, since)) is not None}
     collected = {name for name in found if _is_collected(name)}
     counted = found.keys() - collected
-    while named := {name for name in collected if _is_named(name, (found[each].file for each in counted))}:
+    files = {found[name].file for name in counted} if collected else set()
+    while files:
+        # Of those that were just counted, since the words of all others named none of what is left.
+        words: set[str] = set().union(*map(_words, files))
+        named = {name for name in collected if name.rpartition(".")[2] in words}
+        files = {found[name].file for name in named}
         counted |= named
         collected -= named
     return {name: (found[name].file, found[name].signature) for name in sorted(counted)}
@@ -209,9 +215,21 @@ def _is_collected(name: str) -> bool:
     return name not in _brought and type(getattr(spec, "loader", None)).__name__ == PYTEST_LOADER
 
 
-def _is_named(name: str, files: Iterable[str]) -> bool:
-    word = re.compile(rb"\b" + re.escape(name.rpartition(".")[2].encode()) + rb"\b")
-    return any(word.search(Path(file).read_bytes()) for file in files if Path(file).is_file())
+def _words(file: str) -> frozenset[str]:
+    """Every word of a source file, by which it may name a module; none of a file that is not there."""
+    try:
+        facts = Path(file).stat()
+    except OSError:
+        return frozenset()
+    return _words_of(file, facts.st_size, facts.st_mtime_ns)
+
+
+@lru_cache(maxsize=4096)
+def _words_of(file: str, size: int, mtime_ns: int) -> frozenset[str]:  # noqa: ARG001 — they tell versions apart
+    try:
+        return frozenset(re.findall(r"\w+", Path(file).read_text(encoding="utf-8", errors="replace")))
+    except OSError:
+        return frozenset()
 
 
 def _shown(name: str, file: str) -> str:
