@@ -1,8 +1,10 @@
-"""Optional libraries, each of them installed by an extra of the distribution."""
+"""Libraries: optional ones, each of them installed by an extra of the distribution, and versions."""
 
 from __future__ import annotations
 
 import importlib
+from functools import cache
+from importlib.metadata import version
 
 from quantbench.errors import ExtraMissingError
 
@@ -30,3 +32,13 @@ def require(needed_by: str, *libraries: str) -> None:
                 f"{needed_by}: needs {library}, which cannot be imported ({cause}); "
                 f"pip install 'quantbench-suite[{EXTRAS[library]}]'"
             ) from None
+
+
+@cache
+def version_of(distribution: str) -> str:
+    """Version of an installed distribution; looked up once, since that reads the folder of all of them.
+
+    Raises:
+        PackageNotFoundError: if it is not installed.
+    """
+    return version(distribution)

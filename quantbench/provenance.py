@@ -75,6 +75,8 @@ class _Seen:
 _seen: dict[str, _Seen] = {}
 # Module → module of the factory whose import or call loaded it.
 _brought: dict[str, str] = {}
+# Modules of this package and of installed ones, unless a factory brings them in.
+_never_counted: dict[str, object] = {}
 _hashed: dict[tuple[str, int, int, int, int], str] = {}
 
 
@@ -98,7 +100,14 @@ def loaded_code(since: float = math.inf) -> Code:
         since: seconds since the epoch. A file that was written after it, and whose module is seen for the first time,
             may not be what was imported; its content counts as unknown.
     """
-    found = {name: seen for name in list(sys.modules) if (seen := _see(name, since)) is not None}
+    found: dict[str, _Seen] = {}
+    for name, module in list(sys.modules.items()):
+        # Nearly all of thousands of modules count for nothing, and never will.
+        if _never_counted.get(name, found) is not module or name in _brought:
+            if (seen := _see(name, since)) is not None:
+                found[name] = seen
+            elif _seen[name].owner in (Owner.OURS, Owner.DISTRIBUTION):
+                _never_counted[name] = module
     collected = {name for name in found if _is_collected(name)}
     counted = found.keys() - collected
     files = {found[name].file for name in counted} if collected else set()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +15,7 @@ from quantbench.data.folder_source import FolderSource
 from quantbench.data.folders import TAKE_OUT, ClassFolders, FolderFile, printable
 from quantbench.data.source import Progress, source_digest
 from quantbench.errors import DataError
-from quantbench.extras import require
+from quantbench.extras import require, version_of
 
 SUFFIXES = (".wav", ".flac")
 # Beginnings of such files, by which those with another suffix are known.
@@ -39,7 +38,7 @@ class AudioFolderSource(FolderSource):
     def facts(self) -> str:
         """The format, the decoder and the versions of the libraries that it calls."""
         require("audio_folder", "soundfile", "torchaudio")
-        libraries = f"{version('soundfile')}:{version('torchaudio')}"
+        libraries = f"{version_of('soundfile')}:{version_of('torchaudio')}"
         return f"audio_folder:{self.format}:{source_digest(__file__, audio.__file__, folders.__file__)}:{libraries}"
 
     def sides(self) -> dict[str, list[FolderFile]]:

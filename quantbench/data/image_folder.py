@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from typing import Annotated
 
 import numpy as np
@@ -15,6 +14,7 @@ from quantbench.data.folder_source import FolderSource
 from quantbench.data.folders import ClassFolders, FolderFile, printable
 from quantbench.data.pictures import PictureFormat, decode_picture, strict_pillow
 from quantbench.data.source import Normalization, Progress, source_digest
+from quantbench.extras import version_of
 
 
 def _within_unit(value: float) -> float:
@@ -55,7 +55,7 @@ class ImageFolderSource(FolderSource):
     def facts(self) -> str:
         """The format, the decoder and the version of the library that it calls."""
         made_by = source_digest(__file__, folders.__file__, pictures.__file__)
-        return f"image_folder:{self.format}:{made_by}:{version('pillow')}"
+        return f"image_folder:{self.format}:{made_by}:{version_of('pillow')}"
 
     def decode_files(self, files: list[FolderFile], progress: Progress) -> NDArray[np.generic]:
         """`[n, 3, size, size]` uint8."""

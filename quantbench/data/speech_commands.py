@@ -6,7 +6,6 @@ import hashlib
 import os
 from collections import Counter
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -27,7 +26,7 @@ from quantbench.data.folders import (
 from quantbench.data.source import Arrays, Decoded, Progress, Source, download_allowed, source_digest
 from quantbench.data.speech_words import WORDS, check_words
 from quantbench.errors import DataError, DataMissingError
-from quantbench.extras import require
+from quantbench.extras import require, version_of
 from quantbench.files import data_dir
 
 FOLDER = Path("SpeechCommands", "speech_commands_v0.02")
@@ -82,7 +81,7 @@ class SpeechCommandsSource(Source):
 
     def _facts(self) -> str:
         made_by = source_digest(__file__, audio.__file__, folders.__file__)
-        libraries = f"{version('soundfile')}:{version('torchaudio')}"
+        libraries = f"{version_of('soundfile')}:{version_of('torchaudio')}"
         n_train = sum(not clip.is_test for clip in self.ordered())
         return f"speech_commands:{','.join(self.words)}:{n_train}:{made_by}:{libraries}"
 

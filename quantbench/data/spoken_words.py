@@ -12,7 +12,6 @@ import tempfile
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import IO
 
@@ -25,6 +24,7 @@ from quantbench.data.source import Arrays, Decoded, Progress, Source, source_dig
 from quantbench.data.speech_words import WORDS
 from quantbench.data.spoken_words_mixing import mixed, resampled
 from quantbench.errors import DataError, DataMissingError
+from quantbench.extras import version_of
 
 TRAIN_CLIPS_PER_WORD, TEST_CLIPS_PER_WORD = 340, 150
 # One voice in so many is kept for the test, together with all its variants.
@@ -70,7 +70,7 @@ class SpokenWordsSource(Source):
         made_by = source_digest(
             __file__, espeak_process.__file__, spoken_words_mixing.__file__, audio.__file__, speech_words.__file__
         )
-        return f"spoken_words:{version(DISTRIBUTION)}:{made_by}"
+        return f"spoken_words:{version_of(DISTRIBUTION)}:{made_by}"
 
     def decode(self, progress: Progress) -> Decoded:
         """Speaks and mixes both sides."""
