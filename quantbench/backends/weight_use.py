@@ -10,6 +10,9 @@ from torch import nn
 
 from quantbench.backends.operators import Macs, name_of, packed_of, tensors_of
 
+# In the names of torch's modules that only hold the packed weights of the layer around them.
+STORE = "Packed"
+
 
 class WeightUse:
     """Storages of parameters and buffers, of what is made from them alone, and the parameters that met something else.
@@ -115,7 +118,9 @@ def _storage(tensor: Any) -> int:
 
 def _holds_packed(module: nn.Module, called: Collection[nn.Module]) -> bool:
     """True if a module has packed weights itself, or in a part that only stores them."""
-    stores = [module, *(each for each in module.children() if each not in called)]
+    # A layer that did not run did no work, which the ratio of multiply-accumulates tells.
+    parts = (each for each in module.children() if each not in called and STORE in type(each).__name__)
+    stores = [module, *parts]
     held = [value for each in stores for value in vars(each).values()]
     # A scripted module is one of those objects too.
     return any(isinstance(value, torch.ScriptObject) and not isinstance(value, torch.ScriptModule) for value in held)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -122,6 +122,7 @@ def reference(opened: OpenWorkload, again: bool = False) -> BuiltArtifact:
         "weights": sha256_of_file(opened.weights_path),
         "model": {"name": opened.workload.config.model.name, **opened.model_params()},
         "test": opened.splits.test.sha256,
+        "normalization": asdict(opened.splits.test.normalization),
         "files": _files_of(opened),
         "code": _code_of(opened),
         **_surroundings(),
@@ -218,6 +219,7 @@ def content_of(opened: OpenWorkload, experiment: Experiment, backend: Backend) -
         "engine": backend.engine,
         "calibration": opened.splits.calibration.sha256,
         "test": opened.splits.test.sha256,
+        "normalization": asdict(opened.splits.test.normalization),
         "files": _files_of(opened, config.recipe.params, backend.spec.params),
         "code": _code_of(
             opened, RECIPES.outside_module(config.recipe.name), BACKENDS.outside_module(backend.spec.name)

@@ -21,6 +21,8 @@ from quantbench.stats.speed import Speedup
 # Share of the largest output by which a batch of another size may change an output: scales that are found batch by
 # batch move them by a few per cent, another computation by all of them.
 OTHER_ANSWER = 0.25
+# The same share, by which the same batch may differ from itself.
+ROUNDING = 1e-3
 
 
 def check_timed(opened: OpenWorkload, model: str, evaluated: Predictor, timed: Predictor, inputs: Inputs) -> None:
@@ -38,7 +40,11 @@ def check_timed(opened: OpenWorkload, model: str, evaluated: Predictor, timed: P
     """
     config = opened.workload.config
     expected = evaluated(next(inputs_of(opened.splits.test, config.evaluation.batch_size)))
-    worst = _difference(expected, timed(timed.prepared(inputs)))
+    found = timed(timed.prepared(inputs))
+    worst = _difference(expected, found)
+    if worst > OTHER_ANSWER and _difference(found, timed(timed.prepared(inputs))) > ROUNDING:
+        # It answers at random, which the claims on reload and determinism say in their words.
+        return
     if not worst <= OTHER_ANSWER:
         raise EvaluationError(
             f"the {model} model answers the {config.latency.batch_size} samples of the timed batch otherwise than in a "

@@ -9,17 +9,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from quantbench.config.schema import Workload
+from quantbench.config.schema import DataConfig, Workload
 from quantbench.config.training import TrainingConfig
+from quantbench.data.source import Normalization
 from quantbench.data.splits import Splits, open_splits
-from quantbench.errors import BaselineError, ConfigError
+from quantbench.errors import BaselineError, ConfigError, QuantbenchError
 from quantbench.golden import baselines
 from quantbench.measure.allocator import keep_freed_memory
 from quantbench.measure.environment import environment
 from quantbench.progress import Progress, progress
 from quantbench.records.base import Environment
 from quantbench.records.card import BaselineCard
-from quantbench.registry import MODELS, TASKS
+from quantbench.registry import DATA, MODELS, TASKS
 from quantbench.stats.proportions import wilson_interval
 from quantbench.tasks.interface import Task
 from quantbench.training.mixed_precision import AMP
@@ -83,7 +84,9 @@ class OpenWorkload:
 
     @property
     def train_command(self) -> str:
-        """The command that makes the baseline."""
+        """The command that makes the baseline: trains it, or adopts it where the workload says not how to train."""
+        if self.workload.config.training is None:
+            return f"quantbench adopt {shlex.quote(str(self.workload.path))} WEIGHTS"
         return f"quantbench train {shlex.quote(str(self.workload.path))}"
 
     def load_baseline(self) -> nn.Module:
@@ -215,8 +218,23 @@ def check_data(card: BaselineCard, splits: Splits, path: Path, retrain: str) -> 
     if changed and not (splits.platform_dependent and _platform(card.environment) != _platform(environment())):
         raise BaselineError(
             f"{path}: its card was written for other data than this machine has (split {', '.join(changed)}); "
-            f"get the data the card describes ({card.data_note or card.data['name']}), or train on yours: {retrain}"
+            f"get the data the card describes ({card.data_note or card.data['name']}) and set its pools aside, or make "
+            f"weights for yours: {retrain}"
         )
+    if (then := _normalization_of(card, path)) not in (None, splits.test.normalization):
+        raise BaselineError(
+            f"{path}: its card was written for samples normalized with {then}, but the configuration gives "
+            f"{splits.test.normalization}; restore the statistics in workload.data, or make weights for them: {retrain}"
+        )
+
+
+def _normalization_of(card: BaselineCard, path: Path) -> Normalization | None:
+    """The normalization of the data that a card was written for; None where that data set cannot be made any more."""
+    params = {key: value for key, value in card.data.items() if key not in DataConfig.model_fields}
+    try:
+        return DATA.create(card.data["name"], str(path), params).normalization
+    except QuantbenchError:
+        return None
 
 
 def changed_splits(card: BaselineCard, splits: Splits) -> list[str]:

@@ -107,6 +107,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     state = config.stash[STATE]
     state.has_claims = bool(claims)
     if claims and (mistake := audit(config, state, claims)):
+        state.mistake = mistake
         if not hasattr(config, "workeroutput"):
             raise pytest.UsageError(mistake)
         # In a parallel worker an exception would show as a crash of the worker; the controller ends the run.

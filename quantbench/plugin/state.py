@@ -140,9 +140,9 @@ class State:
         return bool(self._session or self.collected or self.elsewhere)
 
     @property
-    def lines(self) -> list[str]:
+    def session_lines(self) -> list[str]:
         """The lines that the session's end prints."""
-        return [*(self._session.lines if self._session else []), *self.premises, *self.lost]
+        return list(self._session.lines) if self._session else []
 
     def finish(self, is_cut_short: bool) -> bool:
         """Ends the session; tells whether the run may still succeed."""

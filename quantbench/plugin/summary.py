@@ -14,7 +14,10 @@ def write_summary(terminalreporter: Any) -> None:
     state = terminalreporter.config.stash[STATE]
     if state.mistake is not None and terminalreporter.config.getoption("numprocesses", None):
         terminalreporter.write_line(f"ERROR: {state.mistake}", red=True)
-    for text in state.lines:
+    for text in state.session_lines:
+        terminalreporter.write_line(text)
+    _section(terminalreporter, "FAILED: what this run rests on", state.premises)
+    for text in state.lost:
         terminalreporter.write_line(text)
     _section(
         terminalreporter,

@@ -298,3 +298,9 @@ class Coded(torch.Tensor):
 def test_a_weight_that_takes_products_apart_is_counted_by_what_it_runs():
     coded = Coded(torch.ones(WIDTH, WIDTH, dtype=torch.int8))
     assert coverage_of(Headed(lambda _, x: x @ coded)).float_macs == LINEAR
+
+
+def test_an_int8_layer_that_does_not_run_is_no_unknown_work():
+    model = Headed(lambda _, x: x[:, 0], spare=nn.Linear(WIDTH, WIDTH))
+    coverage = coverage_of(model)
+    assert (coverage.int8_macs, coverage.uncounted) == (HEAD, ())

@@ -268,3 +268,14 @@ def test_samples_that_another_helper_of_an_own_data_set_decodes_are_decoded_anew
     sys.modules.pop("own_pixels")
     assert own.run().opened.splits.test.sha256 != first
     assert "was made by other code (own_pixels.py); making it again" in capsys.readouterr().err
+
+
+def test_a_checkpoint_of_otherwise_normalized_samples_is_not_kept(own, monkeypatch):
+    from quantbench.experiment import workload
+
+    monkeypatch.setattr(workload, "check_data", lambda *_: None)
+    assert own.run().candidate.kept is None
+    own.edit("own_data", "size=8)", "size=8, mean=(0.1, 0.1, 0.1))")
+    again = own.run()
+    assert again.candidate.kept is None
+    assert own.run().baseline.artifact.path.parent == again.baseline.artifact.path.parent

@@ -122,7 +122,12 @@ def test_a_baseline_for_other_data_is_refused_with_the_splits_that_differ(projec
     told = refusal()
     assert told.startswith(f"{WEIGHTS}: its card was written for other data than this machine has (split ")
     assert told.partition("(split ")[2].partition(")")[0] in changed.split("|")
-    assert told.endswith(f"or train on yours: {COMMAND}")
+    assert told.endswith(f"or make weights for yours: {COMMAND}")
+
+
+def test_a_baseline_for_otherwise_normalized_samples_is_refused(project):
+    project.edit("size: 8", "size: 8, mean: [0.1, 0.1, 0.1]")
+    assert f"{WEIGHTS}: its card was written for samples normalized with Normalization(" in refusal()
 
 
 def test_a_baseline_of_another_model_is_refused_with_the_keys_that_do_not_fit(project):

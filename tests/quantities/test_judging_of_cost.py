@@ -166,6 +166,8 @@ def test_the_key_that_does_not_shrink_is_named(with_model):
     assert measured.endswith(" bytes); did not shrink: 'table' (400,000 bytes)")
 
 
+# It calls one convolution twice, of which the recipe warns.
+@pytest.mark.filterwarnings("ignore::quantbench.errors.SharedLayerWarning")
 def test_a_quantized_model_that_does_less_work_fails_though_no_gate_is_set(with_model):
     project = with_model("lazy")
     run = run_of(project)
@@ -179,6 +181,8 @@ def test_a_quantized_model_that_does_less_work_fails_though_no_gate_is_set(with_
     assert "macs_ratio" in [verdict.quantity for verdict in measure_and_judge(run)]
 
 
+# It calls one convolution twice, of which the recipe warns.
+@pytest.mark.filterwarnings("ignore::quantbench.errors.SharedLayerWarning")
 def test_less_work_passes_where_the_configuration_says_so(with_model):
     project = with_model("lazy")
     project.edit("size_ratio: 0.2", "size_ratio: 0.2, macs_ratio: 0.5")
