@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 ENOUGH_ANSWERS = 5
 # Of the exact tests on all classes together, after which a warning is given.
 WARNING_LEVEL = 0.01
+# Share of a class's answers by which their number must have changed too: of 10,000 samples a change of a few per cent
+# is certain, and means nothing.
+WARNING_SHARE = 0.1
 SHOWN_CLASSES = 4
 
 
@@ -92,7 +95,7 @@ def _moved(classes: list[ClassCounts]) -> str:
     tested = []
     for each in classes:
         changed = each.answers_lost + each.answers_gained
-        if changed:
+        if abs(each.answers_gained - each.answers_lost) > WARNING_SHARE * each.fp32_answers:
             p = p_value_of_change(PairedOutcomes(changed, each.answers_lost, each.answers_gained))
             tested.append((p * len(classes), each))
     p, worst = min(tested, key=lambda pair: pair[0], default=(1.0, None))
