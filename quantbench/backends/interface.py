@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -266,16 +266,12 @@ class Coverage:
 
     def per_sample(self, n: int) -> Coverage:
         """The same of one of the `n` samples of its forward."""
-
-        def shared(layers: dict[str, int]) -> dict[str, int]:
-            return {name: round(macs / n) for name, macs in layers.items()}
-
-        return Coverage(
+        return replace(
+            self,
             int8_macs=round(self.int8_macs / n),
             float_macs=round(self.float_macs / n),
-            float_layers=shared(self.float_layers),
-            int8_layers=shared(self.int8_layers),
-            uncounted=self.uncounted,
+            float_layers={name: round(macs / n) for name, macs in self.float_layers.items()},
+            int8_layers={name: round(macs / n) for name, macs in self.int8_layers.items()},
         )
 
 

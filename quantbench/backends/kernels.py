@@ -30,7 +30,7 @@ def measure_coverage(model: nn.Module, sample: torch.Tensor) -> Coverage:
 
     Args:
         model: in eval mode.
-        sample: `[1, channels, …]` float32.
+        sample: `[n, channels, …]` float32.
 
     Raises:
         MeasurementError: if nothing was seen that multiplies, or might.

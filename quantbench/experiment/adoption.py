@@ -81,8 +81,10 @@ def adopt(opened: OpenWorkload, weights: Path, accept_accuracy: bool = False, ex
 
 def _check_finite(weights: Path, state: dict[str, Any]) -> None:
     """Refuses weights and statistics that are NaN or infinite, which every sample would meet."""
+    import torch
+
     for key, value in state.items():
-        if value.is_floating_point() and not bool(value.isfinite().all()):
+        if isinstance(value, torch.Tensor) and value.is_floating_point() and not bool(value.isfinite().all()):
             raise BaselineError(f"{weights}: '{key}' holds NaN or infinity; save weights of a training that went well")
 
 

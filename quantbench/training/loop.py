@@ -126,8 +126,7 @@ def train(
             save(state_file, identity, parts, progressed)
     if progressed.best is not None:
         model.load_state_dict(progressed.best)
-    model.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    model.eval()
+    model.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     return Outcome(progressed.history, progressed.best_epoch)
 
 
