@@ -32,10 +32,10 @@ from quantbench.measure.environment import environment
 from quantbench.measure.fresh import in_fresh_process
 from quantbench.measure.latency import FP32, FP32_AGAIN, INT8, LATENCY_LEVEL, Timings, quiet_process, time_forwards
 from quantbench.models.cifar_cnn import CifarCNN
-from quantbench.quantities.speed import Measurement, confirmed
+from quantbench.quantities.speed import confirmed
 from quantbench.stats.proportions import wilson_interval
 from quantbench.stats.sequential import Looks
-from quantbench.stats.speed import SpeedQuestions, Speedup
+from quantbench.stats.speed import Measurement, SpeedQuestions, Speedup
 from quantbench.stats.verdicts import Verdict, at_least
 
 WEIGHTS = Path("golden/baselines/cifar_cnn_shapes.safetensors")
@@ -99,7 +99,7 @@ def judge(speedup: Speedup) -> Verdict:
 
 def measurement(timings: Timings) -> Measurement:
     """What the verdict looks at."""
-    return Measurement(Speedup.of(timings.speedup(), LOOKS), Speedup.of(timings.control, LOOKS))
+    return Measurement(Speedup.of(timings.speedup(), LOOKS), Speedup.of(timings.control(), LOOKS))
 
 
 def run_trial(trial: Trial) -> dict[str, Any]:
@@ -118,8 +118,8 @@ def run_trial(trial: Trial) -> dict[str, Any]:
         "rounds": timings.rounds,
         "seconds": time.perf_counter() - started,
         "ratio": float(np.median(timings.speedup())),
-        "reference": statistics(timings.seconds[FP32]),
-        "candidate": statistics(timings.seconds[INT8]),
+        "reference": statistics(timings.samples[FP32].wall_s),
+        "candidate": statistics(timings.samples[INT8].wall_s),
     }
 
 

@@ -8,6 +8,7 @@ from typing import TypeVar
 import numpy as np
 
 from quantbench.backends.interface import Artifact
+from quantbench.measure.clocks import Samples
 from quantbench.measure.latency import FP32, FP32_AGAIN, FP32_FASTEST, INT8, Timings
 from quantbench.measure.memory import PROCESSES, PeakMemories, PeakMemory
 from quantbench.stats.sequential import Looks
@@ -37,7 +38,8 @@ def timings(
 
     fp32 = np.full(rounds, 0.008)
     seconds = {FP32: fp32, FP32_AGAIN: fp32 / around(control), INT8: fp32 / around(speedup), FP32_FASTEST: fp32.copy()}
-    return Timings(seconds, looks, warmup_rounds=8)
+    samples = {form: Samples.of_wall_time(times) for form, times in seconds.items()}
+    return Timings(samples, looks, warmup_rounds=8)
 
 
 class Machine:

@@ -25,6 +25,7 @@ from quantbench.experiment.workload import OpenWorkload, split_hashes
 from quantbench.files import cache_dir, data_dir, sha256_of_file, sha256_of_json, write_text
 from quantbench.measure import evaluation
 from quantbench.measure.environment import environment
+from quantbench.measure.load import usable_cores
 from quantbench.progress import Progress, progress
 from quantbench.records.ablation import AblationRecord, TrainedRow, read_trained
 from quantbench.records.base import Environment, pack_bits
@@ -182,7 +183,7 @@ class AblationRun:
         waiting = [row.name for row in self.ablation.rows if not self._is_kept(row.name)]
         if not waiting:
             return
-        cores = _cores()
+        cores = usable_cores()
         at_once = min(jobs or cores, len(waiting))
         threads = max(1, cores // at_once)
         batches = {name: math.ceil(len(self.opened.splits.train) / self.settings[name].batch_size) for name in waiting}
@@ -210,8 +211,3 @@ class AblationRun:
     def record(self, command: str) -> AblationRecord:
         """All rows compared, those that failed too."""
         return compare(self.ablation, self.trained, self.failed, split_hashes(self.opened.splits), command)
-
-
-def _cores() -> int:
-    """That this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

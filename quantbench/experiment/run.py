@@ -19,7 +19,8 @@ from quantbench.experiment.timing import check_timed, latency_of, looks_of
 from quantbench.experiment.workload import OpenWorkload
 from quantbench.files import sha256_of_file
 from quantbench.foreign import about, calling
-from quantbench.measure.confirmation import TimingJob, time_in_fresh_process
+from quantbench.measure.belief import measurement
+from quantbench.measure.confirmation import TimingJob, answers, time_in_fresh_process
 from quantbench.measure.environment import environment
 from quantbench.measure.evaluation import Evaluation
 from quantbench.measure.latency import (
@@ -37,7 +38,7 @@ from quantbench.recipes.spec import Trained, describe
 from quantbench.records.run import RunRecord, VerdictRecord
 from quantbench.stats.multiplicity import Family
 from quantbench.stats.sequential import Looks
-from quantbench.stats.speed import SpeedQuestions, Speedup
+from quantbench.stats.speed import Measurement, SpeedQuestions
 
 # In messages.
 MODEL = "the quantized model"
@@ -87,7 +88,7 @@ class Run(Results):
     settings: Settings
     failed_controls: dict[str, str] = field(default_factory=dict)
     not_timed: str = "nothing was timed"
-    _confirmed: tuple[Speedup, Speedup] | None = None
+    _confirmed: Measurement | None = None
     _refused: QuantbenchError | None = None
     _is_timed_checked: bool = False
 
@@ -194,7 +195,7 @@ class Run(Results):
         forwards = self.forwards()
 
         def decided(timings: Timings) -> bool:
-            return questions.answered(Speedup.of(timings.speedup(), self.looks))
+            return answers(timings, self.looks, config.threads, questions)
 
         with quiet_process(config.threads):
             timings = time_forwards(forwards, self.looks, config.budget_s, decided)
@@ -210,8 +211,8 @@ class Run(Results):
             low, high = latency.control_interval
             self.note_failed_control(f"{latency.control:.3f}× [{low:.3f}, {high:.3f}]")
 
-    def confirmation(self, questions: SpeedQuestions) -> tuple[Speedup, Speedup]:
-        """Speed-up and A/A control as a fresh process measures them, once for all verdicts on speed."""
+    def confirmation(self, questions: SpeedQuestions) -> Measurement:
+        """The measurement made again by a fresh process, once for all verdicts on speed."""
         if self._confirmed is None:
             self._confirmed = self._time_again(questions)
         return self._confirmed
@@ -230,9 +231,9 @@ class Run(Results):
             seed=seed,
         )
 
-    def _time_again(self, questions: SpeedQuestions) -> tuple[Speedup, Speedup]:
-        timings = time_in_fresh_process(self.timing_job(questions))
-        return Speedup.of(timings.speedup(), self.looks), Speedup.of(timings.control, self.looks)
+    def _time_again(self, questions: SpeedQuestions) -> Measurement:
+        job = self.timing_job(questions)
+        return measurement(time_in_fresh_process(job), job.looks, job.threads)
 
     def record(self, command: str) -> RunRecord:
         """Everything measured so far; nothing is computed for it."""

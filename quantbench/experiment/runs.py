@@ -9,6 +9,7 @@ from quantbench.experiment.baseline import Baseline
 from quantbench.experiment.run import Run, Settings
 from quantbench.experiment.workload import OpenWorkload
 from quantbench.measure.allocator import keep_freed_memory
+from quantbench.records.run import Latency
 
 
 @dataclass
@@ -54,9 +55,12 @@ class Runs:
 
     def control_sentences(self) -> list[str]:
         """Summary of the session's A/A controls, for its end; empty if nothing was timed."""
-        controls = [run.latency.control for run in self.by_id.values() if run.latency is not None]
-        if not controls:
+        timed = [run.latency for run in self.by_id.values() if run.latency is not None]
+        if not timed:
             return []
+        return [*self._aa_sentences([each.control for each in timed]), *_clock_sentences(timed)]
+
+    def _aa_sentences(self, controls: list[float]) -> list[str]:
         if self.failed_controls:
             return [
                 f"A/A control strayed in {len(self.failed_controls)} of {len(controls)} measurements of speed: no "
@@ -78,3 +82,17 @@ class Runs:
                 experiment, self.baseline(experiment.workload), self.settings, self.failed_controls
             )
         return self.by_id[experiment.id]
+
+
+def _clock_sentences(timed: list[Latency]) -> list[str]:
+    """How many measurements were not judged by wall time, or not at all, since the machine was busy."""
+    by_processor = sum(each.clock == "processor" for each in timed)
+    doubted = sum(each.doubt is not None for each in timed)
+    lines = []
+    if by_processor:
+        lines.append(
+            f"{by_processor} of {len(timed)} measurements of speed are by processor time: the machine was busy"
+        )
+    if doubted:
+        lines.append(f"{doubted} of {len(timed)} measurements of speed decide nothing, on a busy machine")
+    return lines

@@ -12,9 +12,11 @@ from quantbench.config.schema import LatencyConfig
 from quantbench.errors import EvaluationError
 from quantbench.experiment.workload import OpenWorkload
 from quantbench.measure.allocator import keep_freed_memory
+from quantbench.measure.belief import believed
+from quantbench.measure.clocks import CLOCKS, Samples
 from quantbench.measure.evaluation import inputs_of
-from quantbench.measure.latency import FP32_FASTEST, LATENCY_LEVEL, Timings
-from quantbench.records.run import Latency
+from quantbench.measure.latency import FP32, FP32_FASTEST, LATENCY_LEVEL, Timings
+from quantbench.records.run import Counted, Latency
 from quantbench.stats.sequential import Looks
 from quantbench.stats.speed import Speedup
 
@@ -68,7 +70,7 @@ def _difference(evaluated: Mapping[str, np.ndarray], timed: Mapping[str, np.ndar
 
 def looks_of(config: LatencyConfig) -> Looks:
     """Looks at the timings, as planned before the first round."""
-    return Looks(config.rounds, config.looks, LATENCY_LEVEL)
+    return Looks(config.rounds, config.looks, LATENCY_LEVEL, instruments=len(CLOCKS))
 
 
 def latency_of(
@@ -83,9 +85,16 @@ def latency_of(
         forms_left_out: lines about those that are not timed.
     """
     looks = looks_of(config)
+    belief = believed(timings, looks, config.threads)
     plain, fastest, control = (
-        Speedup.of(ratios, looks) for ratios in (timings.speedup(), timings.speedup(FP32_FASTEST), timings.control)
+        Speedup.of(ratios, looks)
+        for ratios in (
+            timings.speedup(FP32, belief.clock),
+            timings.speedup(FP32_FASTEST, belief.clock),
+            timings.control(belief.clock),
+        )
     )
+    is_counted = not any(each.is_wall_alone for each in timings.samples.values())
     return Latency(
         batch_size=config.batch_size,
         threads=config.threads,
@@ -104,6 +113,27 @@ def latency_of(
         speedup_over_fastest_interval=(fastest.interval.low, fastest.interval.high),
         control=control.estimate,
         control_interval=(control.interval.low, control.interval.high),
-        strayed=control.deviates,
-        **{f"{form}_s": values.tolist() for form, values in timings.seconds.items()},
+        strayed=belief.strayed,
+        clock=belief.clock,
+        clock_note=belief.note,
+        doubt=belief.doubt,
+        speedup_by={clock: float(np.median(timings.speedup(FP32, clock))) for clock in CLOCKS if is_counted},
+        repeats=timings.repeated[1] if timings.repeated else None,
+        counted={form: _counted(each) for form, each in timings.samples.items()} if is_counted else {},
+        clean=timings.clean if is_counted else None,
+        others_cores=timings.load.others_cores,
+        stolen=timings.load.stolen,
+        pressure=timings.load.pressure,
+        **{f"{form}_s": each.wall_s.tolist() for form, each in timings.samples.items()},
+    )
+
+
+def _counted(samples: Samples) -> Counted:
+    """A form's processor times and counters; times to the nanosecond that the clocks resolve."""
+    columns = {name: getattr(samples, name).tolist() for name in Counted.model_fields}
+    return Counted(
+        **{
+            name: [round(each, 9) for each in column] if name.endswith("_s") else column
+            for name, column in columns.items()
+        }
     )

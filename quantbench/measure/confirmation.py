@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from quantbench.arrays import Inputs
 from quantbench.backends.interface import Artifact
 from quantbench.measure.allocator import keep_freed_memory
+from quantbench.measure.belief import believed
 from quantbench.measure.fresh import in_fresh_process
 from quantbench.measure.latency import FP32, FP32_AGAIN, INT8, Timings, quiet_process, time_forwards
 from quantbench.stats.sequential import Looks
@@ -50,7 +51,13 @@ def run(job: TimingJob) -> Timings:
 
 def is_answered(timings: Timings, job: TimingJob) -> bool:
     """True if the rounds so far answer the job's questions."""
-    return job.questions.answered(Speedup.of(timings.speedup(), job.looks))
+    return answers(timings, job.looks, job.threads, job.questions)
+
+
+def answers(timings: Timings, looks: Looks, threads: int, questions: SpeedQuestions) -> bool:
+    """True if a clock can be believed and its ratios answer the questions."""
+    belief = believed(timings, looks, threads)
+    return belief.is_sound and questions.answered(Speedup.of(timings.speedup(FP32, belief.clock), looks))
 
 
 def time_in_fresh_process(job: TimingJob) -> Timings:

@@ -1,27 +1,31 @@
 """Forward time of several models as interleaved rounds: what disturbs one disturbs its neighbours in the same round.
 
 Randomized interleaving after Abedi & Brecht (ICPE 2017) and duet benchmarking (arXiv:2001.05811): only ratios within a
-round are compared, never times from different moments.
+round are compared, never times from different moments. Each forward is read by two clocks (`measure/clocks.py`);
+`measure/belief.py` says which of them is believed.
 """
 
 from __future__ import annotations
 
 import gc
-import os
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from quantbench.errors import MeasurementError
+from quantbench.measure.clocks import PROCESSOR, WALL, Reading, Samples, after_forward, before_forward
+from quantbench.measure.load import Load, moment, usable_cores
 from quantbench.stats.sequential import Looks
 
 INT8, FP32, FP32_AGAIN, FP32_FASTEST = "int8", "fp32", "fp32_again", "fp32_fastest"
+# The shorter of fp32 and int8 several times in a row: as long as the longer one, and known to be so much longer.
+REPEATED = "repeated"
 Forwards = Mapping[str, Callable[[], object]]
 
 # Of every interval for a speed-up, over all looks at it together.
@@ -31,41 +35,68 @@ LATENCY_LEVEL = 0.99
 STABLE_WITHIN = 0.1
 WARMUP_WINDOW = 4
 MAX_WARMUP_ROUNDS = 40
+# More would make a round as long as a whole measurement of two forms of like length.
+MAX_REPEATS = 8
 
 
 @dataclass(frozen=True)
 class Timings:
-    """Seconds per forward, `[rounds]` per form, aligned by round.
+    """Times of each form's forwards, aligned by round.
 
     Attributes:
-        seconds: form → times; `fp32` and `fp32_again` are the same model, as a control.
+        samples: form → what its forwards took, `[rounds]`; `fp32` and `fp32_again` are the same model, as a control.
         looks: looks that were taken at them before they decided or time was up.
         warmup_rounds: rounds before the first that counts.
         out_of_time: whether the time budget, not the interval, ended the measurement.
+        repeated: the form that `REPEATED` runs several times, and how often; None if it was not timed.
+        load: of the machine meanwhile.
     """
 
-    seconds: dict[str, NDArray[np.float64]]
+    samples: Mapping[str, Samples]
     looks: int = 1
     warmup_rounds: int = 0
     out_of_time: bool = False
+    repeated: tuple[str, int] | None = None
+    load: Load = field(default_factory=Load)
 
     @property
     def rounds(self) -> int:
         """Rounds that count."""
-        return len(next(iter(self.seconds.values())))
+        return len(self.samples[FP32].wall_s)
 
-    def speedup(self, reference: str = FP32) -> NDArray[np.float64]:
+    def speedup(self, reference: str = FP32, clock: str = WALL) -> NDArray[np.float64]:
         """Reference time / int8 time, `[rounds]`: above 1 the int8 model is faster."""
-        return self.seconds[reference] / self.seconds[INT8]
+        return self.samples[reference].by(clock) / self.samples[INT8].by(clock)
+
+    def control(self, clock: str = WALL) -> NDArray[np.float64]:
+        """fp32 time / its own time again, `[rounds]`: around 1 on a machine that can be trusted."""
+        return self.samples[FP32].by(clock) / self.samples[FP32_AGAIN].by(clock)
+
+    def length_control(self, clock: str) -> NDArray[np.float64] | None:
+        """A ratio of unequal lengths over what it is known to be, `[rounds]`: around 1 unless length biases the clock.
+
+        A form k times in a row takes k times as long as once; by the processor's clock that is tested itself. By the
+        wall clock it is tested against the processor's, which a preemption does not touch, so that what caches save the
+        second of two forwards is no bias of the clock.
+
+        Returns:
+            The ratios; None where nothing was repeated or the system tells wall time alone.
+        """
+        if self.repeated is None or any(each.is_wall_alone for each in self.samples.values()):
+            return None
+        form, repeats = self.repeated
+        long, short = self.samples[REPEATED], self.samples[form]
+        processor = long.by(PROCESSOR) / short.by(PROCESSOR)
+        return long.by(WALL) / short.by(WALL) / processor if clock == WALL else processor / repeats
 
     @property
-    def control(self) -> NDArray[np.float64]:
-        """fp32 time / its own time again, `[rounds]`: around 1 on a machine that can be trusted."""
-        return self.seconds[FP32] / self.seconds[FP32_AGAIN]
+    def clean(self) -> float:
+        """Share of rounds in which nothing was preempted."""
+        return float(np.mean(~np.any([each.preempted for each in self.samples.values()], axis=0)))
 
 
 class InterleavedForwards:
-    """Runs every forward once a round, each round in a random order of its own, and keeps their times.
+    """Runs every forward once a round, each round in a random order of its own, and keeps what they took.
 
     Args:
         forwards: form → no-argument forward.
@@ -73,10 +104,12 @@ class InterleavedForwards:
     """
 
     def __init__(self, forwards: Forwards, seed: int = 0) -> None:
-        self._forwards = forwards
+        self._forwards = dict(forwards)
         self._random = random.Random(seed)
-        self._seconds: dict[str, list[float]] = {name: [] for name in forwards}
+        self._readings: dict[str, list[Reading]] = {name: [] for name in forwards}
         self._warmup_rounds = 0
+        self._repeated: tuple[str, int] | None = None
+        self._began = moment()
 
     def round(self) -> None:
         """Times every forward once.
@@ -87,15 +120,16 @@ class InterleavedForwards:
         order = list(self._forwards)
         self._random.shuffle(order)
         for name in order:
-            started = time.perf_counter()
-            self._forwards[name]()
-            seconds = time.perf_counter() - started
-            if not seconds > 0:
+            forward = self._forwards[name]
+            before = before_forward()
+            forward()
+            took = after_forward().since(before)
+            if not took.wall_s > 0:
                 raise MeasurementError(
-                    f"a forward took {seconds:g} s: the clock stood still or went backwards, so nothing was timed; "
+                    f"a forward took {took.wall_s:g} s: the clock stood still or went backwards, so nothing was timed; "
                     "measure again on a machine whose monotonic clock advances"
                 )
-            self._seconds[name].append(seconds)
+            self._readings[name].append(took)
 
     def warm_up(self) -> None:
         """Runs rounds that do not count until allocators, caches and the processor's clock have settled."""
@@ -104,23 +138,55 @@ class InterleavedForwards:
                 self.round()
             self._warmup_rounds += WARMUP_WINDOW
             if self._warmup_rounds >= 2 * WARMUP_WINDOW and self._is_stable():
-                return
+                break
+        self._repeat_shorter()
+        self.restart()
+
+    def restart(self) -> None:
+        """Forgets all rounds so far."""
+        self._readings = {name: [] for name in self._forwards}
+        self._began = moment()
 
     def timings(self, looks: int = 1, out_of_time: bool = False) -> Timings:
         """The rounds after the warm-up."""
-        seconds = {name: np.array(times[self._warmup_rounds :]) for name, times in self._seconds.items()}
-        return Timings(seconds, looks, self._warmup_rounds, out_of_time)
+        samples = {name: Samples.of(readings) for name, readings in self._readings.items()}
+        load = Load.between(self._began, moment())
+        return Timings(samples, looks, self._warmup_rounds, out_of_time, self._repeated, load)
 
     def _is_stable(self) -> bool:
         before, now = slice(-2 * WARMUP_WINDOW, -WARMUP_WINDOW), slice(-WARMUP_WINDOW, None)
         return all(
-            abs(np.median(times[now]) / np.median(times[before]) - 1.0) <= STABLE_WITHIN
-            for times in self._seconds.values()
+            abs(_median_s(readings[now]) / _median_s(readings[before]) - 1.0) <= STABLE_WITHIN
+            for readings in self._readings.values()
         )
+
+    def _repeat_shorter(self) -> None:
+        """Adds the control of unequal lengths, as long as the compared forwards are."""
+        if not {FP32, INT8} <= self._forwards.keys():
+            return
+        times_s = {name: _median_s(self._readings[name][-WARMUP_WINDOW:]) for name in (FP32, INT8)}
+        short, long = sorted(times_s, key=lambda name: times_s[name])
+        repeats = min(max(round(times_s[long] / times_s[short]), 2), MAX_REPEATS)
+        forward = self._forwards[short]
+
+        def repeated() -> None:
+            for _ in range(repeats):
+                forward()
+
+        self._forwards[REPEATED] = repeated
+        self._repeated = short, repeats
+
+
+def _median_s(readings: list[Reading]) -> float:
+    return float(np.median([each.wall_s for each in readings]))
 
 
 def time_forwards(
-    forwards: Forwards, looks: Looks, budget_s: float, decided: Callable[[Timings], bool], seed: int = 0
+    forwards: Forwards,
+    looks: Looks,
+    budget_s: float,
+    decided: Callable[[Timings], bool],
+    seed: int = 0,
 ) -> Timings:
     """Times forwards in interleaved rounds until they decide, the last look is taken, or time is up.
 
@@ -164,11 +230,6 @@ def untimed_reason(threads: int) -> str | None:
             f"no verdict: workload.latency.threads asks for {threads} threads, but this process may use {cores} cores"
         )
     return None
-
-
-def usable_cores() -> int:
-    """Cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager

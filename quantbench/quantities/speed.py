@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from quantbench.errors import GoldenError
@@ -11,7 +11,7 @@ from quantbench.records.run import Latency
 from quantbench.registry import QUANTITIES
 from quantbench.stats.intervals import Interval
 from quantbench.stats.regression import Change
-from quantbench.stats.speed import SpeedQuestions, Speedup
+from quantbench.stats.speed import Measurement, SpeedQuestions, Speedup
 from quantbench.stats.verdicts import Outcome, Verdict
 
 if TYPE_CHECKING:
@@ -45,14 +45,6 @@ def speedup_of(latency: Latency) -> Speedup:
     return Speedup(latency.speedup, Interval(*latency.speedup_interval, latency.level))
 
 
-@dataclass(frozen=True)
-class Measurement:
-    """A speed-up with the A/A control of the same rounds."""
-
-    speedup: Speedup
-    control: Speedup
-
-
 def confirmed(
     first: Measurement,
     judge: Callable[[Speedup], Verdict],
@@ -71,14 +63,18 @@ def confirmed(
         The verdict, and in words the control that failed, if one did.
     """
     verdict = judge(first.speedup)
-    failed_control = failed_control or _failed_control(first.control, "")
+    failed_control = failed_control or _failed_control(first, "")
     if failed_control is not None:
         return withdrawn(verdict, failed_control), failed_control
+    if first.doubt is not None:
+        return _undecided(verdict, f"no verdict: {first.doubt}; measured {verdict.measured}"), None
     if verdict.outcome is not Outcome.FAIL:
         return verdict, None
     second = again()
-    if (failed_control := _failed_control(second.control, " in a fresh process")) is not None:
+    if (failed_control := _failed_control(second, " in a fresh process")) is not None:
         return withdrawn(verdict, failed_control), failed_control
+    if second.doubt is not None:
+        return _undecided(verdict, f"{verdict.measured}; not confirmed in a fresh process: {second.doubt}"), None
     low, high = second.speedup.interval.low, second.speedup.interval.high
     words = f"confirmed in a fresh process: {second.speedup.estimate:.3f}× [{low:.3f}, {high:.3f}]"
     if judge(second.speedup).outcome is Outcome.FAIL:
@@ -97,19 +93,19 @@ def _undecided(verdict: Verdict, measured: str) -> Verdict:
     return replace(verdict, outcome=Outcome.INCONCLUSIVE, change=change, measured=measured)
 
 
-def _failed_control(control: Speedup, where: str) -> str | None:
-    if not control.deviates:
+def _failed_control(measured: Measurement, where: str) -> str | None:
+    if not measured.strayed:
         return None
+    control = measured.control
     return f"{control.estimate:.3f}× [{control.interval.low:.3f}, {control.interval.high:.3f}]{where}"
 
 
 def judged(run: Run, latency: Latency, judge: Callable[[Speedup], Verdict]) -> Verdict:
     """The verdict on a run's speed; a control that failed is noted for the whole session."""
     before = run.failed_control
-    first = Measurement(
-        speedup_of(latency), Speedup(latency.control, Interval(*latency.control_interval, latency.level))
-    )
-    verdict, failed_control = confirmed(first, judge, lambda: Measurement(*run.confirmation(questions_of(run))), before)
+    control = Speedup(latency.control, Interval(*latency.control_interval, latency.level))
+    first = Measurement(speedup_of(latency), control, latency.strayed, latency.doubt, latency.clock_note)
+    verdict, failed_control = confirmed(first, judge, lambda: run.confirmation(questions_of(run)), before)
     if failed_control is not None and before is None:
         run.note_failed_control(failed_control)
     return verdict
@@ -139,9 +135,11 @@ def shown(latency: Latency) -> str:
     low, high = latency.speedup_interval
     best_low, best_high = latency.speedup_over_fastest_interval
     ended = ", time is up" if latency.out_of_time else ""
+    clock = f"{latency.clock_note}; " if latency.clock_note else ""
     return (
         f"{latency.speedup:.3f}× [{low:.3f}, {high:.3f}] at {100 * latency.level:.0f} % over {latency.rounds} rounds "
-        f"(look {latency.looks} of {latency.planned_looks}{ended}), batch {latency.batch_size}, {latency.threads} "
-        f"thread(s); over the fastest fp32 ({latency.fastest_form}) {latency.speedup_over_fastest:.3f}× "
-        f"[{best_low:.3f}, {best_high:.3f}]; fp32 against itself {latency.control:.3f}×"
+        f"(look {latency.looks} of {latency.planned_looks}{ended}), {clock}batch {latency.batch_size}, "
+        f"{latency.threads} thread(s); over the fastest fp32 ({latency.fastest_form}) "
+        f"{latency.speedup_over_fastest:.3f}× [{best_low:.3f}, {best_high:.3f}]; "
+        f"fp32 against itself {latency.control:.3f}×"
     )

@@ -31,7 +31,10 @@ class SpeedupOverFp32(Quantity[Latency]):
     columns: ClassVar[tuple[Column[Any], ...]] = (
         Column(
             "speed-up × [99 %]",
-            lambda t: f"{t.speedup:.2f} [{t.speedup_interval[0]:.2f}, {t.speedup_interval[1]:.2f}]",
+            lambda t: (
+                f"{t.speedup:.2f} [{t.speedup_interval[0]:.2f}, {t.speedup_interval[1]:.2f}]"
+                f"{' by processor time' if t.clock == 'processor' else ''}"
+            ),
         ),
         Column("over fastest fp32", lambda t: f"{t.speedup_over_fastest:.2f}"),
     )

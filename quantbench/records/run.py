@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from functools import cache
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -149,6 +149,26 @@ class Work(Part):
         return f"{self.fp32_macs} and {self.quantized_macs} multiply-accumulates with a ratio of {self.ratio}"
 
 
+class Counted(Part):
+    """What the forwards of one form took beside wall time, aligned by round.
+
+    Attributes:
+        thread_s: processor time of the calling thread, seconds.
+        process_s: processor time of all threads, seconds.
+        voluntary: switches because the thread waited.
+        involuntary: switches because something else was to run.
+        minor_faults: pages that were mapped anew.
+        major_faults: pages that were read from a disk.
+    """
+
+    thread_s: list[float]
+    process_s: list[float]
+    voluntary: list[int]
+    involuntary: list[int]
+    minor_faults: list[int]
+    major_faults: list[int]
+
+
 class Latency(Part):
     """Interleaved forwards, seconds, aligned by round.
 
@@ -164,6 +184,17 @@ class Latency(Part):
         speedup_over_fastest: the same against that form.
         control: the same of the fp32 model against itself, in the same rounds.
         strayed: whether the control is too far from 1 for anything timed beside it to be believed.
+        clock: of all ratios: `wall`, or `processor` for the calling thread's processor time.
+        clock_note: why it is not wall time.
+        doubt: why no verdict follows from either clock; None if one does.
+        speedup_by: clock → its median of fp32 / int8, for both.
+        repeats: how often the shorter of fp32 and int8 ran in the control of unequal lengths.
+        repeated_s: its wall times; form `repeated` in `counted`.
+        counted: form → what was counted beside its wall times; empty where the system counts nothing.
+        clean: share of rounds in which no forward was preempted.
+        others_cores: cores that other processes kept busy meanwhile.
+        stolen: share of a core's time that a hypervisor took.
+        pressure: share of the time in which something waited for a core.
     """
 
     batch_size: int
@@ -188,6 +219,17 @@ class Latency(Part):
     fp32_again_s: list[float]
     fp32_fastest_s: list[float]
     forms_left_out: list[str] = Field(default_factory=list)
+    clock: Literal["wall", "processor"] = "wall"
+    clock_note: str = ""
+    doubt: str | None = None
+    speedup_by: dict[str, float] = Field(default_factory=dict)
+    repeats: int | None = None
+    repeated_s: list[float] = Field(default_factory=list)
+    counted: dict[str, Counted] = Field(default_factory=dict)
+    clean: float | None = None
+    others_cores: float | None = None
+    stolen: float | None = None
+    pressure: float | None = None
 
     def impossible(self) -> str | None:
         """A time or a ratio that is not positive, or a round without its times."""

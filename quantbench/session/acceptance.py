@@ -104,6 +104,7 @@ class Acceptances:
                 self.lines.append(f"{id_}: nothing is accepted: {name} failed: {verdicts[name].measured}")
                 return False
         timed = {each.name for each in QUANTITIES.all() if each.timed}
+        no_speed = no_speed or _unsound_speed(noted.run)
         if no_speed and any(claims & timed for claims in noted.claims.values()):
             self.lines.append(f"{id_}: no speed-up is accepted: {no_speed}")
             is_whole = False
@@ -127,3 +128,10 @@ class Acceptances:
         golden = run.settings.golden
         if self.accepting is Accepting.ALL or run.experiment.id not in accepted_gates(golden):
             self.lines += accept_gates(golden, [run.experiment], self._reason)
+
+
+def _unsound_speed(run: Run) -> str:
+    """Why a speed that can be judged is not accepted: every later one is compared with it, by wall time."""
+    latency = run.latency
+    busy = "" if latency is None else latency.doubt or latency.clock_note
+    return f"it is not by wall time of a quiet machine ({busy}); update on one" if busy else ""

@@ -13,6 +13,7 @@ from quantbench.errors import DataMissingError, ForeignError, QuantbenchError
 from quantbench.experiment.run import Run
 from quantbench.experiment.runs import Runs
 from quantbench.foreign import calling, traceback_of
+from quantbench.measure.load import Moment, disturbances, moment, usable_cores
 from quantbench.progress import progress
 from quantbench.quantities.accuracy_vs_accepted import change_of_behaviour
 from quantbench.quantities.judging import explain, explain_briefly, judge, judged_of, measure, quantities
@@ -103,6 +104,7 @@ class Session:
     repeats: dict[str, None] = field(default_factory=dict)
     _unmeasured: list[Decision] = field(default_factory=list)
     _left_out: dict[str, Experiment] = field(default_factory=dict)
+    _timed_between: tuple[Moment, Moment] | None = None
 
     def __post_init__(self) -> None:
         self.acceptances = Acceptances(self.options.accepting, self.options.reason)
@@ -213,6 +215,7 @@ class Session:
             run.leave_untimed(self.options.untimed)
             return
         waiting, self.to_time = self.to_time, []
+        began = moment()
         with progress("timing") as show:
             for i, experiment in enumerate(waiting):
                 show.update(i, len(waiting), experiment.id)
@@ -220,8 +223,10 @@ class Session:
                 with suppress(QuantbenchError), calling("timing"):
                     other = self.open(experiment)
                     other.time_forwards(questions_of(other, self.accepts))
+                    self._timed_between = began, moment()
         if run.latency is None:
             run.time_forwards(questions_of(run, self.accepts))
+            self._timed_between = self._timed_between or (began, moment())
 
     def finish(self, is_cut_short: bool = False) -> bool:
         """Withdraws what a noisy machine made worthless and accepts what was noted.
@@ -275,12 +280,20 @@ class Session:
     def sentences(self) -> list[str]:
         """Sentences about the session as a whole."""
         return [
+            *self._machine_sentences(),
             self.runs.settings.family.sentence(),
             *self.runs.control_sentences(),
             *self.runs.form_sentences(),
             *self.repeats,
             *optional_sentences(self._left_out.values(), self._left_out),
         ]
+
+    def _machine_sentences(self) -> list[str]:
+        """A sentence about what disturbed the timings; none on a quiet machine."""
+        if self._timed_between is None:
+            return []
+        found = disturbances(*self._timed_between, usable_cores())
+        return [f"the machine disturbed its timings: {'; '.join(found)}"] if found else []
 
     def must_run(self, experiment: Experiment, error: DataMissingError) -> bool:
         """Tells whether absent data is an error: the user's own always, any in CI, unless the workload is optional."""

@@ -43,7 +43,30 @@ class Speedup:
     @property
     def deviates(self) -> bool:
         """True if the ratio, of a model to itself, is surely further from 1 than a machine to be trusted allows."""
-        return self.interval.low > 1 + CONTROL_TOLERANCE or self.interval.high < 1 / (1 + CONTROL_TOLERANCE)
+        return self.deviates_by(CONTROL_TOLERANCE)
+
+    def deviates_by(self, tolerance: float) -> bool:
+        """True if the ratio, which ought to be 1, is surely further from it than the tolerance, as a share."""
+        return self.interval.low > 1 + tolerance or self.interval.high < 1 / (1 + tolerance)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A speed-up with what is known of the rounds that it comes from.
+
+    Attributes:
+        speedup: by the clock that is believed.
+        control: of the same model against itself in the same rounds, by the same clock.
+        strayed: whether that control strayed though nothing was seen that disturbed the rounds.
+        doubt: why no verdict follows from the rounds, in words; None if one does.
+        note: why the clock is not the wall clock, in words; empty if it is.
+    """
+
+    speedup: Speedup
+    control: Speedup
+    strayed: bool = False
+    doubt: str | None = None
+    note: str = ""
 
 
 def speed_loss(now: Speedup, accepted: Speedup) -> Interval:

@@ -1,7 +1,6 @@
 """Rows are trained in processes of their own, kept by what decides them, and go on where a killed run stopped."""
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -111,7 +110,7 @@ class InterruptedAt(Progress):
 
 def test_an_interrupted_run_keeps_its_finished_rows_and_ends_with_the_same_bits(run, two, trained_cache, monkeypatch):
     # As when the whole was trained: another number of threads gives other bits.
-    monkeypatch.setattr(module, "_cores", lambda: 1)
+    monkeypatch.setattr(module, "usable_cores", lambda: 1)
     stopped = run()
     # Ten steps a row: in the second one.
     with pytest.MonkeyPatch.context() as patch:
@@ -215,14 +214,7 @@ def test_cores_are_divided_among_the_rows_that_run_at_once(run, three, monkeypat
         given.append((at_once, {job.threads for job in rows.values()}, sizes))
         return {}
 
-    monkeypatch.setattr(module, "_cores", lambda: cores)
+    monkeypatch.setattr(module, "usable_cores", lambda: cores)
     monkeypatch.setattr(module, "run_each", recorded)
     run().train(jobs)
     assert given == [(at_once, {threads}, dict.fromkeys(("reference", "small_rate", "no_schedule"), 10))]
-
-
-def test_the_cores_are_those_that_this_process_may_use(monkeypatch):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 3, 5}, raising=False)
-    assert module._cores() == 3
-    monkeypatch.delattr(os, "sched_getaffinity")
-    assert module._cores() == os.cpu_count()

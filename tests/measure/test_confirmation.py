@@ -14,7 +14,7 @@ from quantbench.backends.interface import ModelSource
 from quantbench.backends.torch_ao.eager import EagerBackend, default_engine
 from quantbench.errors import CheckpointError, ForeignError, MeasurementError
 from quantbench.measure.confirmation import TimingJob, run, time_in_fresh_process
-from quantbench.measure.latency import FP32, FP32_AGAIN, INT8, time_forwards
+from quantbench.measure.latency import FP32, FP32_AGAIN, INT8, REPEATED, time_forwards
 from quantbench.registry import RECIPES
 from quantbench.stats.intervals import Interval
 from quantbench.stats.sequential import Looks
@@ -95,11 +95,12 @@ def with_model(job, name, **changes):
 
 def test_a_fresh_process_times_both_models_and_the_control(job):
     timings = time_in_fresh_process(job)
-    assert {form: times.shape for form, times in timings.seconds.items()} == dict.fromkeys(
-        (FP32, FP32_AGAIN, INT8), (12,)
+    assert {form: each.wall_s.shape for form, each in timings.samples.items()} == dict.fromkeys(
+        (FP32, FP32_AGAIN, INT8, REPEATED), (timings.rounds,)
     )
-    assert all((times > 0).all() for times in timings.seconds.values())
-    assert (timings.looks, timings.out_of_time) == (1, False)
+    assert all((each.wall_s > 0).all() for each in timings.samples.values())
+    # How many looks it takes depends on how busy the machine is.
+    assert (timings.rounds, timings.out_of_time) == (job.looks.rounds[timings.looks - 1], False)
 
 
 def test_it_takes_every_planned_look_while_a_question_is_open(job):
@@ -115,7 +116,7 @@ def test_it_stops_where_its_time_budget_ends(job):
 def test_it_pins_the_threads_of_the_job(job, user_models):
     before = torch.get_num_threads()
     timings = time_in_fresh_process(with_model(job, "counts_threads", threads=2))
-    assert timings.rounds == 12
+    assert timings.rounds in job.looks.rounds
     assert torch.get_num_threads() == before
     with pytest.raises(ForeignError, match="RuntimeError: 1 threads in CountsThreads"):
         time_in_fresh_process(with_model(job, "counts_threads", threads=1))
@@ -136,8 +137,8 @@ def test_the_fp32_model_is_the_one_of_the_file(job):
 def test_the_same_work_can_be_done_here_and_leaves_the_process_as_it_was(job):
     threads = torch.get_num_threads()
     timings = run(dataclasses.replace(job, threads=threads + 1))
-    assert timings.rounds == 12
-    assert np.isfinite(timings.control).all()
+    assert timings.rounds in job.looks.rounds
+    assert np.isfinite(timings.control()).all()
     assert (torch.get_num_threads(), torch.is_inference_mode_enabled()) == (threads, False)
 
 

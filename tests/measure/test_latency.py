@@ -1,6 +1,7 @@
 """Interleaved forwards: warm-up until stable, every form once a round in random order, rounds until they decide."""
 
 import gc
+import os
 from itertools import count
 from types import SimpleNamespace
 
@@ -9,19 +10,23 @@ import pytest
 import torch
 
 from quantbench.errors import MeasurementError
-from quantbench.measure import latency
+from quantbench.measure import latency, load
+from quantbench.measure.clocks import Reading, Samples
 from quantbench.measure.latency import (
     FP32,
     FP32_AGAIN,
     FP32_FASTEST,
     INT8,
+    MAX_REPEATS,
     MAX_WARMUP_ROUNDS,
+    REPEATED,
     WARMUP_WINDOW,
     Timings,
     quiet_process,
     time_forwards,
     untimed_reason,
 )
+from quantbench.measure.load import Moment
 from quantbench.stats.sequential import Looks
 
 NAMES = {FP32, FP32_AGAIN, FP32_FASTEST, INT8}
@@ -34,7 +39,7 @@ class Machine:
 
     def __init__(self, cost=lambda *_: 1.0):
         self.now, self.cost = 0.0, cost
-        self.calls = []
+        self.timed = []
         self._counts = {name: count() for name in NAMES}
 
     def perf_counter(self):
@@ -43,13 +48,24 @@ class Machine:
     def forwards(self):
         return {name: lambda name=name: self._run(name) for name in sorted(NAMES)}
 
+    def before(self):
+        self.timed.append([])
+        return Reading(self.now)
+
     def _run(self, name):
-        self.calls.append(name)
+        self.timed[-1].append(name)
         self.now += self.cost(name, next(self._counts[name]))
 
     @property
-    def rounds(self):
-        return [self.calls[i : i + len(NAMES)] for i in range(0, len(self.calls), len(NAMES))]
+    def forms(self):
+        """Forms in the order in which they were timed; one that was run several times in a row is the repeated one."""
+        return [names[0] if len(names) == 1 else REPEATED for names in self.timed]
+
+    def rounds(self, warmup_rounds=2 * WARMUP_WINDOW):
+        warm, forms = warmup_rounds * len(NAMES), self.forms
+        size = len(NAMES) + 1
+        counting = [forms[i : i + size] for i in range(warm, len(forms), size)]
+        return [forms[i : i + len(NAMES)] for i in range(0, warm, len(NAMES))], counting
 
 
 @pytest.fixture
@@ -58,6 +74,9 @@ def measured(monkeypatch):
 
     def run(machine, looks=LOOKS, budget_s=PLENTY_S, decided=lambda _: False, seed=0):
         monkeypatch.setattr(latency, "time", machine)
+        monkeypatch.setattr(latency, "before_forward", machine.before)
+        monkeypatch.setattr(latency, "after_forward", lambda: Reading(machine.now))
+        monkeypatch.setattr(latency, "moment", lambda: Moment(machine.now, machine.now))
         return time_forwards(machine.forwards(), looks, budget_s, decided, seed)
 
     return run
@@ -66,16 +85,19 @@ def measured(monkeypatch):
 def test_each_round_has_every_form_once(measured):
     machine = Machine()
     timings = measured(machine)
-    assert all(len(each) == len(NAMES) and set(each) == NAMES for each in machine.rounds)
-    assert len(machine.rounds) == timings.warmup_rounds + timings.rounds
+    warm, counting = machine.rounds()
+    assert all(len(each) == len(NAMES) and set(each) == NAMES for each in warm)
+    assert all(len(each) == len(NAMES) + 1 and set(each) == {*NAMES, REPEATED} for each in counting)
+    assert (len(warm), len(counting)) == (timings.warmup_rounds, timings.rounds)
 
 
 def test_every_form_is_in_every_place_about_equally_often(measured):
     machine = Machine()
-    measured(machine, Looks(800, 1, 0.99))
-    for place in range(len(NAMES)):
-        there = [each[place] for each in machine.rounds]
-        assert all(150 < there.count(name) < 250 for name in NAMES), "202 are expected"
+    measured(machine, Looks(1000, 1, 0.99))
+    _, counting = machine.rounds()
+    for place in range(len(NAMES) + 1):
+        there = [each[place] for each in counting]
+        assert all(150 < there.count(name) < 250 for name in (*NAMES, REPEATED)), "200 are expected"
 
 
 def test_the_order_is_that_of_the_seed_and_another_in_each_round(measured):
@@ -83,32 +105,43 @@ def test_the_order_is_that_of_the_seed_and_another_in_each_round(measured):
     for seed in (0, 0, 1):
         machine = Machine()
         measured(machine, seed=seed)
-        orders.append(machine.rounds)
+        orders.append(machine.forms)
     assert orders[0] == orders[1] != orders[2]
-    assert len({tuple(each) for each in orders[0]}) > 12
+    assert len({tuple(each) for each in machine.rounds()[1]}) > 12
 
 
 def test_times_stand_beside_those_of_the_same_round(measured):
     # Every form of a round takes as long as the round has its number: what disturbs one disturbs its neighbours.
-    timings = measured(Machine(lambda form, call: float(call + 1) if form != INT8 else (call + 1) / 2))
-    assert timings.speedup().tolist() == [2.0] * timings.rounds
-    assert timings.speedup(FP32_FASTEST).tolist() == [2.0] * timings.rounds
-    assert timings.control.tolist() == [1.0] * timings.rounds
-    assert timings.seconds[FP32][0] == timings.warmup_rounds + 1
+    timings = measured(Machine(lambda form, call: float(call + 1) if form != INT8 else 1e6))
+    expected = [(timings.warmup_rounds + i + 1) / 1e6 for i in range(timings.rounds)]
+    assert timings.speedup(FP32_FASTEST).tolist() == expected
+    assert timings.samples[FP32_FASTEST].wall_s[0] == timings.warmup_rounds + 1
+
+
+@pytest.mark.parametrize(
+    ("fp32_s", "int8_s", "form", "repeats"),
+    [(4.6, 1.0, INT8, 5), (1.0, 3.2, FP32, 3), (1.0, 1.05, FP32, 2), (100.0, 1.0, INT8, MAX_REPEATS)],
+)
+def test_the_shorter_of_both_is_repeated_until_it_is_as_long_as_the_longer_one(measured, fp32_s, int8_s, form, repeats):
+    timings = measured(Machine(lambda name, _: int8_s if name == INT8 else fp32_s))
+    assert timings.repeated == (form, repeats)
+    expected = pytest.approx(repeats * min(fp32_s, int8_s))
+    assert timings.samples[REPEATED].wall_s.tolist() == [expected] * timings.rounds
 
 
 def test_a_ratio_above_one_means_that_int8_is_faster_than_its_reference():
     seconds = {FP32: [3.0, 1.0], FP32_AGAIN: [1.5, 2.0], FP32_FASTEST: [2.0, 4.0], INT8: [1.0, 2.0]}
-    timings = Timings({form: np.array(times) for form, times in seconds.items()})
+    timings = Timings({form: Samples.of_wall_time(np.array(times)) for form, times in seconds.items()})
     assert timings.speedup().tolist() == [3.0, 0.5]
     assert timings.speedup(FP32_FASTEST).tolist() == [2.0, 2.0]
-    assert timings.control.tolist() == [2.0, 0.5]
+    assert timings.control().tolist() == [2.0, 0.5]
 
 
 def test_forwards_that_are_steady_warm_up_for_two_windows_which_do_not_count(measured):
     timings = measured(Machine())
     assert timings.warmup_rounds == 2 * WARMUP_WINDOW
-    assert {name: times.shape for name, times in timings.seconds.items()} == dict.fromkeys(NAMES, (timings.rounds,))
+    shapes = {name: each.wall_s.shape for name, each in timings.samples.items()}
+    assert shapes == dict.fromkeys([*NAMES, REPEATED], (timings.rounds,))
 
 
 @pytest.mark.parametrize("form", sorted(NAMES))
@@ -117,7 +150,7 @@ def test_one_form_that_settles_late_warms_up_all_for_longer(measured, form):
     machine = Machine(lambda name, call: 10.0 / (call + 1) if name == form and call < settles_after else 1.0)
     timings = measured(machine)
     assert 2 * WARMUP_WINDOW < settles_after < timings.warmup_rounds < MAX_WARMUP_ROUNDS
-    assert timings.seconds[form].tolist() == [1.0] * timings.rounds
+    assert timings.samples[form].wall_s.tolist() == [1.0] * timings.rounds
 
 
 def test_forwards_that_never_settle_stop_warming_up_at_the_maximum(measured):
@@ -149,8 +182,9 @@ def test_evidence_that_never_decides_ends_with_the_last_planned_look(measured):
 
 
 def test_a_look_whose_rounds_would_not_fit_into_the_time_is_not_begun(measured):
-    # Four forms of one second: 8 rounds of warm-up, 12 and 12 more take 128 s, the next 24 would take 96 s more.
-    for budget_s, rounds in ((128.0, 24), (223.9, 24), (224.0, 48), (127.9, 12)):
+    # Four forms of one second, 8 rounds of warm-up: 32 s. With one of them twice in a row, 12 and 12 more take 144 s,
+    # the next 24 would take 144 s more.
+    for budget_s, rounds in ((176.0, 24), (319.9, 24), (320.0, 48), (175.9, 12)):
         timings = measured(Machine(), budget_s=budget_s)
         assert (timings.rounds, timings.out_of_time) == (rounds, True), budget_s
         assert LOOKS.rounds[timings.looks - 1] == rounds
@@ -216,7 +250,7 @@ def cores(monkeypatch):
 
     def allow(number):
         affinity = SimpleNamespace(sched_getaffinity=lambda _: set(range(number)))
-        monkeypatch.setattr(latency, "os", affinity)
+        monkeypatch.setattr(load, "os", affinity)
 
     return allow
 
@@ -238,7 +272,14 @@ def test_more_threads_than_cores_time_nothing_and_say_where_they_are_asked_for(c
 
 
 def test_a_system_without_affinity_counts_its_cores(monkeypatch):
-    monkeypatch.setattr(latency, "os", SimpleNamespace(cpu_count=lambda: 1))
+    monkeypatch.setattr(load, "os", SimpleNamespace(cpu_count=lambda: 1))
     assert untimed_reason(1).startswith("no verdict: this process may use one core only")
-    monkeypatch.setattr(latency, "os", SimpleNamespace(cpu_count=lambda: None))
-    assert latency.usable_cores() == 1
+    monkeypatch.setattr(load, "os", SimpleNamespace(cpu_count=lambda: None))
+    assert load.usable_cores() == 1
+
+
+def test_the_cores_are_those_that_this_process_may_use(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 3, 5}, raising=False)
+    assert load.usable_cores() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert load.usable_cores() == os.cpu_count()

@@ -7,6 +7,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from quantbench.experiment import run as runner
 from quantbench.measure import confirmation, latency
+from quantbench.measure.clocks import Reading
+from quantbench.measure.load import Moment
 
 
 class Operators(TorchDispatchMode):
@@ -24,6 +26,9 @@ def operators(project, monkeypatch):
     """The instrument times by operators that ran, so that it measures the same however busy the machine is."""
     clock = Operators()
     monkeypatch.setattr(latency, "time", SimpleNamespace(perf_counter=lambda: float(clock.ran)))
+    monkeypatch.setattr(latency, "before_forward", lambda: Reading(float(clock.ran)))
+    monkeypatch.setattr(latency, "after_forward", lambda: Reading(float(clock.ran)))
+    monkeypatch.setattr(latency, "moment", lambda: Moment(0.0, 0.0))
 
     def under_the_clock(measure):
         def measured(*args):
