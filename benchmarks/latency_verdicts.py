@@ -28,6 +28,7 @@ import torch
 from quantbench.backends.checkpoint import read_safetensors
 from quantbench.config.schema import LatencyConfig
 from quantbench.measure.allocator import keep_freed_memory
+from quantbench.measure.belief import measurement as measurement_of
 from quantbench.measure.environment import environment
 from quantbench.measure.fresh import in_fresh_process
 from quantbench.measure.latency import FP32, FP32_AGAIN, INT8, LATENCY_LEVEL, Timings, quiet_process, time_forwards
@@ -99,7 +100,7 @@ def judge(speedup: Speedup) -> Verdict:
 
 def measurement(timings: Timings) -> Measurement:
     """What the verdict looks at."""
-    return Measurement(Speedup.of(timings.speedup(), LOOKS), Speedup.of(timings.control(), LOOKS))
+    return measurement_of(timings, LOOKS, LATENCY.threads)
 
 
 def run_trial(trial: Trial) -> dict[str, Any]:

@@ -264,12 +264,14 @@ def machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
     from quantbench.experiment import baseline, repetition, run
     from quantbench.measure import reload
+    from quantbench.session import session
 
     made = Machine()
     monkeypatch.setattr(run, "time_in_fresh_process", made.time_in_fresh_process)
     monkeypatch.setattr(baseline, "peak_memory", made.peak_memory)
     monkeypatch.setattr(baseline, "fastest_form", lambda forms, *_: next(iter(forms.items())))
     monkeypatch.setattr(run, "time_forwards", made.time_forwards)
+    monkeypatch.setattr(session, "moment", made.moment)
     # Where nothing runs, nothing must be kept quiet, which takes a whole collection of garbage each time.
     monkeypatch.setattr(run, "quiet_process", contextlib.nullcontext)
     if "real_processes" not in request.fixturenames:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from quantbench.backends.interface import Artifact
 from quantbench.measure.clocks import Samples
 from quantbench.measure.latency import FP32, FP32_AGAIN, FP32_FASTEST, INT8, Timings
+from quantbench.measure.load import Load, Moment
 from quantbench.measure.memory import PROCESSES, PeakMemories, PeakMemory
 from quantbench.stats.sequential import Looks
 
@@ -42,6 +44,23 @@ def timings(
     return Timings(samples, looks, warmup_rounds=8)
 
 
+def beside_others(made: Timings, waits: str | None = None) -> Timings:
+    """The same rounds on a machine whose cores others use too: wall time of each forward is half as long again.
+
+    Args:
+        made: whose times are the processor's.
+        waits: a form that gives the processor up in each of its forwards.
+    """
+    ones, zeros = np.ones(made.rounds, np.int64), np.zeros(made.rounds, np.int64)
+
+    def preempted(form: str, seconds: np.ndarray) -> Samples:
+        return Samples(1.5 * seconds, seconds, seconds, ones if form == waits else zeros, ones, zeros, zeros)
+
+    samples = {form: preempted(form, each.wall_s) for form, each in made.samples.items()}
+    load = Load(others_cores=2.0, stolen=0.0, pressure=0.9)
+    return replace(made, samples=samples, load=load)
+
+
 class Machine:
     """Takes the place of the machine that times: gives what it was told, and counts how often it was asked.
 
@@ -50,12 +69,18 @@ class Machine:
             measurement takes the rounds of its plan, and int8 is twice as fast.
         fresh: what a fresh process measures, or an error that it ends with.
         fresh_jobs: jobs that a fresh process was given.
+        moments: of the load of the machine, one after the other; the last one for ever.
     """
 
     def __init__(self) -> None:
         self.here: list[Timings] = []
         self.fresh: Timings | Exception | None = None
         self.fresh_jobs: list[object] = []
+        self.moments = [Moment(0.0, 0.0)]
+
+    def moment(self) -> Moment:
+        """In the place of `quantbench.measure.load.moment`."""
+        return self.moments.pop(0) if len(self.moments) > 1 else self.moments[0]
 
     def time_forwards(
         self, _forwards: object, looks: Looks, _budget_s: float, decided: Callable[[Timings], bool]

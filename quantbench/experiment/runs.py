@@ -85,14 +85,12 @@ class Runs:
 
 
 def _clock_sentences(timed: list[Latency]) -> list[str]:
-    """How many measurements were not judged by wall time, or not at all, since the machine was busy."""
+    """Counts of measurements that were not judged by wall time, or not at all, since the machine was busy."""
     by_processor = sum(each.clock == "processor" for each in timed)
     doubted = sum(each.doubt is not None for each in timed)
     lines = []
     if by_processor:
-        lines.append(
-            f"{by_processor} of {len(timed)} measurements of speed are by processor time: the machine was busy"
-        )
+        lines.append(f"{by_processor} of {len(timed)} measurements of speed are by processor time, on a busy machine")
     if doubted:
         lines.append(f"{doubted} of {len(timed)} measurements of speed decide nothing, on a busy machine")
     return lines

@@ -87,7 +87,7 @@ def measurement(timings: Timings, looks: Looks, threads: int) -> Measurement:
 
 
 def disturbance(timings: Timings, threads: int) -> str | None:
-    """What took the processor from the forwards, in words; None if little did."""
+    """Names what took the processor from the forwards; None if little did."""
     compared = _compared(timings)
     share = float(np.mean([each.disturbed for each in compared.values()]))
     load = timings.load
@@ -101,7 +101,7 @@ def disturbance(timings: Timings, threads: int) -> str | None:
 
 
 def _refusal(timings: Timings, looks: Looks, threads: int) -> str | None:
-    """Why the calling thread's processor time is not a forward's, or is not to be trusted; None if it is."""
+    """Gives the reason not to trust the calling thread's processor time as a forward's; None if there is none."""
     compared = _compared(timings)
     if any(each.is_wall_alone for each in compared.values()):
         return "this system does not count it with the switches of a thread"

@@ -47,7 +47,7 @@ class Reading:
     major_faults: int = 0
 
     def since(self, before: Reading) -> Reading:
-        """What was spent since another reading of the same thread."""
+        """Difference to another reading of the same thread."""
         return Reading(*(now - then for now, then in zip(astuple(self), astuple(before), strict=True)))
 
 
@@ -86,7 +86,7 @@ def _counters(used: resource.struct_rusage) -> tuple[int, int, int, int]:
 
 @dataclass(frozen=True)
 class Samples:
-    """What the forwards of one form took, each array `[rounds]`; the fields are those of `Reading`."""
+    """Times and counts of the forwards of one form, each array `[rounds]`; the fields are those of `Reading`."""
 
     wall_s: NDArray[np.float64]
     thread_s: NDArray[np.float64]

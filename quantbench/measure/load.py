@@ -1,4 +1,4 @@
-"""How busy the machine is while something is timed, and what else disturbs timings on it; from what Linux tells."""
+"""Load of the machine while something is timed, and whatever else disturbs timings on it; from what Linux tells."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class Load:
         return overlap or (self.pressure or 0.0) > PRESSURE or (self.stolen or 0.0) > STOLEN
 
     def words(self) -> str:
-        """What is known, for a message; empty if nothing is."""
+        """Words for a message; empty if nothing is known."""
         parts = []
         if self.others_cores is not None:
             parts.append(f"others kept {self.others_cores:.1f} cores busy")

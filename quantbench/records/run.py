@@ -150,7 +150,7 @@ class Work(Part):
 
 
 class Counted(Part):
-    """What the forwards of one form took beside wall time, aligned by round.
+    """Counts of the forwards of one form beside their wall time, aligned by round.
 
     Attributes:
         thread_s: processor time of the calling thread, seconds.

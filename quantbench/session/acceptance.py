@@ -131,7 +131,7 @@ class Acceptances:
 
 
 def _unsound_speed(run: Run) -> str:
-    """Why a speed that can be judged is not accepted: every later one is compared with it, by wall time."""
+    """Gives the reason not to accept a speed that can be judged: every later one is compared with it, by wall time."""
     latency = run.latency
     busy = "" if latency is None else latency.doubt or latency.clock_note
     return f"it is not by wall time of a quiet machine ({busy}); update on one" if busy else ""

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 from accepting import read_result, result_path
 from flipped import changed, contents, flip, recalibrate
+from made_timings import beside_others, timings
 
+from quantbench.experiment import run
 from quantbench.stats import speed
 
 STATIC = "tiny/ptq_static_int8_per_channel"
@@ -99,6 +101,18 @@ def test_a_control_that_strays_stops_the_acceptance_of_speed_alone(accepted, pro
     assert changed(before, project.golden) == [f"checkpoints/{STATIC}.json", f"results/{STATIC}.json"]
     # The speed-up of other inputs is gone, and none took its place.
     assert read_result(project.golden, STATIC).speedups == []
+
+
+def test_a_speed_that_is_not_by_wall_time_of_a_quiet_machine_is_judged_and_not_accepted(accepted, project, monkeypatch):
+    recalibrate(project)
+    made = beside_others(timings(2.0))
+    monkeypatch.setattr(run, "time_forwards", lambda *_: made)
+    before = contents(project.golden)
+    result = accepted(*UPDATE, *ACCEPTING)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    told = f"{STATIC}: no speed-up is accepted: it is not by wall time of a quiet machine (by processor time: the *"
+    result.stdout.fnmatch_lines([told])
+    assert changed(before, project.golden) == [f"checkpoints/{STATIC}.json", f"results/{STATIC}.json"]
 
 
 def test_what_is_not_timed_is_accepted_on_a_machine_however_noisy(accepted, project, monkeypatch):

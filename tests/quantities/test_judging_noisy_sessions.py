@@ -1,12 +1,14 @@
 """One A/A control that strays takes back every verdict on speed of its run, also those that were told before."""
 
 import pytest
-from made_timings import timings
+from made_timings import beside_others, timings
 
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
 from quantbench.experiment.run import Settings
 from quantbench.experiment.runs import Runs
+from quantbench.measure.latency import INT8
+from quantbench.measure.load import Moment
 from quantbench.quantities import judging
 from quantbench.quantities.judging import judge
 from quantbench.quantities.speed import questions_of, withdraw
@@ -83,6 +85,33 @@ def test_controls_that_held_are_told_with_their_range_and_number(both, machine):
     assert {outcome for outcome, _ in speeds(result).values()} == {"PASS"}
     assert result.sentences[1:] == [
         "A/A control held in each measurement of speed: fp32 against itself was 0.995–1.004× (n=2)"
+    ]
+
+
+def test_the_summary_begins_with_what_disturbed_the_timings(both, machine):
+    machine.here = [timings(2.0)]
+    machine.moments = [
+        Moment(0.0, 0.0, busy_s=0.0),
+        Moment(5.0, 5.0, busy_s=10.0, throttled=3),
+        Moment(10.0, 10.0, busy_s=30.0, throttled=7),
+    ]
+    result = run_both(*both)
+    assert result.sentences[0] == (
+        "the machine disturbed its timings: it was busy (others kept 2.0 cores busy); its cores were slowed down by "
+        "heat 7 times"
+    )
+
+
+def test_a_quiet_machine_is_not_mentioned(both, machine):
+    machine.here = [timings(2.0)]
+    assert not any("the machine" in line for line in run_both(*both).sentences)
+
+
+def test_measurements_by_processor_time_and_undecided_ones_are_counted(both, machine):
+    machine.here = [beside_others(timings(2.0)), beside_others(timings(2.0), waits=INT8)]
+    assert run_both(*both).sentences[-2:] == [
+        "1 of 2 measurements of speed are by processor time, on a busy machine",
+        "1 of 2 measurements of speed decide nothing, on a busy machine",
     ]
 
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 from judged import measure_and_judge
-from made_timings import timings
+from made_timings import beside_others, timings
 
 from quantbench.arrays import INPUT
 from quantbench.config.reading import load_experiments
@@ -16,9 +16,10 @@ from quantbench.experiment.runs import Runs
 from quantbench.measure import latency
 from quantbench.measure.latency import FP32, FP32_AGAIN, FP32_FASTEST, INT8
 from quantbench.quantities.judging import judge
-from quantbench.quantities.speed import Measurement, confirmed, questions_of
+from quantbench.quantities.speed import confirmed, questions_of
+from quantbench.quantities.speedup import SPEEDUP
 from quantbench.stats.intervals import Interval
-from quantbench.stats.speed import Speedup
+from quantbench.stats.speed import Measurement, Speedup
 from quantbench.stats.verdicts import Outcome, at_least
 
 STATIC = "tiny/ptq_static_int8_per_channel"
@@ -147,6 +148,57 @@ def test_a_control_that_strayed_elsewhere_in_the_run_is_enough():
         assert verdict.outcome is Outcome.INCONCLUSIVE
         assert verdict.measured == f"{NOISY}1.200× [1.100, 1.300] in w/other; measured {speedup:.3f}×"
         assert failed_control == "1.200× [1.100, 1.300] in w/other"
+
+
+BUSY = (
+    "the machine was busy (100 % of forwards were preempted and lost time, 0 % of rounds are clean, others kept 2.0 "
+    "cores busy, something waited for a core 90 % of the time)"
+)
+
+
+def test_a_busy_machine_is_judged_by_processor_time_and_the_verdict_says_so(project, machine):
+    machine.here = [beside_others(timings(2.0, looks=2))]
+    verdict = judged(run := run_of(project, 1.5))
+    assert verdict.outcome is Outcome.PASS
+    assert f"over 40 rounds (look 2 of 4), by processor time: {BUSY}; batch 4" in verdict.measured
+    assert SPEEDUP.columns[0].cell(run.latency).endswith("] by processor time")
+    assert run.failed_controls == {}
+
+
+def test_a_fail_by_processor_time_is_confirmed_by_the_clock_that_is_believed_there(project, machine):
+    machine.here, machine.fresh = [beside_others(timings(1.2))], timings(1.2)
+    assert judged(run_of(project, 1.5)).outcome is Outcome.FAIL
+
+
+@pytest.mark.parametrize("bound", [0.5, 1.2, 5.0], ids=["PASS", "INCONCLUSIVE", "FAIL"])
+def test_a_model_that_waits_is_never_judged_on_a_busy_machine(project, machine, bound):
+    machine.here = [beside_others(timings(1.2), waits=INT8)]
+    verdict = judged(run := run_of(project, bound))
+    assert (verdict.outcome, machine.fresh_jobs) == (Outcome.INCONCLUSIVE, [])
+    assert verdict.measured.startswith(
+        f"no verdict: {BUSY}, and processor time does not tell: int8 waits in 100 % of its forwards (sleep, file, lock "
+        "or other thread); measured 1.200× ["
+    )
+    assert run.failed_controls == {}, "this measurement alone is undecided"
+
+
+def test_a_fail_that_a_busy_machine_cannot_confirm_is_inconclusive(project, machine):
+    machine.here, machine.fresh = [timings(1.2)], beside_others(timings(1.2), waits=FP32)
+    verdict = judged(run_of(project, 1.5))
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert f"; not confirmed in a fresh process: {BUSY}, and processor time" in verdict.measured
+
+
+def test_both_clocks_and_all_counters_of_every_form_are_in_the_record(project, machine):
+    made = beside_others(timings(2.0))
+    machine.here = [made]
+    judged(run := run_of(project, 1.5))
+    found = run.record("quantbench run").latency
+    assert found.counted.keys() == made.samples.keys()
+    assert found.counted[INT8].thread_s == pytest.approx(made.samples[INT8].thread_s.tolist(), abs=1e-9)
+    assert found.counted[INT8].involuntary == [1] * made.rounds
+    assert (found.clock, found.clean, found.others_cores, found.pressure) == ("processor", 0.0, 2.0, 0.9)
+    assert found.speedup_by == pytest.approx({"wall": found.speedup, "processor": found.speedup})
 
 
 TWICE = {
