@@ -83,7 +83,7 @@ class Machine:
         return self.moments.pop(0) if len(self.moments) > 1 else self.moments[0]
 
     def time_forwards(
-        self, _forwards: object, looks: Looks, _budget_s: float, decided: Callable[[Timings], bool]
+        self, _forwards: object, looks: Looks, _budget_s: float, decided: Callable[[Timings], bool], **_waiting: object
     ) -> Timings:
         """In the place of `quantbench.measure.latency.time_forwards`."""
         if self.here:

@@ -71,6 +71,7 @@ class LatencyConfig(Strict):
         rounds: interleaved fp32/int8 pairs before the first look at them.
         looks: planned; each needs twice the rounds of the one before, and is taken only if that one did not decide.
         budget_s: seconds after which no further look is begun; the first is always reached.
+        wait_s: seconds within which a measurement that a busy machine made worthless is made again.
     """
 
     batch_size: PositiveInt = 32
@@ -79,6 +80,7 @@ class LatencyConfig(Strict):
     rounds: Annotated[int, Field(ge=12, le=10_000, strict=True)] = 40
     looks: Annotated[int, Field(ge=1, le=6, strict=True)] = 4
     budget_s: Annotated[float, Field(gt=0)] = 6.0
+    wait_s: Annotated[float, Field(ge=0, le=3600)] = 0.0
 
 
 class EvaluationConfig(Strict):

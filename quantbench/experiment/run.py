@@ -19,7 +19,7 @@ from quantbench.experiment.timing import check_timed, latency_of, looks_of
 from quantbench.experiment.workload import OpenWorkload
 from quantbench.files import sha256_of_file
 from quantbench.foreign import about, calling
-from quantbench.measure.belief import measurement
+from quantbench.measure.belief import believed, measurement
 from quantbench.measure.confirmation import TimingJob, answers, time_in_fresh_process
 from quantbench.measure.environment import environment
 from quantbench.measure.evaluation import Evaluation
@@ -197,8 +197,13 @@ class Run(Results):
         def decided(timings: Timings) -> bool:
             return answers(timings, self.looks, config.threads, questions)
 
+        def doubted(timings: Timings) -> bool:
+            return not believed(timings, self.looks, config.threads).is_sound
+
         with quiet_process(config.threads):
-            timings = time_forwards(forwards, self.looks, config.budget_s, decided)
+            timings = time_forwards(
+                forwards, self.looks, config.budget_s, decided, doubted=doubted, wait_s=config.wait_s
+            )
         self.add_timings(timings)
         return timings
 

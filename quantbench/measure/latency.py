@@ -187,8 +187,13 @@ def time_forwards(
     budget_s: float,
     decided: Callable[[Timings], bool],
     seed: int = 0,
+    doubted: Callable[[Timings], bool] | None = None,
+    wait_s: float = 0.0,
 ) -> Timings:
     """Times forwards in interleaved rounds until they decide, the last look is taken, or time is up.
+
+    Rounds that a busy machine made worthless are dropped as a whole and taken anew, as long as there is time to wait
+    for a quiet moment. What is looked at for that is the disturbance and the controls, never the ratio that is judged.
 
     Args:
         forwards: form → no-argument forward.
@@ -196,17 +201,30 @@ def time_forwards(
         budget_s: seconds for everything; rounds that would not fit are not begun.
         decided: whether the rounds so far answer every question asked of them.
         seed: of the order within rounds.
+        doubted: whether no verdict can follow from the rounds, whatever their ratios are.
+        wait_s: seconds from the start within which doubted rounds are taken anew.
 
     Raises:
         MeasurementError: as `InterleavedForwards.round`.
     """
     interleaved = InterleavedForwards(forwards, seed)
-    started = time.perf_counter()
+    started = begun = time.perf_counter()
     interleaved.warm_up()
+    while True:
+        timings = _until_decided(interleaved, looks, begun + budget_s, decided)
+        begun = time.perf_counter()
+        if doubted is None or begun - started >= wait_s or not doubted(timings):
+            return timings
+        interleaved.restart()
+
+
+def _until_decided(
+    interleaved: InterleavedForwards, looks: Looks, ends_s: float, decided: Callable[[Timings], bool]
+) -> Timings:
     counting_since, done = time.perf_counter(), 0
     for look, rounds in enumerate(looks.rounds, start=1):
         now = time.perf_counter()
-        if done and (now - counting_since) / done * (rounds - done) > budget_s - (now - started):
+        if done and (now - counting_since) / done * (rounds - done) > ends_s - now:
             return interleaved.timings(look - 1, out_of_time=True)
         while done < rounds:
             interleaved.round()

@@ -72,12 +72,12 @@ class Machine:
 def measured(monkeypatch):
     """Times the forwards of a machine by its own clock."""
 
-    def run(machine, looks=LOOKS, budget_s=PLENTY_S, decided=lambda _: False, seed=0):
+    def run(machine, looks=LOOKS, budget_s=PLENTY_S, decided=lambda _: False, seed=0, **waiting):
         monkeypatch.setattr(latency, "time", machine)
         monkeypatch.setattr(latency, "before_forward", machine.before)
         monkeypatch.setattr(latency, "after_forward", lambda: Reading(machine.now))
         monkeypatch.setattr(latency, "moment", lambda: Moment(machine.now, machine.now))
-        return time_forwards(machine.forwards(), looks, budget_s, decided, seed)
+        return time_forwards(machine.forwards(), looks, budget_s, decided, seed, **waiting)
 
     return run
 
@@ -198,6 +198,33 @@ def test_the_first_look_is_reached_whatever_it_costs(measured):
 def test_time_that_is_up_when_the_first_look_decides_did_not_end_the_measurement(measured):
     timings = measured(Machine(), budget_s=0.001, decided=lambda _: True)
     assert (timings.looks, timings.out_of_time) == (1, False)
+
+
+def test_doubted_rounds_are_dropped_and_taken_anew_until_a_quiet_moment(measured):
+    # Eight rounds of warm-up, then measurements of twelve rounds of six seconds each; the third is in a quiet moment.
+    machine, asked = Machine(), []
+
+    def doubted(timings):
+        asked.append(timings.samples[FP32].wall_s.tolist())
+        return len(asked) < 3
+
+    timings = measured(machine, decided=lambda _: True, doubted=doubted, wait_s=1000.0)
+    assert len(asked) == 3
+    assert timings.rounds == 12, "those of the others are gone"
+    assert machine.now == 8 * 4 + 3 * 12 * 6
+
+
+def test_waiting_for_a_quiet_moment_ends(measured):
+    machine = Machine()
+    timings = measured(machine, decided=lambda _: True, doubted=lambda _: True, wait_s=150.0)
+    assert machine.now == 8 * 4 + 2 * 12 * 6, "begun after 104 s, not again after 176 s"
+    assert timings.rounds == 12
+
+
+def test_nothing_is_taken_anew_without_time_to_wait(measured):
+    machine = Machine()
+    measured(machine, decided=lambda _: True, doubted=lambda _: True)
+    assert machine.now == 8 * 4 + 12 * 6
 
 
 @pytest.mark.parametrize(("cost", "told"), [(0.0, "0 s"), (-1.0, "-1 s")], ids=["stands still", "goes backwards"])

@@ -106,7 +106,7 @@ def test_a_control_that_strays_stops_the_acceptance_of_speed_alone(accepted, pro
 def test_a_speed_that_is_not_by_wall_time_of_a_quiet_machine_is_judged_and_not_accepted(accepted, project, monkeypatch):
     recalibrate(project)
     made = beside_others(timings(2.0))
-    monkeypatch.setattr(run, "time_forwards", lambda *_: made)
+    monkeypatch.setattr(run, "time_forwards", lambda *_, **__: made)
     before = contents(project.golden)
     result = accepted(*UPDATE, *ACCEPTING)
     assert result.ret == pytest.ExitCode.TESTS_FAILED

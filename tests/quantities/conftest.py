@@ -31,9 +31,9 @@ def operators(project, monkeypatch):
     monkeypatch.setattr(latency, "moment", lambda: Moment(0.0, 0.0))
 
     def under_the_clock(measure):
-        def measured(*args):
+        def measured(*args, **kwargs):
             with clock:
-                return measure(*args)
+                return measure(*args, **kwargs)
 
         return measured
 

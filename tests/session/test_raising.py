@@ -170,7 +170,7 @@ def test_forwards_that_cannot_be_timed_leave_those_of_others(ran, monkeypatch):
 
 
 def test_timing_that_raises_is_told_by_its_own_claim(ran, monkeypatch):
-    monkeypatch.setattr(runner, "time_forwards", lambda *_: 1 / 0)
+    monkeypatch.setattr(runner, "time_forwards", lambda *_, **__: 1 / 0)
     status, err, records = ran()
     assert status == 2
     for id_ in ("own/own", "safe/safe"):
