@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +13,7 @@ from quantbench.config.schema import gate_bounds
 from quantbench.errors import GoldenError
 from quantbench.golden.accepted import Acceptance
 from quantbench.golden.circumstances import Strict
+from quantbench.golden.gate_changes import Bounds, GateChange, changes, gates_after
 from quantbench.golden.history import write_golden
 from quantbench.golden.interface import Kind
 from quantbench.records.base import read_json
@@ -26,15 +25,12 @@ ADVICE = (
     'quantbench gates "*" --accept --reason "…"'
 )
 
-# Gate → its bound, as JSON.
-Bounds = dict[str, Any]
-
 
 class AcceptedGates(Strict):
     """Every accepted experiment with the gates that it is held to.
 
     Attributes:
-        experiments: id → gate → bound.
+        experiments: id → gate → bound, to be read; what counts is that the history comes to the same.
         history: oldest first.
     """
 
@@ -68,42 +64,49 @@ class Gates(Kind[Bounds]):
 GATES = Gates()
 
 
-@dataclass(frozen=True)
-class GateChange:
-    """A difference between accepted and configured gates.
-
-    Attributes:
-        experiment: its id.
-        gate: that differs.
-        accepted: its bound, or None where the gate is new.
-        bound: that is configured, or None where the gate is gone.
-    """
-
-    experiment: str
-    gate: str
-    accepted: Any
-    bound: Any
-
-    def __str__(self) -> str:
-        accepted = "none" if self.accepted is None else json.dumps(self.accepted)
-        bound = "gone" if self.bound is None else json.dumps(self.bound)
-        return f"{self.experiment}: gate {self.gate}: {accepted} → {bound}"
-
-
 def accepted_gates(golden: Path) -> dict[str, Bounds]:
-    """Every accepted experiment → its gates; empty where none was accepted.
+    """Every experiment → the gates that the history of acceptances comes to; empty where none was accepted.
+
+    Raises:
+        GoldenError: if the file is damaged, with what to do.
+    """
+    return _read(golden)[1]
+
+
+def edited_gates(golden: Path) -> list[GateChange]:
+    """Gates that the file holds and that no acceptance with a reason made so: accepted → written.
+
+    Raises:
+        GoldenError: if the file is damaged, with what to do.
+    """
+    written, accepted = _read(golden)
+    return changes(accepted, written)
+
+
+def _read(golden: Path) -> tuple[dict[str, Bounds], dict[str, Bounds]]:
+    """The gates as they are written and as they were accepted.
 
     Raises:
         GoldenError: if the file is damaged, with what to do.
     """
     path = golden / FILE_NAME
     if not path.exists():
-        return {}
-    found = read_json(AcceptedGates, path, GoldenError, ADVICE).experiments
-    for id_, bounds in found.items():
-        for gate, bound in bounds.items():
-            _check(bound, gate, f"{path}: experiments.{id_}.{gate}")
-    return found
+        return {}, {}
+    content = read_json(AcceptedGates, path, GoldenError, ADVICE)
+    try:
+        accepted = gates_after(content.history)
+    except ValueError as error:
+        raise GoldenError(f"{path}: history: {error}; {ADVICE}") from None
+    for place, found in (("experiments", content.experiments), ("history: experiments", accepted)):
+        for id_, bounds in found.items():
+            for gate, bound in bounds.items():
+                _check(bound, gate, f"{path}: {place}.{id_}.{gate}")
+    # In the order of the file, in which they are shown.
+    order = {
+        id_: {gate: bounds[gate] for gate in content.experiments.get(id_, {}) if gate in bounds}
+        for id_, bounds in accepted.items()
+    }
+    return content.experiments, {id_: order[id_] | bounds for id_, bounds in accepted.items()}
 
 
 def _check(bound: Any, gate: str, where: str) -> None:
@@ -125,16 +128,6 @@ def _check(bound: Any, gate: str, where: str) -> None:
         raise GoldenError(f"{where}: {bound!r:.40} is no bound of this gate; {ADVICE}")
 
 
-def changes(accepted: Mapping[str, Bounds], configured: Mapping[str, Bounds]) -> list[GateChange]:
-    """Every gate that differs, by experiment; of an experiment that only one of them has, all of its gates."""
-    return [
-        GateChange(id_, gate, accepted.get(id_, {}).get(gate), configured.get(id_, {}).get(gate))
-        for id_ in sorted({*accepted, *configured})
-        for gate in sorted({*accepted.get(id_, {}), *configured.get(id_, {})})
-        if accepted.get(id_, {}).get(gate) != configured.get(id_, {}).get(gate)
-    ]
-
-
 def accept_gates(golden: Path, configured: Mapping[str, Bounds], gone: Iterable[str], reason: str) -> list[str]:
     """Makes gates the accepted ones; of all other experiments they stay.
 
@@ -145,16 +138,20 @@ def accept_gates(golden: Path, configured: Mapping[str, Bounds], gone: Iterable[
         reason: kept in the history.
 
     Returns:
-        A line for each change, old → new; none where nothing changed.
+        A line for each change, old → new, and for each bound of another experiment that is put back, since it was
+        written without an acceptance; none where nothing changed.
 
     Raises:
         GoldenError: if the file is damaged or cannot be written.
     """
-    before = accepted_gates(golden)
+    written, before = _read(golden)
     after = {id_: bounds for id_, bounds in {**before, **configured}.items() if id_ not in set(gone)}
-    if before == after:
+    if written == before == after:
         return []
-    lines = [str(change) for change in changes(before, after)]
+    accepted = changes(before, after)
+    names = {(each.experiment, each.gate) for each in accepted}
+    put_back = [each for each in changes(written, after) if (each.experiment, each.gate) not in names]
+    lines = [str(change) for change in accepted]
     content = AcceptedGates(experiments={id_: after[id_] for id_ in sorted(after)})
     write_golden(golden / FILE_NAME, content.model_dump(mode="json", exclude={"history"}), reason, lines)
-    return lines
+    return [*lines, *(f"{change}, as it was accepted" for change in put_back)]

@@ -10,7 +10,8 @@ from typing import Any
 
 from quantbench.config.schema import Experiment
 from quantbench.golden import gates
-from quantbench.golden.gates import FILE_NAME, Bounds, GateChange, accepted_gates
+from quantbench.golden.gate_changes import Bounds, GateChange
+from quantbench.golden.gates import FILE_NAME, accepted_gates, edited_gates
 from quantbench.golden.kinds import KINDS
 from quantbench.quantities.interface import Quantity
 from quantbench.quantities.judging import is_about, quantities
@@ -20,6 +21,8 @@ DATA = "data"
 REQUIRED, OPTIONAL = "required", "optional"
 # In the place of the bound of a claim that needs none.
 CLAIMED = "claimed"
+# Edited bounds that are told; the rest is counted.
+SHOWN = 8
 
 
 def bounds_of(experiment: Experiment) -> Bounds:
@@ -34,6 +37,8 @@ def bounds_of(experiment: Experiment) -> Bounds:
 def loosened(golden: Path, configured: Sequence[Experiment], selected: Iterable[Experiment]) -> list[str]:
     """A line for each gate that is gone or looser than it was accepted, old → new, with the command that accepts it.
 
+    So is a line for each gate of any experiment that was written into the file without an acceptance.
+
     Args:
         golden: folder of goldens.
         configured: every experiment; one that was accepted and is not among them is gone.
@@ -42,7 +47,7 @@ def loosened(golden: Path, configured: Sequence[Experiment], selected: Iterable[
     Raises:
         GoldenError: if the file of accepted gates is damaged.
     """
-    accepted, unknown, lines = accepted_gates(golden), [], []
+    accepted, unknown, lines = accepted_gates(golden), [], _edited(golden, configured)
     for id_ in gone(golden, configured):
         gates_of_it = f"with the gates {', '.join(accepted[id_])}"
         lines.append(f"{id_}: was accepted {gates_of_it}, and is configured no more; {accept_command(id_)}")
@@ -82,6 +87,20 @@ def accept_gates(golden: Path, chosen: Iterable[Experiment], reason: str, forgot
         GoldenError: if the file of accepted gates is damaged or cannot be written.
     """
     return gates.accept_gates(golden, {each.id: bounds_of(each) for each in chosen}, forgotten, reason)
+
+
+def _edited(golden: Path, configured: Iterable[Experiment]) -> list[str]:
+    """A line for each bound in the file that no acceptance made so, accepted → written."""
+    found, known = edited_gates(golden), {experiment.id for experiment in configured} | accepted_gates(golden).keys()
+    lines = []
+    for change in found[:SHOWN]:
+        mend = f", or {accept_command(change.experiment)}" if change.experiment in known else ""
+        lines.append(
+            f"{golden / FILE_NAME}: {change}: written without an acceptance and its reason; restore the file from "
+            f"version control{mend}"
+        )
+    more = len(found) - SHOWN
+    return lines + ([f"{golden / FILE_NAME}: and {more} more that no acceptance made so"] if more > 0 else [])
 
 
 def accept_command(experiment: str) -> str:

@@ -128,6 +128,20 @@ def test_a_gate_that_was_loosened_fails_a_run_of_the_shell(accepted, project, qu
     assert f"{STATIC}: gate size_ratio: 0.2 → 0.1; accept it: quantbench gates {STATIC} --accept" in err
 
 
+def test_a_gate_that_was_loosened_in_both_files_by_hand_fails_the_run(accepted, project, quantbench):
+    project.edit("size_ratio: 0.2", "size_ratio: 0.1")
+    gates = project.golden / "gates.json"
+    text = gates.read_text()
+    assert text.count('"size_ratio": 0.2') == 1
+    gates.write_text(text.replace('"size_ratio": 0.2', '"size_ratio": 0.1'))
+    result = accepted(*ONLY, "-k", QUICK)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    line = f"golden/gates.json: {STATIC}: gate size_ratio: 0.2 → 0.1: written without an acceptance and its reason; *"
+    result.stdout.fnmatch_lines([line])
+    assert quantbench("gates", STATIC, "--accept", "--reason", "smaller files are not the point")[0] == 0
+    assert quantbench("gates")[0] == 0
+
+
 def test_an_update_accepts_the_gates_of_what_it_accepts(accepted, project):
     project.edit("size_ratio: 0.2", "size_ratio: 0.1")
     result = accepted(*ONLY, "-k", "checkpoint_is", "--update-golden", "--reason", "smaller files are not the point")

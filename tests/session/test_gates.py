@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from quantbench.config.reading import load_experiments
 from quantbench.errors import GoldenError
-from quantbench.golden.gates import FILE_NAME
+from quantbench.golden.gate_changes import GateChange
+from quantbench.golden.gates import FILE_NAME, accepted_gates, edited_gates
 from quantbench.session.gates import accept_gates, bounds_of, gone, loosened
 
 CONFIG = """\
@@ -44,6 +46,20 @@ def configured(tmp_path):
 
     accept_gates(tmp_path, load(), "as agreed")
     return load
+
+
+def rewrite(tmp_path, experiment, gate, bound, *, in_history):
+    """Writes another bound into the file, or none, as if it had been accepted so or by hand."""
+    path = tmp_path / FILE_NAME
+    content = json.loads(path.read_text())
+    content["experiments"][experiment].pop(gate, None)
+    if bound is not None:
+        content["experiments"][experiment][gate] = bound
+    if in_history:
+        content["history"].append(
+            {"date": "2025-01-01", "reason": "of before", "changed": [str(GateChange(experiment, gate, 0, bound))]}
+        )
+    path.write_text(json.dumps(content))
 
 
 def told(tmp_path, experiments):
@@ -84,9 +100,7 @@ def test_a_gate_that_is_gone_or_looser_is_told(configured, tmp_path, old, new, l
 
 
 def test_a_default_holds_though_it_was_never_accepted(configured, tmp_path):
-    content = json.loads((tmp_path / FILE_NAME).read_text())
-    del content["experiments"]["small/ptq"]["macs_ratio"]
-    (tmp_path / FILE_NAME).write_text(json.dumps(content))
+    rewrite(tmp_path, "small/ptq", "macs_ratio", None, in_history=True)
     assert told(tmp_path, configured()) == []
     looser = configured(("int8_share: 0.9", "int8_share: 0.9, macs_ratio: 0.5"))
     assert told(tmp_path, looser) == ["small/ptq: gate macs_ratio: 1.0 → 0.5"]
@@ -186,6 +200,14 @@ def test_an_experiment_that_is_gone_is_forgotten_on_request(configured, tmp_path
         ('{"schema_version": 1, "experiments": {"small/ptq": {"size_ratio": NaN}}}', "small/ptq.size_ratio: nan is no"),
         ('{"schema_version": 1, "experiments": {"small/ptq": {"size_ratio": "3"}}}', "size_ratio: '3' is no bound"),
         ('{"schema_version": 1, "experiments": {"small/ptq": {"speedup_vs_accepted": Infinity}}}', "inf is no bound"),
+        (
+            '{"history": [{"date": "2026-01-01", "reason": "x", "changed": ["small/ptq: gates: 1"]}]}',
+            "history: 'small/ptq: gates: 1' is no change of a gate",
+        ),
+        (
+            '{"history": [{"date": "2026-01-01", "reason": "x", "changed": ["a/b: gate c: none \u2192 4 %"]}]}',
+            "history: Extra data",
+        ),
     ],
 )
 def test_a_damaged_file_is_named_with_what_to_do_and_never_overwritten(configured, tmp_path, text, problem):
@@ -197,10 +219,99 @@ def test_a_damaged_file_is_named_with_what_to_do_and_never_overwritten(configure
     assert (tmp_path / FILE_NAME).read_text() == text
 
 
-def test_a_gate_of_a_quantity_that_is_not_installed_any_more_is_told(configured, tmp_path):
+EDITED = {
+    "looser": ("accuracy_drop_pp", 5.0, "1.0 → 5.0"),
+    "stricter": ("accuracy_drop_pp", 0.5, "1.0 → 0.5"),
+    "new": ("memory_ratio", 2.0, "none → 2.0"),
+    "gone": ("int8_share", None, "0.9 → gone"),
+}
+
+
+@pytest.mark.parametrize(("gate", "bound", "change"), EDITED.values(), ids=EDITED)
+def test_a_bound_that_was_written_by_hand_is_told_whatever_is_selected(configured, tmp_path, gate, bound, change):
+    rewrite(tmp_path, "small/ptq", gate, bound, in_history=False)
+    experiments = configured()
+    assert loosened(tmp_path, experiments, []) == [
+        f"{tmp_path / FILE_NAME}: small/ptq: gate {gate}: {change}: written without an acceptance and its reason; "
+        'restore the file from version control, or accept it: quantbench gates small/ptq --accept --reason "…"'
+    ]
+    assert accepted_gates(tmp_path)["small/ptq"] == bounds_of(experiments[0])
+
+
+def test_a_bound_loosened_by_hand_in_both_files_is_still_looser_than_accepted(configured, tmp_path):
+    rewrite(tmp_path, "small/ptq", "accuracy_drop_pp", 5.0, in_history=False)
+    experiments = configured(("accuracy_drop_pp: 1.0", "accuracy_drop_pp: 5.0"))
+    assert told(tmp_path, experiments)[1:] == ["small/ptq: gate accuracy_drop_pp: 1.0 → 5.0"]
+    assert accept_gates(tmp_path, experiments[:1], "measured") == ["small/ptq: gate accuracy_drop_pp: 1.0 → 5.0"]
+    assert told(tmp_path, experiments) == []
+
+
+def test_accepting_one_experiment_accepts_nothing_that_was_written_by_hand_of_another(configured, tmp_path):
+    rewrite(tmp_path, "small/searched", "search_drop_pp", 9.0, in_history=False)
+    experiments = configured(("accuracy_drop_pp: 1.0", "accuracy_drop_pp: 1.5"))
+    assert accept_gates(tmp_path, experiments[:1], "measured") == [
+        "small/ptq: gate accuracy_drop_pp: 1.0 → 1.5",
+        "small/searched: gate search_drop_pp: 9.0 → 1.0, as it was accepted",
+    ]
+    assert edited_gates(tmp_path) == []
+
+
+def test_accepting_what_is_configured_puts_a_file_right_that_was_written_by_hand(configured, tmp_path):
+    rewrite(tmp_path, "small/ptq", "size_ratio", 1.0, in_history=False)
+    lines = accept_gates(tmp_path, configured(), "put right")
+    assert lines == ["small/ptq: gate size_ratio: 1.0 → 3.5, as it was accepted"]
+    assert told(tmp_path, configured()) == []
+
+
+def test_an_experiment_that_somebody_wrote_into_the_file_is_told(configured, tmp_path):
     content = json.loads((tmp_path / FILE_NAME).read_text())
-    content["experiments"]["small/ptq"]["largest_tensor_bytes"] = 100
+    content["experiments"]["small/mine"] = {"size_ratio": 1.0}
     (tmp_path / FILE_NAME).write_text(json.dumps(content))
+    (line,) = loosened(tmp_path, configured(), [])
+    assert line.endswith(
+        "small/mine: gate size_ratio: none → 1.0: written without an acceptance and its reason; restore the file from "
+        "version control"
+    )
+
+
+@pytest.mark.parametrize("history", ["none", "without a reason"])
+def test_gates_without_a_reasoned_acceptance_are_counted(configured, tmp_path, history):
+    content = json.loads((tmp_path / FILE_NAME).read_text())
+    content["history"] = [] if history == "none" else [{**each, "reason": " "} for each in content["history"]]
+    (tmp_path / FILE_NAME).write_text(json.dumps(content))
+    lines = loosened(tmp_path, configured(), [])
+    assert "gate accuracy_drop_pp: none → 1.0: written without an acceptance" in lines[0]
+    assert lines[8:] == [f"{tmp_path / FILE_NAME}: and 14 more that no acceptance made so"]
+
+
+def test_a_merge_that_keeps_both_acceptances_needs_no_third(configured, tmp_path):
+    before = json.loads((tmp_path / FILE_NAME).read_text())
+    ours = configured(("accuracy_drop_pp: 1.0", "accuracy_drop_pp: 1.5"))
+    accept_gates(tmp_path, ours[:1], "ours")
+    content = json.loads((tmp_path / FILE_NAME).read_text())
+    (tmp_path / FILE_NAME).write_text(json.dumps(before))
+    both = configured(("accuracy_drop_pp: 1.0", "accuracy_drop_pp: 1.5"), ("search_drop_pp: 1.0", "search_drop_pp: 2"))
+    accept_gates(tmp_path, both[1:], "theirs")
+    theirs = json.loads((tmp_path / FILE_NAME).read_text())
+    content["experiments"]["small/searched"] = theirs["experiments"]["small/searched"]
+    content["history"].append(theirs["history"][-1])
+    (tmp_path / FILE_NAME).write_text(json.dumps(content))
+    assert told(tmp_path, both) == []
+
+
+def test_our_own_gates_were_all_accepted():
+    golden = Path(__file__).parents[2] / "golden"
+    assert edited_gates(golden) == []
+    assert len(accepted_gates(golden)) > 50
+
+
+def test_a_bound_that_holds_an_arrow_or_a_colon_reads_back():
+    change = GateChange("a/b", "own", {"a: gate c: 1 → 2": [1, None]}, "gone")
+    assert GateChange.parse(str(change)) == change
+
+
+def test_a_gate_of_a_quantity_that_is_not_installed_any_more_is_told(configured, tmp_path):
+    rewrite(tmp_path, "small/ptq", "largest_tensor_bytes", 100, in_history=True)
     assert told(tmp_path, configured()) == ["small/ptq: gate largest_tensor_bytes: 100 → gone"]
 
 
