@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from quantbench.plugin.properties import CLAIM_PROPERTY, FAILS_PROPERTY, NOT_RUN_PROPERTY
-from quantbench.plugin.selected import set_up, typed
+from quantbench.plugin.selected import set_up, typed, untimed_by
 
 if TYPE_CHECKING:
     from quantbench.config.schema import Experiment
@@ -103,10 +103,29 @@ def outcome(
         lines.append(f"settings leave claims out ({', '.join(by_settings)}): {shown(missing)}; take that out of them")
     elif missing and not by_user and not is_cut_short and not lines:
         lines.append(f"claims that nothing on the command line leaves out were not made: {shown(missing)}")
-    if not missing:
+    untimed, by_option = _untimed(config, looked_at, planned)
+    if untimed and not by_option and not is_cut_short:
+        _, settings = untimed_by(config)
+        lines.append(
+            f"settings leave claims about speed without a verdict ({', '.join(settings)}): {shown(untimed)}; take that "
+            "out of them and type it, or leave these claims out with -m 'not latency'"
+        )
+    count = len(missing) + (len(untimed) if by_option else 0)
+    if not count:
         return lines, None
-    why = f" (left out by {' '.join(by_user)})" if by_user else ""
-    return lines, f"{len(missing):,} of {len(planned):,} claims of these experiments were not looked at{why}"
+    why = f" (left out by {' '.join([*by_user, *by_option])})" if by_user or by_option else ""
+    return lines, f"{count:,} of {len(planned):,} claims of these experiments were not looked at{why}"
+
+
+def _untimed(config: pytest.Config, looked_at: LookedAt, planned: list[Claimed]) -> tuple[list[Claimed], list[str]]:
+    """Claims about speed that were made without timing, and the options of the command line that ask for it."""
+    by_user, settings = untimed_by(config)
+    if not by_user and not settings:
+        return [], []
+    from quantbench.quantities.judging import quantities
+
+    timed = {each.name for each in quantities() if each.timed}
+    return [claim for claim in planned if claim in looked_at.made and claim[1] in timed], by_user
 
 
 def no_claim_at_all(config: pytest.Config, golden: Path) -> str | None:

@@ -20,6 +20,11 @@ WITHOUT = (
     "--benchmark-skip", "-x", "--exitfirst",
 )  # fmt: skip
 
+# Options that leave claims about speed without a verdict, since nothing is timed → whether they take a value: of
+# pytest-benchmark, and of pytest-xdist.
+DISABLING = {"--benchmark-disable": False}
+PARALLEL = {"-n": True, "--numprocesses": True, "--dist": True, "--tx": True}
+
 # Of settings: options that leave experiments out of every run, or run nothing at all → whether they take a value.
 OF_RUNS = {"--experiment": True, "--co": False, "--collect-only": False}
 
@@ -34,7 +39,30 @@ def typed(config: pytest.Config) -> list[str]:
 
 def in_settings(config: pytest.Config) -> list[str]:
     """Selecting options of `addopts` and `PYTEST_ADDOPTS`, those that select experiments too."""
-    return selecting([*config.getini("addopts"), *shlex.split(os.environ.get("PYTEST_ADDOPTS", ""))], OF_RUNS)
+    return selecting(_settings(config), OF_RUNS)
+
+
+def untimed_by(config: pytest.Config) -> tuple[list[str], list[str]]:
+    """Options by which nothing is timed in this run: those of the command line, and those of settings.
+
+    One that the command line takes back, as `--benchmark-enable` does, is none. What neither sets was set by code.
+    """
+    given: dict[str, bool] = {}
+    if is_disabled(config):
+        given |= DISABLING
+    if config.getoption("dist", "no") != "no":
+        given |= PARALLEL
+    if not given:
+        return [], []
+    if by_user := _given(config.invocation_params.args, given):
+        return by_user, []
+    found = [f"addopts: {option}" for option in _given(_settings(config), given)]
+    return [], found or [f"a conftest.py or plugin: {next(iter(given))}"]
+
+
+def is_disabled(config: pytest.Config) -> bool:
+    """True if pytest-benchmark is asked not to time anything."""
+    return bool(config.getoption("benchmark_disable", False) and not config.getoption("benchmark_enable", False))
 
 
 def set_up(config: pytest.Config) -> list[str]:
@@ -69,14 +97,28 @@ def selecting(arguments: Sequence[str], more: Mapping[str, bool] = MappingProxyT
         arguments: as typed.
         more: options that are looked for too → whether they take a value.
     """
-    with_value = [*WITH_VALUE, *(option for option, has_value in more.items() if has_value)]
-    without = [*WITHOUT, *(option for option, has_value in more.items() if not has_value)]
+    return _given(arguments, {**dict.fromkeys(WITH_VALUE, True), **dict.fromkeys(WITHOUT, False), **more})
+
+
+def _settings(config: pytest.Config) -> list[str]:
+    return [*config.getini("addopts"), *shlex.split(os.environ.get("PYTEST_ADDOPTS", ""))]
+
+
+def _given(arguments: Sequence[str], options: Mapping[str, bool]) -> list[str]:
+    """The options among arguments, with their values.
+
+    Args:
+        arguments: as typed.
+        options: those that are looked for → whether they take a value.
+    """
+    with_value = [option for option, has_value in options.items() if has_value]
+    without = [option for option, has_value in options.items() if not has_value]
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     for option in with_value:
         parser.add_argument(option, action="append", default=[], dest=option)
     for option in without:
         parser.add_argument(option, action="store_true", dest=option)
-    # Of short options that are typed as one, the last may select.
+    # Of short options that are typed as one, the last may be looked for.
     for option in ("-v", "-q", "-s", "-l"):
         parser.add_argument(option, action="count")
     given = vars(parser.parse_known_args(list(map(str, arguments)))[0])

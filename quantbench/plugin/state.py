@@ -15,6 +15,7 @@ import pytest
 
 from quantbench.plugin.looked_at import LookedAt, no_claim_at_all, outcome, planned_claims
 from quantbench.plugin.options import is_update
+from quantbench.plugin.selected import is_disabled
 
 if TYPE_CHECKING:
     from quantbench.config.schema import Experiment
@@ -121,7 +122,7 @@ class State:
         untimed = ""
         if hasattr(self.config, "workerinput"):
             untimed = "nothing was timed: parallel workers disturb each other; time with -m latency and without -n"
-        elif self.config.getoption("benchmark_disable", False):
+        elif is_disabled(self.config):
             untimed = "nothing was timed: --benchmark-disable"
         accepting = Accepting.NOTHING
         if is_update(self.config):

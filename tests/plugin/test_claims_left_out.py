@@ -56,6 +56,43 @@ def test_what_the_environment_leaves_out_fails_the_run_too(accepted, monkeypatch
     result.stdout.fnmatch_lines([f"settings leave claims out (*): size_ratio of {STATIC}; take that out of them"])
 
 
+UNTIMED = (
+    "settings leave claims about speed without a verdict ({}): speedup of "
+    f"{STATIC}; speedup_vs_accepted of {STATIC}; take that out of them and type it, or leave these claims out with *"
+)
+
+
+@pytest.mark.parametrize("place", ["addopts", "PYTEST_ADDOPTS", "conftest.py"])
+def test_settings_by_which_nothing_is_timed_fail_the_run(accepted, project, monkeypatch, place):
+    told = "addopts: --benchmark-disable"
+    if place == "addopts":
+        addopts(project, "--benchmark-disable")
+    elif place == "PYTEST_ADDOPTS":
+        monkeypatch.setenv("PYTEST_ADDOPTS", "--benchmark-disable")
+    else:
+        text = "def pytest_configure(config):\n    config.option.benchmark_disable = True\n"
+        (project.root / "conftest.py").write_text(text)
+        told = "a conftest.py or plugin: --benchmark-disable"
+    result = accepted(*ONLY, "-k", "speed or reaches")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines([UNTIMED.format(told)])
+    assert accepted(*ONLY, "-m", "not latency").ret == 0, "no claim about speed was made"
+
+
+def test_a_command_line_that_times_after_all_fails_nothing(accepted, project):
+    addopts(project, "--benchmark-disable")
+    result = accepted(*ONLY, "-k", "speed or reaches", "--benchmark-enable")
+    assert (result.ret, result.parseoutcomes()["passed"]) == (0, 3)
+
+
+def test_a_command_line_by_which_nothing_is_timed_is_counted(accepted):
+    result = accepted(*ONLY, "--benchmark-disable")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(
+        [f"2 of {PLANNED} claims of these experiments were not looked at (left out by --benchmark-disable)"]
+    )
+
+
 def test_tests_that_a_hook_removes_fail_the_run(accepted, project):
     (project.root / "conftest.py").write_text(
         "def pytest_collection_modifyitems(items):\n    items[:] = [i for i in items if 'shrinks_by' not in i.nodeid]\n"

@@ -123,7 +123,7 @@ def test_the_summary_is_of_the_whole_run(finished):
     page = (finished.root / "summary.md").read_text()
     assert "- 8 gates judged by intervals: " in page
     assert page.count("## quantbench") == 1
-    assert f"claims of these experiments were not looked at (left out by -k '{CHOSEN}')" in page
+    assert f"claims of these experiments were not looked at (left out by -k '{CHOSEN}' -n 2)" in page
 
 
 def test_predictions_are_compared_and_a_change_of_behaviour_is_told(finished):
