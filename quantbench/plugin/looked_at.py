@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,9 +16,6 @@ if TYPE_CHECKING:
 
 # Quantities that are named; the rest is counted.
 SHOWN = 6
-
-# Where claims lie, and what holds the accepted gates below the folder of goldens.
-CLAIMS_FOLDER, GATES_FILE = "bench", "gates.json"
 
 # Experiment and quantity.
 Claimed = tuple[str, str]
@@ -126,25 +122,6 @@ def _untimed(config: pytest.Config, looked_at: LookedAt, planned: list[Claimed])
 
     timed = {each.name for each in quantities() if each.timed}
     return [claim for claim in planned if claim in looked_at.made and claim[1] in timed], by_user
-
-
-def no_claim_at_all(config: pytest.Config, golden: Path) -> str | None:
-    """Line about a run of the folder of claims that makes none, although experiments were accepted; else None.
-
-    Args:
-        config: of the run.
-        golden: folder of goldens.
-    """
-    claims = config.rootpath / CLAIMS_FOLDER
-    if typed(config) or not (golden / GATES_FILE).is_file() or not claims.is_dir():
-        return None
-    run = [(config.invocation_params.dir / argument).resolve() for argument in config.args]
-    if not any(claims.resolve().is_relative_to(folder) for folder in run):
-        return None
-    return (
-        f"no test of this run makes a claim, although {golden / GATES_FILE} holds accepted experiments; bring the "
-        f"tests of {CLAIMS_FOLDER}/ back, or import all of them: from quantbench.claims import *"
-    )
 
 
 def shown(claims: Iterable[Claimed]) -> str:

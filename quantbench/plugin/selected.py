@@ -47,17 +47,17 @@ def untimed_by(config: pytest.Config) -> tuple[list[str], list[str]]:
 
     One that the command line takes back, as `--benchmark-enable` does, is none. What neither sets was set by code.
     """
-    given: dict[str, bool] = {}
+    asked: dict[str, bool] = {}
     if is_disabled(config):
-        given |= DISABLING
+        asked |= DISABLING
     if config.getoption("dist", "no") != "no":
-        given |= PARALLEL
-    if not given:
+        asked |= PARALLEL
+    if not asked:
         return [], []
-    if by_user := _given(config.invocation_params.args, given):
+    if by_user := given(config.invocation_params.args, asked):
         return by_user, []
-    found = [f"addopts: {option}" for option in _given(_settings(config), given)]
-    return [], found or [f"a conftest.py or plugin: {next(iter(given))}"]
+    found = [f"addopts: {option}" for option in given(_settings(config), asked)]
+    return [], found or [f"a conftest.py or plugin: {next(iter(asked))}"]
 
 
 def is_disabled(config: pytest.Config) -> bool:
@@ -97,14 +97,14 @@ def selecting(arguments: Sequence[str], more: Mapping[str, bool] = MappingProxyT
         arguments: as typed.
         more: options that are looked for too → whether they take a value.
     """
-    return _given(arguments, {**dict.fromkeys(WITH_VALUE, True), **dict.fromkeys(WITHOUT, False), **more})
+    return given(arguments, {**dict.fromkeys(WITH_VALUE, True), **dict.fromkeys(WITHOUT, False), **more})
 
 
 def _settings(config: pytest.Config) -> list[str]:
     return [*config.getini("addopts"), *shlex.split(os.environ.get("PYTEST_ADDOPTS", ""))]
 
 
-def _given(arguments: Sequence[str], options: Mapping[str, bool]) -> list[str]:
+def given(arguments: Sequence[str], options: Mapping[str, bool]) -> list[str]:
     """The options among arguments, with their values.
 
     Args:
@@ -121,10 +121,10 @@ def _given(arguments: Sequence[str], options: Mapping[str, bool]) -> list[str]:
     # Of short options that are typed as one, the last may be looked for.
     for option in ("-v", "-q", "-s", "-l"):
         parser.add_argument(option, action="count")
-    given = vars(parser.parse_known_args(list(map(str, arguments)))[0])
+    found = vars(parser.parse_known_args(list(map(str, arguments)))[0])
     # `-k ""` selects nothing.
-    valued = [f"{option} {shlex.quote(value)}" for option in with_value for value in given[option] if value]
-    return valued + [option for option in without if given[option]]
+    valued = [f"{option} {shlex.quote(value)}" for option in with_value for value in found[option] if value]
+    return valued + [option for option in without if found[option]]
 
 
 def _is_whole(config: pytest.Config, argument: str) -> bool:

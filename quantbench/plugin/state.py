@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from quantbench.plugin.looked_at import LookedAt, no_claim_at_all, outcome, planned_claims
+from quantbench.plugin.looked_at import LookedAt, outcome, planned_claims
+from quantbench.plugin.no_claim import no_claim_at_all
 from quantbench.plugin.options import is_update
 from quantbench.plugin.selected import is_disabled
 
@@ -154,7 +155,7 @@ class State:
             with self.losing("the look for claims that were left out"):
                 if self.has_claims:
                     self._check_premises(is_cut_short)
-                elif line := no_claim_at_all(self.config, self.folder("golden")):
+                elif line := no_claim_at_all(self.config, self.folder("golden"), self.folder("configs")):
                     self.premises.append(line)
         with self.losing("the records"):
             self._check_columns()

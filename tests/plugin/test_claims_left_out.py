@@ -293,10 +293,50 @@ def test_all_claims_gone_is_told_too(accepted, project):
     assert accepted("-q", "-k", "mine").ret == 0, "as it was asked for"
 
 
-def test_other_tests_of_the_project_are_left_alone(accepted, project, pytester):
-    (project.root / "tests").mkdir()
-    (project.root / "tests" / "test_mine.py").write_text("def test_mine(): pass\n")
-    assert pytester.runpytest_inprocess("tests", "-q").ret == 0
+@pytest.fixture
+def renamed(accepted, project, pytester):
+    """`renamed(*args)` runs pytest where claims lie in a folder of another name, beside other tests."""
+    (project.root / "bench").rename(project.root / "quality")
+    for folder in ("tests", "quality"):
+        (project.root / folder).mkdir(exist_ok=True)
+        (project.root / folder / "test_mine_of.py").write_text("def test_mine(): pass\n")
+    return lambda *args: pytester.runpytest_inprocess(*args, "-q")
+
+
+def test_other_tests_of_the_project_are_left_alone(renamed):
+    assert renamed("tests").ret == 0
+    assert renamed("tests/test_mine_of.py").ret == 0
+
+
+@pytest.mark.parametrize("args", [(), ("quality",), ("tests", "quality"), (".",)])
+def test_claims_that_pytest_does_not_collect_are_told_by_their_file_in_any_folder(renamed, project, args):
+    path = project.root / "pytest.ini"
+    path.write_text(path.read_text() + "python_files = test_*_of.py\n")
+    assert renamed("tests").ret == 0
+    result = renamed(*args)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["no test of this run makes a claim, *and quality/test_accuracy.py imports claims; *"])
+
+
+def test_a_project_without_test_files_of_claims_runs_its_own_tests(renamed, project):
+    for path in (project.root / "quality").glob("test_*.py"):
+        path.unlink()
+    environment = project.root / "quality" / "venv"
+    environment.mkdir()
+    (environment / "pyvenv.cfg").touch()
+    (environment / "claims.py").write_text("from quantbench.claims.test_size import *\n")
+    (project.root / "quality" / "words.py").write_text('TEXT = """\nfrom quantbench.claims import *\n"""\n')
+    assert renamed().ret == 0
+
+
+@pytest.mark.parametrize("option", ["--strict-verdicts", f"--experiment={STATIC}", "--json=records.json"])
+def test_an_option_of_the_suite_asks_for_claims_wherever_they_lay(renamed, project, option):
+    for path in (project.root / "quality").glob("test_*y.py"):
+        path.unlink()
+    result = renamed("tests", option)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    words = option.replace("=", " ")
+    result.stdout.fnmatch_lines([f"no test of this run makes a claim, which {words} asks for; bring the tests *"])
 
 
 @pytest.mark.parametrize("option", [f"--experiment {STATIC}", "--co", "--collect-only"])
