@@ -199,8 +199,9 @@ def _one_line_errors(item: pytest.Item) -> Generator[None]:
         if not isinstance(error, QuantbenchError):
             raise
         id_ = item.callspec.id if hasattr(item, "callspec") else item.name
-        text = f"{id_}: {error}"
-        if item.config.get_verbosity() > 1:
+        repeated = item.config.stash[STATE].causes.shortened(error, claim_of(item), item.name)
+        text = f"{id_}: {repeated or error}"
+        if not repeated and item.config.get_verbosity() > 1:
             from quantbench.foreign import traceback_of
 
             text += f"\n\n{traceback_of(error)}"

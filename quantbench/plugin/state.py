@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from quantbench.plugin.causes import Causes
 from quantbench.plugin.looked_at import LookedAt, outcome, planned_claims
 from quantbench.plugin.no_claim import no_claim_at_all
 from quantbench.plugin.options import is_update
@@ -45,6 +46,7 @@ class State:
         premises: lines about gates that were loosened and claims that were left out; each fails the run.
         not_looked_at: sentence that counts the claims which the command line left out; None where there are none.
         lost: lines about what the end of the run could not do, here and in workers; each fails the run.
+        causes: of claims that could not be made, as they are told.
         repeats: lines of workers about splits that hold a sample more than once.
     """
 
@@ -62,6 +64,7 @@ class State:
         self.is_broken = False
         self.premises: list[str] = []
         self.not_looked_at: str | None = None
+        self.causes = Causes()
         self.repeats: dict[str, None] = {}
         self.lost: dict[str, None] = {}
         self._records: list[RunRecord] | None = None

@@ -73,9 +73,31 @@ def only(result, text):
 def test_what_raises_is_the_failure_of_its_claims_in_one_line(ran, place, name, words):
     HERE[place] = ERRORS[name]
     result, _ = ran()
-    for line in [each for each in only(result, words) if each.startswith("own/own")]:
-        assert line.endswith(HINT)
-        assert len(line) < 600
+    lines = [each for each in result.outlines if each.startswith(("own/own: ", "own/own-own_bytes: "))]
+    whole = [each for each in lines if "not made: see " not in each]
+    assert any(each.startswith(words) for each in whole)
+    assert all(each.endswith(HINT) and len(each) < 600 for each in whole)
+    assert len(whole) == len(set(whole)), "each is told in full once"
+    causes = tuple(f": {each.partition(': ')[2][:80]}…" for each in whole)
+    assert all(each.endswith(causes) for each in lines if each not in whole)
+
+
+def test_one_cause_is_told_in_full_by_the_first_of_its_claims(ran):
+    HERE["decode"] = ERRORS["OSError"]
+    result, _ = ran()
+    cause = "own/own: data set Images: decode raised OSError: [Errno 5] Input/output error"
+    (whole,) = [line for line in only(result, cause) if line.startswith(cause)]
+    assert whole.endswith(HINT)
+    start = whole.removeprefix("own/own: ")[:80]
+    others = [line for line in only(result, "own/own: not made: see ") if line.startswith("own/own")]
+    assert len(others) == 3
+    assert set(others) == {f"own/own: not made: see accuracy_drop_pp of own/own: {start}…"}
+
+
+def test_with_tracebacks_too(ran):
+    HERE["decode"] = ERRORS["OSError"]
+    result, _ = ran("-q", "-vv")
+    assert len([line for line in result.outlines if line.startswith("own/own: data set Images: decode raised")]) == 1
 
 
 def test_the_traceback_is_shown_on_request(ran):
