@@ -23,6 +23,8 @@ def gates(
     """
     from quantbench.config.reading import load_experiments
     from quantbench.config.selection import select
+    from quantbench.golden.acceptance import accept_command
+    from quantbench.golden.gates import accepted_gates
     from quantbench.session.audit import check_may_accept
     from quantbench.session.gates import accept_gates, gone, loosened
 
@@ -31,11 +33,27 @@ def gates(
     chosen = [] if forgotten == [pattern] else select(configured, pattern)
     if accept:
         check_may_accept("--accept")
-        if experiment is None or not reason.strip():
-            raise ConfigError('--accept: name the experiments ("*" is all) and say why: --reason "…"')
+        _check_accepted(experiment, reason)
         lines = accept_gates(golden, chosen, reason, forgotten)
         print("\n".join(lines) if lines else "nothing to accept: these are the accepted gates")
         return
-    looser = loosened(golden, configured, chosen)
-    print("\n".join(looser) if looser else f"{len(chosen)} experiment(s): no accepted gate is gone or looser")
+    if looser := loosened(golden, configured, chosen):
+        print("\n".join(looser))
+    elif not accepted_gates(golden):
+        first = accept_command(experiment or chosen[0].id)
+        print(f"{len(chosen)} experiment(s): no gates are accepted yet; accept results and gates with: {first}")
+    else:
+        print(f"{len(chosen)} experiment(s): no accepted gate is gone or looser")
     raise typer.Exit(1 if looser else 0)
+
+
+def _check_accepted(experiment: str | None, reason: str) -> None:
+    """Refuses an acceptance that does not say of what and why.
+
+    Raises:
+        ConfigError: naming what is missing, and nothing else.
+    """
+    missing = ['name the experiments ("*" is all)'] if experiment is None else []
+    missing += [] if reason.strip() else ['say why: --reason "…"']
+    if missing:
+        raise ConfigError(f"--accept: {' and '.join(missing)}")

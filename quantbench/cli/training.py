@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from quantbench.experiment.workload import OpenWorkload
     from quantbench.records.card import BaselineCard
 
+# Percentage points; an interval of the baseline's accuracy that is wider says next to nothing.
+WIDE_PP = 20.0
+
 WorkloadName = Annotated[str, typer.Argument(help="A workload file or the name of one.")]
 
 
@@ -60,6 +63,8 @@ def adopt(
     for note in adopted.notes:
         print(note, file=sys.stderr)
     _print_card(opened, adopted.card)
+    if adopted.replaced:
+        print(adopted.replaced)
 
 
 def curves(
@@ -110,6 +115,12 @@ def _print_card(opened: OpenWorkload, card: BaselineCard) -> None:
         print(
             f"warning: not surely more than the {commonest:.2f} % of giving every sample one class; experiments on "
             "this baseline compare broken with broken",
+            file=sys.stderr,
+        )
+    if high - low > WIDE_PP:
+        print(
+            f"warning: {card.n_test:,} test samples leave the accuracy open between {low:.0f} and {high:.0f} %; with "
+            "so few, gates on accuracy stay INCONCLUSIVE: add samples to the test split",
             file=sys.stderr,
         )
     print(f"{opened.weights_path}: accuracy {100 * card.accuracy:.2f} % [{low:.2f}, {high:.2f}] (n={card.n_test:,})")

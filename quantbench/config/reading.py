@@ -31,6 +31,11 @@ from quantbench.recipes.lowering import unsupported
 from quantbench.recipes.translation import gates_in_new_words, recipe_in_new_words
 from quantbench.registry import BACKENDS, DATA, MODELS, QUANTITIES, TASKS, unknown_name, validation_lines
 
+# For whoever has no workload file yet.
+FIRST_STEP = (
+    "or write my_model.yaml into it (docs/your-model.md shows one) and bring its weights: quantbench adopt my_model "
+    "weights.pt"
+)
 # A workload file is a page of text; anything larger is a mistake or an attack on the parser.
 MAX_CONFIG_BYTES = 1 << 20
 
@@ -173,7 +178,7 @@ def load_experiments(folder: Path) -> list[Experiment]:
     """
     files = sorted(folder.glob("*.yaml"))
     if not files:
-        raise ConfigError(f"{folder}: no workload file (*.yaml) here; name the folder with --configs")
+        raise ConfigError(f"{folder}: no workload file (*.yaml) here; name the folder with --configs, {FIRST_STEP}")
     return [experiment for file in files for experiment in load_workload(file)]
 
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 ROUNDING = 0.0005
 # Of the exact test by which outputs seem to be mixed up although the accuracy is no accident.
 SUSPICION_LEVEL = 1e-4
+# Of a sha256.
+SHOWN_DIGITS = 12
 # Classes that are listed; the rest is counted.
 SHOWN_CLASSES = 20
 
@@ -38,10 +40,12 @@ class Adopted:
     Attributes:
         card: of them.
         notes: lines about what was taken off the file, and what looks odd although it was accepted.
+        replaced: line about the baseline that they took the place of, old → new; empty where there was none.
     """
 
     card: BaselineCard
     notes: list[str] = field(default_factory=list)
+    replaced: str = ""
 
 
 def adopt(opened: OpenWorkload, weights: Path, accept_accuracy: bool = False, expected: float | None = None) -> Adopted:
@@ -70,13 +74,33 @@ def adopt(opened: OpenWorkload, weights: Path, accept_accuracy: bool = False, ex
     evaluation = opened.evaluated(ModulePredictor(model))
     _check_expected(weights, evaluation, expected)
     notes += _check_sound(opened, weights, evaluation, accept_accuracy)
+    before = _baseline_before(opened)
     sha256 = baselines.save_weights(opened.weights_path, model.state_dict())
     training = {"adopted": weights.name, **({"expected_accuracy": expected} if expected is not None else {})}
     card = make_card(opened, "fp32_baseline", training, None, evaluation, sha256)
     command = f"quantbench adopt {shlex.quote(str(opened.workload.path))} {shlex.quote(weights.name)}"
     card = card.model_copy(update={"command": command})
     baselines.save_card(opened.weights_path, card)
-    return Adopted(card, notes)
+    return Adopted(card, notes, "" if before is None else _replaced(before, card))
+
+
+def _baseline_before(opened: OpenWorkload) -> BaselineCard | BaselineError | None:
+    """The card of the baseline that is there, or what is wrong with it; None where there is none."""
+    try:
+        return baselines.BASELINES.read(opened.golden, opened.workload.config.baseline)
+    except BaselineError as error:
+        return error
+
+
+def _replaced(before: BaselineCard | BaselineError, card: BaselineCard) -> str:
+    """Accuracy and weights, old → new."""
+    if isinstance(before, BaselineError):
+        return f"replaced a baseline that could not be read ({before})"
+    accuracy = f"accuracy {100 * before.accuracy:.2f} % → {100 * card.accuracy:.2f} %"
+    if before.weights_sha256 == card.weights_sha256:
+        return f"replaced the same weights: {accuracy}"
+    old, new = before.weights_sha256[:SHOWN_DIGITS], card.weights_sha256[:SHOWN_DIGITS]
+    return f"replaced the baseline, old → new: {accuracy}, sha256 {old}… → {new}…"
 
 
 def _check_finite(weights: Path, state: dict[str, Any]) -> None:
@@ -160,7 +184,7 @@ def _named(found: MixUp, classes: Sequence[str]) -> str:
         mend = "set data.classes to the names in the order of the model's outputs"
     return (
         f"output {output} answers '{name}'{why}; with {len(wrong)} outputs read so, {100 * found.accuracy:.2f} % are "
-        f"right (n={found.n:,}, by which the order was not found); {mend}"
+        f"right of {found.n:,} samples (the order was found on the others); {mend}"
     )
 
 

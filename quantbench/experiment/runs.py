@@ -66,10 +66,8 @@ class Runs:
                 f"A/A control strayed in {len(self.failed_controls)} of {len(controls)} measurements of speed: no "
                 "verdict on speed of this run counts, the machine is too noisy"
             ]
-        return [
-            f"A/A control held in each measurement of speed: fp32 against itself was {min(controls):.3f}–"
-            f"{max(controls):.3f}× (n={len(controls)})"
-        ]
+        few = f"{min(controls):.3f}" + (f"–{max(controls):.3f}" if len(controls) > 1 else "")
+        return [f"A/A control held in each measurement of speed: fp32 against itself was {few}× (n={len(controls)})"]
 
     def form_sentences(self) -> list[str]:
         """A sentence for each form of an fp32 model that was to be timed and cannot run."""

@@ -51,6 +51,15 @@ def accept(
     return Accepted([*lines, *lacking.values()], any(claim not in lacking for claim in claims))
 
 
+def accept_gates_command(experiment: str) -> str:
+    """The command that accepts the gates of an experiment as they are configured.
+
+    Args:
+        experiment: its id, or a glob.
+    """
+    return f'quantbench gates {shlex.quote(experiment)} --accept --reason "…"'
+
+
 def accept_command(experiment: str, speed_only: bool = False) -> str:
     """The command that accepts what a run of the experiment finds.
 

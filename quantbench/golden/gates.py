@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from quantbench.config.schema import gate_bounds
 from quantbench.errors import GoldenError
+from quantbench.golden.acceptance import accept_command
 from quantbench.golden.accepted import Acceptance
 from quantbench.golden.circumstances import Strict
 from quantbench.golden.gate_changes import Bounds, GateChange, changes, gates_after
@@ -71,6 +72,29 @@ def accepted_gates(golden: Path) -> dict[str, Bounds]:
         GoldenError: if the file is damaged, with what to do.
     """
     return _read(golden)[1]
+
+
+def missing_golden(golden: Path, experiment: str, words: str, missing: Path, has_others: bool = False) -> str:
+    """Words for a golden that is not there: of an experiment with accepted gates it was there before.
+
+    Args:
+        golden: folder of goldens.
+        experiment: its id.
+        words: for a golden that was never accepted.
+        missing: the golden's file.
+        has_others: the experiment has goldens of the kind, for other engines, so that this one need not have been.
+
+    Raises:
+        GoldenError: if the file of accepted gates is damaged, with what to do.
+    """
+    if has_others or experiment not in accepted_gates(golden):
+        return words
+    content = read_json(AcceptedGates, golden / FILE_NAME, GoldenError, ADVICE)
+    dates = [each.date for each in content.history if gates_after([each]).get(experiment)]
+    return (
+        f"was accepted on {dates[-1]}, but its golden {missing} is gone: restore it from version control, or accept it "
+        f"anew: {accept_command(experiment)}"
+    )
 
 
 def edited_gates(golden: Path) -> list[GateChange]:

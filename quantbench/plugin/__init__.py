@@ -28,6 +28,7 @@ from quantbench.plugin.claimed import (
     unclaimed,
 )
 from quantbench.plugin.looked_at import refuse_xfail
+from quantbench.plugin.no_claim import uncollected_file
 from quantbench.plugin.options import add_markers, add_options, check_options
 from quantbench.plugin.properties import CLAIM_PROPERTY, MESSAGE_PROPERTY, NO_BASELINE_PROPERTY, VERDICT_PROPERTY
 from quantbench.plugin.state import STATE, State
@@ -180,6 +181,8 @@ class _Reports:
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         self.state.has_collection_errors |= report.failed
+        if report.failed and (line := uncollected_file(self.state.config, report)):
+            self.state.premises.append(line)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self.state.looked_at.note(report)

@@ -13,6 +13,9 @@ from quantbench.plugin.options import is_update
 from quantbench.plugin.selected import in_settings, is_whole
 from quantbench.plugin.state import State
 
+# Plugins that claims are made with → an option of each.
+PLUGINS = {"pytest-benchmark (benchmark)": "benchmark_disable", "syrupy": "update_snapshots"}
+
 
 def audit(config: pytest.Config, state: State, claims: list[pytest.Item]) -> str | None:
     """Reason why the run may not go on, or None.
@@ -24,6 +27,8 @@ def audit(config: pytest.Config, state: State, claims: list[pytest.Item]) -> str
     """
     if state.mistake:
         return state.mistake
+    if line := _missing_plugins(config):
+        return line
     from quantbench.errors import QuantbenchError
     from quantbench.session.audit import check_orphans
 
@@ -39,6 +44,17 @@ def audit(config: pytest.Config, state: State, claims: list[pytest.Item]) -> str
         return line
     # A file that cannot be collected is told by its own error.
     return None if state.has_collection_errors else _uncollected(config, planned_claims(state.selected), claims)
+
+
+def _missing_plugins(config: pytest.Config) -> str | None:
+    """Line about plugins of pytest that claims are made with, and that are switched off; None where there are none."""
+    found = [name for name, option in PLUGINS.items() if not hasattr(config.option, option)]
+    if not found:
+        return None
+    return (
+        f"claims need {' and '.join(found)}, which this run does not load; take -p no:… and "
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD out of the command line, addopts and the environment"
+    )
 
 
 def _selecting_settings(config: pytest.Config) -> str | None:

@@ -14,6 +14,8 @@ from quantbench.plugin.selected import given, typed
 
 # Where claims lie by custom, and what they are imported from.
 CLAIMS_FOLDER, CLAIMS_MODULE = "bench", "quantbench.claims"
+# Names that a file with claims of its own cannot do without, in one way or another.
+SUITE = "quantbench"
 # Holds the accepted gates below the folder of goldens.
 GATES_FILE = "gates.json"
 # Options of ours, of no use in a run without claims → whether they take a value.
@@ -55,6 +57,25 @@ def no_claim_at_all(config: pytest.Config, golden: Path, configs: Path) -> str |
         f"no test of this run makes a claim, although {accepted} holds accepted experiments and {_short(file)} imports "
         "claims; something keeps pytest from collecting that file: python_files, collect_ignore or a hook"
     )
+
+
+def uncollected_file(config: pytest.Config, report: pytest.CollectReport) -> str | None:
+    """Line about a file of claims that cannot be collected; None of a file of other tests.
+
+    Args:
+        config: of the run.
+        report: of a collection that failed.
+    """
+    path = config.rootpath / report.nodeid.partition("::")[0]
+    try:
+        is_ours = path.is_file() and SUITE in path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    if not is_ours:
+        return None
+    causes = [line[1:].strip() for line in report.longreprtext.splitlines() if line.startswith("E ")]
+    cause = f": {causes[-1]}" if causes else ""
+    return f"{report.nodeid}: cannot be collected{cause}; none of its claims is made: mend the file"
 
 
 def _is_repeated(config: pytest.Config) -> bool:

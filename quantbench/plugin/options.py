@@ -72,4 +72,6 @@ def check_options(config: pytest.Config) -> None:
 
 def is_update(config: pytest.Config) -> bool:
     """True if what is found becomes what is accepted, by our option or by syrupy's."""
-    return bool(config.option.update_snapshots or config.option.update_new_snapshots_only)
+    options = vars(config.option)
+    # Not there where syrupy is switched off.
+    return bool(options.get("update_snapshots") or options.get("update_new_snapshots_only"))

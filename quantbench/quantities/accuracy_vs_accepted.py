@@ -31,13 +31,17 @@ class AccuracyVsAccepted(AccuracyDrop):
     def judge(self, run: Run, measured: Accuracy, bound: Any) -> Verdict:
         """By Tango's interval and a margin."""
         from quantbench.experiment.result import inputs_of, margin_of
+        from quantbench.golden.gates import missing_golden
         from quantbench.golden.results import RESULTS
 
         margin = margin_of(run).accuracy_pp
         requirement = f"at most {margin:g} pp below what was accepted"
         accepted = RESULTS.read(run.settings.golden, run.experiment.id)
         if accepted is None:
-            return _not_comparable(Outcome.FAIL, "no result of this experiment was ever accepted", requirement)
+            golden, id_ = run.settings.golden, run.experiment.id
+            words = "no result of this experiment was ever accepted"
+            text = missing_golden(golden, id_, words, RESULTS.path(golden, id_))
+            return _not_comparable(Outcome.FAIL, text, requirement)
         here = inputs_of(run)
         if accepted.inputs.test != here.test or accepted.n != measured.n:
             return _other_samples(run, accepted, here.test, requirement)

@@ -22,13 +22,16 @@ class Checkpoint(Reload):
         """Exact: every difference from the golden is listed."""
         from quantbench.experiment.result import RunEvidence
         from quantbench.golden.checkpoints import CHECKPOINTS
+        from quantbench.golden.gates import missing_golden
         from quantbench.golden.interface import shortened
 
         evidence = RunEvidence(run)
         accepted = CHECKPOINTS.accepted(evidence)
         if accepted is None:
             name = CHECKPOINTS.name(run.experiment.id, run.engine)
-            outcome, text = Outcome.FAIL, f"no golden {name}.json was ever accepted"
+            words, others = f"no golden {name}.json was ever accepted", dict(CHECKPOINTS.files(evidence.golden))
+            path, id_ = CHECKPOINTS.place(evidence), run.experiment.id
+            outcome, text = Outcome.FAIL, missing_golden(evidence.golden, id_, words, path, id_ in others)
         elif changed := CHECKPOINTS.compare(accepted, CHECKPOINTS.document(evidence)):
             outcome, text = Outcome.FAIL, f"{len(changed)} difference(s), old → new:\n{shortened(changed)}"
         else:

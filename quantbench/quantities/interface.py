@@ -146,7 +146,10 @@ class Quantity(Guarded, ABC, Generic[M]):
         """Instruction that accepts what was found."""
         if self.bound is None:
             return NOTHING_TO_ACCEPT
-        return f"change experiments.{experiment.name}.gates.{self.name} in {experiment.workload.path}"
+        from quantbench.golden.acceptance import accept_gates_command
+
+        place = f"experiments.{experiment.name}.gates.{self.name} in {experiment.workload.path}"
+        return f"change {place}, then {accept_gates_command(experiment.id)}"
 
 
 NOTHING_TO_ACCEPT = "nothing to accept: no bound is set"

@@ -56,13 +56,17 @@ class Search(Quantity["SearchRecord"]):
         Predictions may flip between classes, and so may a close decision: elsewhere a difference is no verdict.
         """
         from quantbench.experiment.result import RunEvidence
+        from quantbench.golden.gates import missing_golden
         from quantbench.golden.interface import shortened
         from quantbench.golden.searches import SEARCHES
 
         evidence = RunEvidence(run)
         accepted, found = SEARCHES.accepted(evidence), SEARCHES.document(evidence)
         if accepted is None:
-            return self._verdict(Outcome.FAIL, f"no golden {SEARCHES.place(evidence)} was ever accepted")
+            path, others = SEARCHES.place(evidence), dict(SEARCHES.files(evidence.golden))
+            words, id_ = f"no golden {path} was ever accepted", run.experiment.id
+            text = missing_golden(evidence.golden, id_, words, path, id_ in others)
+            return self._verdict(Outcome.FAIL, text)
         machine, here = accepted.pop("machine", "–"), found.pop("machine")
         changed = SEARCHES.compare(accepted, found)
         if not changed:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import fnmatch
-import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from quantbench.config.schema import Experiment
 from quantbench.golden import gates
+from quantbench.golden.acceptance import accept_gates_command
 from quantbench.golden.gate_changes import Bounds, GateChange
 from quantbench.golden.gates import FILE_NAME, accepted_gates, edited_gates
 from quantbench.golden.kinds import KINDS
@@ -105,7 +105,7 @@ def _edited(golden: Path, configured: Iterable[Experiment]) -> list[str]:
 
 def accept_command(experiment: str) -> str:
     """The command that accepts the gates of an experiment as they are configured."""
-    return f'accept it: quantbench gates {shlex.quote(experiment)} --accept --reason "…"'
+    return f"accept it: {accept_gates_command(experiment)}"
 
 
 def _looser(accepted: Bounds, experiment: Experiment) -> list[GateChange]:

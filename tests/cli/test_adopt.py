@@ -1,5 +1,6 @@
 """Weights trained elsewhere become a baseline with a card, or are refused with one line."""
 
+import json
 import re
 
 import pytest
@@ -206,3 +207,37 @@ def test_weights_that_hold_nan_are_refused_by_their_key(project, original, key):
     original[key].view(-1)[0] = float("nan")
     with pytest.raises(BaselineError, match=rf"mine\.pt: '{key}' holds NaN or infinity"):
         adopt(opened(project), saved(project, original))
+
+
+def test_what_is_replaced_is_told_old_and_new(quantbench, project, original):
+    original["fc.bias"][0] += 0.5
+    old = json.loads(project.weights.with_suffix(".json").read_text())
+    status, out, _ = quantbench("adopt", "tiny", saved(project, original))
+    new = json.loads(project.weights.with_suffix(".json").read_text())
+    assert status == 0
+    assert out.splitlines()[-1] == (
+        f"replaced the baseline, old → new: accuracy {100 * old['accuracy']:.2f} % → {100 * new['accuracy']:.2f} %, "
+        f"sha256 {old['weights_sha256'][:12]}… → {new['weights_sha256'][:12]}…"
+    )
+    assert old["weights_sha256"] != new["weights_sha256"]
+
+
+def test_weights_that_are_the_same_or_cannot_be_compared_are_told_too(project, original):
+    mine = saved(project, original)
+    assert adopt(opened(project), mine).replaced.startswith("replaced the same weights: accuracy ")
+    project.weights.with_suffix(".json").write_text("{")
+    assert "replaced a baseline that could not be read (" in adopt(opened(project), mine).replaced
+    project.weights.with_suffix(".json").unlink()
+    project.weights.unlink()
+    assert adopt(opened(project), mine).replaced == ""
+
+
+@pytest.mark.parametrize(("n", "is_told"), [(50, False), (4, True)])
+def test_an_accuracy_of_few_samples_is_told_as_open(quantbench, project, original, n, is_told):
+    for folder in (project.images / "test").iterdir():
+        for path in sorted(folder.iterdir())[n:]:
+            path.unlink()
+    status, _, err = quantbench("adopt", "tiny", saved(project, original), "--accept-accuracy")
+    assert status == 0
+    told = re.search(rf"warning: {3 * n} test samples leave the accuracy open between \d+ and \d+ %; with so few", err)
+    assert bool(told) == is_told

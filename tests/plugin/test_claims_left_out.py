@@ -214,14 +214,35 @@ def test_an_orphan_ends_a_run_of_the_shell(accepted, project, quantbench):
 @pytest.mark.parametrize(
     ("args", "told"),
     [
-        (("gates", "--accept", "--reason", "x"), '--accept: name the experiments ("*" is all) and say why'),
-        (("gates", "*", "--accept"), '--accept: name the experiments ("*" is all) and say why'),
+        (("gates", "--accept", "--reason", "x"), '--accept: name the experiments ("*" is all)\n'),
+        (("gates", "*", "--accept"), 'quantbench: --accept: say why: --reason "…"\n'),
+        (("gates", "--accept"), '--accept: name the experiments ("*" is all) and say why: --reason "…"\n'),
         (("gates", "tiny/gone"), "unknown experiment 'tiny/gone'"),
     ],
 )
 def test_gates_are_accepted_by_name_and_with_a_reason(quantbench, project, args, told):
     status, _, err = quantbench(*args)
     assert (status, told in err) == (2, True)
+
+
+def test_gates_of_a_new_project_are_told_as_not_accepted_yet(quantbench, project):
+    assert quantbench("gates") == (
+        0,
+        "4 experiment(s): no gates are accepted yet; accept results and gates with: pytest bench --experiment "
+        'tiny/fp32_baseline --update-golden --reason "…"\n',
+        "",
+    )
+
+
+@pytest.mark.parametrize("command", ["list", "gates"])
+def test_an_empty_folder_is_told_the_first_step(quantbench, tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    status, _, err = quantbench(command)
+    assert (status, err) == (
+        2,
+        "quantbench: configs: no workload file (*.yaml) here; name the folder with --configs, or write my_model.yaml "
+        "into it (docs/your-model.md shows one) and bring its weights: quantbench adopt my_model weights.pt\n",
+    )
 
 
 def test_gates_are_not_accepted_in_ci(quantbench, project, monkeypatch):
@@ -375,3 +396,26 @@ def test_a_file_that_cannot_be_collected_is_told_by_its_own_error_alone(accepted
     assert result.ret != 0
     result.stdout.no_fnmatch_line("*were not made*")
     result.stderr.no_fnmatch_line("*claims that no test*")
+
+
+def test_a_file_of_claims_that_cannot_be_collected_is_one_line_at_the_end(accepted, project):
+    (project.root / "bench" / "test_size.py").write_text("from quantbench.claims import *\ndef broken(:\n")
+    (project.root / "bench" / "test_mine.py").write_text("import no_such_module\n")
+    result = accepted("-q")
+    assert result.ret != 0
+    end = result.stdout.str().partition("FAILED: what this run rests on")[2]
+    result.stdout.fnmatch_lines(
+        ["bench/test_size.py: cannot be collected: SyntaxError: *; none of its claims is made: mend the file"]
+    )
+    assert "bench/test_mine.py: cannot" not in end
+
+
+@pytest.mark.parametrize("place", ["typed", "addopts"])
+@pytest.mark.parametrize(("plugin", "name"), [("benchmark", "pytest-benchmark (benchmark)"), ("syrupy", "syrupy")])
+def test_plugins_that_claims_need_are_missed_by_name(accepted, project, place, plugin, name):
+    # pytester's runs share what is imported, but not what is registered.
+    if place == "addopts":
+        addopts(project, f"-p no:{plugin}")
+    result = accepted("-q", *(("-p", f"no:{plugin}") if place == "typed" else ()))
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: claims need {name}, which this run does not load; take -p no:* out of the *"])

@@ -28,6 +28,17 @@ def test_a_missing_golden_fails_with_the_command_that_accepts_it(bench):
     )
 
 
+def test_a_golden_that_is_gone_is_told_from_one_that_never_was(accepted, project):
+    golden_of(project, STATIC).unlink()
+    result = accepted("-q", "--experiment", STATIC, "-k", "checkpoint_is")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    gone = (
+        f"was accepted on 20??-??-??, but its golden golden/checkpoints/{STATIC}.json is gone: restore it from version "
+        f'control, or accept it anew: pytest bench --experiment {STATIC} --update-golden --reason "…"'
+    )
+    result.stdout.fnmatch_lines([f"{STATIC}: checkpoint: FAIL", f"*measured:*{gone}"])
+
+
 @pytest.mark.parametrize("option", ["--update-golden", "--snapshot-update", "--snapshot-update-new-only"])
 def test_an_update_writes_the_golden_and_says_that_it_is_new_and_then_it_passes(bench, project, option):
     path = golden_of(project, STATIC)

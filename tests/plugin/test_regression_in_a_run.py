@@ -116,7 +116,7 @@ def test_the_same_predictions_are_no_change_of_behaviour(accepted):
     result.stdout.no_fnmatch_line("*change of behaviour*")
 
 
-def test_a_result_that_was_never_accepted_fails_with_the_command_that_accepts_it(accepted, project):
+def test_a_result_that_is_gone_fails_with_the_date_and_the_ways_to_get_it_back(accepted, project):
     result_path(project.golden, STATIC).unlink()
     result = accepted("-q", "--experiment", STATIC, "-k", "worse_than")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
@@ -124,7 +124,8 @@ def test_a_result_that_was_never_accepted_fails_with_the_command_that_accepts_it
     result.stdout.fnmatch_lines(
         [
             f"{STATIC}: accuracy_vs_accepted: FAIL",
-            "  measured:     no result of this experiment was ever accepted",
+            "  measured:     was accepted on 20??-??-??, but its golden "
+            f"golden/results/{STATIC}.json is gone: restore it from version control, or accept it anew: pytest bench *",
             f"  accept:       pytest bench --experiment {STATIC} --update-golden --reason *",
         ]
     )

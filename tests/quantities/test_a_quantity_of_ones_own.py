@@ -66,7 +66,10 @@ def test_it_is_measured_once_and_judged(run_of, project, bound, outcome):
         f"  measured:     {LARGEST} bytes ('conv.weight')",
         f"  required:     at most {bound} bytes",
         f"  look further: quantbench run tiny/{STATIC} --json record.json",
-        f"  accept:       change experiments.{STATIC}.gates.{GATE} in {project.config}",
+        (
+            f"  accept:       change experiments.{STATIC}.gates.{GATE} in {project.config}, then "
+            f'quantbench gates tiny/{STATIC} --accept --reason "…"'
+        ),
     ]
 
 

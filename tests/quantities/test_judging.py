@@ -93,7 +93,10 @@ def test_a_damaged_checkpoint_fails_the_accuracy_gate(project, damage):
     assert measured.endswith(f"{a.lost} lost, {a.gained} gained)")
     assert required == "  required:     at most 5 pp"
     assert further == f"  look further: quantbench run tiny/{STATIC} --json record.json"
-    assert accept == f"  accept:       change experiments.{STATIC}.gates.accuracy_drop_pp in {project.config}"
+    assert accept == (
+        f"  accept:       change experiments.{STATIC}.gates.accuracy_drop_pp in {project.config}, then "
+        f'quantbench gates tiny/{STATIC} --accept --reason "…"'
+    )
 
 
 def test_too_few_samples_for_a_tight_bound_are_inconclusive(project):
@@ -148,7 +151,10 @@ def test_a_baseline_that_is_no_longer_what_its_card_says_fails(project):
     assert measured == f"  measured:     {drift:.2f} pp ({figures})"
     assert required == "  required:     at most 0.2 pp"
     assert further == "  look further: quantbench run tiny/fp32_baseline --json record.json"
-    assert accept == f"  accept:       change experiments.fp32_baseline.gates.card_drift_pp in {project.config}"
+    assert accept == (
+        f"  accept:       change experiments.fp32_baseline.gates.card_drift_pp in {project.config}, then "
+        f'quantbench gates tiny/fp32_baseline --accept --reason "…"'
+    )
 
 
 def test_a_baseline_that_became_better_than_its_card_drifted_too(project):
@@ -202,6 +208,32 @@ def test_a_model_whose_state_dict_leaves_something_out_fails_the_reload(project,
     run = run_of(project)
     assert judge(run, "reload").outcome == "FAIL"
     assert run.checkpoint.largest_difference >= 1
+
+
+DROPPING = """\
+import torch
+from tiny_model import TinyCNN
+
+class Dropping(TinyCNN):
+    def forward(self, x):
+        return super().forward(torch.nn.functional.dropout(x, 0.5, training=True))
+
+def dropping():
+    return Dropping(3, 8)
+"""
+
+
+def test_a_forward_that_is_random_is_blamed_and_not_the_checkpoint(project, monkeypatch):
+    (project.root / "dropping_model.py").write_text(DROPPING)
+    monkeypatch.syspath_prepend(project.root)
+    project.edit("tiny_model:tiny_cnn", "dropping_model:dropping")
+    run = run_of(project, "ptq_dynamic_int8")
+    title, measured, *_, accept = message_of(run, judge(run, "reload"))
+    assert title == "tiny/ptq_dynamic_int8: reload: FAIL"
+    assert "; the forward is random, or changes the model: two forwards on the same samples in one " in measured
+    assert accept.startswith(
+        "  accept:       not possible: no result can be compared with one that changes by itself; "
+    )
 
 
 def accept_golden(run):

@@ -122,7 +122,10 @@ def message_of(run, gate):
 
 def assert_leads_on(project, further, accept, gate):
     assert further == f"  look further: quantbench run tiny/{STATIC} --json record.json"
-    assert accept == f"  accept:       change experiments.{STATIC}.gates.{gate} in {project.config}"
+    assert accept == (
+        f"  accept:       change experiments.{STATIC}.gates.{gate} in {project.config}, then "
+        f'quantbench gates tiny/{STATIC} --accept --reason "…"'
+    )
 
 
 def test_a_model_that_is_wholly_int8_is_small_and_says_so(with_model):

@@ -74,7 +74,10 @@ def test_a_layer_that_costs_more_than_its_bound_fails_with_the_gate_that_it_brok
     assert "n=150" in measured
     assert required == "  required:     at most 10 pp"
     assert further == "  look further: quantbench run tiny/ptq_body --json record.json"
-    assert accept == f"  accept:       change experiments.ptq_body.gates.layer_drop_pp in {project.config}"
+    assert accept == (
+        f"  accept:       change experiments.ptq_body.gates.layer_drop_pp in {project.config}, then "
+        f'quantbench gates tiny/ptq_body --accept --reason "…"'
+    )
 
 
 def test_too_few_samples_for_a_tight_bound_on_a_layer_are_inconclusive(run_with):

@@ -113,7 +113,10 @@ def test_a_buffer_that_stays_as_large_in_int8_fails_the_gate(run_of, project):
     assert measured.startswith(f"  measured:     {run.memory.ratio:.3f}× [")
     assert required == "  required:     at least 3×"
     assert further == f"  look further: quantbench run tiny/{STATIC} --json record.json"
-    assert accept == f"  accept:       change experiments.{STATIC}.gates.memory_ratio in {project.config}"
+    assert accept == (
+        f"  accept:       change experiments.{STATIC}.gates.memory_ratio in {project.config}, then "
+        f'quantbench gates tiny/{STATIC} --accept --reason "…"'
+    )
 
 
 def test_a_bound_within_the_range_of_the_processes_is_inconclusive(run_of):
