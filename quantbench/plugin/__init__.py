@@ -181,7 +181,9 @@ class _Reports:
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         self.state.has_collection_errors |= report.failed
-        if report.failed and (line := uncollected_file(self.state.config, report)):
+        # Each parallel worker reports it.
+        line = uncollected_file(self.state.config, report) if report.failed else None
+        if line is not None and line not in self.state.premises:
             self.state.premises.append(line)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import fnmatch
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,8 +15,10 @@ from quantbench.plugin.selected import given, typed
 
 # Where claims lie by custom, and what they are imported from.
 CLAIMS_FOLDER, CLAIMS_MODULE = "bench", "quantbench.claims"
-# Names that a file with claims of its own cannot do without, in one way or another.
-SUITE = "quantbench"
+# Of which a file that makes claims holds one: their module, or a fixture that makes them.
+CLAIM_WORDS = re.compile(
+    r"\bquantbench\.claims\b|\bcheck_(gate|claim|verdict|measured|quantity|accepted|search|golden)\b"
+)
 # Holds the accepted gates below the folder of goldens.
 GATES_FILE = "gates.json"
 # Options of ours, of no use in a run without claims → whether they take a value.
@@ -68,7 +71,7 @@ def uncollected_file(config: pytest.Config, report: pytest.CollectReport) -> str
     """
     path = config.rootpath / report.nodeid.partition("::")[0]
     try:
-        is_ours = path.is_file() and SUITE in path.read_text(encoding="utf-8", errors="replace")
+        is_ours = path.is_file() and bool(CLAIM_WORDS.search(path.read_text("utf-8", "replace")))
     except OSError:
         return None
     if not is_ours:

@@ -42,8 +42,8 @@ def test_a_folder_without_workloads_is_named_with_the_option_that_names_another(
     result = bench()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert error_lines(result) == [
-        "ERROR: configs: no workload file (*.yaml) here; name the folder with --configs, or write my_model.yaml into it "
-        "(docs/your-model.md shows one) and bring its weights: quantbench adopt my_model weights.pt"
+        "ERROR: configs: no workload file (*.yaml) here; name the folder with --configs, or write my_model.yaml into "
+        "it (docs/your-model.md shows one) and bring its weights: quantbench adopt my_model weights.pt"
     ]
 
 

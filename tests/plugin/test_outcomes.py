@@ -43,8 +43,8 @@ def test_a_failed_gate_says_measured_required_and_how_to_look_further_or_accept(
             "  measured:     0.*× (* → * bytes)",
             "  required:     at least 9×",
             f"  look further: quantbench run {STATIC} --json record.json",
-            "  accept:       change experiments.ptq_static_int8_per_channel.gates.size_ratio in configs/tiny.yaml, then "
-            f'quantbench gates {STATIC} --accept --reason "…"',
+            "  accept:       change experiments.ptq_static_int8_per_channel.gates.size_ratio in configs/tiny.yaml, "
+            f'then quantbench gates {STATIC} --accept --reason "…"',
         ]
     )
     result.stdout.no_fnmatch_line("*Error*")
