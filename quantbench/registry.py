@@ -198,7 +198,7 @@ class Factories(Registry[Callable[..., T]]):
 
     def _create(self, name: str, where: str, params: dict[str, Any], beside: Iterable[str]) -> T:
         factory = self.factory(name, where)
-        accepted = inspect.signature(factory).parameters
+        accepted = _declared(factory, f"{where}: {self.kind} '{name}'")
         takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in accepted.values())
         unknown = sorted(set(params) - set(accepted))
         if unknown and not takes_any:
@@ -248,6 +248,16 @@ def _checked(factory: Callable[..., T]) -> Callable[..., T]:
         return validate_call(config=ConfigDict(arbitrary_types_allowed=True, allow_inf_nan=False))(factory)
     except (PydanticUserError, PydanticUndefinedAnnotation):
         return factory
+
+
+def _declared(factory: Callable[..., Any], where: str) -> Mapping[str, inspect.Parameter]:
+    """Parameters of a factory, by which those of a file are checked before it is called."""
+    try:
+        return inspect.signature(factory).parameters
+    except (TypeError, ValueError):
+        raise ConfigError(
+            f"{where} declares no signature to check its parameters by; name a Python function or class"
+        ) from None
 
 
 def _distribution(entry: EntryPoint) -> str:

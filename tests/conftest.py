@@ -48,6 +48,14 @@ experiments:
 """
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _modules_of_tests(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Workload files of tests name modules that lie beside the tests, and beside the projects that tests make."""
+    from quantbench.config.import_paths import allow_imports
+
+    allow_imports([str(Path(__file__).parent), str(tmp_path_factory.getbasetemp())])
+
+
 # Time of every image, by which one that a test wrote into is found.
 DRAWN = 1_000_000_000
 

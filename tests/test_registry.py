@@ -152,12 +152,14 @@ UNREACHABLE = {
     "shelf.boxes:basket": "cannot import 'shelf.boxes:basket': module 'shelf.boxes' has no attribute 'basket'",
     ":basket": "cannot import ':basket'",
     "shelf.boxes:plain_value": "'shelf.boxes:plain_value' is not callable; name a class or a function",
+    "builtins:dict": "{kind} 'builtins:dict' declares no signature to check its parameters by; name a Python function",
 }
 
 
 @pytest.mark.parametrize(("name", "message"), UNREACHABLE.items())
 def test_a_users_factory_that_cannot_be_reached_is_named(shelf, name, message):
-    assert refusal(shelf, name, {}).startswith(f"a.yaml: thing: {message}")
+    expected = message.format(kind=shelf.kind)
+    assert refusal(shelf, name, {}).startswith(f"a.yaml: thing: {expected}")
 
 
 def test_a_registry_of_objects_gives_the_object_itself(shelf):

@@ -22,34 +22,51 @@ from quantbench.cli.reporting import report
 from quantbench.cli.running import run
 from quantbench.cli.search import search, sensitivity
 from quantbench.cli.training import adopt, curves, train
+from quantbench.config.import_paths import OPTION, allow_imports
 from quantbench.errors import FormLeftOutWarning, OldWordWarning, QuantbenchError, SharedLayerWarning
 from quantbench.foreign import foreign, traceback_of
 
 Verbose = Annotated[bool, typer.Option(VERBOSE, help="Show the traceback of each error.")]
 
 
-def _with_verbose(command: Callable[..., None]) -> Callable[..., None]:
-    """A command that takes the option, too, whose place on the command line is nobody's business."""
+def _allow_imports(modules: list[str] | None) -> list[str] | None:
+    allow_imports(modules or ())
+    return modules
+
+
+ALLOW_HELP = "Let workload files name this module, or those of this folder, outside of the project."
+AllowImport = Annotated[
+    list[str] | None, typer.Option(OPTION, metavar="MODULE", callback=_allow_imports, help=ALLOW_HELP)
+]
+
+
+def _with_shared(command: Callable[..., None]) -> Callable[..., None]:
+    """A command that takes the options of all commands, too, whose place on the command line is nobody's business."""
 
     @functools.wraps(command)
-    def with_verbose(*args: Any, verbose: bool, **kwargs: Any) -> None:  # noqa: ARG001 — see `is_verbose`
+    def with_shared(*args: Any, verbose: bool, allow_import: list[str] | None, **kwargs: Any) -> None:  # noqa: ARG001
+        # Both are read elsewhere: `is_verbose`, and the option's own callback.
         try:
             command(*args, **kwargs)
         # Commands of ours raise typer.Exit; this is code of the user's, whose status says nothing of the command.
         except SystemExit as error:
             raise foreign("the command", error) from error
 
-    hints = {**get_type_hints(command, include_extras=True), "verbose": Verbose}
+    shared: dict[str, tuple[Any, Any]] = {"verbose": (Verbose, False), "allow_import": (AllowImport, None)}
+    hints = get_type_hints(command, include_extras=True) | {name: hint for name, (hint, _) in shared.items()}
     own = [each.replace(annotation=hints[name]) for name, each in inspect.signature(command).parameters.items()]
-    option = inspect.Parameter("verbose", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Verbose)
-    with_verbose.__signature__ = inspect.Signature([*own, option])  # type: ignore[attr-defined]
-    with_verbose.__annotations__ = hints
-    return with_verbose
+    options = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
+        for name, (hint, default) in shared.items()
+    ]
+    with_shared.__signature__ = inspect.Signature([*own, *options])  # type: ignore[attr-defined]
+    with_shared.__annotations__ = hints
+    return with_shared
 
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 for command in (list_, train, adopt, quantize, run, gates, inspect_, report, curves, ablate, sensitivity, search):
-    app.command(command.__name__.rstrip("_"))(_with_verbose(command))
+    app.command(command.__name__.rstrip("_"))(_with_shared(command))
 
 
 def _tell_version(asked: bool) -> None:
@@ -64,6 +81,7 @@ def _root(
         bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Tell the version.")
     ] = False,
     verbose: Verbose = False,
+    allow_import: AllowImport = None,
 ) -> None:
     """Test-driven benchmark and regression suite for neural-network quantization."""
 

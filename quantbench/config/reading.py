@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from quantbench.config.import_paths import check_import_path, is_import_path, project_of
 from quantbench.config.schema import (
     NAME_PATTERN,
     NO_SEARCH_POOL,
@@ -26,6 +29,7 @@ from quantbench.config.schema import (
     gate_bounds,
 )
 from quantbench.config.training import TrainingConfig
+from quantbench.config.yaml_text import parsed
 from quantbench.errors import ConfigError, ForeignError
 from quantbench.recipes.lowering import unsupported
 from quantbench.recipes.translation import gates_in_new_words, recipe_in_new_words
@@ -40,25 +44,6 @@ FIRST_STEP = (
 MAX_CONFIG_BYTES = 1 << 20
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """Safe YAML that refuses a key given twice, which PyYAML would silently resolve to the last one."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":
-                continue
-            if not isinstance(key_node, yaml.ScalarNode):
-                raise yaml.constructor.ConstructorError(None, None, "a key is not plain text", key_node.start_mark)
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key '{key}' is given twice", key_node.start_mark
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
 def load_workload(path: Path) -> list[Experiment]:
     """Reads one workload file.
 
@@ -67,9 +52,9 @@ def load_workload(path: Path) -> list[Experiment]:
     """
     if re.fullmatch(NAME_PATTERN, path.stem) is None:
         raise ConfigError(f"{path}: the file's name is the workload's; use letters, digits, '_', '-' and '.' only")
-    parsed = _in_new_words(read_yaml(path, "a workload file"), path)
+    content = _in_new_words(read_yaml(path, "a workload file"), path)
     try:
-        file = WorkloadFile.model_validate(parsed)
+        file = WorkloadFile.model_validate(content)
     except ValidationError as error:
         raise ConfigError(
             "\n".join(_explain_unknown_keys(line) for line in validation_lines(error, str(path)))
@@ -77,27 +62,64 @@ def load_workload(path: Path) -> list[Experiment]:
     workload = Workload(path.stem, path, file.workload)
     experiments = [Experiment(workload, name, config) for name, config in file.experiments.items()]
     MODELS.check(file.workload.model.name, workload.where("model.name"))
-    # What the user's own code raises in these checks is no mistake of the file's: it breaks the experiments that call
-    # that code again, and no other.
-    with suppress(ForeignError):
-        check_data(workload)
-    with suppress(ForeignError):
-        TASKS.create(file.workload.task.name, workload.where("task"), file.workload.task.params)
-    check_patience(file.workload.training, file.workload.data, workload.where("training"))
     for experiment in experiments:
         BACKENDS.check(experiment.config.backend.name, experiment.where("backend"))
+    _check_import_paths(workload, experiments)
+    check_patience(file.workload.training, file.workload.data, workload.where("training"))
+    # What code of others raises in these checks is no mistake of the file's: it breaks the experiments that call that
+    # code again, and no other.
+    for check in _checks(workload, experiments, outside=False):
         with suppress(ForeignError):
-            check_backend(experiment)
-        with suppress(ForeignError):
-            check_gates(experiment)
+            check()
     return experiments
 
 
-def _in_new_words(parsed: Any, path: Path) -> Any:
+def check_outside(experiment: Experiment) -> None:
+    """Checks what an import path of the experiment gives, now that it is to be run and its code may be called.
+
+    Raises:
+        ConfigError: as `load_workload` of what the tables name.
+        ForeignError: whatever else the code raises.
+    """
+    for check in _checks(experiment.workload, [experiment], outside=True):
+        check()
+
+
+def _checks(workload: Workload, experiments: list[Experiment], *, outside: bool) -> list[Callable[[], None]]:
+    """The checks that call what a file names, of names of the tables or of import paths."""
+    config = workload.config
+    found: list[Callable[[], None]] = []
+    if is_import_path(config.data.name) is outside:
+        found.append(partial(check_data, workload))
+    if is_import_path(config.task.name) is outside:
+        found.append(partial(_check_task, workload))
+    for experiment in experiments:
+        if is_import_path(experiment.config.recipe.name) is outside:
+            found += [partial(check_backend, experiment), partial(check_gates, experiment)]
+    return found
+
+
+def _check_task(workload: Workload) -> None:
+    TASKS.create(workload.config.task.name, workload.where("task"), workload.config.task.params)
+
+
+def _check_import_paths(workload: Workload, experiments: list[Experiment]) -> None:
+    """Refuses modules that are not the project's, of all names in the file."""
+    config, project = workload.config, project_of(workload.path)
+    named = {workload.where(f"{part}.name"): getattr(config, part).name for part in ("model", "data", "task")}
+    for experiment in experiments:
+        for part in ("recipe", "backend"):
+            named[experiment.where(f"{part}.name")] = getattr(experiment.config, part).name
+    for where, name in named.items():
+        if is_import_path(name):
+            check_import_path(name, where, project)
+
+
+def _in_new_words(content: Any, path: Path) -> Any:
     """The file's recipes and gates in the words of today, with a hint for each old one; mistakes stay as they are."""
-    experiments = parsed.get("experiments") if isinstance(parsed, dict) else None
+    experiments = content.get("experiments") if isinstance(content, dict) else None
     if not isinstance(experiments, dict):
-        return parsed
+        return content
     translated = {}
     for name, experiment in experiments.items():
         own = dict(experiment) if isinstance(experiment, dict) else experiment
@@ -105,7 +127,7 @@ def _in_new_words(parsed: Any, path: Path) -> Any:
             if isinstance(own, dict) and isinstance(own.get(key), dict):
                 own[key] = translate(own[key], f"{path}: experiments.{name}.{key}")
         translated[name] = own
-    return {**parsed, "experiments": translated}
+    return {**content, "experiments": translated}
 
 
 def check_data(workload: Workload) -> None:
@@ -179,7 +201,22 @@ def load_experiments(folder: Path) -> list[Experiment]:
     files = sorted(folder.glob("*.yaml"))
     if not files:
         raise ConfigError(f"{folder}: no workload file (*.yaml) here; name the folder with --configs, {FIRST_STEP}")
-    return [experiment for file in files for experiment in load_workload(file)]
+    found = {file: load_workload(file) for file in files}
+    _refuse_shared_baselines(found)
+    return [experiment for experiments in found.values() for experiment in experiments]
+
+
+def _refuse_shared_baselines(found: dict[Path, list[Experiment]]) -> None:
+    """Two workloads with one baseline would train over each other's weights, and judge them on other data."""
+    owners: dict[str, Path] = {}
+    for path, (first, *_) in found.items():
+        baseline = first.workload.config.baseline
+        if baseline in owners:
+            raise ConfigError(
+                f"{first.workload.where('baseline')}: '{baseline}' is the baseline of {owners[baseline]} too; give "
+                "each workload one of its own"
+            )
+        owners[baseline] = path
 
 
 def read_yaml(path: Path, what: str) -> Any:
@@ -195,7 +232,7 @@ def read_yaml(path: Path, what: str) -> Any:
     try:
         if path.stat().st_size > MAX_CONFIG_BYTES:
             raise ConfigError(f"{path}: larger than {MAX_CONFIG_BYTES} bytes; {what} is a page of text")
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)  # noqa: S506 — a SafeLoader
+        return parsed(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
@@ -207,7 +244,7 @@ def read_yaml(path: Path, what: str) -> Any:
         place = f"line {mark.line + 1}: " if mark else ""
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise ConfigError(f"{path}: {place}not valid YAML: {problem}") from None
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
         # PyYAML's constructors of dates, numbers and tagged values let these through.
         raise ConfigError(f"{path}: not valid YAML: a value cannot be read: {error}") from None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from quantbench.config.reading import check_outside
 from quantbench.config.schema import Experiment, Workload
 from quantbench.experiment.baseline import Baseline
 from quantbench.experiment.run import Run, Settings
@@ -76,6 +77,7 @@ class Runs:
     def run(self, experiment: Experiment) -> Run:
         """The experiment's run."""
         if experiment.id not in self.by_id:
+            check_outside(experiment)
             self.by_id[experiment.id] = Run(
                 experiment, self.baseline(experiment.workload), self.settings, self.failed_controls
             )

@@ -6,6 +6,7 @@ module is loaded by every pytest run of an environment that has quantbench insta
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from quantbench.config.import_paths import ALLOW_VARIABLE, allow_imports
 from quantbench.plugin.audit import audit
 from quantbench.plugin.benchmark import ReplayedClock
 from quantbench.plugin.claimed import (
@@ -51,10 +53,20 @@ def pytest_configure(config: pytest.Config) -> None:
     add_markers(config)
     config.stash[STATE] = State(config)
     check_options(config)
+    _allow_imports(config)
     # Without a name, by which it could be switched off.
     config.pluginmanager.register(_Reports(config.stash[STATE]))
     if config.getoption("update_golden"):
         config.option.update_snapshots = True
+
+
+def _allow_imports(config: pytest.Config) -> None:
+    """Lets workload files name the modules of `--allow-import`, as long as pytest runs."""
+    if modules := config.getoption("allow_import"):
+        patch = pytest.MonkeyPatch()
+        patch.setenv(ALLOW_VARIABLE, os.environ.get(ALLOW_VARIABLE, ""))
+        allow_imports(modules)
+        config.add_cleanup(patch.undo)
 
 
 def pytest_pycollect_makeitem(obj: object) -> list[pytest.Item] | None:

@@ -33,6 +33,10 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption(
         "--plots", metavar="DIR", help="folder of the bar chart of layers (default: out/ in the root folder)"
     )
+    group.addoption(
+        "--allow-import", action="append", default=[], metavar="MODULE",
+        help="let workload files name this module, or those of this folder, outside of the project",
+    )  # fmt: skip
     group.addoption("--engine", metavar="NAME", help="quantized engine (default: x86 on x86-64, qnnpack on Arm)")
 
 
