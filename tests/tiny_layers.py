@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import torch
 from tiny_model import TinyCNN
 from torch import nn
@@ -50,8 +52,12 @@ def add_layer_experiments(project) -> None:
 def add_workload_of_layers(project) -> None:
     """Gives a project a second workload, `layers`: this model with the weights of its own, and these experiments."""
     workload = project.config.read_text().partition("experiments:\n")[0]
-    text = workload.replace("tiny_model:tiny_cnn", "tiny_layers:tiny_layers") + "experiments:\n" + EXPERIMENTS
-    (project.configs / "layers.yaml").write_text(text)
+    own = workload.replace("tiny_model:tiny_cnn", "tiny_layers:tiny_layers").replace(
+        "baseline: tiny", "baseline: layers"
+    )
+    (project.configs / "layers.yaml").write_text(f"{own}experiments:\n{EXPERIMENTS}")
+    for file in (project.golden / "baselines").glob("tiny.*"):
+        shutil.copy(file, file.with_name(f"layers{file.suffix}"))
 
 
 def check_tables(lines: list[str], title: str) -> None:

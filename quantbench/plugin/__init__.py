@@ -6,6 +6,7 @@ module is loaded by every pytest run of an environment that has quantbench insta
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -31,7 +32,16 @@ from quantbench.plugin.claimed import (
 )
 from quantbench.plugin.looked_at import refuse_xfail
 from quantbench.plugin.no_claim import uncollected_file
-from quantbench.plugin.options import add_markers, add_options, check_options
+from quantbench.plugin.options import (
+    TAKEN,
+    add_markers,
+    add_options,
+    check_options,
+    long_name,
+    option,
+    read_short_names,
+    spelled,
+)
 from quantbench.plugin.properties import CLAIM_PROPERTY, MESSAGE_PROPERTY, NO_BASELINE_PROPERTY, VERDICT_PROPERTY
 from quantbench.plugin.state import STATE, State
 from quantbench.plugin.summary import write_summary
@@ -49,6 +59,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add_options(parser)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_load_initial_conftests(
+    early_config: pytest.Config, parser: pytest.Parser, args: list[str]
+) -> Generator[None, None, None]:
+    """Reads short names of our options, once every conftest.py that may have an option of such a name is loaded."""
+    # Where conftest.py files are looked for depends on which arguments are values of options.
+    seen = list(args)
+    read_short_names(seen, parser)
+    known = early_config.known_args_namespace
+    early_config.known_args_namespace = parser.parse_known_args(seen, namespace=copy.copy(early_config.option))
+    early_config.known_args_namespace.confcutdir = known.confcutdir
+    yield
+    early_config.stash[TAKEN] = read_short_names(args, parser)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     add_markers(config)
     config.stash[STATE] = State(config)
@@ -56,13 +81,13 @@ def pytest_configure(config: pytest.Config) -> None:
     _allow_imports(config)
     # Without a name, by which it could be switched off.
     config.pluginmanager.register(_Reports(config.stash[STATE]))
-    if config.getoption("update_golden"):
+    if option(config, "update-golden"):
         config.option.update_snapshots = True
 
 
 def _allow_imports(config: pytest.Config) -> None:
     """Lets workload files name the modules of `--allow-import`, as long as pytest runs."""
-    if modules := config.getoption("allow_import"):
+    if modules := option(config, "allow-import"):
         patch = pytest.MonkeyPatch()
         patch.setenv(ALLOW_VARIABLE, os.environ.get(ALLOW_VARIABLE, ""))
         allow_imports(modules)
@@ -107,6 +132,12 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         given = item.get_closest_marker("benchmark")
         options = {**(given.kwargs if given else {}), "timer": ReplayedClock()}
         item.add_marker(pytest.mark.benchmark(**options), append=False)
+
+
+def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
+    """Tells the names of options that something else has, where the run makes claims."""
+    taken = config.stash[TAKEN] if config.stash[STATE].has_claims else frozenset[str]()
+    return [f"{name} is an option of something else here; the suite's is {long_name(name)}" for name in sorted(taken)]
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -268,11 +299,11 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         session.exitstatus = exitstatus = pytest.ExitCode.USAGE_ERROR
     is_cut_short = exitstatus in CUT_SHORT or bool(session.shouldfail or session.shouldstop)
     is_sound = state.finish(is_cut_short)
-    path = session.config.getoption("quantbench_json")
+    path = option(session.config, "json")
     if path and exitstatus not in NOTHING_RAN and not session.config.option.collectonly:
         from quantbench.report.documents import write_records
 
-        with state.losing(f"--json {path}: writing the records"):
+        with state.losing(f"{spelled(session.config, '--json')} {path}: writing the records"):
             write_records(Path(path), state.records(), state.not_run_list())
     if not is_sound or state.lost:
         _fail(session)

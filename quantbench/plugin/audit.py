@@ -9,8 +9,8 @@ import pytest
 
 from quantbench.plugin.claimed import claim_of
 from quantbench.plugin.looked_at import Claimed, planned_claims, shown
-from quantbench.plugin.options import is_update
-from quantbench.plugin.selected import in_settings, is_whole
+from quantbench.plugin.options import by_either_name, is_update, option, spelled
+from quantbench.plugin.selected import OF_RUNS, in_settings, is_whole
 from quantbench.plugin.state import State
 
 # Plugins that claims are made with → an option of each.
@@ -59,9 +59,7 @@ def _missing_plugins(config: pytest.Config) -> str | None:
 
 def _selecting_settings(config: pytest.Config) -> str | None:
     """Line about settings by which every run leaves experiments out, or runs nothing; None without such."""
-    found = [
-        option for option in in_settings(config) if option.split()[0] in ("--experiment", "--co", "--collect-only")
-    ]
+    found = [given for given in in_settings(config) if given.split()[0] in by_either_name(config, OF_RUNS)]
     if not found:
         return None
     return f"settings leave experiments or claims out of every run (addopts: {', '.join(found)}); type that instead"
@@ -72,15 +70,16 @@ def _check_update(config: pytest.Config) -> None:
     from quantbench.errors import ConfigError
     from quantbench.session.audit import check_may_accept
 
-    check_may_accept("--update-golden")
+    update, experiment, reason = (spelled(config, name) for name in ("--update-golden", "--experiment", "--reason"))
+    check_may_accept(update)
     if hasattr(config, "workerinput") or config.getoption("numprocesses", None):
-        raise ConfigError("--update-golden: parallel workers cannot time what is accepted; drop -n")
-    if not config.getoption("experiment"):
+        raise ConfigError(f"{update}: parallel workers cannot time what is accepted; drop -n")
+    if not option(config, "experiment"):
         raise ConfigError(
-            "--update-golden: name what is accepted: --experiment ID, several times or as a glob; '*' is everything"
+            f"{update}: name what is accepted: {experiment} ID, several times or as a glob; '*' is everything"
         )
-    if not (config.getoption("reason") or "").strip():
-        raise ConfigError('--update-golden: say why, for the history of the golden: --reason "…"')
+    if not (option(config, "reason") or "").strip():
+        raise ConfigError(f'{update}: say why, for the history of the golden: {reason} "…"')
 
 
 def _uncollected(config: pytest.Config, planned: Iterable[Claimed], claims: Iterable[pytest.Item]) -> str | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from quantbench.plugin.options import by_either_name
 from quantbench.plugin.selected import given, typed
 
 # Where claims lie by custom, and what they are imported from.
@@ -41,7 +42,11 @@ def no_claim_at_all(config: pytest.Config, golden: Path, configs: Path) -> str |
         configs: folder of workload files.
     """
     accepted = golden / GATES_FILE
-    if configs.is_dir() and (options := given(config.invocation_params.args, OPTIONS)) and not _is_repeated(config):
+    if (
+        configs.is_dir()
+        and (options := given(config.invocation_params.args, by_either_name(config, OPTIONS)))
+        and not _is_repeated(config)
+    ):
         return f"no test of this run makes a claim, which {' '.join(options)} asks for; {MEND}"
     if typed(config) or not accepted.is_file():
         return None

@@ -2,42 +2,113 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+# Options of the suite by their short names → what argparse is told of them. Each is registered by its long name,
+# `--quantbench-json` for `--json`, of which nobody else has one; the short one is read as that where nothing else in
+# the run, such as a user's conftest.py, has an option of its name.
+OPTIONS: dict[str, dict[str, Any]] = {
+    "--configs": {"metavar": "DIR", "help": "folder of workload files (default: configs/ in the root folder)"},
+    "--golden": {"metavar": "DIR", "help": "folder of goldens and baselines (default: golden/ in the root folder)"},
+    "--experiment": {
+        "action": "append", "default": [], "metavar": "ID",
+        "help": "run only this experiment: an exact id or a glob; may be given several times",
+    },
+    "--update-golden": {
+        "action": "store_true",
+        "help": "accept what is found of the experiments named by --experiment; needs --reason; refused when CI is set",
+    },
+    "--reason": {"metavar": "TEXT", "help": "why a golden is updated, kept in its history"},
+    "--strict-verdicts": {"action": "store_true", "help": "INCONCLUSIVE fails"},
+    "--real-data": {"action": "store_true", "help": "download missing data sets, and fail where data stays absent"},
+    "--retrain": {"action": "store_true", "help": "train quantization-aware experiments for real"},
+    "--amp": {"action": "store_true", "help": "with --retrain: train in bf16 (torch.autocast)"},
+    "--json": {"metavar": "FILE", "help": "write the records of the run to FILE"},
+    "--plots": {"metavar": "DIR", "help": "folder of the bar chart of layers (default: out/ in the root folder)"},
+    "--allow-import": {
+        "action": "append", "default": [], "metavar": "MODULE",
+        "help": "let workload files name this module, or those of this folder, outside of the project",
+    },
+    "--engine": {"metavar": "NAME", "help": "quantized engine (default: x86 on x86-64, qnnpack on Arm)"},
+}  # fmt: skip
+# Short names that something else has in this run.
+TAKEN = pytest.StashKey[frozenset[str]]()
+
+
+def long_name(short: str) -> str:
+    """The name that an option always has.
+
+    Example:
+        >>> long_name("--json")
+        '--quantbench-json'
+    """
+    return f"--quantbench-{short.removeprefix('--')}"
+
+
+def option(config: pytest.Config, name: str) -> Any:
+    """The value of an option of the suite, by its short name without hyphens in front: `update-golden`."""
+    return config.getoption(_dest(f"--{name}"))
+
+
+def spelled(config: pytest.Config, short: str) -> str:
+    """The name by which an option can be given in this run: the short one, unless something else has it."""
+    return long_name(short) if short in config.stash.get(TAKEN, frozenset()) else short
+
+
+def by_either_name(config: pytest.Config, options: Mapping[str, bool]) -> dict[str, bool]:
+    """Options of the suite, by both names that they have in this run → whether they take a value.
+
+    Args:
+        config: of the run.
+        options: by their short names.
+    """
+    ours = {name: has_value for name, has_value in options.items() if name in OPTIONS}
+    spelled_out = {long_name(name): has_value for name, has_value in ours.items()}
+    taken = config.stash.get(TAKEN, frozenset())
+    return {name: has_value for name, has_value in options.items() if name not in taken} | spelled_out
+
 
 def add_options(parser: pytest.Parser) -> None:
-    """Adds the suite's own options to pytest's."""
-    group = parser.getgroup("quantbench", "quantization benchmarks")
-    group.addoption("--configs", metavar="DIR", help="folder of workload files (default: configs/ in the root folder)")
-    group.addoption(
-        "--golden", metavar="DIR", help="folder of goldens and baselines (default: golden/ in the root folder)"
-    )
-    group.addoption(
-        "--experiment", action="append", default=[], metavar="ID",
-        help="run only this experiment: an exact id or a glob; may be given several times",
-    )  # fmt: skip
-    group.addoption(
-        "--update-golden", action="store_true",
-        help="accept what is found of the experiments named by --experiment; needs --reason; refused when CI is set",
-    )  # fmt: skip
-    group.addoption("--reason", metavar="TEXT", help="why a golden is updated, kept in its history")
-    group.addoption("--strict-verdicts", action="store_true", help="INCONCLUSIVE fails")
-    group.addoption(
-        "--real-data", action="store_true", help="download missing data sets, and fail where data stays absent"
-    )
-    group.addoption("--retrain", action="store_true", help="train quantization-aware experiments for real")
-    group.addoption("--amp", action="store_true", help="with --retrain: train in bf16 (torch.autocast)")
-    group.addoption("--json", metavar="FILE", dest="quantbench_json", help="write the records of the run to FILE")
-    group.addoption(
-        "--plots", metavar="DIR", help="folder of the bar chart of layers (default: out/ in the root folder)"
-    )
-    group.addoption(
-        "--allow-import", action="append", default=[], metavar="MODULE",
-        help="let workload files name this module, or those of this folder, outside of the project",
-    )  # fmt: skip
-    group.addoption("--engine", metavar="NAME", help="quantized engine (default: x86 on x86-64, qnnpack on Arm)")
+    """Adds the suite's own options to pytest's, by their long names."""
+    about = "quantization benchmarks (--quantbench-json is --json too, where that is free)"
+    group = parser.getgroup("quantbench", about)
+    for short, attributes in OPTIONS.items():
+        group.addoption(long_name(short), dest=_dest(short), **attributes)
+
+
+def read_short_names(args: list[str], parser: pytest.Parser) -> frozenset[str]:
+    """Replaces short names of our options by their long ones, in place, but for those that something else has.
+
+    Args:
+        args: of the command line, those of settings before them.
+        parser: with the options of all that is loaded so far.
+
+    Returns:
+        The short names that something else has.
+    """
+    taken = frozenset(OPTIONS) & _names(parser)
+    for i, argument in enumerate(map(os.fspath, args)):
+        if argument == "--":
+            break
+        name, equals, value = argument.partition("=")
+        if name in OPTIONS and name not in taken:
+            args[i] = f"{long_name(name)}{equals}{value}"
+    return taken
+
+
+def _names(parser: pytest.Parser) -> frozenset[str]:
+    """Names of every option that is registered. pytest tells them by no public means."""
+    groups = [*getattr(parser, "_groups", ()), getattr(parser, "_anonymous", None)]
+    return frozenset(name for group in groups if group for each in group.options for name in each.names())
+
+
+def _dest(short: str) -> str:
+    return long_name(short).removeprefix("--").replace("-", "_")
 
 
 def add_markers(config: pytest.Config) -> None:
@@ -58,7 +129,7 @@ def check_options(config: pytest.Config) -> None:
     Raises:
         pytest.UsageError: in one line.
     """
-    if (path := config.getoption("quantbench_json")) and not hasattr(config, "workerinput"):
+    if (path := option(config, "json")) and not hasattr(config, "workerinput"):
         from quantbench.errors import ConfigError
         from quantbench.report.documents import check_place
 
@@ -66,12 +137,14 @@ def check_options(config: pytest.Config) -> None:
             check_place(Path(path))
         except ConfigError as error:
             raise pytest.UsageError(str(error)) from None
-    if (plots := config.getoption("plots")) and Path(plots).exists() and not Path(plots).is_dir():
-        raise pytest.UsageError(f"--plots {plots}: is no folder; name one, which is made where there is none")
-    if config.getoption("retrain") and config.getoption("numprocesses", None):
-        raise pytest.UsageError("--retrain: two workers would train the same weights; drop -n")
-    if config.getoption("amp") and not config.getoption("retrain"):
-        raise pytest.UsageError("--amp: is how --retrain trains; add --retrain, or drop --amp")
+    if (plots := option(config, "plots")) and Path(plots).exists() and not Path(plots).is_dir():
+        name = spelled(config, "--plots")
+        raise pytest.UsageError(f"{name} {plots}: is no folder; name one, which is made where there is none")
+    if option(config, "retrain") and config.getoption("numprocesses", None):
+        raise pytest.UsageError(f"{spelled(config, '--retrain')}: two workers would train the same weights; drop -n")
+    if option(config, "amp") and not option(config, "retrain"):
+        retrain, amp = spelled(config, "--retrain"), spelled(config, "--amp")
+        raise pytest.UsageError(f"{amp}: is how {retrain} trains; add {retrain}, or drop {amp}")
 
 
 def is_update(config: pytest.Config) -> bool:

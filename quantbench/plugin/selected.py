@@ -12,6 +12,8 @@ from types import MappingProxyType
 
 import pytest
 
+from quantbench.plugin.options import by_either_name
+
 # Options that leave tests out, with a value and without: of pytest, of pytest-benchmark, and of pytest-split and
 # pytest-shard, which spread one run over several machines.
 WITH_VALUE = ("-k", "-m", "--deselect", "--ignore", "--ignore-glob", "--maxfail", "--group", "--shard-id")
@@ -39,7 +41,7 @@ def typed(config: pytest.Config) -> list[str]:
 
 def in_settings(config: pytest.Config) -> list[str]:
     """Selecting options of `addopts` and `PYTEST_ADDOPTS`, those that select experiments too."""
-    return selecting(_settings(config), OF_RUNS)
+    return selecting(_settings(config), by_either_name(config, OF_RUNS))
 
 
 def untimed_by(config: pytest.Config) -> tuple[list[str], list[str]]:

@@ -16,7 +16,7 @@ import pytest
 from quantbench.plugin.causes import Causes
 from quantbench.plugin.looked_at import LookedAt, outcome, planned_claims
 from quantbench.plugin.no_claim import no_claim_at_all
-from quantbench.plugin.options import is_update
+from quantbench.plugin.options import is_update, option, spelled
 from quantbench.plugin.selected import is_disabled
 
 if TYPE_CHECKING:
@@ -70,9 +70,13 @@ class State:
         self._records: list[RunRecord] | None = None
         self._session: Session | None = None
 
+    def option(self, name: str) -> Any:
+        """The value of an option of the suite, by its short name."""
+        return option(self.config, name)
+
     def folder(self, option: str) -> Path:
         """The folder that an option names, or its default in the root folder."""
-        given = self.config.getoption(option)
+        given = self.option(option)
         folder = Path(given) if given else self.config.rootpath / DEFAULT_FOLDERS.get(option, option)
         return Path(os.path.relpath(folder)) if folder.is_relative_to(Path.cwd()) else folder
 
@@ -89,14 +93,14 @@ class State:
         from quantbench.config.selection import select
         from quantbench.errors import ConfigError
 
-        patterns = self.config.getoption("experiment")
+        patterns = self.option("experiment")
         if not patterns:
             return self.experiments
         known = self.experiments
         try:
             chosen = {experiment.id for pattern in patterns for experiment in select(known, pattern)}
         except ConfigError as error:
-            raise ConfigError(f"--experiment: {error}") from None
+            raise ConfigError(f"{spelled(self.config, '--experiment')}: {error}") from None
         return [experiment for experiment in known if experiment.id in chosen]
 
     @property
@@ -108,12 +112,11 @@ class State:
             from quantbench.session.session import Session
             from quantbench.stats.multiplicity import Family
 
-            option = self.config.getoption
             settings = Settings(
                 golden=self.folder("golden"),
-                engine=option("engine"),
-                retrain=option("retrain"),
-                amp=option("amp"),
+                engine=self.option("engine"),
+                retrain=self.option("retrain"),
+                amp=self.option("amp"),
                 family=Family(self.interval_gates),
             )
             self._session = Session(Runs(settings), self._options(), list(self.timed))
@@ -132,11 +135,11 @@ class State:
         if is_update(self.config):
             accepting = Accepting.ALL if self.config.option.update_snapshots else Accepting.NEW
         return Options(
-            strict=self.config.getoption("strict_verdicts"),
-            real_data=self.config.getoption("real_data"),
+            strict=self.option("strict-verdicts"),
+            real_data=self.option("real-data"),
             untimed=untimed,
             accepting=accepting,
-            reason=self.config.getoption("reason") or "",
+            reason=self.option("reason") or "",
         )
 
     @property
