@@ -7,6 +7,7 @@ imported or called: a file that is edited later in the run is not taken for the 
 from __future__ import annotations
 
 import math
+import operator
 import os
 import re
 import sys
@@ -77,16 +78,23 @@ _seen: dict[str, _Seen] = {}
 _brought: dict[str, str] = {}
 # Modules of this package and of installed ones, unless a factory brings them in.
 _never_counted: dict[str, object] = {}
+# Names, modules, and those of both that may count, when they were last looked through.
+_looked_through: list[Any] = []
 _hashed: dict[tuple[str, int, int, int, int], str] = {}
 
 
 @contextmanager
 def loading(factory_module: str) -> Iterator[None]:
     """Notes which modules are loaded while a factory outside of this package is imported or called."""
-    before = frozenset(sys.modules)
+    before = list(sys.modules)
     yield
-    for name in {factory_module, *(sys.modules.keys() - before)}:
+    now = list(sys.modules)
+    # Sets of thousands of names take longer to make than all of them take to compare.
+    new = set(now).difference(before) if now != before else set()
+    for name in {factory_module, *new}:
         _brought[name] = factory_module
+        if _never_counted.pop(name, None) is not None:
+            _looked_through.clear()
         _see(name)
 
 
@@ -100,14 +108,7 @@ def loaded_code(since: float = math.inf) -> Code:
         since: seconds since the epoch. A file that was written after it, and whose module is seen for the first time,
             may not be what was imported; its content counts as unknown.
     """
-    found: dict[str, _Seen] = {}
-    for name, module in list(sys.modules.items()):
-        # Nearly all of thousands of modules count for nothing, and never will.
-        if _never_counted.get(name, found) is not module or name in _brought:
-            if (seen := _see(name, since)) is not None:
-                found[name] = seen
-            elif _seen[name].owner in (Owner.OURS, Owner.DISTRIBUTION):
-                _never_counted[name] = module
+    found = {name: seen for name in _that_may_count(since) if (seen := _see(name, since)) is not None}
     collected = {name for name in found if _is_collected(name)}
     counted = found.keys() - collected
     files = {found[name].file for name in counted} if collected else set()
@@ -119,6 +120,24 @@ def loaded_code(since: float = math.inf) -> Code:
         counted |= named
         collected -= named
     return {name: (found[name].file, found[name].signature) for name in sorted(counted)}
+
+
+def _that_may_count(since: float) -> list[str]:
+    """Loaded modules, without those of which it is known that they never count: nearly all of thousands."""
+    names, modules = list(sys.modules), list(sys.modules.values())
+    last = _looked_through
+    if last and last[0] == names and all(map(operator.is_, last[1], modules)):
+        return last[2]
+    nothing, left = object(), []
+    for name, module in zip(names, modules, strict=True):
+        if _never_counted.get(name, nothing) is module:
+            continue
+        if _see(name, since) is None and _seen[name].owner in (Owner.OURS, Owner.DISTRIBUTION):
+            _never_counted[name] = module
+        else:
+            left.append(name)
+    last[:] = names, modules, left
+    return left
 
 
 def changed_code(code: Mapping[str, Sequence[str | None]]) -> list[str]:

@@ -17,7 +17,7 @@ import reprlib
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -204,7 +204,7 @@ class Factories(Registry[Callable[..., T]]):
         if unknown and not takes_any:
             known = sorted({*accepted, *beside})
             raise ConfigError(f"{where}: {unknown_name(f'parameter of {self.kind} {name!r}:', unknown[0], known)}")
-        checked = _checked(factory)
+        checked = (_checked_once if inspect.isfunction(factory) else _checked)(factory)
         try:
             if checked is factory:
                 inspect.signature(factory).bind(**params)
@@ -250,6 +250,7 @@ def _checked(factory: Callable[..., T]) -> Callable[..., T]:
         return factory
 
 
+<<<<<<< HEAD
 def _declared(factory: Callable[..., Any], where: str) -> Mapping[str, inspect.Parameter]:
     """Parameters of a factory, by which those of a file are checked before it is called."""
     try:
@@ -258,6 +259,10 @@ def _declared(factory: Callable[..., Any], where: str) -> Mapping[str, inspect.P
         raise ConfigError(
             f"{where} declares no signature to check its parameters by; name a Python function or class"
         ) from None
+=======
+# Reading the annotations of a function takes longer than calling it.
+_checked_once = lru_cache(maxsize=256)(_checked)
+>>>>>>> 0ee9500 (Search a histogram's range in a hundredth of the time; look through loaded modules once)
 
 
 def _distribution(entry: EntryPoint) -> str:

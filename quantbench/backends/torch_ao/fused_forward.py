@@ -150,7 +150,8 @@ def _differs(before: Forward, after: Forward, model: nn.Module, fused: nn.Module
         return True
     pairs = list(zip(before.outputs, after.outputs, strict=True))
     pairs += [(before.given[key], after.given[key]) for key in _given_to_both(before, after, model, fused)]
-    return any(_share(*pair, before.rounding) > TOLERANCE for pair in pairs)
+    rounding = before.rounding
+    return any(_share(*pair, rounding) > TOLERANCE for pair in pairs)
 
 
 def _given_to_both(before: Forward, after: Forward, model: nn.Module, fused: nn.Module) -> list[Key]:

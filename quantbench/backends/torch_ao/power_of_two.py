@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch.ao import quantization as ao
 
+from quantbench.backends.torch_ao.histogram import HistogramObserver
 from quantbench.errors import QuantizationError
 from quantbench.quant.limits import DEFAULT_MAX_SHIFT
 from quantbench.quant.power_of_two import Codes, check_max_shift, power_of_two_qparams
@@ -99,10 +100,10 @@ class PowerOfTwoMovingAveragePerChannelMinMaxObserver(PowerOfTwoScale, ao.Moving
     """Moving averages of the smallest and largest value, per channel."""
 
 
-class PowerOfTwoHistogramObserver(PowerOfTwoScale, ao.HistogramObserver):
+class PowerOfTwoHistogramObserver(PowerOfTwoScale, HistogramObserver):
     """The range of the least squared error by a histogram, per tensor.
 
-    The search is upstream's and assumes the exact scale of each range that it tries.
+    The search assumes the exact scale of each range that it tries.
     """
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch.ao import quantization as ao
 
+from quantbench.backends.torch_ao.histogram import HistogramObserver
 from quantbench.backends.torch_ao.power_of_two import OBSERVERS
 from quantbench.errors import QuantizationError
 from quantbench.quant.limits import DEFAULT_MAX_SHIFT
@@ -25,16 +26,25 @@ OBSERVER_OF = {
     ("minmax", "per_channel"): ao.PerChannelMinMaxObserver,
     ("moving_average", "per_tensor"): ao.MovingAverageMinMaxObserver,
     ("moving_average", "per_channel"): ao.MovingAveragePerChannelMinMaxObserver,
-    ("histogram", "per_tensor"): ao.HistogramObserver,
+    ("histogram", "per_tensor"): HistogramObserver,
 }
 
 
 def static_qconfig(recipe: StaticInt8, engine: str) -> ao.QConfig:
     """Observers for post-training quantization."""
     if recipe.activation is None or recipe.weight is None:
-        with silenced():
-            return ao.get_default_qconfig(engine)
+        return _default(engine)
     return ao.QConfig(activation=_observer(recipe.activation, engine), weight=_observer(recipe.weight, engine))
+
+
+def _default(engine: str) -> ao.QConfig:
+    """Upstream's observers for an engine, the histogram in its quicker form."""
+    with silenced():
+        default = ao.get_default_qconfig(engine)
+    made = default.activation.p
+    if made.func is not ao.HistogramObserver:
+        return default
+    return default._replace(activation=HistogramObserver.with_args(*made.args, **made.keywords))
 
 
 def training_qconfig(recipe: QatInt8, engine: str) -> ao.QConfig:
