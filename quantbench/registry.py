@@ -250,7 +250,6 @@ def _checked(factory: Callable[..., T]) -> Callable[..., T]:
         return factory
 
 
-<<<<<<< HEAD
 def _declared(factory: Callable[..., Any], where: str) -> Mapping[str, inspect.Parameter]:
     """Parameters of a factory, by which those of a file are checked before it is called."""
     try:
@@ -259,10 +258,10 @@ def _declared(factory: Callable[..., Any], where: str) -> Mapping[str, inspect.P
         raise ConfigError(
             f"{where} declares no signature to check its parameters by; name a Python function or class"
         ) from None
-=======
+
+
 # Reading the annotations of a function takes longer than calling it.
 _checked_once = lru_cache(maxsize=256)(_checked)
->>>>>>> 0ee9500 (Search a histogram's range in a hundredth of the time; look through loaded modules once)
 
 
 def _distribution(entry: EntryPoint) -> str:
