@@ -91,6 +91,7 @@ class Run(Results):
     _confirmed: Measurement | None = None
     _refused: QuantbenchError | None = None
     _is_timed_checked: bool = False
+    _is_loaded: bool = False
 
     @property
     def opened(self) -> OpenWorkload:
@@ -174,12 +175,22 @@ class Run(Results):
             self._is_timed_checked = True
         model = self.loaded(threads)
         prepared, own = fastest.prepared(inputs), model.prepared(inputs)
+        self._is_loaded = True
         return {
             FP32: lambda: fp32(inputs),
             FP32_AGAIN: lambda: fp32(inputs),
             FP32_FASTEST: lambda: fastest(prepared),
             INT8: lambda: model(own),
         }
+
+    def check_forwards(self) -> None:
+        """Loads what is timed, once for all claims on speed.
+
+        Raises:
+            QuantbenchError: if that is impossible.
+        """
+        if not self._is_loaded:
+            self.forwards()
 
     @property
     def looks(self) -> Looks:

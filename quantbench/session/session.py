@@ -190,13 +190,13 @@ class Session:
         return Decision(run.experiment.id, verdict, message, fails, behaviour)
 
     def load(self, run: Run) -> None:
-        """Loads what is timed.
+        """Loads what is timed, to see that it can be.
 
         Raises:
             QuantbenchError: if that is impossible; noted for the end.
         """
         with self.noting(run.experiment, "loading what is timed"):
-            run.forwards()
+            run.check_forwards()
 
     def time(self, run: Run) -> None:
         """Times the run's forwards once a session, where timing is possible.

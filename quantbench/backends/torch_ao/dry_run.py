@@ -45,7 +45,7 @@ def rehearse(
     with torch.random.fork_rng(devices=[]):
         # An error of the first forward in here is the fp32 model's own.
         fused = check_fused(copied(model, "rehearsal").eval(), fuse, samples)
-        prepared = prepare_qat(fused).eval() if is_qat else prepare(fused)
+        prepared = prepare_qat(fused, in_place=True).eval() if is_qat else prepare(fused, in_place=True)
         check_aliases(model, prepared)
         # Ranges are those of values that nothing was rounded or clipped in.
         prepared.apply(ao.disable_fake_quant)

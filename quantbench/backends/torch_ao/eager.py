@@ -99,7 +99,8 @@ class EagerBackend(StateDictBackend):
             case StaticInt8():
                 prepared = self._prepared(model, recipe)
                 calibrate(prepared, batches())
-                return Converted(self._int8(prepared), observers_of(prepared))
+                observers = observers_of(prepared)
+                return Converted(self._int8(prepared), observers)
             case QatInt8():
                 raise QuantizationError("a QAT recipe is trained: prepare_training, fine-tune, convert_trained")
             case _:
@@ -114,7 +115,7 @@ class EagerBackend(StateDictBackend):
         if recipe.layers == ():
             setattr(prepared, CONTROL, True)
             return prepared
-        return prepare_qat(prepared)
+        return prepare_qat(prepared, in_place=True)
 
     def freeze(self, prepared: nn.Module) -> None:
         """See `Backend.freeze`."""
@@ -158,14 +159,16 @@ class EagerBackend(StateDictBackend):
         return EnginePredictor(module, threads, self.engine)
 
     def _int8(self, prepared: nn.Module, structure_only: bool = False) -> nn.Module:
+        """Converts a prepared model that is needed no more."""
         with self._settings():
-            return convert(prepared, structure_only)
+            return convert(prepared, structure_only, in_place=True)
 
     def _converted(self, prepared: nn.Module, structure_only: bool) -> Converted:
         trained = copied(prepared, "convert").eval()
         if getattr(prepared, CONTROL, False):
             return Converted(trained, {})
-        return Converted(self._int8(trained, structure_only), observers_of(trained))
+        observers = observers_of(trained)
+        return Converted(self._int8(trained, structure_only), observers)
 
     def _dynamic(self, model: nn.Module, recipe: DynamicInt8) -> nn.Module:
         with silenced(), self._settings():
@@ -175,7 +178,7 @@ class EagerBackend(StateDictBackend):
         return quantized
 
     def _prepared(self, model: nn.Module, recipe: StaticInt8) -> nn.Module:
-        return prepare(self._fused(model, recipe))
+        return prepare(self._fused(model, recipe), in_place=True)
 
     def _fused(self, model: nn.Module, recipe: StaticInt8) -> nn.Module:
         return fused_with_qconfig(copied(model, "fuse").eval(), self._qconfig(recipe), recipe.layers, is_qat=False)

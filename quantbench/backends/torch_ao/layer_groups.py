@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from torch import nn
 from torch.ao import quantization as ao
 
-from quantbench.backends.torch_ao.layer_causes import copied
 from quantbench.backends.torch_ao.states import FUSED_FOR
 from quantbench.backends.torch_ao.steps import fuse
 from quantbench.errors import QuantizationError
@@ -18,10 +17,10 @@ from quantbench.registry import unknown_name
 def fused_with_qconfig(
     model: nn.Module, qconfig: ao.QConfig, layers: tuple[str, ...] | None, is_qat: bool
 ) -> nn.Module:
-    """A copy, fused, with its qconfig: on all of it, or on the named layers, the others being left as they were.
+    """A model fused, with its qconfig: on all of it, or on the named layers, the others being left as they were.
 
     Args:
-        model: fp32; in train mode for `is_qat`, else in eval mode.
+        model: fp32, a copy that the caller needs no more; in train mode for `is_qat`, else in eval mode.
         qconfig: observers or fake quantizers.
         layers: names of the model's groups of layers; None for all of it.
         is_qat: fuse for training.
@@ -29,26 +28,25 @@ def fused_with_qconfig(
     Raises:
         QuantizationError: if the model cannot be fused, or names no such layers.
     """
-    fused = fuse(model, is_qat)
+    fused = fuse(model, is_qat, in_place=layers is None)
     if layers is None:
         fused.qconfig = qconfig  # type: ignore[assignment]
         return fused
-    mixed = copied(model, "fuse")
-    groups, boundaries = _groups_of(mixed, layers)
+    groups, boundaries = _groups_of(model, layers)
     for layer in layers:
         for name in groups[layer]:
             module = getattr(fused, name)
             module.qconfig = qconfig
-            setattr(mixed, name, module)
+            setattr(model, name, module)
     # Where precision changes between neighbours, and at both ends, which are fp32.
     is_int8 = [False, *(group in layers for group in groups), False]
     for name, before, after in zip(boundaries, is_int8, is_int8[1:], strict=False):
         if before != after:
-            setattr(mixed, name, ao.QuantStub(qconfig) if after else ao.DeQuantStub(qconfig))
+            setattr(model, name, ao.QuantStub(qconfig) if after else ao.DeQuantStub(qconfig))
         else:
-            setattr(mixed, name, nn.Identity())
-    setattr(mixed, FUSED_FOR, getattr(fused, FUSED_FOR))
-    return mixed
+            setattr(model, name, nn.Identity())
+    setattr(model, FUSED_FOR, getattr(fused, FUSED_FOR))
+    return model
 
 
 def _groups_of(model: nn.Module, chosen: tuple[str, ...]) -> tuple[Mapping[str, Sequence[str]], Sequence[str]]:

@@ -3,7 +3,8 @@
     fuse → prepare → calibrate → convert                     after training
     fuse(is_qat=True) → prepare_qat → train → convert        quantization-aware training
 
-A step takes a model and gives a new one; the given one stays as it was, but for the observers that `calibrate` fills.
+A step takes a model and gives a new one; the given one stays as it was, but for the observers that `calibrate` fills,
+and where a caller that has no more use for it asks for the step `in_place`.
 `docs/quantization-modes.md` has the tables of steps, modes and devices, to which a test holds this module.
 """
 
@@ -46,12 +47,13 @@ from quantbench.upstream import silenced
 WATCHING = (ao.ObserverBase, ao.FakeQuantizeBase)
 
 
-def fuse(model: nn.Module, is_qat: bool = False) -> nn.Module:
+def fuse(model: nn.Module, is_qat: bool = False, in_place: bool = False) -> nn.Module:
     """A copy whose Conv-BN-ReLU groups are one layer each, by the model's own `fuse_model(is_qat)`.
 
     Args:
         model: fp32; in eval mode for inference, in train mode for `is_qat`.
         is_qat: keep batch norm beside the convolution, so that it goes on learning.
+        in_place: fuse the given model, and no copy.
 
     Raises:
         QuantizationError: if the model is in the wrong mode, is fused already or further, or cannot fuse itself.
@@ -62,7 +64,7 @@ def fuse(model: nn.Module, is_qat: bool = False) -> nn.Module:
     check_can_be_fused(model)
     check_mode("fuse for training" if is_qat else "fuse for inference", model, training=is_qat)
     check_one_device("fuse", model)
-    fused = copied(model, "fuse")
+    fused = model if in_place else copied(model, "fuse")
     try:
         with silenced():
             fused.fuse_model(is_qat=is_qat)  # type: ignore[operator]
@@ -74,12 +76,13 @@ def fuse(model: nn.Module, is_qat: bool = False) -> nn.Module:
     return fused
 
 
-def prepare(model: nn.Module, qconfig: ao.QConfig | None = None) -> nn.Module:
+def prepare(model: nn.Module, qconfig: ao.QConfig | None = None, in_place: bool = False) -> nn.Module:
     """A copy whose layers to be quantized are watched by observers.
 
     Args:
         model: fp32, fused for inference, in eval mode.
         qconfig: observers for the whole model; None where its modules have some already.
+        in_place: prepare the given model, and no copy.
 
     Raises:
         QuantizationError: if the model is in the wrong state or mode, or nothing of it is to be quantized.
@@ -90,7 +93,7 @@ def prepare(model: nn.Module, qconfig: ao.QConfig | None = None) -> nn.Module:
     if state not in (State.FLOAT, State.FUSED):
         refuse("prepare", model, state, "prepare once, right after fuse, and start from the fp32 model")
     check_mode("prepare", model, training=False)
-    prepared = _with_qconfig("prepare", model, qconfig, fake=False)
+    prepared = _with_qconfig("prepare", model, qconfig, fake=False, in_place=in_place)
     with silenced(), explained("prepare", prepared):
         ao.prepare(prepared, inplace=True)
     group = half_configured_group(prepared)
@@ -102,12 +105,13 @@ def prepare(model: nn.Module, qconfig: ao.QConfig | None = None) -> nn.Module:
     return prepared
 
 
-def prepare_qat(model: nn.Module, qconfig: ao.QConfig | None = None) -> nn.Module:
+def prepare_qat(model: nn.Module, qconfig: ao.QConfig | None = None, in_place: bool = False) -> nn.Module:
     """A copy whose layers to be quantized train with fake quantization of weights and activations.
 
     Args:
         model: fp32, fused for training, in train mode.
         qconfig: fake quantizers for the whole model; None where its modules have some already.
+        in_place: prepare the given model, and no copy.
 
     Raises:
         QuantizationError: if the model is in the wrong state or mode, or nothing of it is to be quantized.
@@ -118,7 +122,7 @@ def prepare_qat(model: nn.Module, qconfig: ao.QConfig | None = None) -> nn.Modul
     if state not in (State.FLOAT, State.FUSED_FOR_TRAINING):
         refuse("prepare_qat", model, state, "prepare once, right after fuse, and start from the fp32 model")
     check_mode("prepare_qat", model, training=True)
-    prepared = _with_qconfig("prepare_qat", model, qconfig, fake=True)
+    prepared = _with_qconfig("prepare_qat", model, qconfig, fake=True, in_place=in_place)
     with silenced(), explained("prepare_qat", prepared):
         return ao.prepare_qat(prepared, inplace=True)
 
@@ -182,12 +186,13 @@ def check_trainable(model: nn.Module) -> None:
         refuse_mode("train", type(model).__name__, needed="train")
 
 
-def convert(prepared: nn.Module, structure_only: bool = False) -> nn.Module:
+def convert(prepared: nn.Module, structure_only: bool = False, in_place: bool = False) -> nn.Module:
     """A copy in int8.
 
     Args:
         prepared: calibrated or trained, in eval mode, on the CPU, where the int8 kernels are.
         structure_only: without calibration too, for a model whose values a state dict will replace.
+        in_place: convert the given model, and no copy.
 
     Raises:
         QuantizationError: if the model was not prepared, some layer saw no data or nothing but zeros, mode or device
@@ -208,11 +213,11 @@ def convert(prepared: nn.Module, structure_only: bool = False) -> nn.Module:
             f"convert: '{blind}' has seen no data, and its scale would be 1.0; run samples through it first "
             "(calibrate, or train), or set its qconfig to None if no sample ever gets there"
         )
-    converted = copied(prepared, "convert")
+    dead = None if structure_only else dead_observer(prepared)
+    converted = prepared if in_place else copied(prepared, "convert")
     with silenced(), explained("convert", converted):
         converted = ao.convert(converted, inplace=True)
     check_quantized(converted, "a convolution or a linear layer, with a qconfig")
-    dead = None if structure_only else dead_observer(prepared)
     if dead is not None:
         raise QuantizationError(
             f"convert: '{dead}' gave nothing but zeros for every sample that it was shown, and its scale would turn "
@@ -221,10 +226,10 @@ def convert(prepared: nn.Module, structure_only: bool = False) -> nn.Module:
     return converted
 
 
-def _with_qconfig(step: str, model: nn.Module, qconfig: ao.QConfig | None, fake: bool) -> nn.Module:
-    """A copy with its qconfig, after all checks that need one."""
+def _with_qconfig(step: str, model: nn.Module, qconfig: ao.QConfig | None, fake: bool, in_place: bool) -> nn.Module:
+    """A copy, or the model itself, with its qconfig, after all checks that need one."""
     check_one_device(step, model)
-    prepared = copied(model, step)
+    prepared = model if in_place else copied(model, step)
     if qconfig is not None:
         prepared.qconfig = qconfig  # type: ignore[assignment]
     with silenced():
