@@ -198,16 +198,16 @@ class Factories(Registry[Callable[..., T]]):
 
     def _create(self, name: str, where: str, params: dict[str, Any], beside: Iterable[str]) -> T:
         factory = self.factory(name, where)
-        accepted = _declared(factory, f"{where}: {self.kind} '{name}'")
+        signature, checked = _declared(factory, f"{where}: {self.kind} '{name}'")
+        accepted = signature.parameters
         takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in accepted.values())
         unknown = sorted(set(params) - set(accepted))
         if unknown and not takes_any:
             known = sorted({*accepted, *beside})
             raise ConfigError(f"{where}: {unknown_name(f'parameter of {self.kind} {name!r}:', unknown[0], known)}")
-        checked = (_checked_once if inspect.isfunction(factory) else _checked)(factory)
         try:
             if checked is factory:
-                inspect.signature(factory).bind(**params)
+                signature.bind(**params)
         except TypeError as error:
             raise ConfigError(f"{where}: {self.kind} '{name}': {error}") from None
         try:
@@ -242,6 +242,18 @@ def validation_lines(error: ValidationError, where: str, joint: str = ": ") -> l
     return lines
 
 
+def _read(factory: Callable[..., T]) -> tuple[inspect.Signature, Callable[..., T]]:
+    """Signature and checked form of a factory; of functions and classes once, since it takes longer than most calls."""
+    if inspect.isfunction(factory) or inspect.isclass(factory):
+        return _read_once(factory)
+    return inspect.signature(factory), _checked(factory)
+
+
+@lru_cache(maxsize=256)
+def _read_once(factory: Callable[..., Any]) -> tuple[inspect.Signature, Callable[..., Any]]:
+    return inspect.signature(factory), _checked(factory)
+
+
 def _checked(factory: Callable[..., T]) -> Callable[..., T]:
     """The factory with its annotations enforced, or as it is where pydantic cannot: a class, types it cannot read."""
     try:
@@ -250,18 +262,16 @@ def _checked(factory: Callable[..., T]) -> Callable[..., T]:
         return factory
 
 
-def _declared(factory: Callable[..., Any], where: str) -> Mapping[str, inspect.Parameter]:
-    """Parameters of a factory, by which those of a file are checked before it is called."""
+def _declared(
+    factory: Callable[..., T], where: str
+) -> tuple[inspect.Signature, Callable[..., T]]:
+    """Signature of a factory, by which the parameters of a file are checked, and the factory with them enforced."""
     try:
-        return inspect.signature(factory).parameters
+        return _read(factory)
     except (TypeError, ValueError):
         raise ConfigError(
             f"{where} declares no signature to check its parameters by; name a Python function or class"
         ) from None
-
-
-# Reading the annotations of a function takes longer than calling it.
-_checked_once = lru_cache(maxsize=256)(_checked)
 
 
 def _distribution(entry: EntryPoint) -> str:
