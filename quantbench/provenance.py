@@ -79,7 +79,7 @@ _brought: dict[str, str] = {}
 # Modules of this package and of installed ones, unless a factory brings them in.
 _never_counted: dict[str, object] = {}
 # Names, modules, and those of both that may count, when they were last looked through.
-_looked_through: list[Any] = []
+_looked_through: list[tuple[list[str], list[object], list[str]]] = []
 _hashed: dict[tuple[str, int, int, int, int], str] = {}
 
 
@@ -124,10 +124,11 @@ def loaded_code(since: float = math.inf) -> Code:
 
 def _that_may_count(since: float) -> list[str]:
     """Loaded modules, without those of which it is known that they never count: nearly all of thousands."""
-    names, modules = list(sys.modules), list(sys.modules.values())
-    last = _looked_through
-    if last and last[0] == names and all(map(operator.is_, last[1], modules)):
-        return last[2]
+    names: list[str] = list(sys.modules)
+    modules: list[object] = list(sys.modules.values())
+    for last_names, last_modules, left in _looked_through:
+        if last_names == names and all(map(operator.is_, last_modules, modules)):
+            return left
     nothing, left = object(), []
     for name, module in zip(names, modules, strict=True):
         if _never_counted.get(name, nothing) is module:
@@ -136,7 +137,7 @@ def _that_may_count(since: float) -> list[str]:
             _never_counted[name] = module
         else:
             left.append(name)
-    last[:] = names, modules, left
+    _looked_through[:] = [(names, modules, left)]
     return left
 
 

@@ -244,9 +244,8 @@ def validation_lines(error: ValidationError, where: str, joint: str = ": ") -> l
 
 def _read(factory: Callable[..., T]) -> tuple[inspect.Signature, Callable[..., T]]:
     """Signature and checked form of a factory; of functions and classes once, since it takes longer than most calls."""
-    if inspect.isfunction(factory) or inspect.isclass(factory):
-        return _read_once(factory)
-    return inspect.signature(factory), _checked(factory)
+    can_be_kept = inspect.isfunction(factory) or inspect.isclass(factory)
+    return _read_once(factory) if can_be_kept else (inspect.signature(factory), _checked(factory))
 
 
 @lru_cache(maxsize=256)
