@@ -1,6 +1,6 @@
 """The user's modules that are loaded, and the files that parameters name, are known by their content."""
 
-import importlib
+import importlib.util
 import os
 import py_compile
 import sys
@@ -169,6 +169,28 @@ def test_an_installed_module_that_a_factory_loads_goes_by_size_and_time(folder, 
     assert code["bricks"][1] == "10:1000000000"
     os.utime(installed / "bricks.py", (2, 2))
     assert changed_code(code) == ["site-packages/bricks.py"], "installed again, under the same version"
+
+
+def test_an_installed_module_that_was_of_no_part_is_one_once_a_factory_is_in_it(folder, monkeypatch):
+    (folder / "site-packages").mkdir()
+    monkeypatch.syspath_prepend(folder / "site-packages")
+    (folder / "site-packages" / "mortar.py").write_text("")
+    importlib.import_module("mortar")
+    for _ in range(2):
+        assert "mortar" not in loaded_code()
+    load("mortar")
+    assert "mortar" in loaded_code()
+
+
+def test_a_module_in_the_place_of_another_of_its_name_is_looked_at_anew(folder):
+    (folder / "site-packages").mkdir()
+    (folder / "site-packages" / "plaster.py").write_text("")
+    (folder / "plaster.py").write_text("")
+    for place in (folder / "site-packages", folder):
+        spec = importlib.util.spec_from_file_location("plaster", place / "plaster.py")
+        # Where it stood, so that neither number nor order of the names changes.
+        sys.modules["plaster"] = importlib.util.module_from_spec(spec)
+        assert ("plaster" in loaded_code()) == (place == folder)
 
 
 def test_a_distribution_installed_as_editable_is_the_users_own(folder, monkeypatch):

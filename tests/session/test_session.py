@@ -7,7 +7,7 @@ from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
 from quantbench.errors import DataMissingError, QuantizationError
 from quantbench.experiment import run as runner
-from quantbench.experiment.run import Settings
+from quantbench.experiment.run import Run, Settings
 from quantbench.experiment.runs import Runs
 from quantbench.session.plan import Plan
 from quantbench.session.result import Status, run_session
@@ -40,6 +40,26 @@ def test_every_experiment_is_timed_before_the_first_verdict_on_speed(experiments
     session.decide(session.open(experiments[1]), "speedup")
     found = {id_: round(run.latency.speedup, 3) for id_, run in session.runs.by_id.items()}
     assert found == {DYNAMIC: 2.0, STATIC: 3.0}, "in the order of the plan, whoever asks first"
+
+
+def test_what_is_timed_is_loaded_once_to_see_that_it_can_be(experiments, project, monkeypatch):
+    own, loaded = Run.forwards, []
+    monkeypatch.setattr(Run, "forwards", lambda run: (loaded.append(run.experiment.id), own(run))[1])
+    session = Session(Runs(Settings(project.golden)))
+    for _ in range(2):
+        session.load(session.open(experiments[0]))
+    assert loaded == [DYNAMIC]
+
+
+def test_what_cannot_be_loaded_to_be_timed_is_told_to_each_claim(experiments, project, monkeypatch):
+    def broken(_):
+        raise QuantizationError("no kernel")
+
+    monkeypatch.setattr(Run, "forwards", broken)
+    session = Session(Runs(Settings(project.golden)))
+    for _ in range(2):
+        with pytest.raises(QuantizationError, match=r"^no kernel$"):
+            session.load(session.open(experiments[0]))
 
 
 def test_what_cannot_be_quantized_is_tried_once_and_told_once(experiments, project, machine, monkeypatch):

@@ -50,6 +50,24 @@ def test_no_step_changes_the_model_it_is_given(model, is_qat):
     assert [seen(each) for each in (model, fused, prepared)] == before
 
 
+@pytest.mark.parametrize("is_qat", [False, True], ids=["after training", "in training"])
+def test_steps_in_place_give_the_same_bits_in_the_model_they_are_given(is_qat):
+    def converted(in_place):
+        model = tiny_cnn().train(is_qat)
+        fused = fuse(model, is_qat, in_place=in_place)
+        step, qconfig = (prepare_qat, QAT_QCONFIG) if is_qat else (prepare, QCONFIG)
+        prepared = step(fused, qconfig, in_place=in_place)
+        prepared(SAMPLES)
+        found = convert(prepared.eval(), in_place=in_place)
+        assert [each is model for each in (fused, prepared, found)] == [in_place] * 3
+        return found
+
+    torch.manual_seed(0)
+    copies = converted(in_place=False)
+    torch.manual_seed(0)
+    assert serialize(converted(in_place=True).state_dict()) == serialize(copies.state_dict())
+
+
 def test_a_qconfig_may_also_be_set_on_the_modules_themselves():
     fused = fuse(Residual().eval())
     fused.fc.qconfig = QCONFIG
