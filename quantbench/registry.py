@@ -261,9 +261,7 @@ def _checked(factory: Callable[..., T]) -> Callable[..., T]:
         return factory
 
 
-def _declared(
-    factory: Callable[..., T], where: str
-) -> tuple[inspect.Signature, Callable[..., T]]:
+def _declared(factory: Callable[..., T], where: str) -> tuple[inspect.Signature, Callable[..., T]]:
     """Signature of a factory, by which the parameters of a file are checked, and the factory with them enforced."""
     try:
         return _read(factory)
