@@ -1,17 +1,28 @@
-"""Files that are either whole or not there: written beside their place, then moved into it; and their hashes."""
+"""Files that are either whole or not there: written beside their place, then moved into it; opening them; hashes."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from io import BufferedReader
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import platformdirs
+
+# Opening or reading one of these waits for another program, maybe for ever.
+SPECIAL = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFBLK: "a device",
+    stat.S_IFCHR: "a device",
+}
 
 
 def cache_dir() -> Path:
@@ -51,9 +62,99 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
+def open_file(path: Path) -> BufferedReader:
+    """Opens an ordinary file for reading its bytes, and never waits for another program.
+
+    Raises:
+        OSError: if it cannot be opened, or is a folder, a named pipe, a socket or a device, as its `strerror` says.
+    """
+    try:
+        # Before it is opened, which alone makes some devices do something; after that, since it may be replaced.
+        _refuse_special(path, path.stat())
+        stream = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 — the caller closes it
+    except ValueError:
+        raise OSError(errno.EINVAL, "its name holds a NUL character", str(path)) from None
+    try:
+        _refuse_special(path, os.fstat(stream.fileno()))
+    except OSError:
+        stream.close()
+        raise
+    return stream
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _refuse_special(path: Path, found: os.stat_result) -> None:
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, "is a folder, not a file", str(path))
+    if not stat.S_ISREG(found.st_mode):
+        what = SPECIAL.get(stat.S_IFMT(found.st_mode), "something else")
+        raise OSError(errno.EINVAL, f"is {what}, not a file", str(path))
+
+
+def read_bytes(path: Path, most: int | None = None) -> bytes:
+    """The bytes of an ordinary file.
+
+    Args:
+        path: the file.
+        most: bytes that are read; a larger file is refused before it is.
+
+    Raises:
+        OSError: as `open_file`, or if it is larger.
+    """
+    with open_file(path) as file:
+        # A file of the file system for processes has no size, and one may grow meanwhile.
+        if most is None:
+            return file.read()
+        content = file.read(most + 1) if os.fstat(file.fileno()).st_size <= most else None
+    if content is None or len(content) > most:
+        raise OSError(errno.EFBIG, f"is larger than {most:,} bytes", str(path))
+    return content
+
+
+def read_text(path: Path, most: int | None = None) -> str:
+    """The text of an ordinary file in UTF-8, with the line ends of the system made `\\n`.
+
+    Raises:
+        OSError: as `read_bytes`.
+        UnicodeDecodeError: if it is not UTF-8.
+    """
+    text = read_bytes(path, most).decode("utf-8")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def is_inside(name: str) -> bool:
+    """True if a relative path that a file names stays in the folder that it is below.
+
+    Example:
+        >>> is_inside("model/weights.bin"), is_inside("../weights.bin"), is_inside("/etc/passwd")
+        (True, False, False)
+    """
+    parts = PurePosixPath(name).parts
+    return bool(parts) and not name.startswith("/") and ".." not in parts and "\0" not in name and "\\" not in name
+
+
+def printable(text: object) -> str:
+    r"""A text or path as one line that any terminal shows: control characters and bytes that are not UTF-8 are escaped.
+
+    Example:
+        >>> printable("a\nb\udcff.png")
+        'a\\nb\\xff.png'
+    """
+    return "".join(each if each.isprintable() else _escaped(each) for each in str(text))
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    # How Python keeps a byte of a file name that is not UTF-8.
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else character.encode("unicode_escape").decode()
+
+
 def sha256_of_file(path: Path) -> str:
-    """Hex sha256 of a file's bytes."""
-    with path.open("rb") as file:
+    """Hex sha256 of an ordinary file's bytes."""
+    with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

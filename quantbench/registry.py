@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from pydantic import ConfigDict, PydanticUndefinedAnnotation, PydanticUserError, ValidationError, validate_call
 
 from quantbench.errors import ConfigError
+from quantbench.files import printable
 from quantbench.foreign import calling, foreign, message_of, passes, raised_by
 from quantbench.provenance import loading
 
@@ -43,6 +44,8 @@ T = TypeVar("T")
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 60
 _SHORT.maxlevel = 2
+# Characters of a key that a message shows.
+LONGEST_KEY = 80
 # More names than this are not read; the nearest few are shown instead.
 MOST_NAMES, NEAREST_NAMES = 36, 6
 
@@ -234,7 +237,9 @@ def validation_lines(error: ValidationError, where: str, joint: str = ": ") -> l
     """
     lines = []
     for item in error.errors(include_url=False):
-        place = joint.join(part for part in (where, ".".join(str(part) for part in item["loc"])) if part)
+        # Keys of a damaged file may be of any length, and hold anything.
+        keys = ".".join(printable(part)[:LONGEST_KEY] for part in item["loc"])
+        place = joint.join(part for part in (where, keys) if part)
         given = "" if item["type"].startswith("missing") else f" (given: {_SHORT.repr(item['input'])})"
         # pydantic would name a class of ours, which says nothing to who writes the file.
         message = "Input should be a mapping of keys to values" if item["type"] == "model_type" else item["msg"]

@@ -1,6 +1,7 @@
 """Files are whole or not there, hashes depend on content alone, and folders follow the environment."""
 
 import hashlib
+import os
 import stat
 from pathlib import Path
 
@@ -9,6 +10,11 @@ import pytest
 from quantbench.files import (
     cache_dir,
     data_dir,
+    is_inside,
+    open_file,
+    printable,
+    read_bytes,
+    read_text,
     replacing,
     sha256_of_file,
     sha256_of_json,
@@ -78,3 +84,64 @@ def test_without_it_data_lies_in_the_cache_and_the_cache_where_users_keep_theirs
         monkeypatch.delenv(name) if unset is None else monkeypatch.setenv(name, unset)
     assert data_dir() == cache_dir() / "raw"
     assert cache_dir().name == "quantbench"
+
+
+@pytest.mark.parametrize("kind", ["named pipe", "socket", "folder", "device"])
+@pytest.mark.parametrize("read", [open_file, read_bytes, read_text, sha256_of_file])
+def test_what_is_no_file_is_refused_and_never_waited_for(tmp_path, read, kind):
+    path = tmp_path / "a"
+    if kind == "named pipe":
+        os.mkfifo(path)
+    elif kind == "socket":
+        os.mknod(path, 0o140644)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to("/dev/zero")
+    with pytest.raises(OSError, match=f"is a {kind}, not a file") as refused:
+        read(path)
+    assert refused.value.strerror == f"is a {kind}, not a file"
+    assert refused.value.filename == str(path)
+
+
+def test_a_pipe_that_takes_the_place_of_a_file_after_it_was_looked_at_is_refused_too(tmp_path, monkeypatch):
+    path = tmp_path / "a"
+    path.write_text("1")
+    found = path.stat()
+    path.unlink()
+    os.mkfifo(path)
+    monkeypatch.setattr(Path, "stat", lambda _: found)
+    with pytest.raises(OSError, match="is a named pipe, not a file"):
+        open_file(path)
+
+
+def test_a_name_that_no_file_has_is_an_error_of_the_system(tmp_path):
+    with pytest.raises(OSError, match="its name holds a NUL character"):
+        open_file(tmp_path / "a\0b")
+    with pytest.raises(FileNotFoundError):
+        open_file(tmp_path / "a")
+
+
+def test_a_file_is_read_up_to_its_limit_and_no_further(tmp_path):
+    (tmp_path / "a").write_bytes(b"12345")
+    assert read_bytes(tmp_path / "a") == read_bytes(tmp_path / "a", 5) == b"12345"
+    with pytest.raises(OSError, match="is larger than 4 bytes"):
+        read_bytes(tmp_path / "a", 4)
+    (tmp_path / "a").write_bytes(b"")
+    assert read_bytes(tmp_path / "a", 0) == b""
+
+
+def test_text_has_the_line_ends_of_this_system(tmp_path):
+    (tmp_path / "a").write_bytes("é\r\nb\rc\n".encode())
+    assert read_text(tmp_path / "a") == (tmp_path / "a").read_text(encoding="utf-8") == "é\nb\nc\n"
+
+
+@pytest.mark.parametrize("name", ["", "/etc/passwd", "../a", "a/../../b", "a\0b", "a\\..\\b"])
+def test_a_name_that_leaves_its_folder_is_seen(name):
+    assert not is_inside(name)
+    assert is_inside("model/weights.bin")
+    assert is_inside("a..b")
+
+
+def test_a_text_of_any_bytes_is_printed_as_one_line():
+    assert printable("a\x1b[2J\n\udcff×") == "a\\x1b[2J\\n\\xff×"

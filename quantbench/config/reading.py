@@ -31,6 +31,7 @@ from quantbench.config.schema import (
 from quantbench.config.training import TrainingConfig
 from quantbench.config.yaml_text import parsed
 from quantbench.errors import ConfigError, ForeignError
+from quantbench.files import read_text
 from quantbench.recipes.lowering import unsupported
 from quantbench.recipes.translation import gates_in_new_words, recipe_in_new_words
 from quantbench.registry import BACKENDS, DATA, MODELS, QUANTITIES, TASKS, unknown_name, validation_lines
@@ -232,7 +233,7 @@ def read_yaml(path: Path, what: str) -> Any:
     try:
         if path.stat().st_size > MAX_CONFIG_BYTES:
             raise ConfigError(f"{path}: larger than {MAX_CONFIG_BYTES} bytes; {what} is a page of text")
-        return parsed(path.read_text(encoding="utf-8"))
+        return parsed(read_text(path))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quantbench.data.folders import Contents, printable
+from quantbench.data.folders import Contents
 from quantbench.data.source import Normalization, Progress
 from quantbench.errors import DataError
+from quantbench.files import printable
 
 SAMPLE_RATE = 8_000
 CLIP_SAMPLES = 8_000

@@ -12,10 +12,11 @@ from pydantic import Field
 from quantbench.data import audio, folders
 from quantbench.data.audio import AUDIO_NORMALIZATION, CLIP_SAMPLES, SAMPLE_RATE, ClipFormat, decode_clips
 from quantbench.data.folder_source import FolderSource
-from quantbench.data.folders import TAKE_OUT, ClassFolders, FolderFile, printable
+from quantbench.data.folders import TAKE_OUT, ClassFolders, FolderFile
 from quantbench.data.source import Progress, source_digest
 from quantbench.errors import DataError
 from quantbench.extras import require, version_of
+from quantbench.files import printable
 
 SUFFIXES = (".wav", ".flac")
 # Beginnings of such files, by which those with another suffix are known.

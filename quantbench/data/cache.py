@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantbench.cache import CacheEntry, Meta
-from quantbench.data.folders import printable
 from quantbench.data.source import Arrays, Decoded, Source
 from quantbench.errors import DataError
+from quantbench.files import printable
 from quantbench.progress import progress
+from quantbench.strict_json import read_json_value
 
 # Changes when the layout of the cache does.
 CACHE_LAYOUT = 2
@@ -59,7 +60,7 @@ class CachedSide:
         """Path of a sample's file, for messages; None where it lies in none."""
         if self.places is None:
             return None
-        place: str = json.loads(self.places.read_text(encoding="ascii"))[position]
+        place: str = read_json_value(self.places, any_name=True)[position]
         return printable((self.root or Path()) / place)
 
 

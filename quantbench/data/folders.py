@@ -16,34 +16,12 @@ from pathlib import Path
 
 from quantbench.data.source import Progress
 from quantbench.errors import DataError, DataMissingError
+from quantbench.files import SPECIAL, open_file, printable
 
 SIDES = ("train", "test")
-# Reading one of these waits for another program, maybe for ever.
-SPECIAL = {
-    stat.S_IFIFO: "a named pipe",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFBLK: "a device",
-    stat.S_IFCHR: "a device",
-}
 TAKE_OUT = "take it out of the folder"
 # Folders within folders; deeper ones are a mistake, or an attack on the stack.
 DEEPEST = 64
-
-
-def printable(path: str | Path) -> str:
-    r"""A path as one line that any terminal shows: control characters and bytes that are not UTF-8 are escaped.
-
-    Example:
-        >>> printable("a\nb\udcff.png")
-        'a\\nb\\xff.png'
-    """
-    return "".join(each if each.isprintable() else _escaped(each) for each in str(path))
-
-
-def _escaped(character: str) -> str:
-    code = ord(character)
-    # How Python keeps a byte of a file name that is not UTF-8.
-    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else character.encode("unicode_escape").decode()
 
 
 @dataclass(frozen=True)
@@ -216,7 +194,7 @@ class Contents:
             DataError: if it cannot be read, or is not what was hashed before.
         """
         try:
-            stream = Path(path).open("rb")  # noqa: SIM115 — closed below; an error of the caller's must not pass here
+            stream = open_file(Path(path))
         except OSError as error:
             raise DataError(f"{printable(path)}: cannot be read ({error.strerror}); allow it, or {TAKE_OUT}") from None
         with stream:

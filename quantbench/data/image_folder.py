@@ -11,10 +11,11 @@ from pydantic_core import PydanticCustomError
 
 from quantbench.data import folders, pictures
 from quantbench.data.folder_source import FolderSource
-from quantbench.data.folders import ClassFolders, FolderFile, printable
+from quantbench.data.folders import ClassFolders, FolderFile
 from quantbench.data.pictures import PictureFormat, decode_picture, strict_pillow
 from quantbench.data.source import Normalization, Progress, source_digest
 from quantbench.extras import version_of
+from quantbench.files import printable
 
 
 def _within_unit(value: float) -> float:

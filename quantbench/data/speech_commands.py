@@ -19,7 +19,6 @@ from quantbench.data.folders import (
     ClassFolders,
     Contents,
     FolderFile,
-    printable,
     stat_key,
     visible,
 )
@@ -27,7 +26,7 @@ from quantbench.data.source import Arrays, Decoded, Progress, Source, download_a
 from quantbench.data.speech_words import WORDS, check_words
 from quantbench.errors import DataError, DataMissingError
 from quantbench.extras import require, version_of
-from quantbench.files import data_dir
+from quantbench.files import data_dir, printable
 
 FOLDER = Path("SpeechCommands", "speech_commands_v0.02")
 RATE = 16_000

@@ -31,7 +31,7 @@ class Baselines(Kind[BaselineCard]):
             BaselineError: as `load_card`.
         """
         path = weights_path(golden, name)
-        return load_card(path, retrain) if path.is_file() or path.with_suffix(".json").is_file() else None
+        return load_card(path, retrain) if path.exists() or path.with_suffix(".json").exists() else None
 
 
 BASELINES = Baselines()
@@ -68,11 +68,14 @@ def load_card(path: Path, retrain: str) -> BaselineCard:
         BaselineError: if weights or card are missing or damaged, or the weights are not the card's; every message
             ends with the `retrain` command.
     """
-    if not path.is_file():
+    if not path.exists():
         raise BaselineError(f"{path}: no such baseline; restore it from version control, or make it: {retrain}")
     advice = f"restore it from version control, or make it again: {retrain}"
     card = read_json(BaselineCard, path.with_suffix(".json"), BaselineError, advice)
-    found = sha256_of_file(path)
+    try:
+        found = sha256_of_file(path)
+    except OSError as error:
+        raise BaselineError(f"{path}: cannot be read ({error.strerror}); {advice}") from None
     if found != card.weights_sha256:
         raise BaselineError(f"{path}: sha256 is {found[:16]}…, but its card says {card.weights_sha256[:16]}…; {advice}")
     return card

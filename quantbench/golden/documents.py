@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from quantbench.errors import CheckpointError
 from quantbench.golden.interface import OnRequest
 from quantbench.recipes.translation import neutral
+from quantbench.strict_json import JsonError, read_json_value
 
 MISSING = "(absent)"
 # The accepted checkpoint of a network of 10,000 layers takes 5 MB; anything this large is no golden.
@@ -34,7 +35,7 @@ class DocumentKind(OnRequest[Document]):
             CheckpointError: if the file is too large, not JSON or no document.
         """
         path = self.path(golden, name)
-        if not path.is_file():
+        if not path.exists():
             return None
         content = _parsed(path)
         if not isinstance(content, dict):
@@ -54,11 +55,11 @@ def _parsed(path: Path) -> Any:
     if path.stat().st_size > MAX_BYTES:
         raise CheckpointError(f"{path}: larger than {MAX_BYTES} bytes, which no golden is; {RESTORE}")
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except RecursionError:
-        raise CheckpointError(f"{path}: nested too deeply; {RESTORE}") from None
-    except ValueError as error:
-        raise CheckpointError(f"{path}: not valid JSON ({error}); {RESTORE}") from None
+        return read_json_value(path)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror}); {RESTORE}") from None
+    except JsonError as error:
+        raise CheckpointError(f"{path}: {error}; {RESTORE}") from None
 
 
 def without_history(content: Any) -> Any:

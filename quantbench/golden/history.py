@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import datetime
-import json
 from pathlib import Path
 from typing import Any
 
 from quantbench.errors import GoldenError
 from quantbench.files import write_json
+from quantbench.strict_json import read_json_value
 
 
 def read_history(path: Path) -> list[Any]:
     """When and why a golden was accepted, oldest first; empty where there is none."""
     try:
-        history = json.loads(path.read_text(encoding="utf-8"))["history"]
+        history = read_json_value(path)["history"]
     except (OSError, ValueError, KeyError, TypeError):
         return []
     return history if isinstance(history, list) else []

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from quantbench.golden.interface import Evidence, OnRequest
 from quantbench.golden.result_changes import changes_of
 from quantbench.records.base import read_json
 from quantbench.records.classes import unpack_answers
+from quantbench.strict_json import read_json_value
 
 # A record of 10,000 samples takes 4 KB; anything this large is not one.
 MAX_GOLDEN_BYTES = 1 << 24
@@ -39,7 +38,7 @@ class Results(OnRequest[AcceptedResult]):
             GoldenError: if the file is damaged, edited by hand, of another schema or of another experiment.
         """
         path = self.path(golden, name)
-        if not path.is_file():
+        if not path.exists():
             return None
         advice = f"restore it from version control, or remove it and accept again: {accept_command(name)}"
         _check_outline(path, advice)
@@ -133,9 +132,7 @@ def _check_outline(path: Path, advice: str) -> None:
     if path.stat().st_size > MAX_GOLDEN_BYTES:
         raise GoldenError(f"{path}: larger than {MAX_GOLDEN_BYTES} bytes, which no accepted result is; {advice}")
     try:
-        content: Any = json.loads(path.read_text(encoding="utf-8"))
-    except RecursionError:
-        raise GoldenError(f"{path}: nested too deeply, which no accepted result is; {advice}") from None
+        content = read_json_value(path)
     except (ValueError, OSError):
         return  # refused by the reader of the whole file
     if not isinstance(content, dict):
@@ -151,25 +148,28 @@ def _check_outline(path: Path, advice: str) -> None:
 
 
 def _check_bits(path: Path, result: AcceptedResult, advice: str) -> None:
-    expected = -(-result.n // 8)
     try:
-        packed = base64.b64decode(result.correct, validate=True)
+        accuracy = float(result.bits.mean())
     except ValueError as error:
-        raise GoldenError(f"{path}: correct: not base64 ({error}); {advice}") from None
-    if len(packed) != expected:
-        raise GoldenError(
-            f"{path}: correct: holds {len(packed):,} bytes, but the bits of {result.n:,} samples take {expected:,}; "
-            f"{advice}"
-        )
-    if packed[-1] & (1 << (8 * expected - result.n)) - 1:
-        raise GoldenError(f"{path}: correct: has bits beyond the {result.n:,} samples; {advice}")
+        raise GoldenError(f"{path}: correct: {error}; {advice}") from None
     if result.answers is not None:
         _check_answers(path, result, advice)
-    accuracy, stated = float(result.bits.mean()), result.metrics.get("accuracy")
+    stated = result.metrics.get("accuracy")
     if stated is None:
         raise GoldenError(f"{path}: metrics.accuracy: is missing, but its bits say {accuracy:g}; {advice}")
     if abs(stated - accuracy) > 0.5 / result.n:
         raise GoldenError(f"{path}: metrics.accuracy: is {stated:g}, but its bits say {accuracy:g}; {advice}")
+    _check_metrics(path, result.metrics, advice)
+
+
+def _check_metrics(path: Path, metrics: Mapping[str, float], advice: str) -> None:
+    """Refuses figures beside the bits that no model has."""
+    for name in ("fp32_accuracy", "int8_share"):
+        if not 0 <= metrics.get(name, 0.0) <= 1:
+            raise GoldenError(f"{path}: metrics.{name}: is {metrics[name]:g}, which is no share; {advice}")
+    for name in ("size_ratio", "quantized_bytes"):
+        if not metrics.get(name, 1.0) > 0:
+            raise GoldenError(f"{path}: metrics.{name}: is {metrics[name]:g}; {advice}")
 
 
 def _check_answers(path: Path, result: AcceptedResult, advice: str) -> None:

@@ -5,12 +5,12 @@ Goldens in the old words are read and compare equal all the same; translated one
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
 from quantbench.files import write_json
 from quantbench.recipes.translation import OLD_RECIPES, neutral
+from quantbench.strict_json import read_json_value
 
 FOLDERS = ("checkpoints", "baselines")
 
@@ -26,7 +26,7 @@ def translate(golden: Path) -> list[Path]:
     """
     changed = []
     for path in sorted(path for folder in FOLDERS for path in (golden / folder).rglob("*.json")):
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json_value(path)
         recipe = content["recipe"]
         # A golden describes its recipe, a card names it.
         today = neutral(recipe) if isinstance(recipe, dict) else OLD_RECIPES.get(recipe, recipe)

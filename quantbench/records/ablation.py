@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantbench.errors import ConfigError
-from quantbench.records.base import Environment, Record, read_json, read_versioned, unpack_bits
+from quantbench.records.base import Environment, Record, agree, holds, is_share, read_json, read_versioned, unpack_bits
 
 # Of files of ablations; raised with every change of their fields.
 SCHEMA_VERSION = 1
+# Figure of a row → its interval.
+INTERVALS = {
+    "accuracy": "accuracy_interval",
+    "validation_accuracy": "validation_interval",
+    "difference_pp": "difference_interval_pp",
+}
 
 
 class TrainedRow(Record):
@@ -82,6 +87,22 @@ class RowRecord(Record):
     difference_pp: float | None = None
     difference_interval_pp: tuple[float, float] | None = None
 
+    def impossible(self) -> str | None:
+        """An accuracy that is not the one of its samples, or a figure outside of its interval."""
+        for name, scale in (("accuracy", 1.0), ("validation_accuracy", 1.0), ("difference_pp", 100.0)):
+            figure = getattr(self, name)
+            limits = getattr(self, INTERVALS[name])
+            if figure is None and limits is None:
+                continue
+            least = -scale if name == "difference_pp" else 0.0
+            if None in (figure, limits) or not (least <= limits[0] and limits[1] <= scale and holds(limits, figure)):
+                return f"{name} {figure} with an interval of {limits}"
+        if self.trained and _is_whole(self.trained) and self.accuracy is not None:
+            found = float(self.trained.bits.mean())
+            if not agree(self.accuracy, found):
+                return f"accuracy {self.accuracy}, but its bits say {found}"
+        return None
+
 
 class PairRecord(Record):
     """Two rows that follow each other in a ranking.
@@ -99,6 +120,15 @@ class PairRecord(Record):
     difference_pp: float
     interval_pp: tuple[float, float]
     separated: bool
+
+    def impossible(self) -> str | None:
+        """A difference outside of its interval, or one that is said to be separated and is not."""
+        low, high = self.interval_pp
+        if not (-100 <= low <= high <= 100 and holds(self.interval_pp, self.difference_pp)):
+            return f"difference_pp {self.difference_pp} with interval_pp [{low}, {high}]"
+        if self.separated != (low > 0 or high < 0):
+            return f"separated {self.separated} with interval_pp [{low}, {high}]"
+        return None
 
 
 class AblationRecord(Record):
@@ -130,6 +160,14 @@ class AblationRecord(Record):
     p_value: float | None
     n_ranked: int
 
+    def impossible(self) -> str | None:
+        """A coefficient, a probability or a count that there cannot be."""
+        if self.tau is not None and not -1 <= self.tau <= 1:
+            return f"tau {self.tau}"
+        if not (0 < self.level < 1 and is_share(self.p_value or 0.0) and 0 <= self.n_ranked <= len(self.rows)):
+            return f"level {self.level}, p_value {self.p_value} and n_ranked {self.n_ranked} of {len(self.rows)} rows"
+        return None
+
 
 def read_ablation(path: Path) -> AblationRecord:
     """The record of an ablation, as `quantbench ablate` writes it.
@@ -148,10 +186,11 @@ def read_ablation(path: Path) -> AblationRecord:
 def _is_whole(row: TrainedRow) -> bool:
     """True if there are as many bits as samples, and a history."""
     try:
-        packed = base64.b64decode(row.correct, validate=True)
+        n_bits = len(row.bits)
     except ValueError:
         return False
-    return 0 < row.n_test <= 8 * len(packed) < row.n_test + 8 and len(row.history) > 0
+    is_epoch = row.best_epoch is None or 0 < row.best_epoch <= len(row.history)
+    return 0 < n_bits == row.n_test and len(row.history) > 0 and is_epoch
 
 
 def read_trained(path: Path, key: str) -> TrainedRow:

@@ -7,7 +7,11 @@ from typing import Any
 from pydantic import Field
 
 from quantbench.recipes.translation import RecipeName
-from quantbench.records.base import Environment, Record
+from quantbench.records.base import Environment, Record, holds, is_share
+from quantbench.stats.proportions import wilson_interval
+
+# Accuracies of older cards have six digits.
+ROUNDING = 1e-6
 
 
 class BaselineCard(Record):
@@ -53,3 +57,25 @@ class BaselineCard(Record):
     environment: Environment
     weights_sha256: str
     parent_sha256: str | None = None
+
+    def impossible(self) -> str | None:
+        """An accuracy outside of its interval or of no whole number of samples, or an epoch that there was not."""
+        low, high = self.accuracy_interval
+        if not (is_share(low, self.accuracy, high) and holds(self.accuracy_interval, self.accuracy)):
+            return f"accuracy {self.accuracy} with accuracy_interval [{low}, {high}]"
+        right = self.accuracy * self.n_test
+        if self.n_test <= 0 or abs(right - round(right)) > ROUNDING * self.n_test:
+            return f"accuracy {self.accuracy}, which is no whole number of n_test {self.n_test} samples"
+        found = wilson_interval(round(right), self.n_test)
+        if max(abs(found.low - low), abs(found.high - high)) > 2 * ROUNDING:
+            return (
+                f"accuracy_interval [{low}, {high}], but accuracy {self.accuracy} of n_test {self.n_test} has "
+                f"[{found.low:.6f}, {found.high:.6f}]"
+            )
+        if min(self.n_train, self.n_validation, *(n for pair in self.n_per_class.values() for n in pair)) < 0:
+            return "n_train, n_validation or n_per_class below zero"
+        if self.n_per_class and sum(test for _, test in self.n_per_class.values()) != self.n_test:
+            return f"n_per_class of other samples than n_test {self.n_test}"
+        if self.best_epoch is not None and not 0 < self.best_epoch <= len(self.history):
+            return f"best_epoch {self.best_epoch} of {len(self.history)} epochs"
+        return None

@@ -7,11 +7,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from quantbench.records.base import Environment, Record, unpack_bits
+from quantbench.records.base import Environment, Record, agree, is_share, unpack_bits
 from quantbench.records.run import Accuracy
 
 # Of files of searches; raised with every change of their fields.
 SCHEMA_VERSION = 1
+# Percentage points by which a drop of whole samples may exceed ε, which is given in hundredths.
+EPSILON_ROUNDING = 1e-6
 # Why a decision is certain. `measured`: every sample was seen. `early`: whatever the rest had shown, it would not have
 # changed. `known`: the configuration had been measured before. `not_finite`: logits were NaN or infinite, so it is
 # rejected. `confident`: a confidence sequence excludes that the answer is wrong by more than the indifference zone
@@ -67,6 +69,27 @@ class LayerSensitivity(Record):
     logits_sqnr_db: float | None
     logits_kl: float | None
     failed: str = ""
+
+    def impossible(self) -> str | None:
+        """More samples than there are, a drop outside of its interval or one that is not that of the samples."""
+        if not (self.n > 0 and min(self.lost, self.gained) >= 0 and self.lost + self.gained <= self.n):
+            return f"lost {self.lost} and gained {self.gained} of n {self.n}"
+        if self.failed:
+            return None
+        low, high = self.drop_interval_pp
+        if not -100 <= low <= self.drop_pp <= high <= 100:
+            return f"drop_pp {self.drop_pp} with drop_interval_pp [{low}, {high}]"
+        if self.correct is None:
+            return None
+        if not agree(self.drop_pp, 100 * (self.lost - self.gained) / self.n):
+            return f"drop_pp {self.drop_pp}, but lost {self.lost} and gained {self.gained} of n {self.n}"
+        try:
+            right = int(self.bits.sum())
+        except ValueError as error:
+            return f"correct: {error}"
+        if not self.gained <= right <= self.n - self.lost:
+            return f"correct with {right} of n {self.n} right, but lost {self.lost} and gained {self.gained}"
+        return None
 
     @property
     def bits(self) -> NDArray[np.bool_]:
@@ -135,6 +158,10 @@ class SearchRecord(Record):
     environment: Environment
     command: str
 
+    def impossible(self) -> str | None:
+        """Widths that are not those of its decisions, or figures that are not those of its layers."""
+        return _unlike_layers(self) or _unlike_decisions(self)
+
 
 class SensitivityRecord(Record):
     """The sensitivity of every layer, without a search.
@@ -162,6 +189,10 @@ class SensitivityRecord(Record):
     environment: Environment
     command: str
 
+    def impossible(self) -> str | None:
+        """Figures that are not those of its layers."""
+        return _unlike_layers(self)
+
 
 class BudgetRecord(SensitivityRecord):
     """The configuration that loses least within a budget, by measured sensitivities that are taken to add up.
@@ -179,3 +210,60 @@ class BudgetRecord(SensitivityRecord):
     bits: list[int]
     predicted_pp: float
     confirmed: Accuracy | None
+
+    def impossible(self) -> str | None:
+        """Widths that no layer has, or figures that are not those of its layers."""
+        return _unlike_layers(self) or _other_widths(self)
+
+
+def _unlike_layers(record: SearchRecord | SensitivityRecord) -> str | None:
+    """Sensitivities of other layers or samples, widths out of order, or an accuracy that is not that of the samples."""
+    names = [layer.name for layer in record.layers]
+    if [each.layer for each in record.sensitivities] != names or len(set(names)) != len(names):
+        return f"sensitivities of {len(record.sensitivities)} layers that are not its {len(names)} layers"
+    if not (0 < record.low < record.high and record.n > 0 and is_share(record.accuracy)):
+        return f"low {record.low}, high {record.high}, n {record.n} and accuracy {record.accuracy}"
+    for each in record.sensitivities:
+        if words := each.impossible():
+            return f"of layer {each.layer!r:.60} {words}"
+        if each.n > record.n:
+            return f"of layer {each.layer!r:.60} n {each.n}, but n {record.n}"
+        if each.correct is not None and not each.failed:
+            accuracy = (int(each.bits.sum()) + each.lost - each.gained) / each.n
+            if each.n == record.n and not agree(accuracy, record.accuracy):
+                return f"accuracy {record.accuracy}, but the bits of layer {each.layer!r:.60} say {accuracy}"
+    if least := next((each for each in record.layers if min(each.macs, each.weights, each.inputs) < 0), None):
+        return f"layer {least.name!r:.60} with less than no work, weights or inputs"
+    return None
+
+
+def _other_widths(record: SearchRecord | BudgetRecord) -> str | None:
+    if len(record.bits) != len(record.layers) or not set(record.bits) <= {record.low, record.high}:
+        return f"bits {record.bits!r:.80} for {len(record.layers)} layers of {record.low} or {record.high} bits"
+    return None
+
+
+def _unlike_decisions(record: SearchRecord) -> str | None:
+    """Widths that its decisions do not lead to, and a drop that was accepted although it is above ε."""
+    if words := _other_widths(record):
+        return words
+    names = [layer.name for layer in record.layers]
+    for each in record.decisions:
+        if not 0 <= each.index < len(names) or names[each.index] != each.layer or not 0 <= each.n <= record.n:
+            return f"a decision on layer {each.layer!r:.60} with index {each.index} and n {each.n}"
+        if not each.accepted:
+            continue
+        if each.drop_pp is None:
+            return f"a decision on layer {each.layer!r:.60} that is accepted without drop_pp"
+        if record.mode == "exact" and each.drop_pp > record.epsilon_pp + EPSILON_ROUNDING:
+            return f"drop_pp {each.drop_pp} accepted for layer {each.layer!r:.60}, but epsilon_pp {record.epsilon_pp}"
+    accepted = {each.layer for each in record.decisions if each.accepted}
+    if len({each.layer for each in record.decisions}) != len(record.decisions) or accepted != {
+        name for name, bits in zip(names, record.bits, strict=True) if bits == record.low
+    }:
+        return f"bits {record.bits!r:.80} that are not those of its {len(record.decisions)} decisions"
+    if not (0 <= record.epsilon_pp <= 100 and (record.delta is None or 0 < record.delta < 1)):
+        return f"epsilon_pp {record.epsilon_pp} and delta {record.delta}"
+    if min(record.macs_spent, record.macs_naive, record.memory_bytes) < 0 or record.seconds < 0:
+        return "macs_spent, macs_naive, memory_bytes or seconds below zero"
+    return None

@@ -8,8 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from quantbench.errors import ConfigError
-from quantbench.files import write_text
-from quantbench.foreign import calling
+from quantbench.files import read_text, write_text
 from quantbench.records.base import read_versioned
 from quantbench.records.run import OLDER_VERSIONS, SCHEMA_VERSION, NotRun, RecordFile, RunRecord
 from quantbench.report.pareto import pareto_markdown
@@ -58,27 +57,12 @@ def read_records(paths: Sequence[Path]) -> list[RunRecord]:
             outdated=f"measure again: {WRITE_COMMAND}",
             damaged=f"write it again with: {WRITE_COMMAND}",
             older=OLDER_VERSIONS,
+            again="measure it again",
         )
-        for record in file.records:
-            if impossible := _impossible(record):
-                raise ConfigError(f"{path}: {record.experiment}: its record has {impossible}; measure it again")
-            found[record.experiment] = record
+        found |= {record.experiment: record for record in file.records}
     if not found:
         raise ConfigError(f"{', '.join(map(str, paths))}: no record; write some with: {WRITE_COMMAND}")
     return list(found.values())
-
-
-def _impossible(record: RunRecord) -> str | None:
-    """Value in a record that nothing could have measured, such as the NaN that a JSON reader lets through."""
-    layers = record.recipe.get("layers") or []
-    if "kind" not in record.recipe or not isinstance(layers, list) or not all(isinstance(each, str) for each in layers):
-        return "a recipe without its kind, or with layers that are no list of names"
-    for name, part in record.parts.items():
-        with calling(f"{record.experiment}: part '{name}' of its record: impossible"):
-            words = part.impossible()
-        if words:
-            return str(words)
-    return None
 
 
 def results_tables(records: Sequence[RunRecord]) -> str:
@@ -162,7 +146,7 @@ def with_sections(
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return read_text(path)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); name a Markdown file") from None
     except UnicodeDecodeError:

@@ -197,7 +197,8 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path, monkeypatch):
     def forbidden(*_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(type(path), "open", forbidden)
+    path.write_bytes(b"")
+    monkeypatch.setattr(os, "open", forbidden)
     with pytest.raises(DataError) as caught, Contents().opened(str(path)):
         pass
     assert str(caught.value) == f"{path}: cannot be read (Permission denied); allow it, or take it out of the folder"

@@ -18,6 +18,7 @@ from quantbench.recipes import static_int8
 from quantbench.recipes.spec import MOVING_AVERAGE_ACTIVATION
 from quantbench.records.card import BaselineCard
 from quantbench.stats.paired import PairedOutcomes, samples_to_decide
+from quantbench.stats.proportions import wilson_interval
 
 STATIC = "ptq_static_int8_per_channel"
 PACKED = "fc._packed_params._packed_params"
@@ -160,7 +161,10 @@ def test_a_baseline_that_is_no_longer_what_its_card_says_fails(project):
 def test_a_baseline_that_became_better_than_its_card_drifted_too(project):
     path = project.weights.with_suffix(".json")
     card = json.loads(path.read_text())
-    path.write_text(json.dumps({**card, "accuracy": card["accuracy"] - 0.01}))
+    right, n = round(card["accuracy"] * card["n_test"]) - 2, card["n_test"]
+    interval = wilson_interval(right, n)
+    changed = {"accuracy": right / n, "accuracy_interval": [interval.low, interval.high]}
+    path.write_text(json.dumps({**card, **changed}))
     assert judge(run_of(project, "fp32_baseline"), "card_drift_pp").outcome == "FAIL"
 
 

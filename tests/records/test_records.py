@@ -18,7 +18,7 @@ ENVIRONMENT = {
 }  # fmt: skip
 CARD = {
     "workload": "w", "recipe": "fp32_baseline", "model": {"name": "m"}, "data": {"name": "d"}, "data_note": "",
-    "data_sha256": {"test": "0"}, "n_train": 3, "n_test": 2, "accuracy": 0.5, "accuracy_interval": [0.1, 0.9],
+    "data_sha256": {"test": "0"}, "n_train": 3, "n_test": 2, "accuracy": 0.5, "accuracy_interval": [0.094531, 0.905469],
     "loss": 1.0, "training": {}, "history": [{"loss": 1.0}], "seed": 0, "duration_s": 1.0, "command": "c",
     "environment": ENVIRONMENT, "weights_sha256": "0",
 }  # fmt: skip

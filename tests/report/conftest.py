@@ -60,7 +60,9 @@ def record(
         fp32_correct=pack_bits(bits < 910),
         quantized_correct=pack_bits(bits < correct),
     )
-    size = Size(fp32_bytes=1_100 * 1024, quantized_bytes=math.ceil(kib * 1024), ratio=1_100 / kib)
+    size = Size(
+        fp32_bytes=1_100 * 1024, quantized_bytes=math.ceil(kib * 1024), ratio=1_100 * 1024 / math.ceil(kib * 1024)
+    )
     latency = speedup and Latency(
         batch_size=32,
         threads=1,
@@ -76,7 +78,7 @@ def record(
         speedup_interval=(0.95 * speedup, 1.04 * speedup),
         speedup_over_fastest=0.8 * speedup,
         speedup_over_fastest_interval=(0.75 * speedup, 0.85 * speedup),
-        control=1.001,
+        control=0.01 / 0.00999,
         control_interval=(0.995, 1.006),
         strayed=False,
         int8_s=[0.01, 0.01, 0.01],

@@ -138,7 +138,7 @@ def test_a_workload_without_any_record_is_named_with_the_command_that_measures_i
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"none\.yaml: cannot be read: No such file or directory"):
         read_published(tmp_path / "none.yaml")
-    with pytest.raises(ConfigError, match=r"cannot be read: Is a directory"):
+    with pytest.raises(ConfigError, match=r"cannot be read: is a folder, not a file"):
         read_published(tmp_path)
 
 

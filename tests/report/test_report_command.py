@@ -87,8 +87,8 @@ def test_a_mistake_in_the_second_document_is_one_line_and_nothing_is_written(
     ("part", "key", "value", "message"),
     [
         ("latency", "speedup", 0.0, "m5_spoken_words/ptq_static: its record has a speed-up of 0.0 ["),
-        ("latency", "speedup", float("nan"), "m5_spoken_words/ptq_static: its record has a speed-up of nan ["),
-        ("accuracy", "drop_pp", float("nan"), "m5_spoken_words/ptq_static: its record has an accuracy drop of nan pp"),
+        ("accuracy", "drop_pp", 101.0, "m5_spoken_words/ptq_static: its record has an accuracy drop of 101.0 pp ["),
+        ("size", "ratio", 4.0, "m5_spoken_words/ptq_static: its record has sizes of "),
     ],
 )
 def test_a_record_with_a_figure_out_of_this_world_is_one_line_and_nothing_is_written(
