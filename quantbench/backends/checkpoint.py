@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import io
-import pickle
-import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from quantbench.backends.interface import Entry, Schema
+from quantbench.backends.torch_file import ADVICE, PER_CHANNEL, read_torch_file
 from quantbench.errors import BaselineError, CheckpointError
-from quantbench.files import replacing
+from quantbench.files import open_file, printable, replacing
 from quantbench.upstream import silenced
-
-PER_CHANNEL = (torch.per_channel_affine, torch.per_channel_symmetric, torch.per_channel_affine_float_qparams)
 
 
 def serialize(state: dict[str, Any]) -> bytes:
@@ -39,36 +36,12 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """Opens a checkpoint that may come from anywhere: only tensors and plain values are accepted.
 
     Raises:
-        CheckpointError: if it is missing, cut short, not a state dict, or would run code when opened.
+        CheckpointError: as `read_torch_file`, or if it is not a state dict.
     """
-    try:
-        with silenced():
-            # torch warns before it refuses a plain pickle.
-            warnings.filterwarnings("ignore", message="Detected pickle protocol")
-            state = torch.load(path, weights_only=True, map_location="cpu")
-    except FileNotFoundError:
-        raise CheckpointError(f"{path}: no such checkpoint") from None
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            f"{path}: refused: opening it could run code or build objects that are not tensors ({_reason(error)}); "
-            f"{_ADVICE}"
-        ) from None
-    # Damaged bytes trip the reader anywhere: EOFError, KeyError, RuntimeError, struct.error, TypeError and more.
-    except Exception as error:
-        raise CheckpointError(f"{path}: not a whole checkpoint ({_reason(error)}); {_ADVICE}") from None
+    state = read_torch_file(path)
     if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
-        raise CheckpointError(f"{path}: holds a {type(state).__name__}, not names with their tensors; {_ADVICE}")
+        raise CheckpointError(f"{path}: holds a {type(state).__name__}, not names with their tensors; {ADVICE}")
     return state
-
-
-_ADVICE = "save a state dict again, with torch.save(model.state_dict(), …)"
-
-
-def _reason(error: Exception) -> str:
-    """The telling line of torch's message, without its advice to open the file unsafely."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
-    line = next((line for line in lines if "GLOBAL" in line or "Unsupported" in line), lines[0])
-    return f"{type(error).__name__}: {line.partition('. ')[0][:200]}"
 
 
 def schema_of(state: dict[str, Any]) -> Schema:
@@ -123,6 +96,14 @@ def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
     from safetensors.torch import load_file
 
     try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise BaselineError(f"{path}: not a whole safetensors file ({error}); save it again") from None
+        # The library opens by name, and would wait for a named pipe.
+        open_file(path).close()
+        state = load_file(path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise BaselineError(f"{path}: cannot be read ({reason}); save it again") from None
+    except (SafetensorError, ValueError, MemoryError) as error:
+        raise BaselineError(f"{path}: not a whole safetensors file ({printable(error)}); save it again") from None
+    if odd := next((key for key in state if not key.isprintable()), None):
+        raise BaselineError(f"{path}: has the key '{printable(odd)[:80]}', which cannot be printed; save it again")
+    return state

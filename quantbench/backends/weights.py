@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from quantbench.errors import BaselineError
+from quantbench.foreign import cause_of
 
 # Keys that do not fit and are named; the rest is counted.
 SHOWN_KEYS = 3
@@ -24,9 +25,12 @@ def load_state(model: nn.Module, state: dict[str, torch.Tensor], path: Path) -> 
     expected = {key: getattr(value, "shape", None) for key, value in model.state_dict().items()}
     try:
         model.load_state_dict(state)
-    except RuntimeError as error:
-        cause = _misfits(expected, state, str(error)) or "; ".join(
-            line.strip() for line in str(error).splitlines()[1:4]
+    # Of damaged notes beside the tensors (`_metadata`), torch lets other errors through.
+    except Exception as error:
+        cause = (
+            _misfits(expected, state, str(error))
+            or "; ".join(line.strip() for line in str(error).splitlines()[1:4])
+            or cause_of(error)
         )
         raise BaselineError(
             f"{path}: does not fit the model of this workload: {cause}; correct workload.model, or train again"

@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 
-from quantbench.backends.checkpoint import PER_CHANNEL, describe_entry, read_checkpoint, read_safetensors, schema_of
+from quantbench.backends.checkpoint import describe_entry, read_checkpoint, read_safetensors, schema_of
 from quantbench.backends.origin import PACKED
+from quantbench.backends.torch_file import PER_CHANNEL
 from quantbench.errors import BaselineError, CheckpointError
 
 State = dict[str, Any]
@@ -29,7 +30,7 @@ def open_checkpoint(path: Path) -> State:
                 f"dict alone, with torch.save(model.state_dict(), …)"
             )
         return state
-    if not path.is_file():
+    if not path.exists():
         raise CheckpointError(f"{path}: no such checkpoint")
     try:
         return dict(read_safetensors(path))
