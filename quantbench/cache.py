@@ -1,7 +1,8 @@
 """A cache by content: one folder for each result, named by a hash of everything that decides it.
 
-Files are written beside the folder's place, `meta.json` with their sha256 last, and the folder is renamed into it under
-a lock. A crash leaves nothing half-written under the name of a whole result, and parallel first use makes it once.
+Files are written beside the folder's place, `meta.json` with their sha256 and its own last, and the folder is renamed
+into it under a lock. A crash leaves nothing half-written under the name of a whole result, and parallel first use makes
+it once.
 """
 
 from __future__ import annotations
@@ -20,13 +21,16 @@ from typing import Any
 from filelock import FileLock
 
 from quantbench.errors import CacheError
-from quantbench.files import cache_dir, sha256_of_file, write_json
+from quantbench.files import cache_dir, is_inside, printable, sha256_of_file, sha256_of_json, write_json
 from quantbench.provenance import changed_code, loaded_code
+from quantbench.strict_json import read_json_value
 
 # Facts about a result that its files do not hold, as JSON has them.
 Meta = dict[str, Any]
 META = "meta.json"
 HASHES = "sha256"
+# Of all else in the description, which its readers go by as they do by the files.
+OWN_HASH = "sha256_of_this"
 CODE = "code"
 WITHDRAWN = "withdrawn"
 # Of a disk that is full, read-only or broken; numpy raises them without the name of the file.
@@ -72,17 +76,18 @@ class CacheEntry:
         """
         damage = None
         try:
-            meta: Meta = json.loads((self.folder / META).read_text(encoding="utf-8"))
+            meta = self._description()
             hashes = dict(meta[HASHES])
             check(meta)
             changed = changed_code(meta[CODE]) if self.by_users_code else []
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             if not self.folder.exists():
                 return None
-            damage = f"unreadable {META} ({type(error).__name__}: {error})"
+            damage = f"unreadable {META} ({type(error).__name__}: {printable(error)})"
         else:
             damage = next(
-                (f"{file} is cut short or changed" for file in hashes if not self._is_whole(file, hashes)), None
+                (f"{printable(file)} is cut short or changed" for file in hashes if not self._is_whole(file, hashes)),
+                None,
             )
             damage = f"was made by other code ({', '.join(changed)})" if changed else meta.get(WITHDRAWN, damage)
         if damage is None:
@@ -90,9 +95,29 @@ class CacheEntry:
         print(f"{self.folder}: {damage}; {self.again}", file=sys.stderr)
         return None
 
+    def _description(self) -> Meta:
+        """The description as it was written.
+
+        Raises:
+            OSError: if it cannot be read.
+            ValueError: if it is no JSON, or not what was written.
+            KeyError: if it holds no hashes.
+        """
+        meta: Meta = read_json_value(self.folder / META)
+        _ = meta[HASHES]
+        stated = meta.pop(OWN_HASH, None)
+        if stated != sha256_of_json(meta):
+            raise ValueError("is not as it was written" if stated else "has no hash of itself")
+        return meta
+
+    def _describe(self, folder: Path, meta: Meta) -> None:
+        write_json(folder / META, {**meta, OWN_HASH: sha256_of_json(meta)})
+
     def _is_whole(self, file: str, hashes: dict[str, str]) -> bool:
-        path = self.folder / file
-        return path.is_file() and sha256_of_file(path) == hashes[file]
+        try:
+            return is_inside(file) and sha256_of_file(self.folder / file) == hashes[file]
+        except OSError:
+            return False
 
     def write(self, fill: Callable[[Path], Meta]) -> Meta:
         """Keeps a result in the place of whatever was there.
@@ -120,7 +145,9 @@ class CacheEntry:
             files = sorted(path for path in temporary.rglob("*") if path.is_file())
             hashes = {path.relative_to(temporary).as_posix(): sha256_of_file(path) for path in files}
             meta = {**facts, HASHES: hashes, **({CODE: loaded_code(began)} if self.by_users_code else {})}
-            write_json(temporary / META, meta)
+            # As it is read: a tuple as a list, a number in a key as text.
+            meta = dict(json.loads(json.dumps(meta, allow_nan=False)))
+            self._describe(temporary, meta)
             temporary.rename(self.folder)
         except OSError as error:
             if not self._is_of_the_disk(error):
@@ -142,8 +169,12 @@ class CacheEntry:
     def withdraw(self, why: str) -> None:
         """Lets nothing count as kept from now on; the files stay for whoever has them open."""
         with self.locked():
-            path = self.folder / META
-            write_json(path, {**json.loads(path.read_text(encoding="utf-8")), WITHDRAWN: why})
+            try:
+                meta = self._description()
+            # Nothing counts as kept where the description cannot be read.
+            except (OSError, ValueError, KeyError, TypeError, AttributeError):
+                return
+            self._describe(self.folder, {**meta, WITHDRAWN: why})
 
     def forget(self) -> None:
         """Removes what was kept."""

@@ -1,12 +1,14 @@
 """A result is kept whole under a hash of what decides it, or not at all; damage is told and made again."""
 
 import json
+import os
 import threading
 
 import pytest
 
 from quantbench.cache import META, CacheEntry
 from quantbench.errors import CacheError
+from quantbench.files import sha256_of_file
 
 
 @pytest.fixture
@@ -42,13 +44,39 @@ def test_nothing_is_said_where_nothing_is_kept_or_all_is_whole(entry, capsys):
     assert capsys.readouterr().err == ""
 
 
+def rewrite(path, change):
+    meta = json.loads(path.read_text())
+    change(meta)
+    path.write_text(json.dumps(meta))
+
+
 DAMAGES = {
     "a file changed": (lambda folder: (folder / "a.txt").write_text("onE"), "a.txt is cut short or changed"),
     "a file removed": (lambda folder: (folder / "b.txt").unlink(), "b.txt is cut short or changed"),
     "no description": (lambda folder: (folder / META).unlink(), "unreadable meta.json (FileNotFoundError: "),
     "half a description": (
         lambda folder: (folder / META).write_text('{"sha'),
-        "unreadable meta.json (JSONDecodeError: ",
+        "unreadable meta.json (JsonError: not valid JSON (",
+    ),
+    "a word of the description changed": (
+        lambda folder: (folder / META).write_text((folder / META).read_text().replace('"count": 3', '"count": 4')),
+        "unreadable meta.json (ValueError: is not as it was written)",
+    ),
+    "the hash of the description removed": (
+        lambda folder: rewrite(folder / META, lambda meta: meta.pop("sha256_of_this")),
+        "unreadable meta.json (ValueError: has no hash of itself)",
+    ),
+    "a named pipe": (
+        lambda folder: [(folder / META).unlink(), os.mkfifo(folder / META)],
+        "unreadable meta.json (OSError: [Errno 22] is a named pipe, not a file: ",
+    ),
+    "a file that is a named pipe": (
+        lambda folder: [(folder / "a.txt").unlink(), os.mkfifo(folder / "a.txt")],
+        "a.txt is cut short or changed",
+    ),
+    "a key twice": (
+        lambda folder: (folder / META).write_text('{"a": 1, "a": 2}'),
+        "unreadable meta.json (JsonError: the key 'a' is given twice)",
     ),
     "no hashes": (lambda folder: (folder / META).write_text("{}"), "unreadable meta.json (KeyError: 'sha256')"),
     "a list": (lambda folder: (folder / META).write_text("[]"), "unreadable meta.json (TypeError: "),
@@ -173,3 +201,29 @@ def test_what_is_forgotten_is_not_read(entry):
         entry.forget()
         assert entry.read() is None
         entry.forget()
+
+
+def test_files_that_a_description_names_outside_of_its_folder_are_never_read(entry, capsys, tmp_path):
+    (tmp_path / "secret").write_text("x")
+    with entry.locked():
+        entry.write(fill)
+        meta = entry._description()
+        meta["sha256"]["../../../secret"] = sha256_of_file(tmp_path / "secret")
+        entry._describe(entry.folder, meta)
+        assert entry.read() is None
+    assert "../../../secret is cut short or changed; counting again" in capsys.readouterr().err
+
+
+def test_a_result_that_is_withdrawn_stays_so_and_is_told(entry, capsys):
+    with entry.locked():
+        entry.write(fill)
+    entry.withdraw("was made by other code")
+    with entry.locked():
+        assert entry.read() is None
+    assert capsys.readouterr().err == f"{entry.folder}: was made by other code; counting again\n"
+
+
+def test_what_is_written_is_given_as_it_will_be_read(entry):
+    with entry.locked():
+        written = entry.write(lambda _: {"classes": ("blue", "red"), "of": {1: 2}})
+        assert written == entry.read() == {"classes": ["blue", "red"], "of": {"1": 2}, "sha256": {}}

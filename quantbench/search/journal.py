@@ -5,6 +5,7 @@ It lies beside the cache entry of the finished search, under the same name and l
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sys
@@ -12,18 +13,21 @@ from pathlib import Path
 from typing import Any
 
 from quantbench.cache import CODE, CacheEntry
+from quantbench.errors import CacheError
 from quantbench.experiment.artifact import content_of
 from quantbench.experiment.run import Run
-from quantbench.files import cache_dir, sha256_of_file, sha256_of_json
+from quantbench.files import cache_dir, read_bytes, sha256_of_file, sha256_of_json
 from quantbench.provenance import changed_code, loaded_code
 from quantbench.search.problem import Entry
+from quantbench.strict_json import parse
 
 
 class FileJournal:
     """Steps as lines of JSON, written through to the disk one by one.
 
-    A line that a kill cut short is dropped, and so is everything after a line that is damaged. The first line holds the
-    user's modules that were loaded after its step; where one of them has changed since, all steps are dropped.
+    Each line begins with a hash of its step and of all before it. A line that a kill cut short is dropped, and so is
+    everything after a line that is not as it was written. The first line holds the user's modules that were loaded
+    after its step; where one of them has changed since, all steps are dropped.
 
     Args:
         path: whose name tells all else that decides the result; it need not exist.
@@ -32,6 +36,7 @@ class FileJournal:
     def __init__(self, path: Path) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._last = ""
         self._entries = self._read()
         if self._entries and (changed := changed_code(self._entries[0].pop(CODE, {}))):
             print(f"{path}: was begun by other code ({', '.join(changed)}); beginning again", file=sys.stderr)
@@ -44,33 +49,41 @@ class FileJournal:
     def append(self, entry: Entry) -> None:
         """See `Journal.append`."""
         noted = entry if self._entries else {**entry, CODE: loaded_code()}
-        line = json.dumps(noted, allow_nan=False) + "\n"
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(line)
+        step = json.dumps(noted, allow_nan=False).encode()
+        chained = self._chained(step)
+        with self.path.open("ab") as file:
+            file.write(chained.encode() + b" " + step + b"\n")
             file.flush()
             os.fsync(file.fileno())
+        self._last = chained
         self._entries.append(entry)
 
     def forget(self) -> None:
         """Removes it."""
         self.path.unlink(missing_ok=True)
-        self._entries = []
+        self._entries, self._last = [], ""
+
+    def _chained(self, step: bytes) -> str:
+        """Hash of a step and of all before it, so that none can be changed, left out or moved."""
+        return hashlib.sha256(self._last.encode() + step).hexdigest()
 
     def _read(self) -> list[Entry]:
-        if not self.path.is_file():
+        try:
+            content = read_bytes(self.path)
+        except FileNotFoundError:
             return []
+        except OSError as error:
+            raise CacheError(f"{self.path}: cannot be read ({error.strerror}); remove it to begin again") from None
         found, whole = [], 0
-        for number, line in enumerate(self.path.read_bytes().splitlines(keepends=True), start=1):
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                entry = None
-            if not isinstance(entry, dict) or not line.endswith(b"\n"):
+        for number, line in enumerate(content.splitlines(keepends=True), start=1):
+            stated, _, step = line.removesuffix(b"\n").partition(b" ")
+            if stated != self._chained(step).encode() or not line.endswith(b"\n"):
                 print(
                     f"{self.path}: line {number} is cut short or damaged; going on from the one before", file=sys.stderr
                 )
                 break
-            found.append(entry)
+            found.append(dict(parse(step)))
+            self._last = stated.decode()
             whole += len(line)
         # Cut off, so that the next step does not continue a broken line.
         os.truncate(self.path, whole)

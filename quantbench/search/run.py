@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
@@ -12,7 +13,7 @@ from typing import Any, Literal
 from torch import nn
 
 from quantbench.backends.module import ModulePredictor
-from quantbench.cache import Meta
+from quantbench.cache import CacheEntry, Meta
 from quantbench.config.schema import NO_SEARCH_POOL
 from quantbench.data.splits import Split, check_disjoint
 from quantbench.errors import ConfigError, QuantizationError
@@ -140,8 +141,7 @@ class SearchRun:
         journal = self.journal(asdict(settings), fresh)
         entry = entry_of(journal)
         with entry.locked():
-            if not fresh and entry.read() is not None:
-                kept = read_json(SearchRecord, entry.folder / RECORD, ConfigError, "search again with --fresh")
+            if not fresh and (kept := _kept(entry)) is not None:
                 return kept.model_copy(update={"command": command})
             record = self._searched(settings, journal, command, memory_bytes)
             entry.write(lambda folder: _write_record(folder, record))
@@ -226,6 +226,17 @@ class SearchRun:
             f"{self.run.experiment.id}: interrupted: {steps} finished step(s) are kept in {searches_dir()}; the same "
             "command goes on from there"
         )
+
+
+def _kept(entry: CacheEntry) -> SearchRecord | None:
+    """A finished search, or None, with a notice where its record is damaged or contradicts itself."""
+    if entry.read() is None:
+        return None
+    try:
+        return read_json(SearchRecord, entry.folder / RECORD, ConfigError, entry.again)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return None
 
 
 def _write_record(folder: Path, record: SearchRecord) -> Meta:

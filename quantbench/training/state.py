@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -11,7 +12,8 @@ from typing import Any, Protocol
 import torch
 from filelock import FileLock, Timeout
 
-from quantbench.errors import TrainingError
+from quantbench.backends.torch_file import read_sealed, seal
+from quantbench.errors import CheckpointError, TrainingError
 from quantbench.files import cache_dir, replacing
 from quantbench.provenance import Code, changed_code, loaded_code
 
@@ -139,10 +141,11 @@ def save(state_file: Path, identity: Mapping[str, Any], parts: Mapping[str, Part
     }
     with replacing(state_file) as temporary:
         torch.save({**states, **rest}, temporary)
+        seal(temporary)
 
 
 def restore(state_file: Path, identity: Mapping[str, Any], parts: Mapping[str, Part]) -> Progressed:
-    """Continues the training in the file, or begins one where there is no file.
+    """Continues the training in the file, or begins one where there is no file, or one that is not as it was written.
 
     Args:
         state_file: written by `save`.
@@ -150,13 +153,17 @@ def restore(state_file: Path, identity: Mapping[str, Any], parts: Mapping[str, P
         parts: filled from the file.
 
     Raises:
-        TrainingError: if the file is damaged or of another model, or its identity is another one, naming what changed.
+        TrainingError: if the file is of another model, or its identity is another one, naming what changed.
     """
-    if not state_file.is_file():
+    if not state_file.exists():
         return Progressed()
     try:
         # To the processor first: the machine that continues need not have the accelerator of the one that began.
-        state = torch.load(state_file, weights_only=True, map_location="cpu")
+        state = read_sealed(state_file, "beginning this training anew")
+    except CheckpointError as error:
+        print(error, file=sys.stderr)
+        return Progressed()
+    try:
         history = [EpochSummary(**summary) for summary in state["history"]]
         _refuse_changes(state_file, state["identity"], identity, len(history))
         _refuse_other_code(state_file, state["code"], len(history))

@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save_file
 from quantbench.backends.module import ModulePredictor
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
-from quantbench.errors import ConfigError, DataError, QuantizationError
+from quantbench.errors import CacheError, ConfigError, DataError, QuantizationError
 from quantbench.experiment import artifact as quantized
 from quantbench.experiment.run import Settings
 from quantbench.experiment.runs import Runs
@@ -27,7 +27,7 @@ from quantbench.quant.switchable import switchable_layers
 from quantbench.records.base import unpack_bits
 from quantbench.records.costs import Measure
 from quantbench.search import run as module
-from quantbench.search.journal import FileJournal
+from quantbench.search.journal import FileJournal, entry_of
 from quantbench.search.run import SearchRun
 from quantbench.search.settings import SearchSettings
 
@@ -294,8 +294,49 @@ def test_a_journal_that_a_kill_cut_short_goes_on_from_the_last_whole_step(tmp_pa
 
 def test_nothing_after_a_damaged_line_of_a_journal_is_believed(tmp_path):
     path = tmp_path / "a.jsonl"
-    path.write_text('{"step": 0}\nnonsense\n{"step": 2}\n')
+    journal = FileJournal(path)
+    for i in range(3):
+        journal.append({"step": i})
+    first, _, third = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(first + b"nonsense\n" + third)
     assert FileJournal(path).entries() == [{"step": 0}]
+
+
+CHANGES = {
+    "a digit": lambda lines: [lines[0], lines[1].replace(b'"lost": 1', b'"lost": 7'), lines[2]],
+    "a step left out": lambda lines: [lines[0], lines[2]],
+    "two steps exchanged": lambda lines: [lines[0], lines[2], lines[1]],
+    "a step without its hash": lambda lines: [lines[0], b'{"step": 1, "lost": 1}\n', lines[2]],
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_step_that_is_not_as_it_was_written_is_told_and_made_again_with_all_after_it(tmp_path, capsys, change):
+    path = tmp_path / "a.jsonl"
+    journal = FileJournal(path)
+    for i in range(3):
+        journal.append({"step": i, "lost": i})
+    path.write_bytes(b"".join(change(path.read_bytes().splitlines(keepends=True))))
+    assert FileJournal(path).entries() == [{"step": 0, "lost": 0}]
+    assert capsys.readouterr().err == f"{path}: line 2 is cut short or damaged; going on from the one before\n"
+
+
+def test_a_named_pipe_in_the_place_of_a_journal_is_one_line_and_never_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.jsonl")
+    with pytest.raises(CacheError, match=r"a\.jsonl: cannot be read \(is a named pipe, not a file\); remove it"):
+        FileJournal(tmp_path / "a.jsonl")
+
+
+def test_a_kept_search_that_contradicts_itself_is_told_and_made_again(open_search, capsys):
+    search = open_search()
+    first = search.search(STRICT, "first")
+    entry = entry_of(search.journal(asdict(STRICT)))
+    wrong = first.model_copy(update={"bits": [9] * len(first.bits)})
+    with entry.locked():
+        entry.write(lambda folder: module._write_record(folder, wrong))
+    assert outcome(open_search().search(STRICT, "second")) == outcome(first)
+    assert "record.json: its record has bits [9, " in (err := capsys.readouterr().err)
+    assert err.endswith("; searching again\n")
 
 
 def test_a_journal_refuses_what_json_cannot_hold(tmp_path):
