@@ -21,7 +21,8 @@ def made_card(validated=True, best_epoch=3, **changes):
     card = {
         "workload": "a", "recipe": "fp32_baseline", "model": {}, "data": {}, "data_note": "", "data_sha256": {},
         "n_train": 2_000, "n_test": 10, "n_validation": 400 if validated else 0, "accuracy": 0.8,
-        "accuracy_interval": (0.490162, 0.943318), "loss": 0.5, "training": {"epochs": 4}, "history": history, "seed": 0,
+        "accuracy_interval": (0.490162, 0.943318), "loss": 0.5,
+        "training": {"epochs": 4}, "history": history, "seed": 0,
         "best_epoch": best_epoch if validated else None, "duration_s": 1.0, "command": TRAIN, "weights_sha256": "0",
         "environment": {
             "processor": "", "architecture": "", "isa": [], "cores": 1, "system": "", "python": "", "versions": {},
