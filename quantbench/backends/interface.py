@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from quantbench.arrays import Inputs, Outputs
+from quantbench.backends.coverage import Coverage as Coverage
 from quantbench.errors import ConfigError, QuantizationError
 from quantbench.files import sha256_of_file
 from quantbench.foreign import Guarded, calling
@@ -162,10 +163,11 @@ class Predictor(Guarded, ABC):
         {'output': array([2., 2.])}
     """
 
-    guarded = frozenset({"__call__", "prepared"})
+    guarded = frozenset({"__call__", "prepared", "kernels"})
 
     def _called(self, method: str) -> str:
-        return "the forward" if method == "__call__" else f"the forward's {method} input"
+        words = {"__call__": "the forward", "kernels": "the forward whose kernels are counted"}
+        return words.get(method, f"the forward's {method} input")
 
     @abstractmethod
     def __call__(self, inputs: Inputs) -> Outputs:
@@ -185,6 +187,10 @@ class Predictor(Guarded, ABC):
     def prepared(self, inputs: Inputs) -> Inputs:
         """The same values in the memory layout that this predictor runs fastest on; called outside of what is timed."""
         return inputs
+
+    def kernels(self, inputs: Inputs) -> Coverage | None:  # noqa: ARG002
+        """The kernels that run one batch by now, after all that it ran before; None where the runtime does not tell."""
+        return None
 
 
 @dataclass(frozen=True)
@@ -230,49 +236,6 @@ class Calibration:
     samples: Inputs
     trained: Path | None = None
     command: str = ""
-
-
-@dataclass(frozen=True)
-class Coverage:
-    """Multiply-accumulates of a forward, by the kernels that ran.
-
-    Attributes:
-        int8_macs: done by int8 kernels.
-        float_macs: done by floating-point kernels.
-        float_layers: multiply-accumulates of each layer that computed in floating point.
-        int8_layers: the same of those that computed in int8.
-        uncounted: operators and layers that may have multiplied, and whose work is not in these figures.
-
-    Example:
-        >>> Coverage(int8_macs=900, float_macs=100, float_layers={"fc": 100}, int8_layers={"conv": 900}).int8_share
-        0.9
-    """
-
-    int8_macs: int
-    float_macs: int
-    float_layers: dict[str, int]
-    int8_layers: dict[str, int] = field(default_factory=dict)
-    uncounted: tuple[str, ...] = ()
-
-    @property
-    def macs(self) -> int:
-        """All that were counted."""
-        return self.int8_macs + self.float_macs
-
-    @property
-    def int8_share(self) -> float:
-        """Share of the counted multiply-accumulates that ran as int8, 0..1; 0 where none was counted."""
-        return self.int8_macs / self.macs if self.macs else 0.0
-
-    def per_sample(self, n: int) -> Coverage:
-        """The same of one of the `n` samples of its forward."""
-        return replace(
-            self,
-            int8_macs=round(self.int8_macs / n),
-            float_macs=round(self.float_macs / n),
-            float_layers={name: round(macs / n) for name, macs in self.float_layers.items()},
-            int8_layers={name: round(macs / n) for name, macs in self.int8_layers.items()},
-        )
 
 
 class Backend(Guarded, ABC):

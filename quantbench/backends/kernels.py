@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -19,33 +19,44 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.module_tracker import ModuleTracker
 
-from quantbench.backends.interface import Coverage
+from quantbench.backends.coverage import Coverage
 from quantbench.backends.operators import Macs, does_no_products, macs_of, name_of
 from quantbench.backends.weight_use import WeightUse
 from quantbench.errors import MeasurementError
 
+# Key of kernels that only call other operators.
+COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
 
-def measure_coverage(model: nn.Module, sample: torch.Tensor) -> Coverage:
-    """Listens to one forward.
+
+def measure_coverage(model: nn.Module, *sample: torch.Tensor) -> Coverage:
+    """Listens to a forward and to the next one of the same batch, and gives the one that multiplied less.
+
+    A model that keeps what it computed, or leaves something out from its second call on, does not do in every forward
+    what it does in its first one.
 
     Args:
         model: in eval mode.
-        sample: `[n, channels, …]` float32.
+        sample: its inputs, `[n, channels, …]` float32 each.
 
     Raises:
         MeasurementError: if nothing was seen that multiplies, or might.
     """
+    first, next_one = _heard(model, sample), _heard(model, sample)
+    if first.macs == 0 and not first.uncounted:
+        raise MeasurementError(f"{type(model).__name__}: no convolution or matrix product was seen in its forward")
+    return next_one if next_one.macs < first.macs else first
+
+
+def _heard(model: nn.Module, sample: Sequence[torch.Tensor]) -> Coverage:
     tracker, use, called = ModuleTracker(), WeightUse(model), set[nn.Module]()
     listener = _Listener(tracker, use)
     with ExitStack() as stack:
         stack.callback(register_module_forward_pre_hook(lambda module, _: called.add(module)).remove)
         stack.enter_context(tracker)
         _listening(stack, listener)
-        model(sample)
+        model(*sample)
     listener.uncounted |= dict.fromkeys(use.unused(called))
     int8, floating = sum(listener.int8.values()), sum(listener.floating.values())
-    if int8 + floating == 0 and not listener.uncounted:
-        raise MeasurementError(f"{type(model).__name__}: no convolution or matrix product was seen in its forward")
     return Coverage(int8, floating, dict(listener.floating), dict(listener.int8), tuple(listener.uncounted))
 
 
@@ -85,6 +96,16 @@ def _slow_attention() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(before)
 
 
+def _is_composite(func: Any) -> bool:
+    """True if an operator is nothing but others that it calls, in the kernel that runs where nobody listens.
+
+    Decompositions in Python are left alone: no forward runs them outside of a compiler, they do other work, and most
+    refuse quantized tensors.
+    """
+    is_operator = isinstance(func, torch._ops.OpOverload)
+    return is_operator and bool(torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), COMPOSITE))
+
+
 class _Listener(TorchDispatchMode):
     """Counts what each operator multiplies, by the layer that called it.
 
@@ -107,11 +128,9 @@ class _Listener(TorchDispatchMode):
         # A class of tensors with operators of its own takes itself apart; what that runs comes back here.
         if any(each.__torch_dispatch__ is not torch.Tensor.__torch_dispatch__ for each in types):
             return NotImplemented
-        if isinstance(func, torch._ops.OpOverload) and func._can_decompose():
+        if _is_composite(func):
             with self:
-                parts = func.decompose(*args, **kwargs)
-            if parts is not NotImplemented:
-                return parts
+                return func._op_dk(COMPOSITE, *args, **kwargs)
         result = func(*args, **kwargs)
         self._note(func, args, kwargs, result)
         return result

@@ -9,7 +9,9 @@ from typing import Any
 import torch
 
 from quantbench.arrays import OUTPUT, Inputs, Outputs
+from quantbench.backends.coverage import Coverage
 from quantbench.backends.interface import Predictor
+from quantbench.backends.kernels import measure_coverage
 from quantbench.errors import EvaluationError
 
 
@@ -36,6 +38,14 @@ class ModulePredictor(Predictor):
             with _threads(self.threads):
                 return self._run(inputs)
         return self._run(inputs)
+
+    def kernels(self, inputs: Inputs) -> Coverage | None:
+        """See `Predictor.kernels`."""
+        # Of no function its weights are known.
+        if not isinstance(self.module, torch.nn.Module):
+            return None
+        with _threads(self.threads or torch.get_num_threads()):
+            return measure_coverage(self.module, *[torch.from_numpy(array) for array in inputs.values()])
 
     def _run(self, inputs: Inputs) -> Outputs:
         with torch.inference_mode():

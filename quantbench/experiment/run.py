@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
@@ -15,7 +15,7 @@ from quantbench.experiment.artifact import BuiltArtifact, backend_of, candidate
 from quantbench.experiment.baseline import Baseline
 from quantbench.experiment.fine_tuning import fine_tune
 from quantbench.experiment.results import Results
-from quantbench.experiment.timing import check_timed, latency_of, looks_of
+from quantbench.experiment.timing import check_timed, check_unchanged, latency_of, looks_of
 from quantbench.experiment.workload import OpenWorkload
 from quantbench.files import sha256_of_file
 from quantbench.foreign import about, calling
@@ -91,7 +91,8 @@ class Run(Results):
     _confirmed: Measurement | None = None
     _refused: QuantbenchError | None = None
     _is_timed_checked: bool = False
-    _is_loaded: bool = False
+    _timed: dict[str, Predictor] = field(default_factory=dict)
+    _untimeable: QuantbenchError | None = None
 
     @property
     def opened(self) -> OpenWorkload:
@@ -175,7 +176,7 @@ class Run(Results):
             self._is_timed_checked = True
         model = self.loaded(threads)
         prepared, own = fastest.prepared(inputs), model.prepared(inputs)
-        self._is_loaded = True
+        self._timed = {"fp32": fp32, "fastest fp32": fastest, "quantized": model}
         return {
             FP32: lambda: fp32(inputs),
             FP32_AGAIN: lambda: fp32(inputs),
@@ -189,7 +190,7 @@ class Run(Results):
         Raises:
             QuantbenchError: if that is impossible.
         """
-        if not self._is_loaded:
+        if not self._timed:
             self.forwards()
 
     @property
@@ -198,7 +199,13 @@ class Run(Results):
         return looks_of(self.experiment.workload.config.latency)
 
     def time_forwards(self, questions: SpeedQuestions) -> Timings | None:
-        """Times the forwards until the questions are answered or time is up; None where this machine cannot."""
+        """Times the forwards until the questions are answered or time is up; None where this machine cannot.
+
+        Raises:
+            EvaluationError: if a model did not do the same all along; kept for whoever asks again.
+        """
+        if self._untimeable is not None:
+            raise self._untimeable
         config = self.experiment.workload.config.latency
         if (reason := untimed_reason(config.threads)) is not None:
             self.leave_untimed(reason)
@@ -215,8 +222,20 @@ class Run(Results):
             timings = time_forwards(
                 forwards, self.looks, config.budget_s, decided, doubted=doubted, wait_s=config.wait_s
             )
+        try:
+            self._check_unchanged()
+        except QuantbenchError as error:
+            self._untimeable = error
+            raise
         self.add_timings(timings)
         return timings
+
+    def _check_unchanged(self) -> None:
+        """Compares the models that were timed with fresh ones."""
+        threads, inputs = self.experiment.workload.config.latency.threads, self.baseline.latency_inputs
+        for name, timed in self._timed.items():
+            load = self.loaded if name == "quantized" else self.baseline.loaded
+            check_unchanged(self.opened, name, partial(load, threads), timed, inputs)
 
     def add_timings(self, timings: Timings) -> None:
         """Makes timings of `forwards` the run's measurement of speed."""

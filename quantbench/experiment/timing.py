@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 
 import numpy as np
 
 from quantbench.arrays import Inputs
 from quantbench.backends.interface import Predictor
 from quantbench.config.schema import LatencyConfig
-from quantbench.errors import EvaluationError
+from quantbench.errors import EvaluationError, MeasurementError
 from quantbench.experiment.workload import OpenWorkload
 from quantbench.measure.allocator import keep_freed_memory
 from quantbench.measure.belief import believed
@@ -25,6 +26,8 @@ from quantbench.stats.speed import Speedup
 OTHER_ANSWER = 0.25
 # The same share, by which the same batch may differ from itself.
 ROUNDING = 1e-3
+# Share of the multiply-accumulates by which another form of a model may do less: borders may be padded otherwise.
+WORK_TOLERANCE = 1e-3
 
 
 def check_timed(opened: OpenWorkload, model: str, evaluated: Predictor, timed: Predictor, inputs: Inputs) -> None:
@@ -53,6 +56,60 @@ def check_timed(opened: OpenWorkload, model: str, evaluated: Predictor, timed: P
             f"batch of {config.evaluation.batch_size}, as they were evaluated: outputs differ by {worst:.2f} of the "
             "largest; what is timed must be what is judged: let the model do the same in batches of any size"
         )
+
+
+def check_unchanged(
+    opened: OpenWorkload, model: str, load: Callable[[], Predictor], timed: Predictor, inputs: Inputs
+) -> None:
+    """Refuses timings of a forward that became another one while it was timed: it may have kept answers, or do less.
+
+    Args:
+        opened: the workload.
+        model: its name, for the message.
+        load: gives one that never ran.
+        timed: the one that was timed, in the same form or another one.
+        inputs: the timed batch.
+
+    Raises:
+        EvaluationError: if it answers that batch, or others of its shape, otherwise than a fresh one, or multiplies
+            less for it.
+    """
+    for batch, samples in ((inputs, "the timed batch"), (other_samples(opened, inputs), "other samples")):
+        expected = load()(batch)
+        worst = _difference(expected, timed(timed.prepared(batch)))
+        # Where two fresh ones differ, it answers at random, which the claims on reload and determinism say.
+        if not worst <= OTHER_ANSWER and _difference(expected, load()(batch)) <= ROUNDING:
+            raise EvaluationError(
+                f"the {model} model that was timed answers {samples} otherwise than a fresh one: outputs differ by "
+                f"{worst:.2f} of the largest; what is timed must be what is judged: let each forward depend on its "
+                "input alone, and keep nothing of earlier ones"
+            )
+    before, after = _work(load(), inputs), _work(timed, timed.prepared(inputs))
+    if before is not None and after is not None and after < before * (1 - WORK_TOLERANCE):
+        raise EvaluationError(
+            f"the {model} model that was timed does less than a fresh one: {after:,} of {before:,} "
+            "multiply-accumulates of the timed batch; what is timed must be what is judged: let each forward compute "
+            "its answers anew"
+        )
+
+
+def other_samples(opened: OpenWorkload, inputs: Inputs) -> Inputs:
+    """A batch of the test split of the same shape, of other samples as far as there are some."""
+    n = len(next(iter(inputs.values())))
+    batches = list(islice(inputs_of(opened.splits.test, n), 2))
+    joined = {name: np.concatenate([each[name] for each in batches]) for name in inputs}
+    # Of a split that is one batch, the same samples in another order.
+    return {name: np.roll(rows, 1, axis=0)[:n] if len(batches) == 1 else rows[-n:] for name, rows in joined.items()}
+
+
+def _work(predictor: Predictor, inputs: Inputs) -> int | None:
+    """Multiply-accumulates of one batch; None where the runtime does not tell."""
+    try:
+        found = predictor.kernels(inputs)
+    # Nothing was seen that multiplies.
+    except MeasurementError:
+        return 0
+    return None if found is None else found.macs
 
 
 def _difference(evaluated: Mapping[str, np.ndarray], timed: Mapping[str, np.ndarray]) -> float:

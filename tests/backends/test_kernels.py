@@ -1,11 +1,13 @@
 """The share of multiply-accumulates that ran as int8, against counts made by hand."""
 
+import numpy as np
 import pytest
 import torch
 from tiny_model import TinyCNN, tiny_cnn
 from torch import nn
 
 from quantbench.backends.kernels import count_macs, measure_coverage
+from quantbench.backends.module import ModulePredictor
 from quantbench.backends.torch_ao.eager import EagerBackend, default_engine
 from quantbench.errors import MeasurementError
 from quantbench.models.quantizable import DeQuantStub, QuantStub
@@ -118,6 +120,46 @@ def test_bare_matrix_products_count_as_floating_point_of_the_module_that_made_th
 def test_a_model_without_any_product_is_refused():
     with pytest.raises(MeasurementError, match="ReLU: no convolution or matrix product was seen"):
         measure_coverage(nn.ReLU(), SAMPLE)
+
+
+class Upsampled(TinyCNN):
+    """The convolution's outputs, made twice as wide while they are int8."""
+
+    def __init__(self, params):
+        super().__init__(3, 8)
+        self.params = params
+
+    def forward(self, x):
+        x = nn.functional.interpolate(self.relu(self.bn(self.conv(self.quant(x)))), **self.params)
+        return self.dequant(self.fc(self.pool(x).flatten(1)))
+
+
+@pytest.mark.parametrize("params", [
+    {"size": 16}, {"scale_factor": 2}, {"scale_factor": 1.5, "recompute_scale_factor": True},
+    {"size": 16, "mode": "nearest-exact"}, {"size": 16, "mode": "bilinear"},
+])  # fmt: skip
+def test_int8_values_are_upsampled_by_the_kernel_that_runs_where_nobody_listens(params):
+    coverage = coverage_of(Upsampled(params), "static_int8_per_tensor")
+    assert (coverage.int8_macs, coverage.float_macs, coverage.uncounted) == (CONV + HEAD, 0, ())
+
+
+def test_the_forward_that_multiplies_less_counts():
+    class Once(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.each, self.calls = nn.Linear(4, 5), nn.Linear(4, 3), 0
+
+        def forward(self, x):
+            self.calls += 1
+            return (self.first(x).sum() if self.calls == 1 else 0) + self.each(x)
+
+    assert measure_coverage(Once().eval(), torch.zeros(1, 4)).float_layers == {"each": 12}
+
+
+def test_a_predictor_tells_the_kernels_that_run_by_now():
+    model = nn.Linear(4, 3).eval()
+    assert ModulePredictor(model, 1).kernels({"input": np.zeros((2, 4), np.float32)}).float_macs == 24
+    assert ModulePredictor(lambda x: x).kernels({"input": np.zeros((2, 4), np.float32)}) is None
 
 
 def test_listening_changes_nothing_about_the_logits():

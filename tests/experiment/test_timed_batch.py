@@ -1,5 +1,6 @@
 """What is timed is what is judged: a model that does otherwise in the timed batch is found."""
 
+import numpy as np
 import pytest
 from judged import measure_and_judge
 
@@ -8,12 +9,28 @@ from quantbench.config.selection import select
 from quantbench.errors import EvaluationError
 from quantbench.experiment.run import Settings
 from quantbench.experiment.runs import Runs
+from quantbench.experiment.timing import other_samples
+from quantbench.measure.evaluation import inputs_of
 from quantbench.quantities.judging import judge
+from quantbench.stats.speed import SpeedQuestions
 
+QUESTIONS = SpeedQuestions()
 STATIC = "tiny/ptq_static_int8_per_channel"
 NET = """\
 import torch
 from tiny_model import TinyCNN
+
+
+def calls(model):
+    model.n = getattr(model, "n", 0) + 1
+    return model.n
+
+
+def kept(model, key, compute):
+    store = vars(model).setdefault("store", {{}})
+    if key not in store:
+        store[key] = compute()
+    return store[key]
 
 
 class Sly(TinyCNN):
@@ -23,7 +40,7 @@ class Sly(TinyCNN):
     def forward(self, x):
         if {condition}:
             return {answer}
-        return super().forward(x)
+        return {otherwise}
 
 
 def sly():
@@ -35,11 +52,11 @@ def sly():
 def run_of(project, monkeypatch):
     """A run of a model that, where a condition holds, answers something else; four samples are timed."""
 
-    def run(condition, answer):
+    def run(condition, answer, otherwise="super().forward(x)"):
         import sys
 
         sys.modules.pop("sly_net", None)
-        (project.root / "sly_net.py").write_text(NET.format(condition=condition, answer=answer))
+        (project.root / "sly_net.py").write_text(NET.format(condition=condition, answer=answer, otherwise=otherwise))
         monkeypatch.syspath_prepend(project.root)
         project.edit('"tiny_model:tiny_cnn"', '"sly_net:sly"')
         return Runs(Settings(project.golden)).run(select(load_experiments(project.configs), STATIC)[0])
@@ -72,6 +89,75 @@ def test_work_is_counted_in_the_timed_batch(run_of):
     run = run_of(f"{QUANTIZED} and len(x) == 4", "super().forward(x[:1]).repeat(4, 1)")
     verdict = judge(run, "macs_ratio")
     assert (verdict.outcome, verdict.measured[:8]) == ("FAIL", "0.2500× ")
+
+
+def test_a_model_that_does_nothing_from_its_second_call_on_does_less_work(run_of):
+    run = run_of(f"{QUANTIZED} and calls(self) > 1", "x.new_zeros(len(x), 3)")
+    verdict = judge(run, "macs_ratio")
+    assert (verdict.outcome, verdict.measured[:8]) == ("FAIL", "0.0000× ")
+
+
+@pytest.mark.parametrize("which", [QUANTIZED, "True"])
+def test_a_model_that_keeps_its_answers_does_less_work(run_of, which):
+    run = run_of(which, "kept(self, x.numpy().tobytes(), lambda: super(Sly, self).forward(x))")
+    verdict = judge(run, "macs_ratio")
+    assert (verdict.outcome, verdict.measured[:8]) == ("FAIL", "0.0000× ")
+
+
+def test_a_model_that_gives_every_batch_of_a_shape_the_answers_to_the_first_is_not_timed(run_of):
+    run = run_of(f"{QUANTIZED} and len(x) == 4", "kept(self, x.shape, lambda: super(Sly, self).forward(x))")
+    with pytest.raises(EvaluationError, match=r"^the quantized model that was timed answers other samples otherwise"):
+        run.time_forwards(QUESTIONS)
+    assert run.latency is None
+
+
+@pytest.fixture
+def rounds(machine, monkeypatch):
+    """Six rounds that are really run, before the machine tells its times."""
+
+    def time_forwards(forwards, *more):
+        for forward in [*forwards.values()] * 6:
+            forward()
+        return machine.time_forwards(forwards, *more)
+
+    monkeypatch.setattr("quantbench.experiment.run.time_forwards", time_forwards)
+
+
+TWICE = "super().forward(torch.cat([x, x]))[: len(x)]"
+
+
+@pytest.mark.usefixtures("rounds")
+@pytest.mark.parametrize(("which", "name"), [(QUANTIZED, "quantized"), (f"not {QUANTIZED}", "fp32")])
+def test_a_model_that_does_less_after_some_rounds_is_not_timed(run_of, which, name):
+    run = run_of(f"{which} and calls(self) > 5", "super().forward(x)", TWICE)
+    assert judge(run, "macs_ratio").outcome == "PASS", "its first forwards do all"
+    with pytest.raises(EvaluationError, match=rf"^the {name} model that was timed does less than a fresh one: "):
+        run.time_forwards(QUESTIONS)
+    with pytest.raises(EvaluationError, match="does less"):
+        run.time_forwards(QUESTIONS)
+
+
+@pytest.mark.usefixtures("rounds")
+def test_a_model_that_answers_otherwise_after_some_rounds_is_not_timed(run_of):
+    run = run_of(f"{QUANTIZED} and calls(self) > 5", "-super().forward(x)")
+    with pytest.raises(EvaluationError, match=r"^the quantized model that was timed answers the timed batch otherwise"):
+        run.time_forwards(QUESTIONS)
+
+
+@pytest.mark.usefixtures("rounds")
+def test_a_model_that_answers_at_random_is_timed(run_of):
+    run = run_of(QUANTIZED, "torch.randn(len(x), 3)")
+    run.time_forwards(QUESTIONS)
+    assert run.latency is not None
+
+
+def test_other_samples_are_the_next_ones_and_all_where_the_split_is_one_batch(project):
+    opened = Runs(Settings(project.golden)).run(select(load_experiments(project.configs), STATIC)[0]).opened
+    (whole,) = inputs_of(opened.splits.test, 150)
+    first, more = ({"input": whole["input"][:n]} for n in (4, 100))
+    assert np.array_equal(other_samples(opened, first)["input"], whole["input"][4:8])
+    assert np.array_equal(other_samples(opened, more)["input"], whole["input"][50:])
+    assert np.array_equal(other_samples(opened, whole)["input"], whole["input"][[149, *range(149)]])
 
 
 def test_a_model_that_does_the_same_in_every_batch_is_timed(project):

@@ -15,6 +15,7 @@ from torch.ao import quantization as ao
 from torch.ao.nn.intrinsic.qat import freeze_bn_stats
 
 from quantbench.arrays import Inputs, Outputs
+from quantbench.backends.coverage import Coverage
 from quantbench.backends.module import ModulePredictor
 from quantbench.backends.state_dict import Converted, StateDictBackend, wrong_backend
 from quantbench.backends.torch_ao.checks import check_quantized
@@ -64,6 +65,11 @@ class EnginePredictor(ModulePredictor):
         """See `Predictor.__call__`."""
         with self._on_engine:
             return super().__call__(inputs)
+
+    def kernels(self, inputs: Inputs) -> Coverage | None:
+        """See `Predictor.kernels`."""
+        with self._on_engine:
+            return super().kernels(inputs)
 
 
 class EagerBackend(StateDictBackend):
