@@ -67,7 +67,7 @@ def fine_tune(
     config = fine_tuning_config(opened.training, recipe, amp)
     parent = sha256_of_file(opened.weights_path)
     origin = {"parent": parent, "recipe": accepted_form(recipe)}
-    name = experiment.id.replace("/", "-")
+    name = opened.unfinished(experiment.id.replace("/", "-"))
 
     def freeze_at_the_end(model: nn.Module, epoch: int) -> None:
         if epoch >= recipe.epochs - recipe.frozen_epochs:

@@ -6,6 +6,7 @@ import inspect
 import shlex
 from dataclasses import dataclass
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
     from quantbench.backends.interface import Predictor
     from quantbench.measure.evaluation import Evaluation
     from quantbench.training.loop import Outcome
+
+
+# Of the hash that tells projects apart.
+PROJECT_DIGITS = 12
 
 
 @dataclass(frozen=True)
@@ -116,6 +121,10 @@ class OpenWorkload:
             raise ConfigError(f"{self.workload.where('training')}: missing; training needs at least {{epochs: N}}")
         return training
 
+    def unfinished(self, name: str) -> str:
+        """The name under which a training is kept until it has ended: of this project alone, by its goldens' folder."""
+        return f"{name}-{sha256(str(self.golden.resolve()).encode()).hexdigest()[:PROJECT_DIGITS]}"
+
     def fit(self, training: TrainingConfig, name: str, show: Progress) -> tuple[nn.Module, Outcome]:
         """A model trained from scratch, or from where a killed training of that name stopped.
 
@@ -149,12 +158,13 @@ class OpenWorkload:
         from quantbench.backends.module import ModulePredictor
         from quantbench.training.state import forget_training
 
-        name, training = self.workload.name, self.training.in_bf16() if amp else self.training
-        with progress(f"training {name}") as show:
+        training = self.training.in_bf16() if amp else self.training
+        name = self.unfinished(self.workload.name)
+        with progress(f"training {self.workload.name}") as show:
             model, outcome = self.fit(training, name, show)
         evaluation = self.evaluated(ModulePredictor(model))
-        sha256 = baselines.save_weights(self.weights_path, model.state_dict())
-        card = make_card(self, "fp32_baseline", training.described(), outcome, evaluation, sha256)
+        digest = baselines.save_weights(self.weights_path, model.state_dict())
+        card = make_card(self, "fp32_baseline", training.described(), outcome, evaluation, digest)
         command = f"{self.train_command} --amp" if amp else self.train_command
         card = card.model_copy(update={"command": command})
         baselines.save_card(self.weights_path, card)

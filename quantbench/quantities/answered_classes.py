@@ -66,9 +66,10 @@ class AnsweredClasses(Quantity[ClassFacts]):
         ]
         outcome = Outcome.FAIL if sure else Outcome.INCONCLUSIVE if gone else Outcome.PASS
         answered = f"{len(found) - len(gone)} of the {len(found)} classes that the reference answers (n={measured.n:,})"
-        text = f"{answered}; never answered, or never rightly: {_named(sure or gone)}" if gone else answered
+        text = "; ".join([answered, *_lost(sure or gone)])
         if gone and not sure:
-            text += f"; so few answers may be lost by accident: {ENOUGH_ANSWERS} of a class would decide"
+            few = "answers" if any(each.quantized_answers == 0 for each in gone) else "right answers"
+            text += f"; so few {few} may be lost by accident: {ENOUGH_ANSWERS} of a class would decide"
         required = "every class that the reference answers"
         warning = _moved(measured.classes)
         return Verdict(self.name, outcome, None, None, None, measured.n, text, required, warning=warning)
@@ -77,10 +78,18 @@ class AnsweredClasses(Quantity[ClassFacts]):
 ANSWERED_CLASSES = AnsweredClasses()
 
 
-def _named(classes: list[ClassCounts]) -> str:
-    worst = sorted(classes, key=lambda each: -each.fp32_answers)[:SHOWN_CLASSES]
-    more = f" and {len(classes) - SHOWN_CLASSES} more" if len(classes) > SHOWN_CLASSES else ""
-    return ", ".join(f"'{each.name}' ({each.fp32_answers:,} times by the reference)" for each in worst) + more
+def _lost(classes: list[ClassCounts]) -> list[str]:
+    """Classes that are never answered, and those never rightly, each with the number of answers that were lost."""
+    never = {each.name: each.fp32_answers for each in classes if each.quantized_answers == 0}
+    never_rightly = {each.name: each.fp32 for each in classes if each.quantized_answers > 0}
+    kinds = (("never answered", never), ("answered, but never rightly", never_rightly))
+    return [f"{kind}: {_named(lost)}" for kind, lost in kinds if lost]
+
+
+def _named(lost: dict[str, int]) -> str:
+    worst = sorted(lost.items(), key=lambda item: -item[1])[:SHOWN_CLASSES]
+    more = f" and {len(lost) - SHOWN_CLASSES} more" if len(lost) > SHOWN_CLASSES else ""
+    return ", ".join(f"'{name}' ({n:,} times by the reference)" for name, n in worst) + more
 
 
 def _moved(classes: list[ClassCounts]) -> str:

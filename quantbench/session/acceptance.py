@@ -18,6 +18,10 @@ from quantbench.registry import QUANTITIES
 from quantbench.session.gates import accept_gates
 from quantbench.stats.verdicts import Outcome
 
+# Upper end of an accepted speed-up's interval over its lower end, at most: of a wider one a loss of a third could not be
+# told from none.
+WIDEST_SPEED = 1.5
+
 
 class Accepting(Enum):
     """Facts that a session accepts of its experiments."""
@@ -104,7 +108,7 @@ class Acceptances:
                 self.lines.append(f"{id_}: nothing is accepted: {name} failed: {verdicts[name].measured}")
                 return False
         timed = {each.name for each in QUANTITIES.all() if each.timed}
-        no_speed = no_speed or _unsound_speed(noted.run)
+        no_speed = no_speed or _unsound_speed(noted.run) or _imprecise_speed(noted.run)
         if no_speed and any(claims & timed for claims in noted.claims.values()):
             self.lines.append(f"{id_}: no speed-up is accepted: {no_speed}")
             is_whole = False
@@ -135,3 +139,17 @@ def _unsound_speed(run: Run) -> str:
     latency = run.latency
     busy = "" if latency is None else latency.doubt or latency.clock_note
     return f"it is not by wall time of a quiet machine ({busy}); update on one" if busy else ""
+
+
+def _imprecise_speed(run: Run) -> str:
+    """Gives the reason not to accept a speed that hardly any later one could be told from."""
+    if run.latency is None:
+        return ""
+    low, high = run.latency.speedup_interval
+    if high <= WIDEST_SPEED * low:
+        return ""
+    return (
+        f"{run.latency.speedup:.3f}× [{low:.3f}, {high:.3f}] is too imprecise to compare with: the interval's upper end "
+        f"is more than {WIDEST_SPEED:g} times its lower one; raise latency.rounds or latency.looks, or use a quiet "
+        "machine"
+    )

@@ -115,10 +115,10 @@ def test_a_model_that_gives_every_batch_of_a_shape_the_answers_to_the_first_is_n
 def rounds(machine, monkeypatch):
     """Six rounds that are really run, before the machine tells its times."""
 
-    def time_forwards(forwards, *more):
+    def time_forwards(forwards, *more, **named):
         for forward in [*forwards.values()] * 6:
             forward()
-        return machine.time_forwards(forwards, *more)
+        return machine.time_forwards(forwards, *more, **named)
 
     monkeypatch.setattr("quantbench.experiment.run.time_forwards", time_forwards)
 

@@ -115,6 +115,19 @@ def test_a_speed_that_is_not_by_wall_time_of_a_quiet_machine_is_judged_and_not_a
     assert changed(before, project.golden) == [f"checkpoints/{STATIC}.json", f"results/{STATIC}.json"]
 
 
+def test_a_speed_of_a_wide_interval_is_judged_and_not_accepted(accepted, project, monkeypatch):
+    recalibrate(project)
+    made = timings(2.0, spread=0.6)
+    monkeypatch.setattr(run, "time_forwards", lambda *_, **__: made)
+    result = accepted(*UPDATE, *ACCEPTING)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    told = (
+        f"{STATIC}: no speed-up is accepted: 2.000× [[]*] is too imprecise to compare with: * more than 1.5 times its *"
+    )
+    result.stdout.fnmatch_lines([told])
+    assert read_result(project.golden, STATIC).speedups == []
+
+
 def test_what_is_not_timed_is_accepted_on_a_machine_however_noisy(accepted, project, monkeypatch):
     recalibrate(project)
     monkeypatch.setattr(speed, "CONTROL_TOLERANCE", -2.0)

@@ -30,7 +30,7 @@ def test_a_model_that_gives_every_sample_one_answer_fails_though_its_accuracy_ro
     verdict = answered((0, 0, 0, 1460), (0, 1, 0, 20), (1, 1, 0, 10), (2, 2, 0, 10))
     assert verdict.outcome is Outcome.FAIL
     assert verdict.measured == (
-        "1 of the 3 classes that the reference answers (n=1,500); never answered, or never rightly: "
+        "1 of the 3 classes that the reference answers (n=1,500); never answered: "
         "'bees' (30 times by the reference), 'cats' (10 times by the reference)"
     )
     assert verdict.warning.startswith("the answers moved: 'bees' is given 0 times, by the reference 30 times (")
@@ -47,6 +47,25 @@ def test_a_class_of_which_no_answer_is_right_any_more_fails_though_it_is_still_g
     verdict = answered((0, 0, 0, 1480), (1, 1, 0, 10), (0, 0, 1, 1), (2, 2, 2, 10))
     assert verdict.outcome is Outcome.FAIL
     assert "'bees' (10 times by the reference)" in verdict.measured
+
+
+def test_lost_right_answers_are_told_by_their_number_and_not_by_that_of_all_answers():
+    # The reference answers 'bees' 292 times and is right twice; the candidate 290 times and never right.
+    verdict = answered((0, 0, 0, 100), (1, 1, 0, 2), (0, 1, 1, 290))
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert verdict.measured.endswith(
+        "; answered, but never rightly: 'bees' (2 times by the reference); so few right answers may be lost by "
+        "accident: 5 of a class would decide"
+    )
+
+
+def test_classes_that_are_never_answered_are_told_from_those_that_are_never_right():
+    verdict = answered((0, 0, 0, 100), (1, 1, 0, 9), (2, 2, 0, 8), (0, 2, 2, 1))
+    assert verdict.outcome is Outcome.FAIL
+    assert verdict.measured.endswith(
+        "; never answered: 'bees' (9 times by the reference); answered, but never rightly: 'cats' (8 times by the "
+        "reference)"
+    )
 
 
 def test_a_class_that_the_reference_never_answers_is_not_missed():

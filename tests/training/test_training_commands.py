@@ -5,11 +5,12 @@ import json
 import pytest
 
 from quantbench.config.reading import load_experiments
-from quantbench.config.selection import select
+from quantbench.config.selection import find_workload, select
 from quantbench.experiment.run import Settings
 from quantbench.experiment.runs import Runs
-from quantbench.files import cache_dir
+from quantbench.experiment.workload import OpenWorkload
 from quantbench.records.card import BaselineCard
+from quantbench.training.state import state_path
 
 
 @pytest.fixture
@@ -35,7 +36,8 @@ def test_train_with_amp_writes_it_on_the_card(quantbench, project):
 
 
 def test_train_drops_a_damaged_state_with_one_line_and_trains_from_the_start(quantbench, project):
-    state_file = cache_dir() / "training" / "tiny.pt"
+    state_file = state_path(OpenWorkload(find_workload("tiny", project.configs), project.golden).unfinished("tiny"))
+    state_file.parent.mkdir(parents=True, exist_ok=True)
     state_file.write_bytes(b"not a state file")
     status, out, err = quantbench("train", "tiny")
     assert status == 0

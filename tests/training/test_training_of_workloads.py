@@ -1,6 +1,7 @@
 """A workload that holds samples out chooses its best epoch by them, for the baseline and for QAT; its cards say so."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,10 +18,10 @@ from quantbench.experiment.fine_tuning import fine_tuning_config
 from quantbench.experiment.run import Settings
 from quantbench.experiment.runs import Runs
 from quantbench.experiment.workload import OpenWorkload
-from quantbench.files import cache_dir
 from quantbench.golden.baselines import load_card
 from quantbench.measure.evaluation import evaluate
 from quantbench.training import loop as training
+from quantbench.training.state import state_path
 
 POOL = ("calibration_pool: 60}", "calibration_pool: 60, search_pool: 40}")
 
@@ -117,6 +118,17 @@ def test_adopted_weights_whose_card_is_older_than_the_search_split_are_still_the
     opened(held_out).load_baseline()
 
 
+def test_projects_that_name_a_workload_alike_train_into_files_of_their_own(held_out, tmp_path, monkeypatch):
+    other = OpenWorkload(opened(held_out).workload, tmp_path / "other" / "golden")
+    assert opened(held_out).unfinished("tiny") != other.unfinished("tiny")
+    state_path(other.unfinished("tiny")).parent.mkdir(parents=True, exist_ok=True)
+    state_path(other.unfinished("tiny")).write_bytes(b"of the other project")
+    opened(held_out).train_baseline()
+    assert state_path(other.unfinished("tiny")).read_bytes() == b"of the other project"
+    monkeypatch.chdir(held_out.root)
+    assert OpenWorkload(other.workload, Path("golden")).unfinished("tiny") == opened(held_out).unfinished("tiny")
+
+
 def test_one_state_file_per_workload_refuses_another_configuration_with_the_key(held_out):
     one_epoch = training._epoch
 
@@ -129,7 +141,7 @@ def test_one_state_file_per_workload_refuses_another_configuration_with_the_key(
         patch.setattr(training, "_epoch", killed)
         with pytest.raises(KeyboardInterrupt):
             opened(held_out).train_baseline()
-    state_file = cache_dir() / "training" / "tiny.pt"
+    state_file = state_path(opened(held_out).unfinished("tiny"))
     assert list(state_file.parent.iterdir()) == [state_file]
     held_out.edit("lr: 0.05", "lr: 0.04")
     with pytest.raises(TrainingError, match=rf"{state_file}: holds .*\(2 epoch\(s\) done\).*training.lr 0.05 → 0.04;"):
