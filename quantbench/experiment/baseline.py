@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
@@ -12,6 +12,7 @@ from quantbench.arrays import Inputs
 from quantbench.backends.interface import Artifact, Backend, Coverage, Predictor
 from quantbench.errors import ConfigError, FormLeftOutWarning
 from quantbench.experiment.artifact import reference
+from quantbench.experiment.soundness import spare_outputs
 from quantbench.experiment.workload import OpenWorkload
 from quantbench.foreign import about
 from quantbench.measure.evaluation import Evaluation, inputs_of
@@ -24,9 +25,15 @@ MODEL = "the fp32 model"
 
 @dataclass
 class Baseline:
-    """A workload's reference, measured once for all its experiments."""
+    """A workload's reference, measured once for all its experiments.
+
+    Attributes:
+        opened: the workload.
+        warnings: lines about the reference, once it was evaluated.
+    """
 
     opened: OpenWorkload
+    warnings: list[str] = field(default_factory=list)
 
     @cached_property
     def artifact(self) -> Artifact:
@@ -50,7 +57,9 @@ class Baseline:
         """On the test split."""
         predictor = self.loaded(torch.get_num_threads())
         with about(MODEL):
-            return self.opened.evaluated(predictor)
+            found = self.opened.evaluated(predictor)
+            self.warnings += spare_outputs(self.opened, predictor)
+            return found
 
     @property
     def size_bytes(self) -> int:

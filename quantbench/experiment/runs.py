@@ -74,6 +74,10 @@ class Runs:
         """A sentence for each form of an fp32 model that was to be timed and cannot run."""
         return [f"{name}: {line}" for name, each in self.baselines.items() for line in each.left_out]
 
+    def warnings(self) -> list[str]:
+        """A sentence for each oddity of an fp32 model that was evaluated."""
+        return [f"{name}: {line}" for name, each in self.baselines.items() for line in each.warnings]
+
     def run(self, experiment: Experiment) -> Run:
         """The experiment's run."""
         if experiment.id not in self.by_id:

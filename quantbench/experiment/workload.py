@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -149,11 +150,12 @@ class OpenWorkload:
         origin = {"model": self.workload.config.model.model_dump(mode="json")}
         return model, train(model, splits.train, training, state_path(name), show, None, validation, origin)
 
-    def train_baseline(self, amp: bool = False) -> BaselineCard:
+    def train_baseline(self, amp: bool = False, look: Callable[[Evaluation], object] | None = None) -> BaselineCard:
         """Trains from scratch (or continues a killed training) and writes weights and card.
 
         Args:
             amp: compute in bf16, whatever the workload file says.
+            look: is given the trained model's scores on the test split.
         """
         from quantbench.backends.module import ModulePredictor
         from quantbench.training.state import forget_training
@@ -163,6 +165,8 @@ class OpenWorkload:
         with progress(f"training {self.workload.name}") as show:
             model, outcome = self.fit(training, name, show)
         evaluation = self.evaluated(ModulePredictor(model))
+        if look is not None:
+            look(evaluation)
         digest = baselines.save_weights(self.weights_path, model.state_dict())
         card = make_card(self, "fp32_baseline", training.described(), outcome, evaluation, digest)
         command = f"{self.train_command} --amp" if amp else self.train_command

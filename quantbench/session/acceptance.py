@@ -18,8 +18,8 @@ from quantbench.registry import QUANTITIES
 from quantbench.session.gates import accept_gates
 from quantbench.stats.verdicts import Outcome
 
-# Upper end of an accepted speed-up's interval over its lower end, at most: of a wider one a loss of a third could not be
-# told from none.
+# Upper end of an accepted speed-up's interval over its lower end, at most: with a wider one a loss of a third could not
+# be told from none.
 WIDEST_SPEED = 1.5
 
 
@@ -149,7 +149,7 @@ def _imprecise_speed(run: Run) -> str:
     if high <= WIDEST_SPEED * low:
         return ""
     return (
-        f"{run.latency.speedup:.3f}× [{low:.3f}, {high:.3f}] is too imprecise to compare with: the interval's upper end "
-        f"is more than {WIDEST_SPEED:g} times its lower one; raise latency.rounds or latency.looks, or use a quiet "
+        f"{run.latency.speedup:.3f}× [{low:.3f}, {high:.3f}] is too imprecise to compare with: the interval's upper "
+        f"end is more than {WIDEST_SPEED:g} times its lower one; raise latency.rounds or latency.looks, or use a quiet "
         "machine"
     )

@@ -284,6 +284,7 @@ class Session:
             self.runs.settings.family.sentence(),
             *self.runs.control_sentences(),
             *self.runs.form_sentences(),
+            *self.runs.warnings(),
             *self.repeats,
             *optional_sentences(self._left_out.values(), self._left_out),
         ]

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from quantbench.stats.proportions import wilson_interval
+from quantbench.stats.intervals import Interval
+from quantbench.stats.proportions import mean_proportion_interval, wilson_interval
 
 # Seed of the halves on which a mix-up is found and confirmed.
 HALVES_SEED = 7
@@ -25,6 +26,24 @@ def uninformative_accuracy(labels: NDArray[np.int64], n_classes: int) -> float:
         0.75
     """
     return max(float(np.bincount(labels).max()) / len(labels), 1.0 / n_classes)
+
+
+def balanced_accuracy(answers: NDArray[np.int64], labels: NDArray[np.int64]) -> tuple[float, Interval]:
+    """Mean recall of the classes that have samples, 0..1, with its interval; constant answers have 1 / classes.
+
+    Args:
+        answers: output of each sample, `[n]`.
+        labels: class of each sample, `[n]`.
+
+    Example:
+        >>> balanced_accuracy(np.array([0, 0, 0, 0]), np.array([0, 0, 0, 1]))[0]
+        0.5
+    """
+    n = np.bincount(labels)
+    right = np.bincount(labels[answers == labels], minlength=len(n))
+    present = np.flatnonzero(n)
+    interval = mean_proportion_interval([int(right[i]) for i in present], [int(n[i]) for i in present])
+    return float(np.mean(right[present] / n[present])), interval
 
 
 @dataclass(frozen=True)

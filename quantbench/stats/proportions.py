@@ -1,5 +1,6 @@
-"""An interval for one proportion, such as the accuracy of one model."""
+"""Intervals for one proportion, such as the accuracy of one model, and for the mean of several."""
 
+from collections.abc import Sequence
 from math import sqrt
 
 from quantbench.errors import StatisticsError
@@ -41,3 +42,31 @@ def wilson_interval(successes: int, n: int, level: float = 0.95) -> Interval:
     low = min(max(centre - half_width, 0.0), proportion)
     high = max(min(centre + half_width, 1.0), proportion)
     return Interval(low=low, high=high, level=level)
+
+
+def mean_proportion_interval(successes: Sequence[int], ns: Sequence[int], level: float = 0.95) -> Interval:
+    """Interval for the unweighted mean of independent proportions, recovered from Wilson's interval of each.
+
+    Args:
+        successes: Of each proportion.
+        ns: Samples of each proportion, as many numbers.
+        level: Nominal coverage as a fraction.
+
+    Raises:
+        StatisticsError: as `wilson_interval`.
+
+    Source:
+        G. Y. Zou, A. Donner, Statist. Med. 27 (2008) 1693-1702: the variance of an estimate near a limit is recovered
+        from the limit of each part (MOVER). Deviation: none; a mean is a sum over its number of terms.
+
+    Example:
+        >>> interval = mean_proportion_interval(successes=[1428, 10, 10], ns=[1480, 10, 10])
+        >>> round(interval.low, 3), round(interval.high, 3)
+        (0.857, 0.992)
+    """
+    each = [wilson_interval(x, n, level) for x, n in zip(successes, ns, strict=True)]
+    shares = [x / n for x, n in zip(successes, ns, strict=True)]
+    mean = sum(shares) / len(shares)
+    below = sqrt(sum((share - found.low) ** 2 for share, found in zip(shares, each, strict=True))) / len(shares)
+    above = sqrt(sum((found.high - share) ** 2 for share, found in zip(shares, each, strict=True))) / len(shares)
+    return Interval(low=max(mean - below, 0.0), high=min(mean + above, 1.0), level=level)
