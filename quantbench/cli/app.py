@@ -24,7 +24,7 @@ from quantbench.cli.search import search, sensitivity
 from quantbench.cli.training import adopt, curves, train
 from quantbench.config.import_paths import OPTION, allow_imports
 from quantbench.errors import FormLeftOutWarning, OldWordWarning, QuantbenchError, SharedLayerWarning
-from quantbench.foreign import foreign, traceback_of
+from quantbench.foreign import foreign, message_of, traceback_of
 
 Verbose = Annotated[bool, typer.Option(VERBOSE, help="Show the traceback of each error.")]
 
@@ -94,11 +94,24 @@ def _show_warning(usual: Callable[..., None], message: Warning | str, *where: An
         usual(message, *where)
 
 
+def _once(show: Callable[..., None]) -> Callable[..., None]:
+    """Shows each warning once in the life of the process, however many experiments or places it comes from."""
+    seen: set[tuple[type[Warning], str]] = set()
+
+    def shown(message: Warning, category: type[Warning], *where: Any) -> None:
+        key = category, message_of(message)
+        if key not in seen:
+            seen.add(key)
+            show(message, category, *where)
+
+    return shown
+
+
 def main() -> None:
     """Runs the command line; a mistake of the user's, and whatever is raised, ends with its line and status 2."""
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = functools.partial(_show_warning, warnings.showwarning)
+            warnings.showwarning = _once(functools.partial(_show_warning, warnings.showwarning))
             app()
     except QuantbenchError as error:
         _end(error, str(error))

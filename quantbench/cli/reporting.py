@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -20,16 +21,20 @@ def report(
 ) -> None:
     """Write tables and plots of recorded runs: the Pareto front, and the sensitivity of layers if measured."""
     from quantbench.files import write_text
-    from quantbench.report.documents import pareto_document, read_records, sensitivity_document, with_tables
+    from quantbench.report.documents import pareto_document, read_with_errors, sensitivity_document, with_tables
     from quantbench.report.pareto import pareto_plot
     from quantbench.report.sensitivity import sensitivities
     from quantbench.report.sensitivity_plot import sensitivity_plot
+    from quantbench.report.tables import error_lines
 
     require("quantbench report", "matplotlib")
-    found = read_records(records)
+    found, errors = read_with_errors(records)
+    for line in error_lines(errors):
+        print(f"quantbench: missing in this report: {line}", file=sys.stderr)
     parts = sensitivities(found)
     # All texts first, so that a mistake in one leaves nothing half-written.
-    texts = {out / "pareto.md": pareto_document(found)} | {path: with_tables(path, found) for path in into or []}
+    texts = {out / "pareto.md": pareto_document(found, errors)}
+    texts |= {path: with_tables(path, found, errors) for path in into or []}
     if parts:
         texts[out / "sensitivity.md"] = sensitivity_document(found)
     plots = [out / "pareto.png", out / "pareto.svg"]

@@ -57,7 +57,9 @@ def run(
         "the step summary": lambda: _summarize(result),
     }
     if json:
-        steps[f"--json {json}: writing the records"] = lambda: write_records(json, result.records, result.not_run)
+        steps[f"--json {json}: writing the records"] = lambda: write_records(
+            json, result.records, result.not_run, result.errors
+        )
     broken = [*result.broken, *broken_cells(result.records)]
     # Each, whatever becomes of the others.
     for what, step in steps.items():
@@ -83,7 +85,7 @@ def _show(result: SessionResult) -> None:
     from quantbench.report.tables import terminal_table
 
     width = shutil.get_terminal_size((160, 24)).columns
-    print(terminal_table(result.records, result.not_run, width, sys.stdout.isatty()), end="")
+    print(terminal_table(result.records, result.not_run, width, sys.stdout.isatty(), result.errors), end="")
     for sentence in result.sentences:
         print(sentence)
     if text := sensitivity_text(result.records):
@@ -93,4 +95,4 @@ def _show(result: SessionResult) -> None:
 def _summarize(result: SessionResult) -> None:
     from quantbench.report.step_summary import append_step_summary
 
-    append_step_summary(result.records, result.not_run, result.sentences)
+    append_step_summary(result.records, result.not_run, result.sentences, result.errors)

@@ -6,6 +6,7 @@ import functools
 import multiprocessing
 import multiprocessing.context
 import sys
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -39,8 +40,13 @@ def in_fresh_process(work: Callable[..., Result], *args: object, died: str) -> R
 
 
 def _worded(work: Callable[..., Result], *args: object) -> Result:
-    """Runs the work there; an exception of somebody's own may not survive the way back, so its line takes it."""
-    with calling("the fresh process"):
+    """Runs the work there; an exception of somebody's own may not survive the way back, so its line takes it.
+
+    What a library says of its future was said by the process that began this one, which did the same before.
+    """
+    with calling("the fresh process"), warnings.catch_warnings():
+        for category in (FutureWarning, DeprecationWarning, PendingDeprecationWarning):
+            warnings.simplefilter("ignore", category)
         return work(*args)
 
 

@@ -272,6 +272,7 @@ def pytest_testnodedown(node: Any) -> None:
     output = getattr(node, "workeroutput", {})
     state.collected += output.get("quantbench_records", [])
     state.elsewhere.update(output.get("quantbench_not_run", {}))
+    state.errors_elsewhere += output.get("quantbench_errors", [])
     state.lost.update(dict.fromkeys(output.get("quantbench_lost", [])))
     state.repeats.update(dict.fromkeys(output.get("quantbench_repeats", [])))
     state.mistake = output.get("quantbench_mistake", state.mistake)
@@ -286,6 +287,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     state = session.config.stash[STATE]
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["quantbench_records"] = state.own_records()
+        errors = [[each.experiment, each.reason] for each in state.errors()]
+        session.config.workeroutput["quantbench_errors"] = errors
         session.config.workeroutput["quantbench_not_run"] = state.not_run
         session.config.workeroutput["quantbench_lost"] = list(state.lost)
         session.config.workeroutput["quantbench_repeats"] = state.own_repeats
@@ -304,7 +307,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         from quantbench.report.documents import write_records
 
         with state.losing(f"{spelled(session.config, '--json')} {path}: writing the records"):
-            write_records(Path(path), state.records(), state.not_run_list())
+            write_records(Path(path), state.records(), state.not_run_list(), state.errors())
     if not is_sound or state.lost:
         _fail(session)
 

@@ -21,7 +21,7 @@ from quantbench.plugin.selected import is_disabled
 
 if TYPE_CHECKING:
     from quantbench.config.schema import Experiment
-    from quantbench.records.run import NotRun, RunRecord
+    from quantbench.records.run import ExperimentError, NotRun, RunRecord
     from quantbench.session.session import Options, Session
 
 
@@ -43,6 +43,7 @@ class State:
         deselected: claims that pytest's own selection leaves out.
         has_collection_errors: a test file could not be collected, which pytest says itself.
         is_broken: a claim of a worker ended with an error.
+        errors_elsewhere: experiment and reason of each error in a worker.
         premises: lines about gates that were loosened and claims that were left out; each fails the run.
         not_looked_at: sentence that counts the claims which the command line left out; None where there are none.
         lost: lines about what the end of the run could not do, here and in workers; each fails the run.
@@ -62,6 +63,7 @@ class State:
         self.deselected: set[tuple[str, str]] = set()
         self.has_collection_errors = False
         self.is_broken = False
+        self.errors_elsewhere: list[list[str]] = []
         self.premises: list[str] = []
         self.not_looked_at: str | None = None
         self.causes = Causes()
@@ -248,6 +250,14 @@ class State:
         from quantbench.records.run import NotRun
 
         return [NotRun(experiment=id_, reason=reason) for id_, reason in sorted(self.not_run.items())]
+
+    def errors(self) -> list[ExperimentError]:
+        """Errors of experiments, here and in workers."""
+        from quantbench.records.run import ExperimentError
+
+        own = self._session.errors() if self._session else []
+        elsewhere = [ExperimentError(experiment=id_, reason=reason) for id_, reason in self.errors_elsewhere]
+        return [*own, *(each for each in elsewhere if each not in own)]
 
     def sentences(self) -> list[str]:
         """Sentences of the summary about the run as a whole."""

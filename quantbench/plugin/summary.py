@@ -47,7 +47,7 @@ def write_summary(terminalreporter: Any) -> None:
 def _append_summary(_: Any, state: Any) -> None:
     from quantbench.report.step_summary import append_step_summary
 
-    append_step_summary(state.records(), state.not_run_list(), state.sentences())
+    append_step_summary(state.records(), state.not_run_list(), state.sentences(), state.errors())
 
 
 def _write_table(terminalreporter: Any, state: Any) -> None:
@@ -59,7 +59,7 @@ def _write_table(terminalreporter: Any, state: Any) -> None:
         return
     terminalreporter.section("quantbench")
     width, color = terminalreporter._tw.fullwidth, terminalreporter._tw.hasmarkup
-    terminalreporter.write(terminal_table(records, not_run, width, color))
+    terminalreporter.write(terminal_table(records, not_run, width, color, state.errors()))
     for sentence in state.sentences():
         terminalreporter.write_line(sentence)
     terminalreporter.write(sensitivity_summary(records, state.folder("plots")))

@@ -226,9 +226,22 @@ class NotRun(Record):
     reason: str
 
 
+class ExperimentError(Record):
+    """An error of one experiment, of which something, or everything, could therefore not be measured."""
+
+    experiment: str
+    reason: str
+
+
 class RecordFile(Record):
-    """File that `--json` writes."""
+    """File that `--json` writes.
+
+    Attributes:
+        not_run: experiments whose data was not on the machine.
+        errors: of the others; absent in files of before they were noted.
+    """
 
     schema_version: int = SCHEMA_VERSION
     records: list[RunRecord]
     not_run: list[NotRun] = Field(default_factory=list)
+    errors: list[ExperimentError] = Field(default_factory=list)

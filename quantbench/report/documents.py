@@ -10,10 +10,10 @@ from pathlib import Path
 from quantbench.errors import ConfigError
 from quantbench.files import read_text, write_text
 from quantbench.records.base import read_versioned
-from quantbench.records.run import OLDER_VERSIONS, SCHEMA_VERSION, NotRun, RecordFile, RunRecord
+from quantbench.records.run import OLDER_VERSIONS, SCHEMA_VERSION, ExperimentError, NotRun, RecordFile, RunRecord
 from quantbench.report.pareto import pareto_markdown
 from quantbench.report.sensitivity import sensitivities, sensitivity_markdown
-from quantbench.report.tables import markdown_table, provenance
+from quantbench.report.tables import error_lines, markdown_table, provenance
 
 # Where a generated section begins, whoever writes it.
 ANY_BEGIN = re.compile(r"<!-- \w+: begin(?:\s[^>]*)?-->")
@@ -34,20 +34,30 @@ def check_place(path: Path) -> None:
         raise ConfigError(f"--json {path}: is a folder; name a file in it")
 
 
-def write_records(path: Path, records: Sequence[RunRecord], not_run: Sequence[NotRun]) -> None:
+def write_records(
+    path: Path, records: Sequence[RunRecord], not_run: Sequence[NotRun], errors: Sequence[ExperimentError] = ()
+) -> None:
     """Writes what `read_records` reads, whole or not at all."""
-    file = RecordFile(records=list(records), not_run=list(not_run))
+    file = RecordFile(records=list(records), not_run=list(not_run), errors=list(errors))
     write_text(path, file.model_dump_json(indent=1) + "\n")
 
 
 def read_records(paths: Sequence[Path]) -> list[RunRecord]:
-    """The records of several files; a later file's record replaces an earlier one of the same experiment.
+    """The records of several files, without errors: see `read_with_errors`."""
+    return read_with_errors(paths)[0]
+
+
+def read_with_errors(paths: Sequence[Path]) -> tuple[list[RunRecord], list[ExperimentError]]:
+    """The records of several files, and the errors of experiments that no later file measured without any.
+
+    A later file's record replaces an earlier one of the same experiment.
 
     Raises:
         ConfigError: if a file is missing, not what `--json` writes, of another version, holds no record at all, or one
             with a figure that nothing could have measured.
     """
     found: dict[str, RunRecord] = {}
+    errors: list[ExperimentError] = []
     for path in paths:
         file = read_versioned(
             RecordFile,
@@ -60,23 +70,27 @@ def read_records(paths: Sequence[Path]) -> list[RunRecord]:
             again="measure it again",
         )
         found |= {record.experiment: record for record in file.records}
+        measured = {each.experiment for each in file.records} | {each.experiment for each in file.errors}
+        errors = [each for each in errors if each.experiment not in measured] + file.errors
     if not found:
-        raise ConfigError(f"{', '.join(map(str, paths))}: no record; write some with: {WRITE_COMMAND}")
-    return list(found.values())
+        only = f", but an error: {error_lines(errors)[0]}" if errors else ""
+        raise ConfigError(f"{', '.join(map(str, paths))}: no record{only}; write some with: {WRITE_COMMAND}")
+    return list(found.values()), errors
 
 
-def results_tables(records: Sequence[RunRecord]) -> str:
-    """The results table and where its figures come from."""
-    return f"{markdown_table(records)}\n{provenance(records)}"
+def results_tables(records: Sequence[RunRecord], errors: Sequence[ExperimentError] = ()) -> str:
+    """The results table, the errors of what is missing in it, and where its figures come from."""
+    lines = "".join(f"- {line}\n" for line in error_lines(errors))
+    return "\n".join(part for part in (markdown_table(records, errors), lines, provenance(records)) if part)
 
 
-def pareto_document(records: Sequence[RunRecord]) -> str:
+def pareto_document(records: Sequence[RunRecord], errors: Sequence[ExperimentError] = ()) -> str:
     """The Pareto tables, the results table, and where the figures come from."""
     return (
         "# Accuracy against size and latency\n\n"
         "● marks the front: no other experiment of the workload is at least as accurate, as small and as fast, and "
         "better in one of them. Estimates are compared, not intervals; the plot shows both.\n\n"
-        f"{pareto_markdown(records)}\n## Results\n\n{results_tables(records)}"
+        f"{pareto_markdown(records)}\n## Results\n\n{results_tables(records, errors)}"
     )
 
 
@@ -88,7 +102,7 @@ def sensitivity_document(records: Sequence[RunRecord]) -> str:
     return f"# Sensitivity of layers\n\n{text}\n{provenance(own)}" if text else ""
 
 
-def with_tables(path: Path, records: Sequence[RunRecord]) -> str:
+def with_tables(path: Path, records: Sequence[RunRecord], errors: Sequence[ExperimentError] = ()) -> str:
     """A Markdown file's text with generated sections in the place of what stands between their markers.
 
     `<!-- NAME: begin ARGUMENTS -->` … `<!-- NAME: end -->`, where NAME is `results` or `sensitivity`, with globs that
@@ -98,7 +112,7 @@ def with_tables(path: Path, records: Sequence[RunRecord]) -> str:
         ConfigError: if the file cannot be read, has no markers, or one alone, or a glob that chooses nothing.
     """
     return with_sections(
-        path, ("results", "sensitivity"), lambda name, arguments: _section(path, name, arguments, records)
+        path, ("results", "sensitivity"), lambda name, arguments: _section(path, name, arguments, records, errors)
     )
 
 
@@ -159,16 +173,27 @@ def _refuse_end(path: Path, end: re.Match[str] | None) -> None:
         raise ConfigError(f"{path}: the marker '{end[0]}' has no '{begin}' before it; put it where the section begins")
 
 
-def _section(path: Path, name: str, arguments: Sequence[str], records: Sequence[RunRecord]) -> str:
+def _section(
+    path: Path,
+    name: str,
+    arguments: Sequence[str],
+    records: Sequence[RunRecord],
+    errors: Sequence[ExperimentError],
+) -> str:
     marker = " ".join([f"<!-- {name}: begin", *arguments, "-->"])
     for glob in arguments:
-        if not fnmatch.filter([record.experiment for record in records], glob):
+        if not fnmatch.filter([*(each.experiment for each in records), *(each.experiment for each in errors)], glob):
             raise ConfigError(
                 f"{path}: {marker}: no record of '{glob}'; correct it, or measure it with: "
                 f"pytest bench --experiment '{glob}' --json FILE"
             )
-    chosen = [r for r in records if not arguments or any(fnmatch.fnmatchcase(r.experiment, glob) for glob in arguments)]
-    text = {"results": results_tables, "sensitivity": sensitivity_markdown}[name](chosen)
+
+    def is_chosen(each: RunRecord | ExperimentError) -> bool:
+        return not arguments or any(fnmatch.fnmatchcase(each.experiment, glob) for glob in arguments)
+
+    chosen = [record for record in records if is_chosen(record)]
+    broken = [error for error in errors if is_chosen(error)]
+    text = results_tables(chosen, broken) if name == "results" else sensitivity_markdown(chosen)
     if not text:
         raise ConfigError(
             f"{path}: {marker}: none of these records is of one layer in int8; measure some: {WRITE_COMMAND}"

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from quantbench.records.run import NotRun, RunRecord, VerdictRecord
+from quantbench.records.run import ExperimentError, NotRun, RunRecord, VerdictRecord
 from quantbench.report.sensitivity import sensitivity_markdown
 from quantbench.report.tables import markdown_table, not_run_lines, provenance, without_baseline
 from quantbench.stats.regression import Change
@@ -17,7 +17,12 @@ from quantbench.stats.verdicts import Outcome
 VARIABLE = "GITHUB_STEP_SUMMARY"
 
 
-def summary_markdown(records: Sequence[RunRecord], not_run: Sequence[NotRun], sentences: Sequence[str] = ()) -> str:
+def summary_markdown(
+    records: Sequence[RunRecord],
+    not_run: Sequence[NotRun],
+    sentences: Sequence[str] = (),
+    errors: Sequence[ExperimentError] = (),
+) -> str:
     """Counts of verdicts, each verdict that is not PASS with what was measured, and all tables."""
     verdicts = [(record.experiment, verdict) for record in records for verdict in record.verdicts]
     counts = {outcome: sum(verdict.outcome == outcome for _, verdict in verdicts) for outcome in Outcome}
@@ -26,6 +31,7 @@ def summary_markdown(records: Sequence[RunRecord], not_run: Sequence[NotRun], se
         (verdict.outcome, verdict.change == Change.NO_BASELINE, experiment, _item(experiment, verdict))
         for experiment, verdict in verdicts
     ]
+    parts += [f"- **error** `{each.experiment}`: {_one_line(each.reason)}" for each in errors]
     for outcome in (Outcome.FAIL, Outcome.INCONCLUSIVE):
         parts += [text for each, is_new, _, text in messages if each == outcome and not is_new]
     parts += [
@@ -37,8 +43,8 @@ def summary_markdown(records: Sequence[RunRecord], not_run: Sequence[NotRun], se
         if verdict.warning
     ]
     parts += [f"- {_one_line(line)}" for line in [*not_run_lines(not_run), *sentences]]
-    if records:
-        parts += [markdown_table(records), sensitivity_markdown(records), provenance(records)]
+    if records or errors:
+        parts += [markdown_table(records, errors), sensitivity_markdown(records), provenance(records)]
     return "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
 
 
@@ -48,20 +54,26 @@ def _item(experiment: str, verdict: VerdictRecord) -> str:
     return f"- **{verdict.outcome}** `{experiment}`: {verdict.quantity}: {measured}; required: {requirement}"
 
 
-def append_step_summary(records: Sequence[RunRecord], not_run: Sequence[NotRun], sentences: Sequence[str] = ()) -> None:
+def append_step_summary(
+    records: Sequence[RunRecord],
+    not_run: Sequence[NotRun],
+    sentences: Sequence[str] = (),
+    errors: Sequence[ExperimentError] = (),
+) -> None:
     """Appends the summary to the service's file, if there is one; a file that cannot be written fails no run.
 
     Args:
         records: of the experiments that were measured.
         not_run: those that could not be started.
         sentences: about the run as a whole.
+        errors: of experiments that could not be measured, or not all of them.
     """
     place = os.environ.get(VARIABLE)
-    if not place or not (records or not_run):
+    if not place or not (records or not_run or errors):
         return
     try:
         with Path(place).open("a", encoding="utf-8") as file:
-            file.write(summary_markdown(records, not_run, sentences))
+            file.write(summary_markdown(records, not_run, sentences, errors))
     except OSError as error:
         print(f"${VARIABLE}: {place}: cannot be written ({error.strerror}); the summary is left out", file=sys.stderr)
 

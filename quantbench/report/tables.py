@@ -9,7 +9,7 @@ from typing import Any
 from quantbench.errors import ForeignError
 from quantbench.foreign import calling
 from quantbench.records.base import Part
-from quantbench.records.run import NotRun, RunRecord
+from quantbench.records.run import ExperimentError, NotRun, RunRecord
 from quantbench.registry import QUANTITIES
 from quantbench.stats.regression import Change
 from quantbench.stats.verdicts import Outcome
@@ -67,6 +67,30 @@ def cells(record: RunRecord) -> tuple[str, ...]:
     return (record.experiment, *figures, overall(record))
 
 
+def rows_of(records: Sequence[RunRecord], errors: Sequence[ExperimentError] = ()) -> list[tuple[str, ...]]:
+    """A row for each record, and one for each experiment that an error left without a record.
+
+    Args:
+        records: of the experiments that were measured.
+        errors: their verdicts begin with `error`, since some claim was not made.
+    """
+    missing = dict.fromkeys(error.experiment for error in errors)
+    rows = []
+    for record in records:
+        *figures, verdict = cells(record)
+        if record.experiment in missing:
+            verdict = BROKEN if verdict == NOTHING else f"{BROKEN}, {verdict}"
+            del missing[record.experiment]
+        rows.append((*figures, verdict))
+    return rows + [(id_, *[NOTHING] * (len(columns()) - 2), BROKEN) for id_ in missing]
+
+
+def error_lines(errors: Sequence[ExperimentError]) -> list[str]:
+    """One line for each reason that an experiment's claims could not be made for."""
+    lines = [f"{each.experiment}: {BROKEN}: {' '.join(each.reason.split())}" for each in errors]
+    return list(dict.fromkeys(lines))
+
+
 def broken_cells(records: Sequence[RunRecord]) -> list[str]:
     """A line for each column that cannot show what was measured of an experiment; its cell says so as well."""
     lines = []
@@ -102,8 +126,14 @@ def _text_of(column: Any, part: Part) -> str:
     return " ".join(text.split())
 
 
-def terminal_table(records: Sequence[RunRecord], not_run: Sequence[NotRun], width: int, color: bool) -> str:
-    """The table that ends a run."""
+def terminal_table(
+    records: Sequence[RunRecord],
+    not_run: Sequence[NotRun],
+    width: int,
+    color: bool,
+    errors: Sequence[ExperimentError] = (),
+) -> str:
+    """The table that ends a run; the reasons of errors are told by whoever shows it."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -112,13 +142,10 @@ def terminal_table(records: Sequence[RunRecord], not_run: Sequence[NotRun], widt
     titles = columns()
     for i, title in enumerate(titles):
         table.add_column(title, justify="left" if i in (0, len(titles) - 1) else "right", no_wrap=True)
-    style = {Outcome.PASS: "green", Outcome.FAIL: "red", Outcome.INCONCLUSIVE: "yellow"}
-    for record in records:
-        row = cells(record)
-        table.add_row(
-            *map(escape, row[:-1]),
-            f"[{style[Outcome(row[-1].partition(',')[0])]}]{row[-1]}" if row[-1] != NOTHING else row[-1],
-        )
+    styles = {Outcome.PASS: "green", Outcome.FAIL: "red", Outcome.INCONCLUSIVE: "yellow", BROKEN: "red"}
+    for *figures, verdict in rows_of(records, errors):
+        style = styles.get(verdict.partition(",")[0])
+        table.add_row(*map(escape, figures), f"[{style}]{verdict}" if style else verdict)
     stream = io.StringIO()
     # Where no width is known, or a narrow one, a verdict still must not be cut. Without a height rich ignores the width
     # and takes 80 columns where TERM is "dumb", as CI services set it.
@@ -163,9 +190,9 @@ def plain_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
-def markdown_table(records: Sequence[RunRecord]) -> str:
+def markdown_table(records: Sequence[RunRecord], errors: Sequence[ExperimentError] = ()) -> str:
     """The same rows as a Markdown table."""
-    return "\n".join(markdown_rows(columns(), [cells(record) for record in records], last="---")) + "\n"
+    return "\n".join(markdown_rows(columns(), rows_of(records, errors), last="---")) + "\n"
 
 
 def markdown_rows(columns: Sequence[str], rows: Sequence[Sequence[str]], last: str = "---:") -> list[str]:

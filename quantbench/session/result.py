@@ -12,7 +12,7 @@ from quantbench.errors import ForeignError, QuantbenchError
 from quantbench.experiment.runs import Runs
 from quantbench.foreign import traceback_of
 from quantbench.progress import progress
-from quantbench.records.run import NotRun, RunRecord
+from quantbench.records.run import ExperimentError, NotRun, RunRecord
 from quantbench.session.gates import loosened
 from quantbench.session.plan import Plan
 from quantbench.session.session import Options, Session
@@ -34,6 +34,7 @@ class SessionResult:
     Attributes:
         records: of those of which anything was measured.
         not_run: of those whose data is not on this machine.
+        errors: of the others, by experiment.
         broken: a line for each error.
         tracebacks: of the same errors.
         messages: the words for every verdict that is not PASS, for predictions that flipped without a cause, and for
@@ -46,6 +47,7 @@ class SessionResult:
 
     records: list[RunRecord]
     not_run: list[NotRun]
+    errors: list[ExperimentError]
     broken: list[str]
     tracebacks: list[str]
     messages: list[str]
@@ -108,6 +110,7 @@ def _result(session: Session, command: str, is_sound: bool, premises: list[str])
     return SessionResult(
         records=records,
         not_run=session.not_run_list(),
+        errors=session.errors(),
         broken=list(session.broken),
         tracebacks=list(session.broken.values()),
         messages=[*messages, *session.behaviour, *premises],

@@ -18,7 +18,7 @@ from quantbench.progress import progress
 from quantbench.quantities.accuracy_vs_accepted import change_of_behaviour
 from quantbench.quantities.judging import explain, explain_briefly, judge, judged_of, measure, quantities
 from quantbench.quantities.speed import questions_of, withdraw
-from quantbench.records.run import NotRun, RunRecord
+from quantbench.records.run import ExperimentError, NotRun, RunRecord
 from quantbench.registry import QUANTITIES
 from quantbench.session.acceptance import Acceptances, Accepting
 from quantbench.session.records import checked, in_order
@@ -104,6 +104,7 @@ class Session:
     repeats: dict[str, None] = field(default_factory=dict)
     _unmeasured: list[Decision] = field(default_factory=list)
     _left_out: dict[str, Experiment] = field(default_factory=dict)
+    _errors: dict[tuple[str, str], None] = field(default_factory=dict)
     _timed_between: tuple[Moment, Moment] | None = None
 
     def __post_init__(self) -> None:
@@ -277,6 +278,10 @@ class Session:
         """Experiments whose data is not on this machine."""
         return [NotRun(experiment=id_, reason=reason) for id_, reason in self.not_run.items()]
 
+    def errors(self) -> list[ExperimentError]:
+        """Errors of experiments whose data is on this machine."""
+        return [ExperimentError(experiment=id_, reason=line) for id_, line in self._errors if id_ not in self.not_run]
+
     def sentences(self) -> list[str]:
         """Sentences about the session as a whole."""
         return [
@@ -318,6 +323,7 @@ class Session:
 
     def _note(self, experiment: Experiment, error: QuantbenchError, more: str = "") -> None:
         self.broken.setdefault(f"{experiment.id}: {error}{more}", traceback_of(error))
+        self._errors[experiment.id, f"{error}{more}"] = None
 
     @contextmanager
     def noting(self, experiment: Experiment, what: str) -> Iterator[None]:

@@ -10,6 +10,7 @@ from quantbench.measure.fresh import in_fresh_process
 
 WORK = """\
 import os
+import warnings
 from quantbench.errors import MeasurementError
 
 TOLD = []
@@ -35,6 +36,11 @@ def leave(status):
 def die(status):
     os._exit(status)
 
+def warn(category):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.warn("of the future", category)
+    return [each.category.__name__ for each in caught]
+
 def refuse_to_travel(job):
     return lambda: job
 """
@@ -54,6 +60,11 @@ def test_each_job_runs_in_another_process_that_knows_of_no_other(work):
     assert (first[1], second[1]) == (["one"], ["two"])
     assert len({os.getpid(), first[0], second[0]}) == 3
     assert work.TOLD == ["said here"]
+
+
+@pytest.mark.parametrize(("category", "shown"), [(FutureWarning, []), (UserWarning, ["UserWarning"])])
+def test_what_libraries_say_of_their_future_is_not_said_again(work, category, shown):
+    assert in_fresh_process(work.warn, category, died="it died") == shown
 
 
 def test_an_error_of_the_work_comes_back_as_it_was_raised(work):

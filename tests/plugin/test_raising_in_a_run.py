@@ -94,6 +94,14 @@ def test_one_cause_is_told_in_full_by_the_first_of_its_claims(ran):
     assert set(others) == {f"own/own: not made: see accuracy_drop_pp of own/own: {start}…"}
 
 
+def test_what_could_not_be_measured_is_in_the_records_and_the_table(ran, project):
+    HERE["forward"] = ERRORS["KeyError"]
+    result = ran()[0]
+    errors = json.loads((project.root / "records.json").read_text())["errors"]
+    assert {each["experiment"] for each in errors} == {"own/own"}
+    assert [line.split()[-1] for line in result.outlines if line.startswith("own/own ")] == ["error"]
+
+
 def test_with_tracebacks_too(ran):
     HERE["decode"] = ERRORS["OSError"]
     result, _ = ran("-q", "-vv")
@@ -173,14 +181,18 @@ def test_a_table_that_cannot_be_shown_is_told_and_fails_the_run(ran, monkeypatch
     assert len(only(result, "showing the table raised ZeroDivisionError")) == 1
 
 
-def test_what_a_worker_lost_fails_the_run_of_the_controller(ran, monkeypatch):
-    line = "own/own: its record, which is left out, raised KeyError: 'x'"
+def test_what_a_worker_lost_fails_the_run_of_the_controller(ran, monkeypatch, project):
+    line, errors = "own/own: its record, which is left out, raised KeyError: 'x'", [["own/other", "KeyError: 'y'"]]
 
     def finish(state, is_cut_short, whole=State.finish):
-        node = SimpleNamespace(config=state.config, workeroutput={"quantbench_lost": [line]})
+        node = SimpleNamespace(
+            config=state.config, workeroutput={"quantbench_lost": [line], "quantbench_errors": errors}
+        )
         pytest_testnodedown(node)
         return whole(state, is_cut_short)
 
     monkeypatch.setattr(State, "finish", finish)
     result, _ = ran()
     assert len(only(result, line)) == 1
+    (error,) = json.loads((project.root / "records.json").read_text())["errors"]
+    assert error == {"experiment": "own/other", "reason": "KeyError: 'y'"}

@@ -5,8 +5,15 @@ import json
 import pytest
 
 from quantbench.errors import ConfigError
-from quantbench.records.run import NotRun
-from quantbench.report.documents import check_place, pareto_document, read_records, sensitivity_document, write_records
+from quantbench.records.run import ExperimentError, NotRun
+from quantbench.report.documents import (
+    check_place,
+    pareto_document,
+    read_records,
+    read_with_errors,
+    sensitivity_document,
+    write_records,
+)
 
 
 @pytest.fixture
@@ -26,6 +33,37 @@ def test_a_later_file_replaces_the_records_of_the_same_experiments(file, tmp_pat
     found = read_records([file, tmp_path / "newer.json"])
     assert len(found) == 12
     assert [record for record in found if record.experiment == newer.experiment] == [newer]
+
+
+ERROR = ExperimentError(experiment="cifar_cnn_shapes/broken", reason="the forward raised KeyError: 'x'")
+
+
+def test_errors_are_written_read_and_shown_until_a_later_file_measures_their_experiment(
+    tmp_path, two_workloads, make_record
+):
+    path, later = tmp_path / "records.json", tmp_path / "later.json"
+    write_records(path, two_workloads, [], [ERROR])
+    assert read_with_errors([path]) == (two_workloads, [ERROR])
+    assert read_records([path]) == two_workloads
+    document = pareto_document(*read_with_errors([path]))
+    assert "| cifar_cnn_shapes/broken | – |" in document
+    assert "\n- cifar_cnn_shapes/broken: error: the forward raised KeyError: 'x'\n" in document
+    write_records(later, [make_record(ERROR.experiment)], [])
+    assert read_with_errors([path, later])[1] == []
+    assert read_with_errors([later, path])[1] == [ERROR]
+
+
+def test_a_file_of_errors_alone_has_no_record_and_says_why(tmp_path):
+    write_records(tmp_path / "records.json", [], [], [ERROR])
+    with pytest.raises(ConfigError, match=r"no record, but an error: cifar_cnn_shapes/broken: error: the forward"):
+        read_records([tmp_path / "records.json"])
+
+
+def test_a_file_of_before_errors_were_noted_has_none(file):
+    content = json.loads(file.read_text())
+    del content["errors"]
+    file.write_text(json.dumps(content))
+    assert read_with_errors([file])[1] == []
 
 
 @pytest.mark.parametrize(

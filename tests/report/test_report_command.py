@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from quantbench.records.run import ExperimentError
 from quantbench.report.documents import write_records
 
 LAYERS, LAYERS_END = "<!-- sensitivity: begin -->", "<!-- sensitivity: end -->"
@@ -34,6 +35,17 @@ def test_records_of_layers_give_a_bar_chart_and_its_tables_too(quantbench, recor
     assert "| block1 | +6.20 [+5.30, +7.10] |" in text
     assert "Example CPU" in text
     assert (tmp_path / "report" / "sensitivity.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.usefixtures("unrendered")
+def test_a_report_of_records_with_errors_says_what_is_missing(quantbench, records, tmp_path, two_workloads):
+    broken = ExperimentError(experiment="cifar_cnn_shapes/broken", reason="no")
+    write_records(records, two_workloads, [], [broken])
+    (tmp_path / "README.md").write_text("<!-- results: begin cifar_cnn_shapes/broken -->\n<!-- results: end -->\n")
+    status, _, err = quantbench("report", records, "--out", "report", "--into", "README.md")
+    assert (status, err) == (0, "quantbench: missing in this report: cifar_cnn_shapes/broken: error: no\n")
+    for page in (tmp_path / "report" / "pareto.md", tmp_path / "README.md"):
+        assert "| cifar_cnn_shapes/broken | – |" in page.read_text()
 
 
 @pytest.mark.usefixtures("unrendered")

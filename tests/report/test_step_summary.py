@@ -2,7 +2,7 @@
 
 import pytest
 
-from quantbench.records.run import NotRun, VerdictRecord
+from quantbench.records.run import ExperimentError, NotRun, VerdictRecord
 from quantbench.report.step_summary import append_step_summary, summary_markdown
 
 
@@ -49,6 +49,17 @@ def test_the_table_and_where_its_figures_come_from_are_there(make_record):
     text = summary_markdown([record], [])
     assert "| a/one |" in text
     assert f"`{record.command}`" in text
+
+
+def test_errors_are_told_first_and_are_rows(place, make_record):
+    errors = [ExperimentError(experiment="a/two", reason="the forward raised KeyError: `x`")]
+    lines = summary_markdown([judged(make_record("a/one"), "FAIL")], [], errors=errors).splitlines()
+    told = [line for line in lines if line.startswith("- **")]
+    assert told[0] == "- **error** `a/two`: the forward raised KeyError: 'x'"
+    assert told[1].startswith("- **FAIL** `a/one`")
+    assert any(line.startswith("| a/two | – |") and line.endswith("| error |") for line in lines)
+    append_step_summary([], [], errors=errors)
+    assert "| a/two | – |" in place.read_text(), "where nothing was measured too"
 
 
 def test_what_was_not_run_is_said_with_its_reason():

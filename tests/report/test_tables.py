@@ -2,15 +2,17 @@
 
 import pytest
 
-from quantbench.records.run import Memory, NotRun, VerdictRecord
+from quantbench.records.run import ExperimentError, Memory, NotRun, VerdictRecord
 from quantbench.report.tables import (
     cells,
+    error_lines,
     markdown_rows,
     markdown_table,
     not_run_lines,
     overall,
     plain_table,
     provenance,
+    rows_of,
     terminal_table,
     without_baseline,
 )
@@ -118,6 +120,25 @@ def test_the_terminal_table_colours_verdicts_only_where_colour_is_wanted(make_re
     record = judged(make_record("w/a"), "FAIL")
     assert "\x1b[31mFAIL" in terminal_table([record], [], width=200, color=True)
     assert "\x1b" not in terminal_table([record], [], width=200, color=False)
+
+
+ERRORS = [ExperimentError(experiment=id_, reason="KeyError:\n'x'") for id_ in ("w/broken", "w/b", "w/c")]
+
+
+def test_an_experiment_with_an_error_is_a_row_that_begins_its_verdict_with_it(make_record):
+    records = [
+        judged(make_record("w/a"), "PASS"),
+        judged(make_record("w/b"), "FAIL", "PASS"),
+        judged(make_record("w/c")),
+    ]
+    rows = {row[0]: row for row in rows_of(records, ERRORS)}
+    assert {id_: row[-1] for id_, row in rows.items()} == {
+        "w/a": "PASS", "w/b": "error, FAIL", "w/c": "error", "w/broken": "error",
+    }  # fmt: skip
+    assert set(rows["w/broken"][1:-1]) == {"–"}
+    assert markdown_table(records, ERRORS).splitlines()[-1].startswith("| w/broken | – |")
+    assert "\x1b[31merror, FAIL" in terminal_table(records, [], width=200, color=True, errors=ERRORS)
+    assert error_lines(ERRORS[:1] * 2) == ["w/broken: error: KeyError: 'x'"]
 
 
 def test_what_was_not_run_follows_with_its_reason_on_one_line():

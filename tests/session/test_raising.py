@@ -96,6 +96,17 @@ def test_each_place_costs_its_own_experiment_alone(ran, two, i, place):
     assert "Traceback" not in err
 
 
+@pytest.mark.parametrize("place", ["forward", "measure"])
+def test_what_could_not_be_measured_is_in_the_records_the_table_and_the_summary(ran, two, place):
+    HERE[place] = ERRORS["KeyError"]
+    ran()
+    assert "own/own" in {each["experiment"] for each in json.loads((two.root / "records.json").read_text())["errors"]}
+    page = (two.root / "page.md").read_text()
+    assert "- **error** `own/own`: " in page
+    (row,) = [line for line in page.splitlines() if line.startswith("| own/own |")]
+    assert row.rpartition("| error")[1] == "| error"
+
+
 def test_the_traceback_is_shown_on_request(ran):
     HERE["measure"] = ERRORS["KeyError"]
     _, err, _ = ran("--verbose")
