@@ -62,7 +62,7 @@ def mean_proportion_interval(successes: Sequence[int], ns: Sequence[int], level:
     Example:
         >>> interval = mean_proportion_interval(successes=[1428, 10, 10], ns=[1480, 10, 10])
         >>> round(interval.low, 3), round(interval.high, 3)
-        (0.857, 0.992)
+        (0.857, 0.991)
     """
     each = [wilson_interval(x, n, level) for x, n in zip(successes, ns, strict=True)]
     shares = [x / n for x, n in zip(successes, ns, strict=True)]
