@@ -11,6 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -21,11 +22,15 @@ from torch.utils.module_tracker import ModuleTracker
 
 from quantbench.backends.coverage import Coverage
 from quantbench.backends.operators import Macs, does_no_products, macs_of, name_of
+from quantbench.backends.outside import innermost, values_from_outside
+from quantbench.backends.pointwise import PointwiseProducts
 from quantbench.backends.weight_use import WeightUse
 from quantbench.errors import MeasurementError
 
 # Key of kernels that only call other operators.
 COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
+# Share of all products from which gates, masks and scales by hand may hide a convolution.
+LOOSE_SHARE = 0.05
 
 
 def measure_coverage(model: nn.Module, *sample: torch.Tensor) -> Coverage:
@@ -42,9 +47,14 @@ def measure_coverage(model: nn.Module, *sample: torch.Tensor) -> Coverage:
         MeasurementError: if nothing was seen that multiplies, or might.
     """
     first, next_one = _heard(model, sample), _heard(model, sample)
-    if first.macs == 0 and not first.uncounted:
+    with ExitStack() as stack:
+        _taken_apart(stack)
+        outside = values_from_outside(model, *sample)
+    found = next_one if next_one.macs < first.macs else first
+    found = replace(found, uncounted=tuple(dict.fromkeys([*found.uncounted, *outside])))
+    if first.macs == 0 and not found.uncounted:
         raise MeasurementError(f"{type(model).__name__}: no convolution or matrix product was seen in its forward")
-    return next_one if next_one.macs < first.macs else first
+    return found
 
 
 def _heard(model: nn.Module, sample: Sequence[torch.Tensor]) -> Coverage:
@@ -55,7 +65,7 @@ def _heard(model: nn.Module, sample: Sequence[torch.Tensor]) -> Coverage:
         stack.enter_context(tracker)
         _listening(stack, listener)
         model(*sample)
-    listener.uncounted |= dict.fromkeys(use.unused(called))
+    listener.uncounted |= dict.fromkeys([*use.unused(called), *listener.loose()])
     int8, floating = sum(listener.int8.values()), sum(listener.floating.values())
     return Coverage(int8, floating, dict(listener.floating), dict(listener.int8), tuple(listener.uncounted))
 
@@ -74,7 +84,13 @@ def count_macs(compute: Callable[[], object]) -> int:
 
 
 def _listening(stack: ExitStack, listener: _Listener) -> None:
-    """Enters what makes operators reach a listener one by one; the process is as before when the stack closes."""
+    """Lets operators reach a listener one by one; the process is as before when the stack closes."""
+    _taken_apart(stack)
+    stack.enter_context(listener)
+
+
+def _taken_apart(stack: ExitStack) -> None:
+    """Enters what makes operators come one by one."""
     stack.enter_context(_slow_attention())
     # A compiled forward would run kernels that nobody dispatches. The import takes seconds where nothing was compiled.
     if "torch._dynamo" in sys.modules:
@@ -82,7 +98,6 @@ def _listening(stack: ExitStack, listener: _Listener) -> None:
     # In inference mode conv2d, linear and matmul would reach a listener whole, each under a name of its own.
     stack.enter_context(torch.inference_mode(False))
     stack.enter_context(torch.no_grad())
-    stack.enter_context(listener)
 
 
 @contextmanager
@@ -122,6 +137,7 @@ class _Listener(TorchDispatchMode):
         self.int8: Counter[str] = Counter()
         self.floating: Counter[str] = Counter()
         self.uncounted: dict[str, None] = {}
+        self.pointwise = PointwiseProducts(lambda each: use.takes_weights([each]))
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -137,12 +153,14 @@ class _Listener(TorchDispatchMode):
 
     def _note(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         operands = [*args, *(value for key, value in kwargs.items() if key != "out")]
-        layer = self._layer()
-        macs = macs_of(func, args, kwargs, result) or self.use.hand_made(func, operands, result)
+        layer = innermost(self.tracker)
+        macs = macs_of(func, args, kwargs, result)
         is_harmless = macs is None and does_no_products(func, args, kwargs, self.use.takes_weights(operands))
         if macs is None and not is_harmless:
             self.uncounted[f"{'::'.join(part for part in name_of(func) if part)} in {layer or 'the model'}"] = None
         self._add(layer, macs or Macs())
+        for source, each in self.pointwise.note(func, operands, result, layer, is_counted=macs is not None):
+            self._add(source, each)
         self.use.note(operands, result, layer, multiplies=not is_harmless)
 
     def _add(self, layer: str, macs: Macs) -> None:
@@ -151,8 +169,11 @@ class _Listener(TorchDispatchMode):
         if macs.floating:
             self.floating[layer] += macs.floating
 
-    def _layer(self) -> str:
-        """The innermost module being executed, without the name of the model's class."""
-        # The tracker's own root, "Global", stands beside the model's class.
-        innermost = max(self.tracker.parents - {"Global"}, key=lambda name: name.count("."), default="")
-        return innermost.partition(".")[2] or innermost
+    def loose(self) -> Iterator[str]:
+        """Layers with products in floating point that may be part of a convolution, where they are many."""
+        found = self.pointwise.loose()
+        all_macs = sum(self.int8.values()) + sum(self.floating.values()) + sum(found.values())
+        if sum(found.values()) > LOOSE_SHARE * all_macs:
+            for layer, macs in found.most_common():
+                share = f"{100 * macs / all_macs:.0f} % of the multiply-accumulates"
+                yield f"pointwise products in floating point in {layer or 'the model'} ({share})"

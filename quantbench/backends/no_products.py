@@ -54,6 +54,13 @@ _ATEN = {
     """,
 }
 NO_PRODUCTS = frozenset(name for names in _ATEN.values() for name in names.split())
+# Those whose results have the values of their operands.
+MOVES = frozenset(
+    name
+    for reason, names in _ATEN.items()
+    if reason.startswith(("values are", "values become"))
+    for name in names.split()
+)
 # The same by how a name begins or ends: creation, and interpolation.
 NO_PRODUCTS_BEGIN, NO_PRODUCTS_END = ("new_", "empty", "upsample_", "_upsample_"), ("_like",)
 # On quantized tensors: sums, scales, activations, pooling, norms, joins, lookups.

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from quantbench.backends.operators import Macs, name_of, packed_of, tensors_of
+from quantbench.backends.operators import packed_of, tensors_of
 
 # In the names of torch's modules that only hold the packed weights of the layer around them.
 STORE = "Packed"
@@ -30,8 +30,6 @@ class WeightUse:
         self._weights: dict[int, frozenset[str]] = {}
         self._used: set[str] = set()
         self._layers_with_packed: set[str] = set()
-        # Storages of a weight matrix times a value, element by element, that a sum may make a product of.
-        self._scaled: set[int] = set()
         # Storages that are freed would be taken again, by other values.
         self._kept: list[Any] = []
         if model is not None:
@@ -69,21 +67,6 @@ class WeightUse:
                 if (key := _storage(each)) and key not in self._weights:
                     self._weights[key] = names
                     self._kept.append(each)
-
-    def hand_made(self, func: Any, operands: list[Any], result: Any) -> Macs | None:
-        """Multiply-accumulates of a sum over a weight matrix times values; None where there is no such sum."""
-        namespace, name = name_of(func) if isinstance(func, torch._ops.OpOverload) else ("", "")
-        if namespace != "aten":
-            return None
-        if name == "mul" and len(tensors := tensors_of(operands)) == 2:
-            are_weights = [_storage(each) in self._weights for each in tensors]
-            matrix, other = tensors if are_weights[0] else reversed(tensors)
-            if sum(are_weights) == 1 and sum(size > 1 for size in matrix.shape) > 1 and other.numel() > 1:
-                self._scaled.add(_storage(result))
-                self._kept.append(result)
-        elif name in ("sum", "mean") and _storage(operands[0]) in self._scaled:
-            return Macs(floating=operands[0].numel())
-        return None
 
     def unused(self, called: Collection[nn.Module]) -> Iterator[str]:
         """Layers that ran, and whose weights no operator took that was seen: they ran some other way.
