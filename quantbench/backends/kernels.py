@@ -29,8 +29,6 @@ from quantbench.errors import MeasurementError
 
 # Key of kernels that only call other operators.
 COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
-# Share of all products from which gates, masks and scales by hand may hide a convolution.
-LOOSE_SHARE = 0.05
 
 
 def measure_coverage(model: nn.Module, *sample: torch.Tensor) -> Coverage:
@@ -171,9 +169,8 @@ class _Listener(TorchDispatchMode):
 
     def loose(self) -> Iterator[str]:
         """Layers with products in floating point that may be part of a convolution, where they are many."""
-        found = self.pointwise.loose()
-        all_macs = sum(self.int8.values()) + sum(self.floating.values()) + sum(found.values())
-        if sum(found.values()) > LOOSE_SHARE * all_macs:
-            for layer, macs in found.most_common():
-                share = f"{100 * macs / all_macs:.0f} % of the multiply-accumulates"
-                yield f"pointwise products in floating point in {layer or 'the model'} ({share})"
+        counted = sum(self.int8.values()) + sum(self.floating.values())
+        found = self.pointwise.loose(counted)
+        for layer, macs in found.most_common():
+            share = f"{100 * macs / (counted + found.total()):.0f} % of the multiply-accumulates"
+            yield f"pointwise products in floating point in {layer or 'the model'} ({share})"

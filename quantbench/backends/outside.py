@@ -140,4 +140,4 @@ def _written(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterat
 def _checksum(tensor: torch.Tensor) -> int:
     """Checksum of all memory that a tensor's storage has."""
     whole = torch.empty(0, dtype=torch.uint8).set_(tensor.untyped_storage())
-    return zlib.crc32(whole.numpy())
+    return zlib.crc32(whole.numpy().data)

@@ -2,7 +2,7 @@
 
 A scale and a shift multiply each value once; a convolution adds several products into each value. So products are
 followed until a sum takes them up. Those of more than `FEW` in one sum are multiply-accumulates. Others that were added
-to something stay loose: a gate and a residual sum look like one tap of a convolution, and the caller judges how many.
+to something stay loose, and are told where they are many: a gate and a residual sum look like a tap of a convolution.
 """
 
 from __future__ import annotations
@@ -16,12 +16,15 @@ from typing import Any
 import torch
 
 from quantbench.backends.layouts import Dims, are_same, carried, common, distinct, meets, rank
-from quantbench.backends.operators import INT8, Macs, name_of, tensors_of
+from quantbench.backends.operators import ATEN, INT8, Macs, name_of, tensors_of
 from quantbench.backends.storages import Storages, storage_key
 from quantbench.backends.sums import keeps_values, kind_of, summed
 
 # A gated cell of a recurrent network adds two products: what it forgets and what it takes in.
 FEW = 2
+# Shares of all multiply-accumulates in ordinary networks, at most: of gates, masks and sums over few; of these and of
+# scales by a number or a vector; of squares, in norms.
+GATES, SCALES, SQUARES = 0.05, 0.25, 1.0
 # Share of a storage from which a tensor is taken for all of it.
 WHOLE = 0.999
 
@@ -32,8 +35,8 @@ class _Product:
 
     layer: str
     macs: Macs
-    # Neither factor is a scale: no number, and no vector that is one number for each channel.
-    may_be_loose: bool
+    # Share of all multiply-accumulates that such products are in ordinary networks, at most.
+    usual: float
     # Two activations, each of whose values meets one of the other.
     is_gate: bool = False
     was_added: bool = False
@@ -107,13 +110,20 @@ class PointwiseProducts:
                     product.was_counted = True
                     yield product.layer, product.macs
 
-    def loose(self) -> Counter[str]:
-        """Products in floating point that were added to something and are in no count, by layer."""
-        found: Counter[str] = Counter()
-        for each in self._products:
-            if each.was_added and each.may_be_loose and not each.was_counted:
-                found[each.layer] += each.macs.floating
-        return found
+    def loose(self, macs: int) -> Counter[str]:
+        """Products in floating point that were added to something and are in no count, by layer, where they are many.
+
+        Args:
+            macs: that were counted.
+        """
+        for usual in (GATES, SCALES):
+            found: Counter[str] = Counter()
+            for each in self._products:
+                if each.was_added and not each.was_counted and each.usual <= usual:
+                    found[each.layer] += each.macs.floating
+            if found.total() > usual * (macs + found.total()):
+                return found
+        return Counter()
 
     def _after(self, func: Any, operands: list[Any], made: torch.Tensor, layer: str, is_counted: bool) -> _Values:
         """Products in an operator's result."""
@@ -128,10 +138,11 @@ class PointwiseProducts:
                 # Operators that add a product to a value have a formula, which counts them.
                 return self._added([pairs[0], (made, _Values(depth + 1, depth + 1, 1.0))], made)
             case "add":
-                scale = next((each for each in operands[2:3] if isinstance(each, (int, float))), 1)
-                if abs(scale) != 1 and len(pairs) > 1 and not pairs[1][1].density:
+                # The third operand of a quantized sum is the scale of its codes.
+                factor = operands[2] if name_of(func)[0] in ATEN and len(operands) > 2 else 1
+                if factor not in (1, -1) and len(pairs) > 1 and not pairs[1][1].density:
                     added, values = pairs[1]
-                    pairs[1] = (added, self._new(made, layer, values.depth, (), may_be_loose=False))
+                    pairs[1] = (added, self._new(made, layer, values.depth, (), SCALES))
                 return self._added(pairs, made)
             case "sum":
                 return self._reduced(*pairs[0], made, *summed(name_of(func)[1], operands))
@@ -144,7 +155,7 @@ class PointwiseProducts:
                 return _joined(pairs, made)
             case "norm":
                 if pairs[0][1].is_spread:
-                    self._mark_added([self._new(pairs[0][0], layer, depth, None, may_be_loose=True)])
+                    self._mark_added([self._new(pairs[0][0], layer, depth, None, GATES)])
                 self._mark_added(values for _, values in pairs)
             case "other sum":
                 self._mark_added(values for _, values in pairs)
@@ -178,11 +189,11 @@ class PointwiseProducts:
         scaled = [(each, values) for each, values in pairs if values.density and each.numel() == made.numel()]
         if scaled and any(are_numbers):
             return replace(_joined(scaled[:1], made), depth=depth)
-        if is_counted or not _is_followed(made):
-            return _Values(depth + 1, depth + 1, float(_is_followed(made)))
-        may_be_loose = not any(are_numbers) and min(rank(first), rank(second)) > 1
+        if is_counted:
+            return _Values(depth + 1, depth + 1, 1.0)
+        is_scale = any(are_numbers) or min(rank(first), rank(second)) < 2
         is_gate = not any(are_numbers) and not any(self._is_reused(each, made) for each in (first, second))
-        return self._new(made, layer, depth, common(first, second, made), may_be_loose, is_gate)
+        return self._new(made, layer, depth, common(first, second, made), SCALES if is_scale else GATES, is_gate)
 
     def _is_reused(self, factor: torch.Tensor, made: torch.Tensor) -> bool:
         """True of a weight, and of an activation whose values are in several products."""
@@ -191,13 +202,16 @@ class PointwiseProducts:
     def _squared(self, given: torch.Tensor, made: torch.Tensor, layer: str) -> _Values:
         """Squares: of values as they are, part of a norm; of the differences of all with all, of a distance."""
         values = self._of(given)
-        return self._new(made, layer, values.depth, None, may_be_loose=values.is_spread)
+        return self._new(made, layer, values.depth, None, GATES if values.is_spread else SQUARES)
 
     def _new(
-        self, made: torch.Tensor, layer: str, depth: int, dims: Dims | None, may_be_loose: bool, is_gate: bool = False
+        self, made: torch.Tensor, layer: str, depth: int, dims: Dims | None, usual: float, is_gate: bool = False
     ) -> _Values:
+        # Whole numbers of 64 bits are indices.
+        if made.dtype in (torch.bool, torch.int64):
+            return _Values(depth)
         macs = Macs(int8=made.numel()) if made.dtype in INT8 else Macs(floating=made.numel())
-        self._products.append(_Product(layer, macs, may_be_loose, is_gate))
+        self._products.append(_Product(layer, macs, usual, is_gate))
         return _Values(depth + 1, depth + 1, 1.0, frozenset({len(self._products) - 1}), dims)
 
     def _added(self, pairs: _Pairs, made: torch.Tensor) -> _Values:
@@ -261,8 +275,3 @@ def _topmost(pairs: _Pairs) -> _Pairs:
     """Those whose products are of the last level."""
     level = max((values.level for _, values in pairs if values.density), default=0)
     return [(each, values) for each, values in pairs if values.density and values.level == level]
-
-
-def _is_followed(made: torch.Tensor) -> bool:
-    """True of values that may be activations: whole numbers of 64 bits are indices."""
-    return made.dtype not in (torch.bool, torch.int64)

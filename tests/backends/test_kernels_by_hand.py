@@ -1,4 +1,4 @@
-"""Convolutions and matrix products written by hand, with element-wise products: counted, or named where they are many."""
+"""Convolutions and matrix products written by hand, value by value: counted, or named where they are many."""
 
 import pytest
 import torch
@@ -6,6 +6,9 @@ from torch import nn
 from torch.nn import functional
 
 from quantbench.backends.kernels import count_macs, measure_coverage
+from quantbench.backends.torch_ao.eager import EagerBackend, default_engine
+from quantbench.models.quantizable import DeQuantStub, FloatFunctional, QuantStub
+from quantbench.registry import RECIPES
 
 # Four samples of 6 channels of 8×8; the head of each model is a linear layer from 6 to 4 features, after a maximum.
 N, CHANNELS, EDGE = 4, 6, 8
@@ -162,6 +165,58 @@ def test_a_sum_along_a_dimension_in_which_both_factors_vary_counts_its_products(
     assert (coverage.float_macs, coverage.uncounted) == (macs + HEAD, ())
 
 
+class Summed(nn.Module):
+    """A sum of four branches that nothing scales."""
+
+    def __init__(self):
+        super().__init__()
+        self.quant, self.dequant = QuantStub(), DeQuantStub()
+        self.branches = nn.ModuleList(conv() for _ in range(4))
+        self.sums = nn.ModuleList(FloatFunctional() for _ in range(3))
+
+    def forward(self, x):
+        x = self.quant(x)
+        total = self.branches[0](x)
+        for branch, ff in zip(self.branches[1:], self.sums, strict=True):
+            total = ff.add(total, branch(x))
+        return self.dequant(total)
+
+    def fuse_model(self, is_qat=False): ...
+
+
+class Weighed(nn.Module):
+    """A learned mean of three branches, as feature pyramids have it."""
+
+    def __init__(self):
+        super().__init__()
+        self.quant, self.dequant = QuantStub(), DeQuantStub()
+        self.branches = nn.ModuleList(conv() for _ in range(3))
+        self.product, self.sum = nn.ModuleList(FloatFunctional() for _ in range(3)), FloatFunctional()
+        self.add = FloatFunctional()
+
+    def forward(self, x):
+        x = self.quant(x)
+        parts = [ff.mul(branch(x), x) for ff, branch in zip(self.product, self.branches, strict=True)]
+        return self.dequant(self.add.add(self.sum.add(parts[0], parts[1]), parts[2]))
+
+    def fuse_model(self, is_qat=False): ...
+
+
+@pytest.mark.parametrize(("kind", "macs"), [(Weighed, 3 * CONV + 3 * VALUES), (Summed, 4 * CONV)])
+def test_products_by_hand_that_ran_as_int8_count_as_int8(kind, macs):
+    model, backend = kind().eval(), EagerBackend(default_engine())
+    recipe = RECIPES.create("static_int8_per_channel", "here", {})
+    int8 = measure_coverage(backend.quantize_module(model, recipe, lambda: [IMAGES]).model, IMAGES)
+    fp32 = measure_coverage(model, IMAGES)
+    assert (int8.int8_macs, int8.float_macs, int8.uncounted) == (macs, 0, ())
+    assert (fp32.int8_macs, fp32.float_macs, fp32.uncounted) == (0, macs, ())
+
+
+def test_arithmetic_on_indices_is_no_work():
+    index = torch.arange(64).reshape(8, 8)
+    assert count_macs(lambda: (index * 8 + index * 64 + index * 512 + index.pow(2) * index).sum()) == 0
+
+
 # A matrix of each sample's own, which no other uses, is a gate.
 def test_a_gate_that_is_averaged_is_no_convolution():
     coverage = coverage_of(lambda m, x: (m.conv(x) * torch.sigmoid(m.conv(x))).mean((2, 3), keepdim=True), conv=conv())
@@ -173,13 +228,24 @@ def test_the_work_of_any_call_includes_products_by_hand():
     assert count_macs(lambda: sum(s * taps[i] for i, s in enumerate(shifts(IMAGES)))) == 9 * VALUES
 
 
+def smoothed(m, x):
+    """A recursive filter over columns: every product depends on the one before."""
+    state = x[..., 0]
+    for i in range(1, EDGE):
+        state = state * m.taps[0, :, :, 0] + x[..., i]
+    return state[..., None]
+
+
 LOOSE = {
+    "a recursive filter": smoothed,
     "two products": lambda m, x: x * m.plane + x.flip(3) * m.plane,
-    "a gate and a sum": lambda m, x: x + torch.addmm(x[:, 0, 0], x[:, 0, 0], x[0, 0])[:, None, None] * x.flip(1),
-    "a norm of differences": lambda _, x: (x.flatten(1)[:, None] - x.flatten(1)[None]).pow(2).sum(-1)[:, None, None]
-    + x[:, :, :1, :N],
-    "a distance": lambda _, x: functional.pairwise_distance(x.flatten(1)[:, None], x.flatten(1)[None])[:, None, None]
-    + x[:, :, :1, :N],
+    "a gate and a sum": lambda _, x: x + torch.addmm(x[:, 0, 0], x[:, 0, 0], x[0, 0])[:, None, None] * x.flip(1),
+    "a norm of differences": lambda _, x: (
+        (x.flatten(1)[:, None] - x.flatten(1)[None]).pow(2).sum(-1)[:, None, None] + x[:, :, :1, :N]
+    ),
+    "a distance": lambda _, x: (
+        functional.pairwise_distance(x.flatten(1)[:, None], x.flatten(1)[None])[:, None, None] + x[:, :, :1, :N]
+    ),
     "a scattered sum": lambda m, x: torch.zeros_like(x).index_add(3, torch.arange(EDGE) // 2, (x * m.plane)),
 }
 

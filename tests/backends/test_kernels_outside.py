@@ -69,7 +69,9 @@ def in_inference_mode(x):
 
 
 def in_python(_, x):
-    return torch.tensor([[sum(a * b for a, b in zip(row, w, strict=True)) for w in MATRIX.tolist()] for row in x.tolist()])
+    return torch.tensor(
+        [[sum(a * b for a, b in zip(row, w, strict=True)) for w in MATRIX.tolist()] for row in x.tolist()]
+    )
 
 
 def as_codes(_, x):
@@ -129,7 +131,7 @@ CONSTANT = {
     "random numbers": lambda _, x: x + torch.rand(WIDTH),
     "an array filled by torch": lambda _, x: torch.empty(4, WIDTH).copy_(x).mul_(2),
     "a result written to a given tensor": lambda _, x: torch.add(x, 1, out=torch.empty(4, WIDTH)),
-    "a batch norm that learns": lambda m, x: nn.functional.batch_norm(x, MEAN, VARIANCE, training=True),
+    "a batch norm that learns": lambda _, x: nn.functional.batch_norm(x, MEAN, VARIANCE, training=True),
 }
 MEAN, VARIANCE = torch.zeros(WIDTH), torch.ones(WIDTH)
 
@@ -139,7 +141,9 @@ def test_constants_states_and_single_numbers_are_not(compute):
     assert uncounted(compute) == ()
 
 
-@pytest.mark.parametrize("sample", [SAMPLE[:1], torch.zeros(4, WIDTH), torch.ones(1, WIDTH)], ids=["one", "zeros", "ones"])
+@pytest.mark.parametrize(
+    "sample", [SAMPLE[:1], torch.zeros(4, WIDTH), torch.ones(1, WIDTH)], ids=["one", "zeros", "ones"]
+)
 def test_a_sample_like_any_other_is_told_from_itself(sample):
     assert uncounted(COMPUTED["NumPy"], sample) == (f"values in inner {SOURCE}",)
     assert uncounted(CONSTANT["an array"], sample) == ()
