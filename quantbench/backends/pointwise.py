@@ -218,8 +218,9 @@ class PointwiseProducts:
         """Products of a sum: those of one level add up."""
         if len(pairs) > 1:
             self._mark_added(values for _, values in pairs)
-        density = sum(values.density for _, values in _topmost(pairs))
-        return replace(_joined(pairs, made), density=density)
+        found, density = _joined(pairs, made), sum(values.density for _, values in _topmost(pairs))
+        # Parts of one product that all have the same number as their factor are scaled, and not more.
+        return replace(found, density=min(density, len(found.products)) if found.dims == () else density)
 
     def _reduced(
         self, given: torch.Tensor, values: _Values, made: torch.Tensor, along: list[int], window: float

@@ -279,6 +279,10 @@ ORDINARY = {
     "attention over places": (attended, 2),
     "branches with scales of their own": (rescaled_branches, 4),
     "a scaled shortcut": (lambda m, x: m.conv(x) * 0.1 + x, 1),
+    "a scaled map that is added up by its parts": (
+        lambda m, x: sum(part.contiguous() for part in (m.conv(x) * 0.1).unbind(2))[:, :, None],
+        1,
+    ),
     "a mean of two": (lambda m, x: (m.conv(x) + x) * 0.5, 1),
     "activations by hand": (lambda m, x: (y := m.conv(x)) * torch.sigmoid(1.702 * y) + functional.gelu(y), 1),
     "codes": (lambda m, x: torch.round(m.conv(x) / m.taps[0].abs().clamp(1)).clamp(-8, 7) * m.taps[0] + x, 1),
