@@ -25,9 +25,11 @@ BENCH = Path(__file__).parents[2] / "bench"
 TESTS = Path(__file__).parents[1]
 # Without hypothesis's plugin, whose summary imports all of hypothesis anew in each run.
 ADDOPTS = "--import-mode=importlib --strict-markers -p no:cacheprovider -p no:hypothesispytest"
+# Plugins that users run beside ours; only tests/plugin/test_beside_other_plugins.py does.
+OTHERS = " -p no:randomly -p no:timeout -p no:rerunfailures -p no:pytest_cov"
 # The plugin is loaded already, by the run that these runs are tests of.
 QUIET = "ignore:Module already imported:pytest.PytestAssertRewriteWarning"
-INI = f"[pytest]\naddopts = {ADDOPTS}\npythonpath = {TESTS}\nfilterwarnings = {QUIET}\n"
+INI = f"[pytest]\naddopts = {ADDOPTS}{OTHERS}\npythonpath = {TESTS}\nfilterwarnings = {QUIET}\n"
 Bench = Callable[..., pytest.RunResult]
 # With 150 samples even no flip at all leaves room for a loss of 2.5 pp.
 LENIENT = "latency: {batch_size: 4, rounds: 12}\n  regression: {accuracy_pp: 3.0, speedup: 0.9}"
