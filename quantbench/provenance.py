@@ -91,7 +91,8 @@ def loading(factory_module: str) -> Iterator[None]:
     now = list(sys.modules)
     # Sets of thousands of names take longer to make than all of them take to compare.
     new = set(now).difference(before) if now != before else set()
-    for name in {factory_module, *new}:
+    # Those of the interpreter have no file, and change with its version alone.
+    for name in {factory_module, *new}.difference(sys.builtin_module_names):
         _brought[name] = factory_module
         if _never_counted.pop(name, None) is not None:
             _looked_through.clear()

@@ -13,7 +13,7 @@ import pytest
 
 from quantbench import provenance
 from quantbench.provenance import changed_code, differing_code, loaded_code, loading, named_files
-from quantbench.registry import MODELS
+from quantbench.registry import DATA, MODELS
 
 
 @pytest.fixture
@@ -145,6 +145,13 @@ def test_a_factory_in_a_module_without_a_file_is_never_known(monkeypatch):
     assert MODELS.factory("made_by_hand:net", "here")() == 1
     assert changed_code(loaded_code()) == ["made_by_hand (a module without a file)"]
     del provenance._brought["made_by_hand"]
+
+
+def test_a_factory_of_the_interpreter_itself_is_no_code_of_the_user(monkeypatch):
+    monkeypatch.setattr(provenance, "_brought", dict(provenance._brought))
+    before = loaded_code()
+    assert DATA.factory("builtins:print", "here") is print
+    assert loaded_code() == before
 
 
 def test_the_standard_library_this_package_and_the_started_program_are_left_out():

@@ -30,7 +30,7 @@ PER_CHANNEL = (torch.per_channel_affine, torch.per_channel_symmetric, torch.per_
 ZIP = b"PK\x03\x04"
 SEAL = b"sha256:"
 # Bytes of a member that are read at a time.
-CHUNK = 1 << 20
+CHUNK = 1 << 16
 # Of the format before torch 1.6: a mark, a version, the system, the content.
 PICKLES = 4
 # Containers within containers; an optimizer's state has four levels.
