@@ -26,12 +26,17 @@ _LIBRARIES = tuple({Path(sysconfig.get_path(name)) for name in ("stdlib", "plats
 
 
 def passes(error: BaseException) -> bool:
-    """True for what is no failure of the call: our own errors, which are a line already, and what stops the run."""
-    if isinstance(error, QuantbenchError | KeyboardInterrupt | GeneratorExit):
+    """True for what is no failure of the call: our own errors, which are a line already, and what stops the run.
+
+    Ctrl-C stops it, and so does a KeyboardInterrupt that code raises, which looks the same.
+    """
+    # By the type alone, since `isinstance` asks an exception for its `__class__`, which is code of its author.
+    kind = type(error)
+    if kind is KeyboardInterrupt or issubclass(kind, QuantbenchError):
         return True
     # pytest.exit, also of somebody who leaves the debugger.
     outcomes = sys.modules.get("_pytest.outcomes")
-    return outcomes is not None and isinstance(error, outcomes.Exit)
+    return outcomes is not None and issubclass(kind, outcomes.Exit)
 
 
 def cause_of(error: BaseException) -> str:
@@ -42,18 +47,12 @@ def cause_of(error: BaseException) -> str:
         "KeyError: 'x'"
     """
     message = message_of(error)
-    return f"{type(error).__name__}: {message}" if message else type(error).__name__
+    return f"{_name_of(error)}: {message}" if message else _name_of(error)
 
 
 def message_of(error: BaseException) -> str:
     """An exception's message in one printable line: all of it if that is short, otherwise its first line, cut."""
-    try:
-        text = str(error)
-    # Code of whoever wrote the exception.
-    except BaseException as second:
-        if passes(second):
-            raise
-        return f"(its message raised {type(second).__name__})"
+    text = _text_of(error)
     line = " ".join(text.split())
     if len(line) > LONGEST:
         line = " ".join(next(each for each in text.splitlines() if each.strip()).split())
@@ -61,22 +60,65 @@ def message_of(error: BaseException) -> str:
     return line if len(line) <= LONGEST else f"{line[:LONGEST]}…"
 
 
+def first_line(error: BaseException) -> str:
+    """Type of an exception and the first line of its message.
+
+    Example:
+        >>> first_line(ValueError("no such layer\\nin this model"))
+        'ValueError: no such layer'
+    """
+    return f"{_name_of(error)}: {_text_of(error).strip().partition(chr(10))[0][:LONGEST]}"
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        # A subclass of `str` may bring methods of its own.
+        return str.__str__(str(error))
+    # Code of whoever wrote the exception.
+    except BaseException as second:
+        if type(second) is KeyboardInterrupt:
+            raise
+        return f"(its message raised {_name_of(second)})"
+
+
 def raised_by(error: BaseException, module: str) -> bool:
     """True if the line that raised an exception is of the package that a module belongs to."""
-    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    *_, (frame, _) = traceback.walk_tb(raised_at(error))
     return str(frame.f_globals.get("__name__", "")).partition(".")[0] == module.partition(".")[0]
 
 
 def traceback_of(error: BaseException) -> str:
-    """The traceback of an error and of what caused it."""
-    return "".join(traceback.format_exception(error)).rstrip()
+    """The traceback of an error and of what caused it, as far as that can be told."""
+    try:
+        return "".join(traceback.format_exception(error)).rstrip()
+    # An exception's attributes are code of its author.
+    except BaseException as second:
+        if type(second) is KeyboardInterrupt:
+            raise
+    lines = []
+    cause = BaseException.__dict__["__cause__"].__get__(error)
+    for each in (error, cause):
+        if each is not None:
+            lines += [*traceback.format_tb(raised_at(each)), cause_of(each)]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _name_of(error: BaseException) -> str:
+    """Name of an exception's type, which a metaclass cannot change."""
+    return str.__str__(type.__dict__["__name__"].__get__(type(error)))
+
+
+def raised_at(error: BaseException) -> TracebackType | None:
+    """The traceback that Python keeps, whatever the type of the exception says it is."""
+    found: TracebackType | None = BaseException.__dict__["__traceback__"].__get__(error)
+    return found
 
 
 class calling:  # noqa: N801 — used as a function
     """A call of code that is not ours: whatever it raises becomes a `ForeignError` of one line.
 
-    Our own errors and Ctrl-C pass as they are. `SystemExit` does not, since user code that exits ends its own
-    experiment and no other.
+    Our own errors and Ctrl-C pass as they are. `SystemExit` and `GeneratorExit` do not, since user code that exits ends
+    its own experiment and no other.
 
     Args:
         what: is called, the subject of the sentence.
@@ -162,11 +204,13 @@ def _guarded(method: Callable[..., Any]) -> Callable[..., Any]:
 
 def _place_of(error: BaseException) -> str:
     """The innermost layer of a torch model that was running, and the innermost line of code that is of no library."""
-    frames = [(frame, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    frames = [(frame, line) for frame, line in traceback.walk_tb(raised_at(error))]
     try:
         layer = _layer_of([frame for frame, _ in frames])
     # Attributes of the user's own model are read here.
-    except Exception:
+    except BaseException as second:
+        if type(second) is KeyboardInterrupt:
+            raise
         layer = ""
     own = [(frame, line) for frame, line in frames if _is_own(frame)]
     if not own:

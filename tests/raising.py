@@ -28,6 +28,53 @@ class WordlessError(Exception):
         raise RuntimeError("no words")
 
 
+class OddText(str):
+    """A text whose methods raise."""
+
+    __slots__ = ()
+
+    def split(self, *_: object, **__: object) -> list[str]:
+        raise ValueError("no words")
+
+
+class OddTextError(Exception):
+    """An exception whose message is no plain text."""
+
+    def __str__(self) -> str:
+        return OddText("odd words")
+
+
+class Nameless(type):
+    """The type of types that tell no name."""
+
+    @property
+    def __name__(cls) -> str:
+        raise ValueError("no name")
+
+
+class NamelessError(Exception, metaclass=Nameless):
+    """An exception whose type tells no name."""
+
+
+class HiddenError(Exception):
+    """An exception of which nothing can be read."""
+
+    def __getattribute__(self, name: str) -> object:
+        raise ValueError(f"no {name}")
+
+
+class NoCauseError(Exception):
+    """An exception whose cause and traceback cannot be read or set."""
+
+    @property
+    def __cause__(self) -> BaseException:
+        raise ValueError("no cause")
+
+    @property
+    def __traceback__(self) -> object:
+        raise ValueError("no traceback")
+
+
 ERRORS: dict[str, BaseException] = {
     "RuntimeError": RuntimeError("the left hand knows nothing"),
     "KeyError": KeyError("x"),
@@ -36,6 +83,11 @@ ERRORS: dict[str, BaseException] = {
     "RecursionError": RecursionError("maximum recursion depth exceeded"),
     "OSError": OSError(5, "Input/output error"),
     "WordlessError": WordlessError(),
+    "GeneratorExit": GeneratorExit(),
+    "OddTextError": OddTextError(),
+    "NamelessError": NamelessError("x"),
+    "HiddenError": HiddenError("x"),
+    "NoCauseError": NoCauseError("x"),
     "ValueError": ValueError("\n\nfirst\n" + "x" * 10_000 + "\nlast"),
 }
 # The same in the words of a message.
@@ -47,6 +99,11 @@ CAUSES = {
     "RecursionError": "RecursionError: maximum recursion depth exceeded",
     "OSError": "OSError: [Errno 5] Input/output error",
     "WordlessError": "WordlessError: (its message raised RuntimeError)",
+    "GeneratorExit": "GeneratorExit",
+    "OddTextError": "OddTextError: odd words",
+    "NamelessError": "NamelessError: x",
+    "HiddenError": "HiddenError: x",
+    "NoCauseError": "NoCauseError: x",
     "ValueError": "ValueError: first",
 }
 # Place → the error that is raised there.
@@ -57,7 +114,8 @@ def reach(place: str) -> None:
     """Raises what was asked for at a place."""
     if place in HERE:
         # Anew, without the frames of the last time.
-        raise HERE[place].with_traceback(None)
+        BaseException.with_traceback(HERE[place], None)
+        raise HERE[place]
 
 
 OWN = """\

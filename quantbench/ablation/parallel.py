@@ -6,7 +6,6 @@ import multiprocessing.connection
 import signal
 import sys
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -14,7 +13,7 @@ from multiprocessing.process import BaseProcess
 from typing import Generic, TypeVar
 
 from quantbench.errors import QuantbenchError
-from quantbench.foreign import cause_of
+from quantbench.foreign import cause_of, traceback_of
 from quantbench.measure.fresh import fresh_context
 from quantbench.progress import Progress
 
@@ -158,4 +157,4 @@ def _in_child(work: Callable[[Job, Progress], Result], job: Job, connection: Con
     except QuantbenchError as error:
         connection.send(Ended(None, str(error)))
     except Exception as error:
-        connection.send(Ended(None, cause_of(error), traceback.format_exc()))
+        connection.send(Ended(None, cause_of(error), traceback_of(error)))

@@ -24,7 +24,7 @@ from quantbench.cli.search import search, sensitivity
 from quantbench.cli.training import adopt, curves, train
 from quantbench.config.import_paths import OPTION, allow_imports
 from quantbench.errors import FormLeftOutWarning, OldWordWarning, QuantbenchError, SharedLayerWarning
-from quantbench.foreign import foreign, message_of, traceback_of
+from quantbench.foreign import foreign, message_of, passes, traceback_of
 
 Verbose = Annotated[bool, typer.Option(VERBOSE, help="Show the traceback of each error.")]
 
@@ -49,7 +49,9 @@ def _with_shared(command: Callable[..., None]) -> Callable[..., None]:
         try:
             command(*args, **kwargs)
         # Commands of ours raise typer.Exit; this is code of the user's, whose status says nothing of the command.
-        except SystemExit as error:
+        except BaseException as error:
+            if isinstance(error, Exception) or passes(error):
+                raise
             raise foreign("the command", error) from error
 
     shared: dict[str, tuple[Any, Any]] = {"verbose": (Verbose, False), "allow_import": (AllowImport, None)}

@@ -54,7 +54,7 @@ def _sound(forms: Mapping[str, Predictor], given: Mapping[str, Inputs]) -> dict[
                 found = form(given[name])
             reason = _deviation(expected, found)
         except ForeignError as error:  # Whatever a model raises in a layout that it was not written for.
-            reason = f"it does not run ({cause_of(error.__cause__ or error)})"
+            reason = f"it does not run ({cause_of(error if error.__cause__ is None else error.__cause__)})"
         if reason is None:
             sound[name] = form
         else:

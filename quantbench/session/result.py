@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import TypeVar
 
 from quantbench.config.schema import Experiment
 from quantbench.errors import ForeignError, QuantbenchError
 from quantbench.experiment.runs import Runs
-from quantbench.foreign import traceback_of
+from quantbench.foreign import calling, traceback_of
 from quantbench.progress import progress
 from quantbench.records.run import ExperimentError, NotRun, RunRecord
 from quantbench.session.gates import loosened
 from quantbench.session.plan import Plan
 from quantbench.session.session import Options, Session
 from quantbench.stats.verdicts import Outcome
+
+Made = TypeVar("Made")
 
 
 class Status(IntEnum):
@@ -86,15 +89,27 @@ def run_session(
     with progress("measuring") as show:
         for i, claim in enumerate(plan.claims):
             show.update(i, len(plan.claims), claim.experiment.id)
-            # What is wrong is noted by the session.
-            with suppress(QuantbenchError):
+            # What is wrong is noted by the session; whatever else is raised is the last resort's.
+            with session.losing(claim.experiment, f"judging {claim.quantity}"), suppress(QuantbenchError):
                 session.make(session.open(claim.experiment), claim.quantity)
-    is_sound = session.finish() and not premises
+    is_sound = _tried(session, "the end of the session", session.finish, False) and not premises
     return _result(session, command, is_sound, premises)
 
 
+def _tried(session: Session, what: str, make: Callable[[], Made], otherwise: Made) -> Made:
+    """What is made of the whole session, or something else and a line about the error, so that the rest is shown."""
+    try:
+        with calling(what):
+            return make()
+    except QuantbenchError as error:
+        session.broken.setdefault(str(error), traceback_of(error))
+        return otherwise
+
+
 def _result(session: Session, command: str, is_sound: bool, premises: list[str]) -> SessionResult:
-    decisions, records = session.decisions(), session.records(command)
+    decisions = _tried(session, "telling the verdicts", session.decisions, [])
+    records = _tried(session, "the records", lambda: session.records(command), [])
+    sentences = _tried(session, "the sentences about the session", session.sentences, []) if records else []
     messages = [
         each.message for each in decisions if each.verdict.outcome is not Outcome.PASS and not each.lacks_baseline
     ]
@@ -115,6 +130,6 @@ def _result(session: Session, command: str, is_sound: bool, premises: list[str])
         tracebacks=list(session.broken.values()),
         messages=[*messages, *session.behaviour, *premises],
         without_baseline=[(each.experiment, each.message) for each in decisions if each.lacks_baseline],
-        sentences=session.sentences() if records else [],
+        sentences=sentences,
         status=status,
     )

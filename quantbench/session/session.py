@@ -242,7 +242,7 @@ class Session:
         """
         for run in self.runs.by_id.values():
             # Only now, since the control of a later experiment may have strayed.
-            with self._losing(run.experiment, "withdrawing verdicts on speed"):
+            with self.losing(run.experiment, "withdrawing verdicts on speed"):
                 self.lines += withdraw(run)
         strayed = self.runs.failed_controls
         self.lines += [f"{id_}: the A/A control strayed: {control}" for id_, control in strayed.items()]
@@ -270,7 +270,7 @@ class Session:
         found: list[RunRecord] = []
         for run in self.runs.by_id.values():
             if run.results:
-                with self._losing(run.experiment, "its record, which is left out,"):
+                with self.losing(run.experiment, "its record, which is left out,"):
                     found.append(checked(run.record(command)))
         return in_order(found, experiments)
 
@@ -313,8 +313,8 @@ class Session:
         self.lost[f"{experiment.id}: {error}"] = None
 
     @contextmanager
-    def _losing(self, experiment: Experiment, what: str) -> Iterator[None]:
-        """Notes what the end of the session cannot do, and goes on."""
+    def losing(self, experiment: Experiment, what: str) -> Iterator[None]:
+        """Notes what the session cannot do with one experiment, and goes on with the others."""
         try:
             with calling(what):
                 yield
@@ -337,7 +337,8 @@ class Session:
             QuantbenchError: the error in one line.
         """
         try:
-            with calling(what), restored():
+            # The innermost first, since an exception may refuse to go through `restored`.
+            with calling("putting back what it changed"), restored(), calling(what):
                 yield
         except DataMissingError as error:
             self.not_run[experiment.id] = str(error)

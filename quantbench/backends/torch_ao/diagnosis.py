@@ -20,6 +20,7 @@ from torch.ao.nn.intrinsic.modules.fused import _FusedModule
 
 from quantbench.backends.torch_ao.layer_causes import LEFT_IN_FP32, cause_in_group, cause_in_layer, old_norm
 from quantbench.errors import QuantizationError
+from quantbench.foreign import first_line, raised_at
 
 NO_KERNEL = re.compile(r"Could not run '([\w:.]+)' with arguments from the '(\w+)' backend")
 DIFFERENT_SCALES = "share the same quantization parameters"
@@ -149,7 +150,7 @@ def refuse_group(error: Exception, call: str) -> NoReturn:
         call: of `fuse_model`, for the line.
     """
     reason, at = first_line(error), ""
-    for frame, _ in traceback.walk_tb(error.__traceback__):
+    for frame, _ in traceback.walk_tb(raised_at(error)):
         names, model = frame.f_locals.get("modules_to_fuse"), frame.f_locals.get("model")
         if isinstance(names, list) and isinstance(model, nn.Module) and _are_submodules(names, model):
             at = f"the group {', '.join(repr(name) for name in names)}: "
@@ -165,15 +166,10 @@ def _are_submodules(names: list[Any], model: nn.Module) -> bool:
     return all(isinstance(name, str) and name in known for name in names)
 
 
-def first_line(error: Exception) -> str:
-    """Class and first line of an error."""
-    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:200]}"
-
-
 def _layer_in_work(error: Exception, layers: Mapping[int, tuple[str, nn.Module]]) -> tuple[str, nn.Module] | None:
     """The innermost of a model's modules in the frames of a traceback; within a fused group, the group."""
     found = None
-    for frame, _ in traceback.walk_tb(error.__traceback__):
+    for frame, _ in traceback.walk_tb(raised_at(error)):
         found = next(iter(_held(frame, layers)), found)
     return found
 
@@ -186,9 +182,9 @@ def _failure_place(error: Exception, model: nn.Module) -> FailurePlace:
     """From the frames of the traceback: the last of the model's modules, and the last line that is not torch's."""
     names = {id(module): name for name, module in model.named_modules()}
     module, line, operator = model, "", ""
-    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    frames = [frame for frame, _ in traceback.walk_tb(raised_at(error))]
     # The first frame is that of who called the model.
-    for frame, at in list(zip(frames, traceback.extract_tb(error.__traceback__), strict=True))[1:]:
+    for frame, at in list(zip(frames, traceback.extract_tb(raised_at(error)), strict=True))[1:]:
         running = frame.f_locals.get("self")
         if isinstance(running, nn.Module) and id(running) in names:
             module = running

@@ -14,6 +14,7 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
 from quantbench.errors import QuantizationError
+from quantbench.foreign import first_line
 from quantbench.upstream import silenced
 
 PER_CHANNEL = (torch.per_channel_affine, torch.per_channel_symmetric)
@@ -94,9 +95,8 @@ def copied(model: nn.Module, step: str) -> nn.Module:
             if norm := old_norm(layer):
                 line = f"'{name}' ({type(layer).__name__}) of {type(model).__name__} has {norm}"
                 raise QuantizationError(f"{step}: {line}") from error
-        said = str(error).strip().partition("\n")[0][:200]
         raise QuantizationError(
-            f"{step}: {type(model).__name__} cannot be copied ({type(error).__name__}: {said}); quantization works on "
+            f"{step}: {type(model).__name__} cannot be copied ({first_line(error)}); quantization works on "
             "a copy: let copy.deepcopy(model) succeed"
         ) from error
 
