@@ -16,7 +16,7 @@ from quantbench.progress import progress
 from quantbench.records.run import ExperimentError, NotRun, RunRecord
 from quantbench.session.gates import loosened
 from quantbench.session.plan import Plan
-from quantbench.session.session import Options, Session
+from quantbench.session.session import Decision, Options, Session
 from quantbench.stats.verdicts import Outcome
 
 Made = TypeVar("Made")
@@ -107,9 +107,11 @@ def _tried(session: Session, what: str, make: Callable[[], Made], otherwise: Mad
 
 
 def _result(session: Session, command: str, is_sound: bool, premises: list[str]) -> SessionResult:
-    decisions = _tried(session, "telling the verdicts", session.decisions, [])
-    records = _tried(session, "the records", lambda: session.records(command), [])
-    sentences = _tried(session, "the sentences about the session", session.sentences, []) if records else []
+    decisions: list[Decision] = _tried(session, "telling the verdicts", session.decisions, [])
+    records: list[RunRecord] = _tried(session, "the records", lambda: session.records(command), [])
+    sentences: list[str] = []
+    if records:
+        sentences = _tried(session, "the sentences about the session", session.sentences, sentences)
     messages = [
         each.message for each in decisions if each.verdict.outcome is not Outcome.PASS and not each.lacks_baseline
     ]

@@ -221,7 +221,7 @@ class Session:
             for i, experiment in enumerate(waiting):
                 show.update(i, len(waiting), experiment.id)
                 # Whatever is wrong with it is said by its own claim, which asks again.
-                with suppress(QuantbenchError), calling("timing"):
+                with suppress(QuantbenchError), restored(), calling("timing"):
                     other = self.open(experiment)
                     other.time_forwards(questions_of(other, self.accepts))
                     self._timed_between = began, moment()
@@ -316,7 +316,7 @@ class Session:
     def losing(self, experiment: Experiment, what: str) -> Iterator[None]:
         """Notes what the session cannot do with one experiment, and goes on with the others."""
         try:
-            with calling(what):
+            with calling("putting back what it changed"), restored(), calling(what):
                 yield
         except QuantbenchError as error:
             self._lose(experiment, error)
