@@ -12,7 +12,7 @@ PACKAGE = Path(quantbench.__file__).parent
 # A folder may import those before it, never one after it; modules at the root stand for themselves. Rooms of one line
 # do not know each other.
 ROOMS = (
-    ("errors",), ("foreign",), ("extras",), ("files",), ("strict_json",), ("provenance",), ("cache",), ("progress",),
+    ("errors",), ("exits",), ("foreign",), ("extras",), ("files",), ("strict_json",), ("provenance",), ("cache",), ("progress",),
     ("upstream",), ("arrays",), ("registry",),
     ("stats",), ("quant",), ("recipes",), ("config",), ("records",),
     ("data", "models", "tasks"), ("backends",), ("measure",), ("training",), ("golden",), ("experiment",),
@@ -24,6 +24,7 @@ REPORT_MAY_IMPORT = {"records", "stats", "errors", "foreign", "extras", "files",
 REPORT_IS_IMPORTED_BY = {"plugin", "cli", "report"}
 WITHOUT_TORCH = {
     "errors",
+    "exits",
     "foreign",
     "extras",
     "files",

@@ -24,6 +24,7 @@ from quantbench.cli.search import search, sensitivity
 from quantbench.cli.training import adopt, curves, train
 from quantbench.config.import_paths import OPTION, allow_imports
 from quantbench.errors import FormLeftOutWarning, OldWordWarning, QuantbenchError, SharedLayerWarning
+from quantbench.exits import refuse_exits
 from quantbench.foreign import foreign, message_of, passes, traceback_of
 
 Verbose = Annotated[bool, typer.Option(VERBOSE, help="Show the traceback of each error.")]
@@ -111,6 +112,7 @@ def _once(show: Callable[..., None]) -> Callable[..., None]:
 
 def main() -> None:
     """Runs the command line; a mistake of the user's, and whatever is raised, ends with its line and status 2."""
+    refuse_exits()
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _once(functools.partial(_show_warning, warnings.showwarning))

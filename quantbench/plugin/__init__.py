@@ -31,7 +31,7 @@ from quantbench.plugin.claimed import (
     unclaimed,
 )
 from quantbench.plugin.looked_at import refuse_xfail
-from quantbench.plugin.no_claim import uncollected_file
+from quantbench.plugin.no_claim import nothing_runs, uncollected_file
 from quantbench.plugin.options import (
     TAKEN,
     add_markers,
@@ -92,6 +92,14 @@ def _allow_imports(config: pytest.Config) -> None:
         patch.setenv(ALLOW_VARIABLE, os.environ.get(ALLOW_VARIABLE, ""))
         allow_imports(modules)
         config.add_cleanup(patch.undo)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Ends a run that could only show something, since pytest is not asked again before it does."""
+    state = State(config)
+    if line := nothing_runs(config, state.folder("golden"), state.folder("configs")):
+        raise pytest.UsageError(line)
 
 
 def pytest_pycollect_makeitem(obj: object) -> list[pytest.Item] | None:
@@ -161,6 +169,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     yield
     after = {claim for item in items if (claim := claim_of(item)) is not None}
     state.looked_at.dropped |= before - after - state.deselected
+    state.looked_at.selected |= after
     if empty := [item for item in items if is_claim(item) and item.callspec.params[FIXTURE] is None]:  # type: ignore[attr-defined]
         config.hook.pytest_deselected(items=empty)
         items[:] = [item for item in items if item not in empty]
@@ -280,6 +289,7 @@ def pytest_testnodedown(node: Any) -> None:
     state.has_claims = output.get("quantbench_has_claims", False) or state.has_claims
     state.is_broken = output.get("quantbench_is_broken", False) or state.is_broken
     state.looked_at.dropped |= {(id_, quantity) for id_, quantity in output.get("quantbench_dropped", [])}
+    state.looked_at.selected |= {(id_, quantity) for id_, quantity in output.get("quantbench_selected", [])}
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -297,6 +307,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         session.config.workeroutput["quantbench_has_claims"] = state.has_claims
         session.config.workeroutput["quantbench_is_broken"] = state.has_broken_claims
         session.config.workeroutput["quantbench_dropped"] = sorted(state.looked_at.dropped)
+        session.config.workeroutput["quantbench_selected"] = sorted(state.looked_at.selected)
         return
     if state.mistake is not None:
         session.exitstatus = exitstatus = pytest.ExitCode.USAGE_ERROR

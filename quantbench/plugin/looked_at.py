@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 # Quantities that are named; the rest is counted.
 SHOWN = 6
 
+# With which pytest-benchmark skips what its options leave out.
+BENCHMARK_REASONS = (
+    "Skipping benchmark (--benchmark-skip active).", "Skipping non-benchmark (--benchmark-only active).",
+)  # fmt: skip
+
 # Experiment and quantity.
 Claimed = tuple[str, str]
 
@@ -29,6 +34,7 @@ class LookedAt:
         skipped: those that a mark or a fixture skipped → the reason given.
         hidden: those that fail, and whose test was reported as passed.
         dropped: those whose test was collected and removed, by no selection of pytest's.
+        selected: those whose test was collected and not left out.
     """
 
     def __init__(self) -> None:
@@ -36,6 +42,7 @@ class LookedAt:
         self.skipped: dict[Claimed, str] = {}
         self.hidden: set[Claimed] = set()
         self.dropped: set[Claimed] = set()
+        self.selected: set[Claimed] = set()
 
     def note(self, report: pytest.TestReport) -> None:
         """Notes the claim of a test's report, if it makes one."""
@@ -51,6 +58,15 @@ class LookedAt:
                 self.hidden.add(claim)
         elif report.skipped and NOT_RUN_PROPERTY not in properties:
             self.skipped[claim] = _reason(report)
+
+    def skipped_by_code(self, is_benchmark_selected: bool) -> dict[Claimed, str]:
+        """Skipped claims, but for those that pytest-benchmark skips where the command line asks for it."""
+        reasons = BENCHMARK_REASONS if is_benchmark_selected else ()
+        return {claim: reason for claim, reason in self.skipped.items() if reason not in reasons}
+
+    def unjudged(self, planned: Iterable[Claimed], not_run: Collection[str]) -> list[Claimed]:
+        """Claims whose test was selected and neither skipped nor failed, and gave no verdict."""
+        return [claim for claim in self.left_out(planned, not_run) if claim in self.selected - self.skipped.keys()]
 
     def left_out(self, planned: Iterable[Claimed], not_run: Collection[str]) -> list[Claimed]:
         """Planned claims that were not made, but for those of experiments without data."""
@@ -91,10 +107,16 @@ def outcome(
             f"tests of claims were removed after they were collected, by no selection of pytest's: "
             f"{shown(looked_at.dropped)}; take that hook out of conftest.py"
         )
-    # pytest-benchmark skips what its options leave out.
-    if looked_at.skipped and not any("--benchmark" in option for option in by_user):
-        reasons = ", ".join(dict.fromkeys(filter(None, looked_at.skipped.values())))
-        lines.append(f"claims were skipped ({reasons}): {shown(looked_at.skipped)}; a claim that is skipped is no pass")
+    skipped = looked_at.skipped_by_code(any("--benchmark" in option for option in by_user))
+    unjudged = looked_at.unjudged(planned, not_run)
+    if unjudged and not is_cut_short:
+        lines.append(
+            f"tests of claims passed without a verdict: {shown(unjudged)}; let them call the fixture that judges, "
+            "which a conftest.py may have replaced"
+        )
+    if skipped:
+        reasons = ", ".join(dict.fromkeys(filter(None, skipped.values())))
+        lines.append(f"claims were skipped ({reasons}): {shown(skipped)}; a claim that is skipped is no pass")
     elif missing and by_settings and not is_cut_short:
         lines.append(f"settings leave claims out ({', '.join(by_settings)}): {shown(missing)}; take that out of them")
     elif missing and not by_user and not is_cut_short and not lines:

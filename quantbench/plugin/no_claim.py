@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from quantbench.plugin.options import by_either_name
-from quantbench.plugin.selected import given, typed
+from quantbench.plugin.selected import given, showing, typed
 
 # Where claims lie by custom, and what they are imported from.
 CLAIMS_FOLDER, CLAIMS_MODULE = "bench", "quantbench.claims"
@@ -65,6 +65,19 @@ def no_claim_at_all(config: pytest.Config, golden: Path, configs: Path) -> str |
         f"no test of this run makes a claim, although {accepted} holds accepted experiments and {_short(file)} imports "
         "claims; something keeps pytest from collecting that file: python_files, collect_ignore or a hook"
     )
+
+
+def nothing_runs(config: pytest.Config, golden: Path, configs: Path) -> str | None:
+    """Line about settings by which a project with experiments runs no test, and succeeds; None without such.
+
+    Args:
+        config: of the run, before anything is collected.
+        golden: folder of goldens.
+        configs: folder of workload files.
+    """
+    if not (options := showing(config)) or not (configs.is_dir() or (golden / GATES_FILE).is_file()):
+        return None
+    return f"settings keep every run from running tests (addopts: {', '.join(options)}); type that instead"
 
 
 def uncollected_file(config: pytest.Config, report: pytest.CollectReport) -> str | None:

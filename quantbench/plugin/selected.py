@@ -28,7 +28,15 @@ DISABLING = {"--benchmark-disable": False}
 PARALLEL = {"-n": True, "--numprocesses": True, "--dist": True, "--tx": True}
 
 # Of settings: options that leave experiments out of every run, or run nothing at all → whether they take a value.
-OF_RUNS = {"--experiment": True, "--co": False, "--collect-only": False}
+OF_RUNS = {"--experiment": True, "--co": False, "--collect-only": False, "--collectonly": False}
+# Of settings: options by which pytest shows something and runs no test, for some of them before it collects any.
+SHOWING = dict.fromkeys(
+    (
+        "--fixtures", "--funcargs", "--fixtures-per-test", "--markers", "--help", "-h", "--version", "-V",
+        "--setup-plan", "--setup-only", "--setuponly", "--cache-show",
+    ),
+    False,
+)  # fmt: skip
 
 
 def typed(config: pytest.Config) -> list[str]:
@@ -42,6 +50,11 @@ def typed(config: pytest.Config) -> list[str]:
 def in_settings(config: pytest.Config) -> list[str]:
     """Selecting options of `addopts` and `PYTEST_ADDOPTS`, those that select experiments too."""
     return selecting(_settings(config), by_either_name(config, OF_RUNS))
+
+
+def showing(config: pytest.Config) -> list[str]:
+    """Options of `addopts` and `PYTEST_ADDOPTS` by which no test of any run runs."""
+    return given(_settings(config), SHOWING)
 
 
 def untimed_by(config: pytest.Config) -> tuple[list[str], list[str]]:

@@ -84,9 +84,13 @@ class State:
 
     @cached_property
     def experiments(self) -> list[Experiment]:
-        """Every configured experiment, before any selection."""
+        """Every configured experiment, before any selection; code of the user's is imported from here on."""
         from quantbench.config.reading import load_experiments
+        from quantbench.exits import refuse_exits
 
+        # The end of a parallel worker is seen by the controller, and xdist's own.
+        if not hasattr(self.config, "workerinput"):
+            refuse_exits()
         return load_experiments(self.folder("configs"))
 
     @property

@@ -35,6 +35,7 @@ def write_summary(terminalreporter: Any) -> None:
         list(_properties(terminalreporter, BEHAVIOUR_PROPERTY)),
     )
     if not state.has_results:
+        _write_count(terminalreporter, state)
         return
     told = set(state.lost)
     for what, write in {"the step summary": _append_summary, "showing the table": _write_table}.items():
@@ -56,6 +57,7 @@ def _write_table(terminalreporter: Any, state: Any) -> None:
 
     records, not_run = state.records(), state.not_run_list()
     if not records and not not_run:
+        _write_count(terminalreporter, state)
         return
     terminalreporter.section("quantbench")
     width, color = terminalreporter._tw.fullwidth, terminalreporter._tw.hasmarkup
@@ -63,6 +65,12 @@ def _write_table(terminalreporter: Any, state: Any) -> None:
     for sentence in state.sentences():
         terminalreporter.write_line(sentence)
     terminalreporter.write(sensitivity_summary(records, state.folder("plots")))
+
+
+def _write_count(terminalreporter: Any, state: Any) -> None:
+    """Counts the claims that were not looked at where no table has done it."""
+    if state.not_looked_at:
+        terminalreporter.write_line(state.not_looked_at)
 
 
 def _section(terminalreporter: Any, title: str, lines: list[str]) -> None:

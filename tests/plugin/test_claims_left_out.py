@@ -1,5 +1,7 @@
 """Claims that a run leaves out without being asked to fail it; those that its command line leaves out are counted."""
 
+import os
+
 import pytest
 
 STATIC = "tiny/ptq_static_int8_per_channel"
@@ -114,6 +116,61 @@ def test_a_test_that_skips_itself_is_no_pass_however_the_run_was_asked_for(accep
     result.stdout.fnmatch_lines(
         [f"claims were skipped (not today): *size_ratio of {STATIC}*; a claim that is skipped is no pass"]
     )
+
+
+def test_pytest_benchmark_s_options_forgive_no_skip_but_its_own(accepted, project):
+    (project.root / "bench" / "conftest.py").write_text(
+        "import pytest\n\n@pytest.fixture(autouse=True)\ndef flaky(request):\n"
+        "    if 'shrinks_by' in request.node.nodeid:\n        pytest.skip('flaky')\n"
+    )
+    result = accepted(*ONLY, "--benchmark-skip", "-k", "shrinks_by or speed")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines([f"claims were skipped (flaky): size_ratio of {STATIC}; a claim that is *"])
+
+
+@pytest.mark.parametrize("selection", [("-k", "shrinks_by"), ("--deselect", "bench/test_latency.py"), ()])
+def test_a_test_that_gives_no_verdict_is_no_pass_however_the_run_was_asked_for(accepted, project, selection):
+    (project.root / "bench" / "test_size.py").write_text(
+        "import pytest\nfrom quantbench.claims.test_size import *\n\n"
+        "@pytest.fixture\ndef check_gate(experiment_run):\n    return lambda: None\n"
+    )
+    result = accepted(*ONLY, *selection)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines([f"tests of claims passed without a verdict: size_ratio of {STATIC}; *"])
+    if selection[:1] == ("-k",):
+        result.stdout.fnmatch_lines(
+            [f"{PLANNED} of {PLANNED} claims of these experiments were not looked at (left out by -k shrinks_by)"]
+        )
+
+
+def test_the_claims_that_were_not_looked_at_are_counted_where_none_was(accepted):
+    result = accepted(*ONLY, "-k", "nothing of the kind")
+    result.stdout.fnmatch_lines([f"{PLANNED} of {PLANNED} claims of these experiments were not looked at (*"])
+
+
+@pytest.mark.parametrize(
+    "option", ["--help", "--markers", "--fixtures", "--fixtures-per-test", "-VV", "--setup-plan", "--setup-only"]
+)
+def test_settings_that_only_show_something_fail_the_run(accepted, project, monkeypatch, option):
+    monkeypatch.setenv("PYTEST_ADDOPTS", option)
+    result = accepted(*ONLY, "-k", QUICK)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: settings keep every run from running tests (addopts: *); type that instead"])
+
+
+def test_what_only_shows_something_may_be_typed(accepted):
+    assert accepted("--markers").ret == 0
+
+
+def test_code_that_ends_the_process_fails_its_claims(accepted, project, monkeypatch):
+    from tiny_model import TinyCNN
+
+    monkeypatch.setattr(os, "_exit", lambda _: None)
+    monkeypatch.setattr(TinyCNN, "forward", lambda *_: os._exit(0))
+    project.edit("size_ratio: 0.2", "size_ratio: 0.21")
+    result = accepted(*ONLY, "-k", "within")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["*raised SystemExit: os._exit(0) would have ended the run*"])
 
 
 def test_a_condition_in_quotes_that_holds_is_no_pass(accepted, project):
@@ -282,7 +339,7 @@ def test_a_fixture_that_checks_nothing_makes_no_claim(accepted, project):
     (project.root / "bench" / "conftest.py").write_text(NO_OP)
     result = accepted(*ONLY)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines(["claims that nothing on the command line leaves out were not made: *size_ratio of *"])
+    result.stdout.fnmatch_lines(["tests of claims passed without a verdict: *size_ratio of *; let them call the *"])
 
 
 @pytest.mark.parametrize(
