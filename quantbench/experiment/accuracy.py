@@ -2,13 +2,46 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from quantbench.errors import GoldenError
+from quantbench.golden.baselines import load_card
 from quantbench.measure.evaluation import Evaluation
 from quantbench.records.base import pack_bits
 from quantbench.records.run import Accuracy
+from quantbench.stats.answers import uninformative_accuracy
 from quantbench.stats.paired import PairedOutcomes, tango_interval
 from quantbench.stats.proportions import wilson_interval
 
+if TYPE_CHECKING:
+    from quantbench.experiment.run import Run
+
 ACCURACY_LEVEL = 0.95
+# Key of a card's `training`: weights of an accuracy that takes no model were adopted on request.
+ACCEPTED_ACCURACY = "accepted_accuracy"
+
+
+def check_informative(run: Run) -> None:
+    """Refuses to accept an accuracy that takes no model, unless the reference was adopted with such a one.
+
+    Raises:
+        GoldenError: if giving every sample one class may be as accurate.
+    """
+    found, splits = run.evaluation, run.opened.splits
+    if found.answers is None:
+        return
+    n, blank = len(found.correct), uninformative_accuracy(np.array(splits.test.labels), len(splits.classes))
+    interval = wilson_interval(int(found.correct.sum()), n)
+    card = load_card(run.opened.weights_path, run.opened.train_command)
+    if interval.low > blank or card.training.get(ACCEPTED_ACCURACY):
+        return
+    raise GoldenError(
+        f"{run.experiment.id}: nothing is accepted: accuracy {100 * found.accuracy:.2f} % [{100 * interval.low:.2f}, "
+        f"{100 * interval.high:.2f}] (n={n:,}) is not surely more than the {100 * blank:.2f} % of giving every sample "
+        "one class; mend model, data or recipe"
+    )
 
 
 def paired_accuracy(before: Evaluation, after: Evaluation) -> Accuracy:

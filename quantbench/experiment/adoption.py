@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quantbench.errors import BaselineError
+from quantbench.experiment.accuracy import ACCEPTED_ACCURACY
 from quantbench.experiment.soundness import soundness, spare_outputs
 from quantbench.experiment.workload import OpenWorkload, make_card
 from quantbench.golden import baselines
@@ -67,6 +68,8 @@ def adopt(opened: OpenWorkload, weights: Path, accept_accuracy: bool = False, ex
     before = _baseline_before(opened)
     sha256 = baselines.save_weights(opened.weights_path, model.state_dict())
     training = {"adopted": weights.name, **({"expected_accuracy": expected} if expected is not None else {})}
+    if accept_accuracy:
+        training[ACCEPTED_ACCURACY] = True
     card = make_card(opened, "fp32_baseline", training, None, evaluation, sha256)
     command = f"quantbench adopt {shlex.quote(str(opened.workload.path))} {shlex.quote(weights.name)}"
     card = card.model_copy(update={"command": command})

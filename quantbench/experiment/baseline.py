@@ -10,15 +10,19 @@ import torch
 
 from quantbench.arrays import Inputs
 from quantbench.backends.interface import Artifact, Backend, Coverage, Predictor
-from quantbench.errors import ConfigError, FormLeftOutWarning
+from quantbench.errors import BaselineError, ConfigError, FormLeftOutWarning
 from quantbench.experiment.artifact import reference
 from quantbench.experiment.soundness import spare_outputs
-from quantbench.experiment.workload import OpenWorkload
+from quantbench.experiment.workload import OpenWorkload, changed_splits
 from quantbench.foreign import about
+from quantbench.golden import baselines
 from quantbench.measure.evaluation import Evaluation, inputs_of
 from quantbench.measure.fastest_form import fastest_form
 from quantbench.measure.memory import PeakMemories, peak_memory
 
+# Of the reference's accuracy from its card's, 0..1, and in samples where there are few; a gate may be stricter.
+LARGEST_DRIFT = 0.01
+LARGEST_DRIFT_SAMPLES = 2
 # In messages.
 MODEL = "the fp32 model"
 
@@ -60,6 +64,28 @@ class Baseline:
             found = self.opened.evaluated(predictor)
             self.warnings += spare_outputs(self.opened, predictor)
             return found
+
+    @cached_property
+    def checked_evaluation(self) -> Evaluation:
+        """The same, as accurate as the card of the weights says.
+
+        Same weights on the same samples give the same answers, but for a rare tie that another processor rounds
+        otherwise. Code that changed since is what else can differ, and a candidate of it would be compared with that.
+
+        Raises:
+            BaselineError: if the accuracy is another.
+        """
+        found, opened = self.evaluation, self.opened
+        card = baselines.load_card(opened.weights_path, opened.train_command)
+        allowed = max(LARGEST_DRIFT, LARGEST_DRIFT_SAMPLES / len(found.correct))
+        if "test" in changed_splits(card, opened.splits) or abs(found.accuracy - card.accuracy) <= allowed:
+            return found
+        raise BaselineError(
+            f"{MODEL}: its accuracy is {100 * found.accuracy:.2f} % here and {100 * card.accuracy:.2f} % on its card "
+            f"(n={len(found.correct):,}), more than {100 * allowed:g} pp apart for the same weights and samples: "
+            "nothing is compared with it; restore the code of model, data or task, or make weights for it as it is: "
+            f"{opened.train_command}"
+        )
 
     @property
     def size_bytes(self) -> int:

@@ -34,7 +34,7 @@ from quantbench.measure.latency import (
     time_forwards,
     untimed_reason,
 )
-from quantbench.recipes.spec import Trained, describe
+from quantbench.recipes.spec import Fp32, Trained, describe
 from quantbench.records.run import RunRecord, VerdictRecord
 from quantbench.stats.multiplicity import Family
 from quantbench.stats.sequential import Looks
@@ -141,6 +141,16 @@ class Run(Results):
         predictor = self.loaded(torch.get_num_threads())
         with about(MODEL):
             return self.opened.evaluated(predictor)
+
+    @property
+    def reference_evaluation(self) -> Evaluation:
+        """The reference on the test split, as accurate as its card says, unless a gate of the reference judges that.
+
+        Raises:
+            BaselineError: if it is not.
+        """
+        judged = isinstance(self.experiment.recipe, Fp32) and "card_drift_pp" in self.experiment.config.gates.bounds
+        return self.baseline.evaluation if judged else self.baseline.checked_evaluation
 
     @property
     def failed_control(self) -> str | None:

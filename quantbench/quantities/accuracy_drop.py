@@ -37,7 +37,7 @@ class AccuracyDrop(Quantity[Accuracy]):
         """Both models on the test split."""
         from quantbench.experiment.accuracy import paired_accuracy
 
-        return paired_accuracy(run.baseline.evaluation, run.evaluation)
+        return paired_accuracy(run.reference_evaluation, run.evaluation)
 
     def judge(self, run: Run, measured: Accuracy, bound: float) -> Verdict:
         """By Tango's interval."""

@@ -46,7 +46,7 @@ class AnsweredClasses(Quantity[ClassFacts]):
         Raises:
             NoEvidenceError: if the task has no answers.
         """
-        before, after, splits = run.baseline.evaluation.answers, run.evaluation.answers, run.opened.splits
+        before, after, splits = run.reference_evaluation.answers, run.evaluation.answers, run.opened.splits
         if before is None or after is None:
             raise NoEvidenceError(f"task '{run.experiment.workload.config.task.name}' has no answers to count")
         return ClassFacts.of(splits.classes, splits.test.labels, before, after)

@@ -7,6 +7,7 @@ from enum import Enum
 from typing import Any
 
 from quantbench.errors import QuantbenchError
+from quantbench.experiment.accuracy import check_informative
 from quantbench.experiment.result import RunEvidence
 from quantbench.experiment.run import Run
 from quantbench.foreign import calling
@@ -98,6 +99,8 @@ class Acceptances:
         evidence = RunEvidence(run)
         for part in kind.parts:
             evidence.measured(part)
+        if "accuracy" in kind.parts:
+            check_informative(run)
         noted = self._noted.setdefault(run.experiment.id, Noted(run))
         noted.claims.setdefault(kind.folder, set()).add(claim)
 

@@ -97,7 +97,7 @@ def run_session(
 
 
 def _tried(session: Session, what: str, make: Callable[[], Made], otherwise: Made) -> Made:
-    """What is made of the whole session, or something else and a line about the error, so that the rest is shown."""
+    """Makes something of the whole session; an error becomes a line, so that the rest is shown."""
     try:
         with calling(what):
             return make()

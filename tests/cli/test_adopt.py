@@ -133,7 +133,9 @@ def test_an_accuracy_that_takes_no_model_is_taken_on_request_with_a_warning(proj
     constant = {key: torch.zeros_like(value) if key.startswith("fc.") else value for key, value in original.items()}
     with pytest.raises(BaselineError, match=r"compare model, preprocessing .*--accept-accuracy"):
         adopt(opened(project), saved(project, constant))
-    (note,) = adopt(opened(project), saved(project, constant), accept_accuracy=True).notes
+    adopted = adopt(opened(project), saved(project, constant), accept_accuracy=True)
+    assert adopted.card.training["accepted_accuracy"] is True
+    (note,) = adopted.notes
     assert note.startswith("warning: ")
 
 
