@@ -33,6 +33,9 @@ MARGIN_S = 0.1
 LOWEST_RATE, HIGHEST_RATE = 1_000, 768_000
 # Files of floating point may overshoot full scale a little; this far beyond, they hold integers or nonsense.
 LOUDEST = 16.0
+# Share of a sound's samples of floating point that may lie beyond full scale, where they are clipped.
+CLIPPED_SHARE = 0.01
+FLOATING_POINT = ("FLOAT", "DOUBLE")
 # libsndfile's word on a WAV file whose samples end before its header says; a header of 2 GB and more was written by a
 # program that could not know the length.
 CUT_SHORT = re.compile(r"^data *: (\d+) \(should be (\d+)\)$", re.MULTILINE)
@@ -124,10 +127,10 @@ def decode_clip(path: Path, clip_format: ClipFormat, contents: Contents | None =
         contents: hashes that the file must have, where they are known.
 
     Raises:
-        DataError: if it is no sound file, cut short, empty, not mono, of a wrong rate, or holds NaN, infinity or values
-            far beyond full scale.
+        DataError: if it is no sound file, cut short, empty, not mono, of a wrong rate, or holds NaN, infinity, values
+            far beyond full scale, many beyond it, or none that 16 bits can tell from silence.
     """
-    sound, rate = _read(path, clip_format, contents or Contents())
+    sound, rate, is_floating = _read(path, clip_format, contents or Contents())
     shown = printable(path)
     if len(sound) == 0:
         raise DataError(f"{shown}: holds no sound: its length is zero")
@@ -135,6 +138,8 @@ def decode_clip(path: Path, clip_format: ClipFormat, contents: Contents | None =
         raise DataError(f"{shown}: holds NaN or infinity, first at sample {int(np.argmin(np.isfinite(sound)))}")
     if (loudest := np.abs(sound).max()) > LOUDEST:
         raise DataError(f"{shown}: holds values of up to {loudest:g}; a sound of floating point stays within −1..1")
+    if is_floating:
+        _check_scale(shown, np.abs(sound))
     if rate != clip_format.sample_rate:
         sound = resample(sound, rate, clip_format.sample_rate)
     clip = np.zeros(clip_format.clip_samples, dtype=np.int16)
@@ -143,8 +148,22 @@ def decode_clip(path: Path, clip_format: ClipFormat, contents: Contents | None =
     return clip
 
 
-def _read(path: Path, clip_format: ClipFormat, contents: Contents) -> tuple[NDArray[np.float64], int]:
-    """The beginning of a file that a clip needs, `[n]`, and its sample rate."""
+def _check_scale(shown: str, loudness: NDArray[np.float64]) -> None:
+    """Refuses values of floating point that were not scaled to −1..1."""
+    share = float((loudness > 1).mean())
+    if share > CLIPPED_SHARE:
+        raise DataError(
+            f"{shown}: {100 * share:.0f} % of its samples lie beyond −1..1, up to {loudness.max():g}, and would be "
+            "clipped; scale it"
+        )
+    if 0 < loudness.max() < 0.5 / FULL_SCALE:
+        raise DataError(
+            f"{shown}: holds values of up to {loudness.max():g} only, which is silence in 16 bits; scale it"
+        )
+
+
+def _read(path: Path, clip_format: ClipFormat, contents: Contents) -> tuple[NDArray[np.float64], int, bool]:
+    """The beginning of a file that a clip needs, `[n]`, its sample rate, and whether it holds floating point."""
     import soundfile
 
     shown = printable(path)
@@ -154,7 +173,7 @@ def _read(path: Path, clip_format: ClipFormat, contents: Contents) -> tuple[NDAr
             # Python may have read ahead of what it gave.
             os.lseek(stream.fileno(), 0, os.SEEK_SET)
             with soundfile.SoundFile(stream.fileno(), closefd=False) as file:
-                rate, promised = file.samplerate, file.frames
+                rate, promised, is_floating = file.samplerate, file.frames, file.subtype in FLOATING_POINT
                 _check_header(shown, rate, file.channels, clip_format)
                 _check_length(shown, file.extra_info)
                 wanted_s = clip_format.clip_samples / clip_format.sample_rate + MARGIN_S
@@ -166,7 +185,7 @@ def _read(path: Path, clip_format: ClipFormat, contents: Contents) -> tuple[NDAr
         raise DataError(f"{shown}: not a readable sound file ({reason})") from None
     if len(sound) < min(wanted, promised):
         raise DataError(f"{shown}: is cut short: {len(sound):,} of {promised:,} samples are there")
-    return sound, rate
+    return sound, rate, is_floating
 
 
 def _check_header(path: str, rate: int, channels: int, clip_format: ClipFormat) -> None:

@@ -8,8 +8,10 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,7 @@ from quantbench.data.source import Arrays, Decoded, Source
 from quantbench.errors import DataError
 from quantbench.files import printable
 from quantbench.progress import progress
+from quantbench.registry import DATA
 from quantbench.strict_json import read_json_value
 
 # Changes when the layout of the cache does.
@@ -73,18 +76,23 @@ class CachedData:
     classes: tuple[str, ...]
 
 
-def open_cached(name: str, source: Source) -> CachedData:
+def open_cached(name: str, source: Source, params: Mapping[str, Any] = MappingProxyType({})) -> CachedData:
     """Opens the cached form of a data set, decoding it first if this machine has none or a damaged one.
 
     Args:
         name: shown in messages and part of the folder's name.
         source: the data set.
+        params: of a workload file, with which it was made; part of what tells data sets apart where their code is not
+            ours, since such a source may decode by a parameter that its fingerprint knows nothing of.
 
     Raises:
         DataError: if decoding fails.
         CacheError: if its result cannot be written.
     """
     made_by = _code_of(source)
+    if params and (_is_users(source) or name not in DATA.table):
+        # By `repr`, to which 1, 1.0, True and "1" are four values.
+        made_by = _key(made_by, repr(sorted(params.items())))
     quick = _key(made_by, source.fingerprint())
     if not source.by_content:
         return _opened(name, quick, source)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from quantbench.data import folders, pictures
+from quantbench.data import folders, jpeg, pictures
 from quantbench.data.folder_source import FolderSource
 from quantbench.data.folders import ClassFolders, FolderFile
 from quantbench.data.pictures import PictureFormat, decode_picture, strict_pillow
@@ -55,7 +55,7 @@ class ImageFolderSource(FolderSource):
 
     def facts(self) -> str:
         """The format, the decoder and the version of the library that it calls."""
-        made_by = source_digest(__file__, folders.__file__, pictures.__file__)
+        made_by = source_digest(__file__, folders.__file__, pictures.__file__, jpeg.__file__)
         return f"image_folder:{self.format}:{made_by}:{version_of('pillow')}"
 
     def decode_files(self, files: list[FolderFile], progress: Progress) -> NDArray[np.generic]:

@@ -23,7 +23,11 @@ FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 # Photographs with a second picture for viewers of depth or contrast; the first one is what everybody sees.
 OF_ONE_PICTURE = ("JPEG", "MPO")
 OPAQUE = 255
-BITS_PER_SAMPLE, SAMPLE_FORMAT, FLOATING_POINT = 258, 339, 3
+BITS_PER_SAMPLE, SAMPLE_FORMAT = 258, 339
+# Values of TIFF's tag that are no unsigned integers; Pillow takes signed ones for unsigned.
+KINDS = {2: "signed integers", 3: "floating point", 5: "complex integers", 6: "complex numbers"}
+# Pillow's own, which code of a user may have changed.
+MAX_PIXELS = 1024**3 // 4 // 3
 PNG_DEPTH_AT = 24
 PPM_HEADER = re.compile(rb"P[2356](?:\s+|#[^\n]*\n)+\d+(?:\s+|#[^\n]*\n)+\d+(?:\s+|#[^\n]*\n)+(\d+)")
 HEADER_BYTES = 4096
@@ -47,12 +51,17 @@ class PictureFormat:
 
 @contextmanager
 def strict_pillow() -> Iterator[None]:
-    """Makes Pillow's warning of a picture far too large an error."""
-    from PIL import Image
+    """Makes Pillow strict, whatever code of a user made of its settings: nothing cut short, nothing far too large."""
+    from PIL import Image, ImageFile
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        yield
+    before = ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS
+    ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS = False, MAX_PIXELS
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            yield
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS = before
 
 
 def decode_picture(stream: BinaryIO, shown: str, wanted: PictureFormat) -> NDArray[np.uint8]:
@@ -68,6 +77,8 @@ def decode_picture(stream: BinaryIO, shown: str, wanted: PictureFormat) -> NDArr
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
+    from quantbench.data.jpeg import check_whole
+
     header = stream.read(HEADER_BYTES)
     stream.seek(0)
     try:
@@ -75,7 +86,11 @@ def decode_picture(stream: BinaryIO, shown: str, wanted: PictureFormat) -> NDArr
             frames = 1 if image.format in OF_ONE_PICTURE else getattr(image, "n_frames", 1)
             if frames > 1:
                 raise DataError(f"{shown}: holds {frames} pictures; save the one that is meant in a file of its own")
-            depth = _depth(image, header)
+            depth = _depth(image, header, shown)
+            if image.format in OF_ONE_PICTURE:
+                image.load()
+                stream.seek(0)
+                check_whole(image, stream.read(), shown)
             upright = ImageOps.exif_transpose(image)
             rgb = _rgb(upright, depth, shown, wanted)
             if rgb.size != (wanted.size, wanted.size):
@@ -85,7 +100,7 @@ def decode_picture(stream: BinaryIO, shown: str, wanted: PictureFormat) -> NDArr
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise DataError(
-            f"{shown}: claims more than {Image.MAX_IMAGE_PIXELS:,} pixels, which would fill the memory; make it "
+            f"{shown}: claims more than {MAX_PIXELS:,} pixels, which would fill the memory; make it "
             "smaller, or remove the file"
         ) from None
     except Exception as error:  # Pillow's decoders let through whatever their parsers meet in damaged bytes
@@ -94,25 +109,31 @@ def decode_picture(stream: BinaryIO, shown: str, wanted: PictureFormat) -> NDArr
         raise DataError(f"{shown}: not a readable image ({reason}); repair or remove the file") from None
 
 
-def _depth(image: Image, header: bytes) -> int:
-    """Bits per channel as stored, which Pillow reduces to 8 for colours without a word; 0 for floating point."""
+def _depth(image: Image, header: bytes, shown: str) -> int:
+    """Bits per channel as stored, which Pillow reduces to 8 for colours without a word."""
     if image.mode == "F":
-        return 0
+        raise _of_no_scale(shown, "floating point")
     if image.format == "PNG":
         return header[PNG_DEPTH_AT]
     if image.format == "TIFF":
         tags = image.tag_v2  # type: ignore[attr-defined]
-        is_floating = FLOATING_POINT in np.atleast_1d(tags.get(SAMPLE_FORMAT, 1))
-        return 0 if is_floating else int(np.max(tags.get(BITS_PER_SAMPLE, 1)))
+        depth = int(np.max(tags.get(BITS_PER_SAMPLE, 1)))
+        kinds = [KINDS[each] for each in np.atleast_1d(tags.get(SAMPLE_FORMAT, 1)).tolist() if each in KINDS]
+        if kinds and (depth <= 16 or kinds[0] != KINDS[2]):
+            raise _of_no_scale(shown, kinds[0])
+        return depth
     if image.format == "PPM" and (found := PPM_HEADER.match(header)):
         return int(found[1]).bit_length()
     return 8
 
 
+def _of_no_scale(shown: str, kind: str) -> DataError:
+    return DataError(f"{shown}: holds {kind}, of which none says what is white; save it with 8 bits per channel")
+
+
 def _rgb(image: Image, depth: int, shown: str, wanted: PictureFormat) -> Image:
-    if depth == 0 or depth > 16:
-        kind = "floating point" if depth == 0 else f"integers of {depth} bits"
-        raise DataError(f"{shown}: holds {kind}, of which none says what is white; save it with 8 bits per channel")
+    if depth > 16:
+        raise _of_no_scale(shown, f"integers of {depth} bits")
     if depth > 8:
         return _scaled(image, shown, wanted.full_scale)
     if not image.has_transparency_data:

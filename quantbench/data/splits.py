@@ -139,7 +139,7 @@ def open_splits(config: DataConfig, where: str, folder: Path | None = None) -> S
     source: Source = DATA.create(config.name, where, config.params)
     if folder is not None:
         source.locate(folder)
-    data = _in_order(open_cached(config.name, source), config.classes, f"{where}.classes")
+    data = _in_order(open_cached(config.name, source, config.params), config.classes, f"{where}.classes")
     n = len(data.train.labels)
     held_out = config.calibration_pool + config.search_pool
     if held_out >= n:

@@ -69,6 +69,25 @@ def test_floats_far_beyond_full_scale_are_refused_instead_of_clipped(tmp_path, v
     assert refusal(path) == f"holds values of up to {shown}; a sound of floating point stays within −1..1"
 
 
+def test_floats_that_would_be_clipped_are_refused(tmp_path):
+    sound = np.random.RandomState(0).uniform(-9, 9, 1_000)
+    path = written(tmp_path / "a.wav", sound, subtype="FLOAT")
+    share, loudest = 100 * (np.abs(sound) > 1).mean(), np.abs(sound.astype(np.float32)).max()
+    assert refusal(path) == (
+        f"{share:.0f} % of its samples lie beyond −1..1, up to {loudest:g}, and would be clipped; scale it"
+    )
+    sound[np.abs(sound) > 1] = 0.5
+    sound[:10] = 1.2
+    assert decode_clip(written(path, sound, subtype="FLOAT"), ClipFormat(RATE)).max() == 32_767
+
+
+def test_floats_that_would_be_silence_are_refused(tmp_path):
+    path = written(tmp_path / "a.wav", np.full(100, 1e-5), subtype="FLOAT")
+    assert refusal(path) == "holds values of up to 1e-05 only, which is silence in 16 bits; scale it"
+    assert not decode_clip(written(path, np.zeros(100), subtype="FLOAT"), ClipFormat()).any()
+    assert decode_clip(written(path, np.full(100, 1 / 32_768)), ClipFormat(RATE)).max() == 1
+
+
 def test_bytes_that_are_no_sound_are_refused_in_the_readers_words(tmp_path):
     path = tmp_path / "with: a colon.wav"
     path.write_bytes(b"no sound at all" * 10)

@@ -11,6 +11,7 @@ import pytest
 from quantbench.data.cache import open_cached
 from quantbench.data.source import Arrays, Decoded, Normalization, Source
 from quantbench.errors import CacheError, DataError
+from quantbench.registry import DATA
 
 IMPORTS = """
 import os, sys
@@ -227,3 +228,21 @@ def test_two_processes_that_need_a_set_at_once_build_it_once_and_without_torch(c
     assert told.startswith("opened ")
     assert told.endswith("False\n")
     assert (first.returncode, second.returncode) == (0, 0)
+
+
+@pytest.mark.parametrize("other", [1.0, True, "1", 0])
+def test_parameters_of_ones_own_data_set_tell_it_apart_with_their_types(other):
+    sources = {}
+    for value in (1, other, 1):
+        source = sources.setdefault(repr(value), Counted())
+        open_cached("tiny", source, {"gain": value, "root": "x"})
+    assert [source.decoded for source in sources.values()] == [1, 1]
+
+
+def test_parameters_of_our_data_sets_are_told_apart_by_what_they_decode(monkeypatch):
+    monkeypatch.setitem(DATA.table, "tiny", "nowhere:nothing")
+    monkeypatch.setattr(Counted, "__module__", "quantbench.data.tiny")
+    first, second = Counted(), Counted()
+    open_cached("tiny", first, {"root": "here"})
+    open_cached("tiny", second, {"root": "there"})
+    assert (first.decoded, second.decoded) == (1, 0)

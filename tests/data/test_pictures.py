@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from quantbench.data.pictures import PictureFormat, decode_picture, strict_pillow
 from quantbench.errors import ConfigError, DataError
@@ -198,3 +198,68 @@ def test_what_is_no_picture_is_refused_with_the_forms_that_are(content):
 def test_settings_out_of_range_are_refused(params, told):
     with pytest.raises(ConfigError, match=told):
         DATA.create("image_folder", "here", {"root": "x", **params})
+
+
+def test_pillow_is_strict_whatever_code_of_a_user_made_of_it(monkeypatch):
+    whole = encoded(Image.fromarray(RGB).resize((256, 256)), "JPEG")
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    assert "not a readable image (" in refusal(whole[: len(whole) // 3])
+    assert "claims more than 89,478,485 pixels" in refusal(encoded(Image.new("1", (15_000, 12_000))))
+    assert (ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS) == (True, None)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_signed_integers_are_refused_instead_of_taken_for_unsigned_ones(bits):
+    values = np.arange(-32, 32, dtype=f"int{bits}").reshape(8, 8).view(f"uint{bits}")
+    told = refusal(encoded(Image.fromarray(values), "TIFF", tiffinfo={339: 2}), full_scale=6_000)
+    assert told == "holds signed integers, of which none says what is white; save it with 8 bits per channel"
+
+
+def waves(width, height, mode="RGB"):
+    """A picture that compresses as a photograph does."""
+    across, down = np.linspace(0, 9, width), np.linspace(0, 5, height)[:, None]
+    noise = np.random.RandomState(1).randint(0, 20, (height, width, 3))
+    channels = np.stack([np.sin(across * k + down) * 100 + 128 for k in (1, 2, 3)], axis=-1)
+    return Image.fromarray((channels + noise).clip(0, 255).astype(np.uint8)).convert(mode)
+
+
+JPEGS = {
+    "baseline": {},
+    "progressive": {"progressive": True},
+    "restarted": {"restart_marker_blocks": 3},
+    "coarse": {"quality": 10, "subsampling": 2},
+}
+
+
+@pytest.mark.parametrize("name", JPEGS)
+@pytest.mark.parametrize(("size", "mode"), [((64, 48), "RGB"), ((33, 17), "RGB"), ((50, 70), "L"), ((40, 40), "CMYK")])
+def test_whole_jpegs_are_shown(name, size, mode):
+    content = encoded(waves(*size, mode), "JPEG", **JPEGS[name])
+    expected = Image.open(io.BytesIO(content)).convert("RGB").resize((SIZE, SIZE), Image.Resampling.BILINEAR)
+    np.testing.assert_array_equal(shown(content), np.asarray(expected))
+
+
+MISSING = "a part of the picture is missing or damaged; repair or remove the file"
+
+
+@pytest.mark.parametrize("name", JPEGS)
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_a_jpeg_that_ends_early_is_refused_although_it_ends(name, share):
+    content = encoded(waves(96, 64), "JPEG", **JPEGS[name])
+    begin = content.index(b"\xff\xda") + 14
+    cut = content[: begin + int(share * (len(content) - begin))].rstrip(b"\xff") + b"\xff\xd9"
+    # Pillow says so itself where what is left makes no sense.
+    told = refusal(cut)
+    assert told == MISSING or told.startswith("not a readable image (broken data stream")
+
+
+def test_a_jpeg_of_which_the_middle_is_gone_is_refused():
+    content = encoded(waves(96, 64), "JPEG")
+    middle = len(content) // 2
+    assert refusal(content[:middle] + content[middle + 200 :]) == MISSING
+
+
+def test_a_jpeg_is_shown_with_what_follows_its_end():
+    content = encoded(waves(40, 40), "JPEG")
+    np.testing.assert_array_equal(shown(content + b"\xff\xd8 a second picture"), shown(content))

@@ -82,9 +82,7 @@ def constant(project):
 
 def test_an_accuracy_that_takes_no_model_is_not_accepted(constant):
     acceptances = Acceptances(Accepting.ALL, "as it is")
-    with pytest.raises(
-        GoldenError, match=r"accuracy 33\.33 % \[.* more than the 33\.33 % of giving every"
-    ):
+    with pytest.raises(GoldenError, match=r"accuracy 33\.33 % \[.* more than the 33\.33 % of giving every"):
         acceptances.takes(run_of(constant), "accuracy_vs_accepted")
     assert acceptances.claims == set()
 

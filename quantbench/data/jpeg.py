@@ -1,0 +1,66 @@
+"""JPEG files whose compressed data ends before the picture does, which decoders fill up without a word."""
+
+from __future__ import annotations
+
+import io
+import re
+
+from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
+
+from quantbench.errors import DataError
+
+START_OF_SCAN, END_OF_IMAGE = 0xDA, 0xD9
+# Coded by Huffman: baseline, extended and progressive. Arithmetic coding may leave zeros at its end out.
+HUFFMAN = (0xC0, 0xC1, 0xC2)
+FRAMES = tuple(code for code in range(0xC0, 0xD0) if code not in (0xC4, 0xC8, 0xCC))
+# Without a segment of their own: those that restart a scan, and TEM.
+BARE = (*range(0xD0, 0xD9), 0x01)
+MARKER = re.compile(rb"\xff+([^\x00\xff])")
+# Bytes that a decoder takes for more compressed data; none is 0xFF, which would begin a marker.
+MORE = bytes((37 * i + 91) % 251 for i in range(64))
+
+
+def check_whole(image: Image.Image, content: bytes, shown: str) -> None:
+    """Refuses a picture of which a part is missing, whatever the decoder put in its place.
+
+    A decoder stops at the last block, so that data after it changes nothing: where it changes a pixel, a block was
+    missing. Damage within the data is found where it leaves too few blocks, and not where it leaves too many.
+
+    Args:
+        image: the decoded file.
+        content: of the file.
+        shown: its path, for messages.
+
+    Raises:
+        DataError: if data is missing.
+    """
+    longer = _with_more(content)
+    if longer is None:
+        return
+    with JpegImageFile(io.BytesIO(longer)) as other:
+        is_whole = other.tobytes() == image.tobytes()
+    if not is_whole:
+        raise DataError(f"{shown}: a part of the picture is missing or damaged; repair or remove the file")
+
+
+def _with_more(content: bytes) -> bytes | None:
+    """The file with more data at the end of each scan, or part of one; None where its coding is not by Huffman."""
+    parts: list[bytes] = []
+    position, is_scan, done = 2, False, 0
+    while (found := MARKER.search(content, position)) is not None:
+        code = found[1][0]
+        if is_scan:
+            parts += [content[done : found.start()], MORE]
+            done = found.start()
+        if code in FRAMES and code not in HUFFMAN:
+            return None
+        if code == END_OF_IMAGE:
+            # Without what may follow, such as a second picture for viewers of depth.
+            return b"".join([*parts, content[done : found.end()]])
+        position = found.end()
+        if code not in BARE:
+            position += int.from_bytes(content[position : position + 2], "big")
+            is_scan = code == START_OF_SCAN
+    # Without an end, which the decoder says itself.
+    return None
