@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -26,7 +27,7 @@ def list_(
     kind: Annotated[Kind | None, typer.Argument(help="One kind, or all of them.")] = None, configs: Configs = CONFIGS
 ) -> None:
     """List what is registered and which experiments are configured."""
-    from quantbench.config.reading import load_experiments
+    from quantbench.config.reading import load_experiments, unread
     from quantbench.registry import BACKENDS, DATA, MODELS, QUANTITIES, RECIPES, TASKS, Registry
 
     registries: dict[Kind, Registry[Any]] = {
@@ -37,3 +38,6 @@ def list_(
         names = registries[each].names() if each in registries else [e.id for e in load_experiments(configs)]
         indent = "" if kind else "  "
         print("\n".join(([] if kind else [f"{each}:"]) + [f"{indent}{name}" for name in names]))
+    if kind in (None, Kind.EXPERIMENTS):
+        for line in unread(configs):
+            print(line, file=sys.stderr)

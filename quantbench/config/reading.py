@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -184,10 +185,10 @@ def check_patience(training: TrainingConfig | None, data: DataConfig, where: str
 
 
 def load_experiments(folder: Path) -> list[Experiment]:
-    """Every experiment of every `*.yaml` in a folder, in file order.
+    """Every experiment of every `*.yaml` in a folder, in file order; `unread` tells what lies deeper.
 
     Raises:
-        ConfigError: if the folder holds no workload file, or any of them is wrong.
+        ConfigError: if the folder holds no workload file, any of them is wrong, or one has another suffix.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -199,12 +200,33 @@ def load_experiments(folder: Path) -> list[Experiment]:
         ...     [experiment.id for experiment in load_experiments(Path(folder))]
         ['cnn/fp32', 'cnn/ptq']
     """
+    _refuse_other_suffixes(folder)
     files = sorted(folder.glob("*.yaml"))
     if not files:
         raise ConfigError(f"{folder}: no workload file (*.yaml) here; name the folder with --configs, {FIRST_STEP}")
     found = {file: load_workload(file) for file in files}
     _refuse_shared_baselines(found)
     return [experiment for experiments in found.values() for experiment in experiments]
+
+
+def unread(folder: Path) -> list[str]:
+    """Lines about folders below one of workload files that hold YAML files too, of which none is read with it."""
+    counts = Counter(path.parent for path in sorted(folder.rglob("*")) if _is_yaml(path) and path.parent != folder)
+    return [
+        f"{place}: {n} file{'s' * (n > 1)} not read with {folder}; read as workload files by --configs {place}"
+        for place, n in counts.items()
+    ]
+
+
+def _refuse_other_suffixes(folder: Path) -> None:
+    """A file that is not read would drop its experiments and gates without a word."""
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        if _is_yaml(path) and path.suffix != ".yaml":
+            raise ConfigError(f"{path}: not read, since workload files end in .yaml; rename it to {path.stem}.yaml")
+
+
+def _is_yaml(path: Path) -> bool:
+    return path.suffix.lower() in (".yaml", ".yml") and not path.name.startswith(".") and path.is_file()
 
 
 def _refuse_shared_baselines(found: dict[Path, list[Experiment]]) -> None:

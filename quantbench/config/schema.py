@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from pydantic import (
     AfterValidator,
@@ -15,7 +15,9 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
+    ValidationInfo,
     create_model,
+    field_validator,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
@@ -41,9 +43,26 @@ NO_SEARCH_POOL = (
 
 
 class Strict(BaseModel):
-    """A part of a file: unknown keys, NaN and infinity are refused."""
+    """A part of a file: unknown keys, NaN and infinity are refused, and truth values where a number belongs."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, given: Any, info: ValidationInfo) -> Any:
+        # In YAML `no` and `off` are False, which is 0 where a number is asked for: a bound that everything reaches.
+        inner = given.values() if isinstance(given, dict) else (given,)
+        if any(isinstance(each, bool) for each in inner):
+            kinds = _kinds(cls.model_fields[str(info.field_name)].annotation)
+            if kinds & {int, float} and bool not in kinds:
+                raise PydanticCustomError("number", "Input should be a number, not true or false (yes, no, on, off)")
+        return given
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    """The plain types that an annotation is made of."""
+    inner = [each for each in get_args(annotation) if isinstance(each, type) or get_args(each)]
+    return {kind for each in inner for kind in _kinds(each)} if inner else {annotation}
 
 
 class DataConfig(Component):

@@ -111,7 +111,7 @@ def outcome(
     unjudged = looked_at.unjudged(planned, not_run)
     if unjudged and not is_cut_short:
         lines.append(
-            f"tests of claims passed without a verdict: {shown(unjudged)}; let them call the fixture that judges, "
+            f"tests of claims gave no verdict: {shown(unjudged)}; let them call the fixture that judges, "
             "which a conftest.py may have replaced"
         )
     if skipped:

@@ -206,6 +206,44 @@ def test_a_folder_without_workload_files_is_refused_with_the_option_that_names_a
         load_experiments(Path(folder))
 
 
+@pytest.mark.parametrize("name", ["b.yml", "b.YAML", "b.Yml"])
+def test_a_file_of_another_suffix_is_refused_instead_of_left_out(name):
+    A.write_text(GOOD)
+    (A.parent / name).write_text(GOOD)
+    with pytest.raises(ConfigError, match=rf"^configs/{name}: not read, .* end in \.yaml; rename it to b\.yaml$"):
+        load_experiments(A.parent)
+
+
+def test_files_below_the_folder_are_told_and_not_read(quantbench):
+    A.write_text(GOOD)
+    (A.parent / "full").mkdir()
+    (A.parent / "full" / "big.yaml").write_text(GOOD)
+    (A.parent / ".hidden.yml").write_text("")
+    status, out, err = quantbench("list", "experiments")
+    assert (status, out) == (0, "a/fp32_baseline\na/ptq_static\n")
+    assert err == "configs/full: 1 file not read with configs; read as workload files by --configs configs/full\n"
+
+
+@pytest.mark.parametrize("word", ["no", "off", "true"])
+@pytest.mark.parametrize(
+    ("key", "place"),
+    [
+        ("gates: {accuracy_drop_pp: 1.0, int8_share: ", "experiments.ptq_static.gates.int8_share"),
+        ("gates: {accuracy_drop_pp: 1.0, speedup: ", "experiments.ptq_static.gates.speedup"),
+        ("search: {low: 4, epsilon_pp: ", "experiments.ptq_static.search.epsilon_pp"),
+    ],
+)
+def test_a_truth_value_is_no_bound(word, key, place):
+    message = refusal(changed("gates: {accuracy_drop_pp: 1.0", f"{key}{word}"))
+    given = word == "true"
+    assert f"{A}: {place}: Input should be a number, not true or false (yes, no, on, off) (given: {given})" in message
+
+
+def test_a_truth_value_is_no_bound_of_one_processor_either():
+    message = refusal(changed("gates: {accuracy_drop_pp: 1.0", "gates: {speedup: {default: yes}"))
+    assert "gates.speedup: Input should be a number, not true or false" in message
+
+
 def test_experiments_are_selected_by_id_or_glob():
     A.write_text(GOOD)
     experiments = load_experiments(A.parent)

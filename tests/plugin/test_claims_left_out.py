@@ -136,11 +136,21 @@ def test_a_test_that_gives_no_verdict_is_no_pass_however_the_run_was_asked_for(a
     )
     result = accepted(*ONLY, *selection)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines([f"tests of claims passed without a verdict: size_ratio of {STATIC}; *"])
+    result.stdout.fnmatch_lines([f"tests of claims gave no verdict: size_ratio of {STATIC}; *"])
     if selection[:1] == ("-k",):
         result.stdout.fnmatch_lines(
             [f"{PLANNED} of {PLANNED} claims of these experiments were not looked at (left out by -k shrinks_by)"]
         )
+
+
+def test_code_that_ends_pytest_as_a_success_fails_the_run(accepted, project, monkeypatch):
+    from tiny_model import TinyCNN
+
+    monkeypatch.setattr(TinyCNN, "forward", lambda *_: pytest.exit("bye", returncode=0))
+    project.edit("calibration_n: 32", "calibration_n: 31")
+    result = accepted(*ONLY, "-k", "within")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines([f"tests of claims gave no verdict: accuracy_drop_pp of {STATIC}; *"])
 
 
 def test_the_claims_that_were_not_looked_at_are_counted_where_none_was(accepted):
@@ -339,7 +349,7 @@ def test_a_fixture_that_checks_nothing_makes_no_claim(accepted, project):
     (project.root / "bench" / "conftest.py").write_text(NO_OP)
     result = accepted(*ONLY)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines(["tests of claims passed without a verdict: *size_ratio of *; let them call the *"])
+    result.stdout.fnmatch_lines(["tests of claims gave no verdict: *size_ratio of *; let them call the *"])
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dis
 import linecache
 import re
 import traceback
@@ -91,8 +92,8 @@ def diagnosis(error: Exception, converted: nn.Module, model: nn.Module) -> str:
     if found is None:
         if DIFFERENT_SCALES in str(error):
             return f"{place} joins quantized tensors of different scales: {FUNCTIONALS['cat']}"
-        advice = FUNCTIONALS.get(place.operator, STUBS_AROUND)
-        return f"{place} fails once quantized ({first_line(error)}): {advice}"
+        failed = f"{place} fails once quantized ({first_line(error)})"
+        return f"{failed}: {FUNCTIONALS.get(place.operator, STUBS_AROUND)}" if _is_of_quantized(error) else failed
     operator, backend = found.groups()
     if operator.startswith("quantized::") and not backend.startswith("Quantized"):
         return f"{place} is int8 and is given a tensor in floating point: {QUANT_STUB_BEFORE}"
@@ -119,7 +120,9 @@ def explained(step: str, model: nn.Module) -> Iterator[None]:
         kind = type(model).__name__
         if not name:
             raise QuantizationError(f"{step}: {kind} failed ({first_line(error)})") from error
-        cause = cause_in_layer(layer, _qconfig_of(name, model)) or f"failed ({first_line(error)}); {LEFT_IN_FP32}"
+        cause = cause_in_layer(layer, _qconfig_of(name, model)) or f"failed ({first_line(error)})" + (
+            "" if _is_raised_elsewhere(error) else f"; {LEFT_IN_FP32}"
+        )
         raise QuantizationError(f"{step}: '{name}' ({type(layer).__name__}) of {kind} {cause}") from error
 
 
@@ -193,6 +196,30 @@ def _failure_place(error: Exception, model: nn.Module) -> FailurePlace:
             line = f"{_short(file)}:{at.lineno} `{at.line}`" if at.line else f"{_short(file)}:{at.lineno}"
             operator = _operator_of(at)
     return FailurePlace(names[id(module)], type(module).__name__, line, operator)
+
+
+def _is_of_quantized(error: Exception) -> bool:
+    """True if an error is an operator's on a quantized tensor, rather than one that a line of other code raised."""
+    frame, _ = _innermost(error)
+    held = [value for value in frame.f_locals.values() if isinstance(value, torch.Tensor)]
+    return not _is_raised_elsewhere(error) and any(each.is_quantized for each in held)
+
+
+def _is_raised_elsewhere(error: Exception) -> bool:
+    """True if a `raise` of code that is not torch's made an error, of which no advice of ours is known to help."""
+    frame, at = _innermost(error)
+    is_raised = frame.f_code.co_code[at] == dis.opmap["RAISE_VARARGS"]
+    return is_raised and not Path(frame.f_code.co_filename).is_relative_to(TORCH)
+
+
+def _innermost(error: Exception) -> tuple[FrameType, int]:
+    """The frame that an error was raised in, and the place of the instruction that did."""
+    places = []
+    at = raised_at(error)
+    while at is not None:
+        places.append((at.tb_frame, at.tb_lasti))
+        at = at.tb_next
+    return places[-1]
 
 
 def _operator_of(at: traceback.FrameSummary) -> str:

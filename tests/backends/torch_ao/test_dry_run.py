@@ -100,6 +100,43 @@ def test_a_function_outside_any_module_is_named_by_its_own_line_and_the_module_t
     assert message.endswith(STUBS)
 
 
+def test_advice_is_given_for_no_error_that_a_line_of_ones_own_raises():
+    class Own(TinyCNN):
+        def forward(self, x):
+            if "quantized" in type(self.conv).__module__:
+                raise RuntimeError("no int8 here")
+            return super().forward(x)
+
+    assert refusal_of(Own(3, 8)).endswith("fails once quantized (RuntimeError: no int8 here)")
+
+
+def test_advice_is_given_for_no_error_without_a_quantized_tensor():
+    class Own(TinyCNN):
+        def forward(self, x):
+            return super().forward(x)[{True: 0}["quantized" not in type(self.conv).__module__] :]
+
+    assert refusal_of(Own(3, 8)).endswith("fails once quantized (KeyError: False)")
+
+
+def test_advice_is_given_for_no_layer_whose_own_code_raises():
+    class Layer(nn.Module):
+        def forward(self, x):
+            if hasattr(self, "activation_post_process") or self.training:
+                raise RuntimeError("never watched")
+            return x
+
+    class Own(TinyCNN):
+        def __init__(self):
+            super().__init__(3, 8)
+            self.own, self.calls = Layer(), 0
+
+        def forward(self, x):
+            self.own.training = hasattr(self.conv, "activation_post_process")
+            return super().forward(self.own(x))
+
+    assert refusal_of(Own()).endswith("'own' (Layer) of Own failed (RuntimeError: never watched)")
+
+
 @pytest.mark.parametrize(
     "model", [Residual(), Residual(after_dequant=True), tiny_cnn()], ids=["add_relu", "+ 1", "plain"]
 )
