@@ -8,6 +8,8 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -115,6 +117,18 @@ class ClassFolders:
     def _misplaced(self, path: str, side: str) -> DataError:
         where = f"{printable(self.root / side)}/<{self.label}>/"
         return DataError(f"{printable(path)}: is not in a {self.label}'s folder; put it into {where}")
+
+
+def told_apart(names: Iterable[str]) -> list[str]:
+    """Names in order; of those that look alike, as one accent in two encodings does, the characters are escaped.
+
+    Example:
+        >>> print(*told_apart(["r\N{LATIN SMALL LETTER E WITH ACUTE}d", "re\N{COMBINING ACUTE ACCENT}d", "blue"]))
+        blue 're\\u0301d' 'r\\xe9d'
+    """
+    found = sorted(names)
+    looks = Counter(unicodedata.normalize("NFKC", name).strip() for name in found)
+    return [ascii(name) if looks[unicodedata.normalize("NFKC", name).strip()] > 1 else name for name in found]
 
 
 def visible(folder: Path) -> list[os.DirEntry[str]]:
@@ -226,8 +240,9 @@ def sides_of(folders: ClassFolders, obtain: str) -> dict[str, list[FolderFile]]:
     found = {side: folders.files(side) for side in SIDES}
     labels = {side: {file.label for file in files} for side, files in found.items()}
     folder = "class folder" if what == "class" else what
-    if odd := ", ".join(sorted(labels["train"] ^ labels["test"])):
-        raise DataError(f"{shown}: train/ and test/ have different {folder}s: {odd}; give both the same ones")
+    if odd := labels["train"] ^ labels["test"]:
+        names = ", ".join(told_apart(odd))
+        raise DataError(f"{shown}: train/ and test/ have different {folder}s: {names}; give both the same ones")
     if len(labels["train"]) < 2:
         (only,) = labels["train"]
         raise DataError(f"{shown}: one {folder} only, '{only}'; a classification data set needs at least two")

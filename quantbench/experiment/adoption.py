@@ -60,11 +60,17 @@ def adopt(opened: OpenWorkload, weights: Path, accept_accuracy: bool = False, ex
     state: dict[str, Any] = read_safetensors(weights) if weights.suffix == ".safetensors" else read_checkpoint(weights)
     model = opened.build_model()
     state, notes = unwrapped(state, model.state_dict().keys())
-    load_state(model, state, weights)
-    _check_finite(weights, state)
-    evaluation = opened.evaluated(ModulePredictor(model))
-    _check_expected(weights, evaluation, expected)
-    notes += spare_outputs(opened, ModulePredictor(model)) + _check_sound(opened, weights, evaluation, accept_accuracy)
+    try:
+        _check_real(weights, state)
+        load_state(model, state, weights)
+        _check_finite(weights, state)
+        evaluation = opened.evaluated(ModulePredictor(model))
+        _check_expected(weights, evaluation, expected)
+        odd = spare_outputs(opened, ModulePredictor(model)) + _check_sound(opened, weights, evaluation, accept_accuracy)
+    except BaselineError as error:
+        # Perhaps others of the file were meant.
+        raise BaselineError("; ".join([str(error), *(f"taken: {note}" for note in notes)])) from None
+    notes += odd
     before = _baseline_before(opened)
     sha256 = baselines.save_weights(opened.weights_path, model.state_dict())
     training = {"adopted": weights.name, **({"expected_accuracy": expected} if expected is not None else {})}
@@ -94,6 +100,15 @@ def _replaced(before: BaselineCard | BaselineError, card: BaselineCard) -> str:
         return f"replaced the same weights: {accuracy}"
     old, new = before.weights_sha256[:SHOWN_DIGITS], card.weights_sha256[:SHOWN_DIGITS]
     return f"replaced the baseline, old → new: {accuracy}, sha256 {old}… → {new}…"
+
+
+def _check_real(weights: Path, state: dict[str, Any]) -> None:
+    """Refuses complex weights, of which a real model takes the real parts alone."""
+    import torch
+
+    for key, value in state.items():
+        if isinstance(value, torch.Tensor) and value.is_complex():
+            raise BaselineError(f"{weights}: '{key}' is complex, and the model's weights are real; save real ones")
 
 
 def _check_finite(weights: Path, state: dict[str, Any]) -> None:

@@ -94,6 +94,18 @@ def test_weights_are_unwrapped_and_that_is_said(project, original, wrap, notes):
     assert all(torch.equal(load_file(project.weights)[key], value) for key, value in original.items())
 
 
+def test_weights_that_were_left_out_are_named_where_those_taken_are_refused(project, original):
+    zeros = {key: torch.zeros_like(value) for key, value in original.items()}
+    with pytest.raises(BaselineError, match=r"; taken: the weights below 'model'; left out: 'ema', 'epoch'$"):
+        adopt(opened(project), saved(project, {"model": zeros, "ema": original, "epoch": 3}))
+
+
+def test_complex_weights_are_refused_instead_of_halved(project, original):
+    original["fc.weight"] = original["fc.weight"] + 1j
+    with pytest.raises(BaselineError, match=r"mine\.pt: 'fc\.weight' is complex, and the model's weights are real"):
+        adopt(opened(project), saved(project, original))
+
+
 def test_keys_that_the_model_lacks_are_named_first(project, original):
     state = {**original, **{f"extra.{i}": torch.zeros(1) for i in range(5)}}
     del state["fc.weight"]
