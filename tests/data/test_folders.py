@@ -289,5 +289,5 @@ def test_another_decoder_makes_other_data(images, monkeypatch, tmp_path, module)
 def test_names_of_classes_that_look_alike_are_told_apart(folder):
     for side, name in (("train", "r\N{LATIN SMALL LETTER E WITH ACUTE}d"), ("test", "re\N{COMBINING ACUTE ACCENT}d")):
         (folder.root / side / "a").rename(folder.root / side / name)
-    with pytest.raises(DataError, match=r"different .*folders: 're\\u0301d', 'r\\xe9d'; give both the same ones"):
+    with pytest.raises(DataError, match=r"different .*s: 're\\u0301d', 'r\\xe9d'; give both the same ones"):
         folder.opened()
