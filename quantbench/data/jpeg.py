@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import re
-
-from PIL import Image
-from PIL.JpegImagePlugin import JpegImageFile
+from typing import TYPE_CHECKING
 
 from quantbench.errors import DataError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 START_OF_SCAN, END_OF_IMAGE = 0xDA, 0xD9
 # Coded by Huffman: baseline, extended and progressive. Arithmetic coding may leave zeros at its end out.
@@ -21,7 +22,7 @@ MARKER = re.compile(rb"\xff+([^\x00\xff])")
 MORE = bytes((37 * i + 91) % 251 for i in range(64))
 
 
-def check_whole(image: Image.Image, content: bytes, shown: str) -> None:
+def check_whole(image: Image, content: bytes, shown: str) -> None:
     """Refuses a picture of which a part is missing, whatever the decoder put in its place.
 
     A decoder stops at the last block, so that data after it changes nothing: where it changes a pixel, a block was
@@ -35,6 +36,8 @@ def check_whole(image: Image.Image, content: bytes, shown: str) -> None:
     Raises:
         DataError: if data is missing.
     """
+    from PIL.JpegImagePlugin import JpegImageFile
+
     longer = _with_more(content)
     if longer is None:
         return

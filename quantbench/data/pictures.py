@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from quantbench.data.jpeg import check_whole
 from quantbench.errors import DataError
 
 if TYPE_CHECKING:
@@ -76,8 +77,6 @@ def decode_picture(stream: BinaryIO, shown: str, wanted: PictureFormat) -> NDArr
         DataError: naming the file, if it is no picture, damaged, or cannot be shown in 8 bits without loss.
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
-
-    from quantbench.data.jpeg import check_whole
 
     header = stream.read(HEADER_BYTES)
     stream.seek(0)

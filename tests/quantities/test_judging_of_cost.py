@@ -11,6 +11,7 @@ from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
 from quantbench.errors import QuantizationError
 from quantbench.experiment.artifact import BuiltArtifact
+from quantbench.experiment.baseline import Baseline
 from quantbench.experiment.run import Settings
 from quantbench.experiment.runs import Runs
 from quantbench.golden import baselines
@@ -171,7 +172,9 @@ def test_the_key_that_does_not_shrink_is_named(with_model):
 
 # It calls one convolution twice, of which the recipe warns.
 @pytest.mark.filterwarnings("ignore::quantbench.errors.SharedLayerWarning")
-def test_a_quantized_model_that_does_less_work_fails_though_no_gate_is_set(with_model):
+def test_a_quantized_model_that_does_less_work_fails_though_no_gate_is_set(with_model, monkeypatch):
+    # Of another model than the card is of.
+    monkeypatch.setattr(Baseline, "checked_evaluation", property(lambda baseline: baseline.evaluation))
     project = with_model("lazy")
     run = run_of(project)
     title, measured, required, further, accept = message_of(run, "macs_ratio")

@@ -68,7 +68,7 @@ OF_PROCESS = {
     "a context of warnings": (lambda: warnings.catch_warnings().__enter__(), lambda: id(warnings.filters)),
     "shown warnings": (lambda: setattr(warnings, "showwarning", print), lambda: warnings.showwarning),
     "interrupts": (
-        lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+        lambda: signal.signal(signal.SIGINT, print),
         lambda: signal.getsignal(signal.SIGINT),
     ),
     "depth": (lambda: sys.setrecursionlimit(sys.getrecursionlimit() - 100), sys.getrecursionlimit),
