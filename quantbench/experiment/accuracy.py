@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from quantbench.errors import GoldenError
+from quantbench.experiment.soundness import soundness
 from quantbench.golden.baselines import load_card
 from quantbench.measure.evaluation import Evaluation
 from quantbench.records.base import pack_bits
 from quantbench.records.run import Accuracy
-from quantbench.stats.answers import uninformative_accuracy
 from quantbench.stats.paired import PairedOutcomes, tango_interval
 from quantbench.stats.proportions import wilson_interval
 
@@ -29,19 +27,10 @@ def check_informative(run: Run) -> None:
     Raises:
         GoldenError: if giving every sample one class may be as accurate.
     """
-    found, splits = run.evaluation, run.opened.splits
-    if found.answers is None:
-        return
-    n, blank = len(found.correct), uninformative_accuracy(np.array(splits.test.labels), len(splits.classes))
-    interval = wilson_interval(int(found.correct.sum()), n)
+    doubt = soundness(run.opened, run.evaluation).doubt
     card = load_card(run.opened.weights_path, run.opened.train_command)
-    if interval.low > blank or card.training.get(ACCEPTED_ACCURACY):
-        return
-    raise GoldenError(
-        f"{run.experiment.id}: nothing is accepted: accuracy {100 * found.accuracy:.2f} % [{100 * interval.low:.2f}, "
-        f"{100 * interval.high:.2f}] (n={n:,}) is not surely more than the {100 * blank:.2f} % of giving every sample "
-        "one class; mend model, data or recipe"
-    )
+    if doubt and not card.training.get(ACCEPTED_ACCURACY):
+        raise GoldenError(f"{run.experiment.id}: nothing is accepted: {doubt}")
 
 
 def paired_accuracy(before: Evaluation, after: Evaluation) -> Accuracy:
