@@ -14,6 +14,7 @@ from quantbench.experiment.run import Settings
 from quantbench.experiment.runs import Runs
 from quantbench.quantities.judging import judge
 from quantbench.session.acceptance import Acceptances, Accepting
+from quantbench.stats.proportions import wilson_interval
 
 STATIC = "ptq_static_int8_per_channel"
 
@@ -25,7 +26,9 @@ def run_of(project, name=STATIC):
 def rewrite_card(project, **changed):
     path = project.weights.with_suffix(".json")
     card = json.loads(path.read_text())
-    path.write_text(json.dumps({**card, **{key: change(card[key]) for key, change in changed.items()}}))
+    card |= {key: change(card[key]) for key, change in changed.items()}
+    interval = wilson_interval(round(card["accuracy"] * card["n_test"]), card["n_test"])
+    path.write_text(json.dumps({**card, "accuracy_interval": [interval.low, interval.high]}))
 
 
 @pytest.fixture
