@@ -14,7 +14,18 @@ import pytest
 EXAMPLE = Path(__file__).parents[1] / "examples" / "plugin"
 # Unpacked, as an installer does with a wheel of plain Python; a virtual environment of uv's has no pip.
 BUILD = "from setuptools import build_meta; build_meta.build_wheel('.')"
-CLAIMS = ["pytest", "--pyargs", "quantbench.claims", "--rootdir", ".", "-q", "-p", "no:cacheprovider"]
+CLAIMS = [
+    "pytest",
+    "--pyargs",
+    "quantbench.claims",
+    "--rootdir",
+    ".",
+    "-q",
+    "-p",
+    "no:cacheprovider",
+    "-p",
+    "no:randomly",
+]
 RECORDS = "records.json"
 UPDATE = ["--update-golden", "--reason", "First results", "-k", "accepted_one or predictions"]
 CHOSEN = "accepted_one or predictions or quantity_holds or accuracy or shrinks or int8_share"

@@ -43,7 +43,9 @@ def foreign(tmp_path):
     folder.mkdir()
     (folder / "conftest.py").write_text(CONFTEST)
     (folder / "test_it.py").write_text(TESTS)
-    (folder / "pytest.ini").write_text("[pytest]\naddopts = -p no:cacheprovider -p no:hypothesispytest\n")
+    # Without the plugins of others that import something heavy themselves, or tell a seed that differs.
+    addopts = "-p no:cacheprovider -p no:hypothesispytest -p no:randomly -p no:pytest_cov"
+    (folder / "pytest.ini").write_text(f"[pytest]\naddopts = {addopts}\n")
     return folder
 
 
@@ -79,8 +81,19 @@ def test_a_namesake_of_our_fixture_is_left_alone_in_process_too(bench, project):
         "def test_own(experiment_run):\n    assert experiment_run == 1\n"
     )
     project.config.write_text("workload: [")
-    result = bench("-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", "bench/test_own.py", "-k", "own")
+    result = bench(
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:hypothesispytest",
+        "-p",
+        "no:randomly",
+        "bench/test_own.py",
+        "-k",
+        "own",
+    )
     assert result.ret == pytest.ExitCode.USAGE_ERROR, "the other tests of the folder are about experiments"
     for claims in set((project.root / "bench").glob("test_*.py")) - {project.root / "bench" / "test_own.py"}:
         claims.unlink()
-    assert bench("-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest").ret == 0
+    assert bench("-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", "-p", "no:randomly").ret == 0
