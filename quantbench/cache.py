@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from quantbench.errors import CacheError
 from quantbench.files import cache_dir, is_inside, printable, sha256_of_file, sha256_of_json, write_json
 from quantbench.provenance import changed_code, loaded_code
 from quantbench.strict_json import read_json_value
+from quantbench.temporary import sweep, temporary_name, temporary_prefix
 
 # Facts about a result that its files do not hold, as JSON has them.
 Meta = dict[str, Any]
@@ -33,8 +34,9 @@ HASHES = "sha256"
 OWN_HASH = "sha256_of_this"
 CODE = "code"
 WITHDRAWN = "withdrawn"
-# Of a disk that is full, read-only or broken; numpy raises them without the name of the file.
+# Of a disk that is full, read-only or broken; numpy raises them without the name of the file, or in words of its own.
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")
 
 
 class CacheEntry:
@@ -58,13 +60,25 @@ class CacheEntry:
         self.folder = cache_dir() / kind / name
         self.again = again
         self.by_users_code = by_users_code
+        self._unlocked: OSError | None = None
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keeps every other process and thread from this result; reading and writing ask for it."""
-        self.folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.folder.with_name(f"{self.folder.name}.lock")):
+        """Keeps every other process and thread from this result; reading and writing ask for it.
+
+        Where the cache cannot be written to, what is kept can still be read, since it was moved there whole.
+        """
+        lock = FileLock(self.folder.with_name(f"{self.folder.name}.lock"))
+        try:
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        except OSError as error:
+            self._unlocked = error
+        try:
             yield
+        finally:
+            self._unlocked = None
+            lock.release()
 
     def read(self, check: Callable[[Meta], object] = lambda _: None) -> Meta | None:
         """Reads what was kept, or gives None where nothing was.
@@ -131,16 +145,19 @@ class CacheEntry:
         Raises:
             CacheError: if the files cannot be written.
         """
-        self.forget()
-        # The caller holds the lock, so that whatever lies beside was left by a process that was killed.
-        for abandoned in self.folder.parent.glob(f".{self.folder.name}.*"):
-            shutil.rmtree(abandoned, ignore_errors=True)
-        temporary, began = None, time.time()
+        if self._unlocked is not None:
+            raise self._unwritable(self._unlocked)
+        sweep(self.folder.parent)
+        # The caller holds the lock, so that whatever of this result lies beside was left by a process that was killed.
+        for abandoned in self.folder.parent.iterdir():
+            if abandoned.name.startswith((temporary_prefix(self.folder.name), f".{self.folder.name}.")):
+                shutil.rmtree(abandoned, ignore_errors=True)
+        temporary, began = self.folder.with_name(temporary_name(self.folder.name)), time.time()
         if self.by_users_code:
             # Now, so that an edit from here on is not taken for the code that ran.
             loaded_code()
         try:
-            temporary = Path(tempfile.mkdtemp(prefix=f".{self.folder.name}.", dir=self.folder.parent))
+            temporary.mkdir()
             facts = fill(temporary)
             files = sorted(path for path in temporary.rglob("*") if path.is_file())
             hashes = {path.relative_to(temporary).as_posix(): sha256_of_file(path) for path in files}
@@ -148,23 +165,26 @@ class CacheEntry:
             # As it is read: a tuple as a list, a number in a key as text.
             meta = dict(json.loads(json.dumps(meta, allow_nan=False)))
             self._describe(temporary, meta)
+            self.forget()
             temporary.rename(self.folder)
         except OSError as error:
             if not self._is_of_the_disk(error):
                 raise
-            raise CacheError(
-                f"{self.folder}: cannot be written ({error.strerror}); free some space, or name another folder with "
-                "QUANTBENCH_CACHE"
-            ) from None
+            raise self._unwritable(error) from None
         finally:
-            if temporary is not None:
-                shutil.rmtree(temporary, ignore_errors=True)
+            shutil.rmtree(temporary, ignore_errors=True)
         return meta
+
+    def _unwritable(self, error: OSError) -> CacheError:
+        return CacheError(
+            f"{self.folder}: cannot be written ({error.strerror or error}); free some space, or name another folder "
+            "with QUANTBENCH_CACHE"
+        )
 
     def _is_of_the_disk(self, error: OSError) -> bool:
         """Tells an error of writing here from one of the code that fills the folder, which may read elsewhere."""
         named = error.filename is not None and Path(error.filename).is_relative_to(self.folder.parent)
-        return named or error.errno in DISK_ERRORS
+        return named or error.errno in DISK_ERRORS or (error.errno is None and bool(SHORT_WRITE.match(str(error))))
 
     def withdraw(self, why: str) -> None:
         """Lets nothing count as kept from now on; the files stay for whoever has them open."""
@@ -177,5 +197,10 @@ class CacheEntry:
             self._describe(self.folder, {**meta, WITHDRAWN: why})
 
     def forget(self) -> None:
-        """Removes what was kept."""
+        """Removes what was kept, at once: a process that is killed meanwhile leaves no part of it under its name."""
+        aside = self.folder.with_name(temporary_name(self.folder.name))
+        with suppress(OSError):
+            self.folder.rename(aside)
+        shutil.rmtree(aside, ignore_errors=True)
+        # A file in the place of the folder, or one that cannot be moved.
         shutil.rmtree(self.folder, ignore_errors=True)

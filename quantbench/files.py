@@ -7,14 +7,16 @@ import hashlib
 import json
 import os
 import stat
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import platformdirs
+
+from quantbench.errors import CacheError
+from quantbench.temporary import sweep_once, temporary_name
 
 # Opening or reading one of these waits for another program, maybe for ever.
 SPECIAL = {
@@ -26,8 +28,20 @@ SPECIAL = {
 
 
 def cache_dir() -> Path:
-    """Folder of decoded data, checkpoints and unfinished trainings: `$QUANTBENCH_CACHE` or the user's cache folder."""
-    return Path(os.environ.get("QUANTBENCH_CACHE") or platformdirs.user_cache_dir("quantbench"))
+    """Folder of decoded data, checkpoints and unfinished trainings: `$QUANTBENCH_CACHE` or the user's cache folder.
+
+    Raises:
+        CacheError: if the user has no folder.
+    """
+    if given := os.environ.get("QUANTBENCH_CACHE"):
+        return Path(given)
+    folder = Path(platformdirs.user_cache_dir("quantbench"))
+    # Python leaves "~" as it is where there is neither HOME nor an account.
+    if not folder.is_absolute():
+        raise CacheError(
+            "the cache has no place: HOME is not set, and this user has none; set QUANTBENCH_CACHE=<folder>"
+        )
+    return folder
 
 
 def data_dir() -> Path:
@@ -37,18 +51,29 @@ def data_dir() -> Path:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path`, moved over it on success and removed on failure."""
+    """Yields a temporary path beside `path`, moved over it on success and removed on failure.
+
+    What killed writers left beside it is swept first.
+
+    Raises:
+        OSError: if it cannot be written, with `path` as its file name.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    sweep_once(path.parent)
+    temporary = path.with_name(temporary_name(path.name))
     try:
+        temporary.touch(exist_ok=False)
         yield temporary
-        # mkstemp makes files private; results are meant to be read by whoever may read the folder.
+        # Results are meant to be read by whoever may read the folder, whatever wrote them.
         temporary.chmod(0o644)
         temporary.replace(path)
+    except OSError as error:
+        if error.filename in (None, str(temporary)):
+            raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -44,7 +44,7 @@ class _Plain(Progress):
 @contextmanager
 def progress(label: str) -> Iterator[Progress]:
     """A progress display for one task."""
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():
         yield _Plain(label)
         return
     from rich.console import Console

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from quantbench import cache
 from quantbench.cache import META, CacheEntry
 from quantbench.errors import CacheError
 from quantbench.files import sha256_of_file
@@ -129,6 +130,18 @@ def test_a_full_disk_is_told_with_what_to_do(entry):
     assert names(entry) == []
 
 
+def test_an_array_that_numpy_cannot_write_whole_is_a_full_disk_too(entry):
+    def full(_):
+        raise OSError("28800 requested and 28544 written")
+
+    with (
+        entry.locked(),
+        pytest.raises(CacheError, match=r"cannot be written \(28800 requested and 28544 written\); free"),
+    ):
+        entry.write(full)
+    assert names(entry) == []
+
+
 def test_a_cache_that_cannot_be_written_to_is_told_and_an_error_of_the_maker_is_its_own(entry, tmp_path):
     def into_nowhere(folder):
         (folder / "none" / "a.txt").write_text("one")
@@ -227,3 +240,83 @@ def test_what_is_written_is_given_as_it_will_be_read(entry):
     with entry.locked():
         written = entry.write(lambda _: {"classes": ("blue", "red"), "of": {1: 2}})
         assert written == entry.read() == {"classes": ["blue", "red"], "of": {"1": 2}, "sha256": {}}
+
+
+@pytest.fixture
+def read_only(monkeypatch):
+    """From now on no lock file can be opened, as in a folder that may only be read, or on a disk that is full."""
+
+    def lock():
+        def refused(*_, **__):
+            raise PermissionError(13, "Permission denied")
+
+        monkeypatch.setattr(cache.FileLock, "acquire", refused)
+
+    return lock
+
+
+def test_a_filled_cache_that_may_only_be_read_is_read_without_its_lock(entry, read_only, capsys):
+    with entry.locked():
+        written = entry.write(fill)
+    read_only()
+    with entry.locked():
+        assert entry.read() == written
+    assert capsys.readouterr().err == ""
+
+
+def test_without_the_lock_nothing_is_written_and_nothing_lost(entry, read_only):
+    with entry.locked():
+        written = entry.write(fill)
+    read_only()
+    with entry.locked(), pytest.raises(CacheError) as refused:
+        entry.write(fill)
+    assert str(refused.value) == (
+        f"{entry.folder}: cannot be written (Permission denied); free some space, or name another folder with "
+        "QUANTBENCH_CACHE"
+    )
+    assert entry.read() == written
+
+
+def test_what_was_kept_stays_until_the_next_is_whole(entry):
+    def broken(folder):
+        (folder / "a.txt").write_text("half")
+        raise ValueError("broken")
+
+    with entry.locked():
+        written = entry.write(fill)
+        with pytest.raises(ValueError, match="broken"):
+            entry.write(broken)
+        assert entry.read() == written
+    assert names(entry) == ["three-0123"]
+
+
+def test_a_kill_while_it_is_forgotten_leaves_no_part_under_its_name(entry, monkeypatch, capsys):
+    with entry.locked():
+        entry.write(fill)
+        with monkeypatch.context() as patch:
+            patch.setattr(cache.shutil, "rmtree", lambda *_, **__: None)
+            entry.forget()
+        assert entry.read() is None
+        assert capsys.readouterr().err == ""
+        entry.write(fill)
+    assert names(entry) == ["three-0123"], "what was moved aside is swept"
+
+
+def test_a_cache_that_eight_share_makes_each_result_once(entry):
+    made, found = [], []
+
+    def use():
+        own = CacheEntry("numbers", "three-0123")
+        with own.locked():
+            meta = own.read()
+            if meta is None:
+                made.append(own)
+                meta = own.write(fill)
+            found.append(meta["count"])
+
+    threads = [threading.Thread(target=use) for _ in range(8)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert (len(made), found) == (1, [3] * 8)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from quantbench.errors import CacheError
 from quantbench.files import (
     cache_dir,
     data_dir,
@@ -21,6 +22,7 @@ from quantbench.files import (
     write_json,
     write_text,
 )
+from quantbench.temporary import temporary_prefix
 
 
 def test_a_file_appears_under_its_name_only_when_it_is_whole(tmp_path):
@@ -145,3 +147,31 @@ def test_a_name_that_leaves_its_folder_is_seen(name):
 
 def test_a_text_of_any_bytes_is_printed_as_one_line():
     assert printable("a\x1b[2J\n\udcff×") == "a\\x1b[2J\\n\\xff×"
+
+
+def test_the_longest_names_are_written_and_told_apart(tmp_path):
+    first, second = (tmp_path / f"{'é' * 120}{i}.json" for i in range(2))
+    write_text(first, "1")
+    write_text(second, "2")
+    assert (first.read_text(), second.read_text()) == ("1", "2")
+    assert temporary_prefix(first.name) != temporary_prefix(second.name)
+
+
+def test_a_full_disk_is_told_with_the_file_that_was_to_be_written(tmp_path):
+    path = tmp_path / "a.txt"
+    with pytest.raises(OSError, match="No space left") as error, replacing(path):
+        raise OSError(28, "No space left on device")
+    assert error.value.filename == str(path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_user_without_a_home_is_asked_for_a_folder(monkeypatch):
+    monkeypatch.delenv("QUANTBENCH_CACHE")
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    # As Python leaves it where the user has no account either.
+    monkeypatch.setattr("platformdirs.user_cache_dir", lambda name: f"~/.cache/{name}")
+    with pytest.raises(
+        CacheError, match=r"^the cache has no place: HOME is not set, .*; set QUANTBENCH_CACHE=<folder>$"
+    ):
+        cache_dir()

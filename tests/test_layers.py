@@ -12,8 +12,8 @@ PACKAGE = Path(quantbench.__file__).parent
 # A folder may import those before it, never one after it; modules at the root stand for themselves. Rooms of one line
 # do not know each other.
 ROOMS = (
-    ("errors",), ("exits",), ("foreign",), ("extras",), ("files",), ("strict_json",), ("provenance",), ("cache",),
-    ("progress",), ("upstream",), ("arrays",), ("registry",),
+    ("errors",), ("exits",), ("foreign",), ("extras",), ("temporary",), ("files",), ("streams",), ("strict_json",),
+    ("provenance",), ("cache",), ("progress",), ("upstream",), ("arrays",), ("registry",),
     ("stats",), ("quant",), ("recipes",), ("config",), ("records",),
     ("data", "models", "tasks"), ("backends",), ("measure",), ("training",), ("golden",), ("experiment",),
     ("search", "inspect", "ablation"), ("quantities",), ("session",), ("report",), ("claims",),
@@ -28,6 +28,8 @@ WITHOUT_TORCH = {
     "foreign",
     "extras",
     "files",
+    "temporary",
+    "streams",
     "strict_json",
     "provenance",
     "cache",

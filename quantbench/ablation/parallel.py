@@ -14,17 +14,13 @@ from typing import Generic, TypeVar
 
 from quantbench.errors import QuantbenchError
 from quantbench.foreign import cause_of, traceback_of
-from quantbench.measure.fresh import fresh_context
+from quantbench.measure.fresh import STOP_S, TERMINATED, start
 from quantbench.progress import Progress
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 # Seconds between two messages of a job on how far it is.
 REPORT_INTERVAL_S = 0.5
-# Seconds that a process which is told to end may take to finish its step and clean up.
-STOP_S = 10.0
-# Exit status of a process ended by SIGTERM, as a shell has it.
-TERMINATED = 128 + signal.SIGTERM
 
 
 @dataclass(frozen=True)
@@ -97,12 +93,7 @@ def run_each(
 
 
 def _start(work: Callable[[Job, Progress], Result], job: Job) -> tuple[Connection, BaseProcess]:
-    ours, theirs = multiprocessing.connection.Pipe()
-    process = fresh_context().Process(target=_in_child, args=(work, job, theirs), daemon=True)
-    process.start()
-    # Kept open here, it would hide that the process has died.
-    theirs.close()
-    return ours, process
+    return start(_in_child, work, job, daemon=True)
 
 
 def _receive(connection: Connection, process: BaseProcess) -> Ended[Result] | tuple[int, str]:
@@ -148,8 +139,6 @@ class _Reporting(Progress):
 
 
 def _in_child(work: Callable[[Job, Progress], Result], job: Job, connection: Connection) -> None:
-    # Ctrl-C reaches every process of a terminal; which of them stop, and when, is for the first one to say.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     # An exception, where the default would end the process in the middle of writing a file.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     try:

@@ -30,6 +30,7 @@ from quantbench.progress import Progress, progress
 from quantbench.records.ablation import AblationRecord, TrainedRow, read_trained
 from quantbench.records.base import Environment, pack_bits
 from quantbench.registry import MODELS
+from quantbench.temporary import sweep_all
 from quantbench.training import augmentation
 from quantbench.training import loop as training
 from quantbench.training import schedule as lr_schedule
@@ -141,6 +142,7 @@ class AblationRun:
     amp: bool = False
 
     def __post_init__(self) -> None:
+        sweep_all(cache_dir())
         self.opened = OpenWorkload(self.ablation.workload, Path())
         self.settings = {row.name: row.training.in_bf16() if self.amp else row.training for row in self.ablation.rows}
         self.keys = self._keys()
@@ -198,6 +200,8 @@ class AblationRun:
     def _is_kept(self, name: str) -> bool:
         if (row := kept_row(row_entry(self.keys[name]), self.keys[name])) is not None:
             self.trained[name] = row
+            # Still there where a process was killed right after it wrote the row.
+            training_state.forget_training(_unfinished(self.keys[name]))
         return name in self.trained
 
     def interrupted(self) -> str:

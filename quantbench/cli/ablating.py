@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from quantbench.cli.options import CONFIGS, OUT, Amp, Configs, Out, RealData, allow_download
+from quantbench.cli.stopping import status
 from quantbench.errors import QuantbenchError
 from quantbench.extras import require
 
@@ -28,7 +29,7 @@ def ablate(
 
     Given a record (.json), it prints and draws that one and trains nothing.
 
-    Exit status: 0 every row has a result, 2 one failed or something is wrong, 130 interrupted.
+    Exit status: 0 every row has a result, 2 one failed or something is wrong, 130 interrupted (143 by SIGTERM).
     """
     from quantbench.config.ablation import find_ablation
     from quantbench.records.ablation import read_ablation
@@ -51,7 +52,7 @@ def ablate(
         run.train(jobs)
     except KeyboardInterrupt:
         print(f"quantbench: {run.interrupted()}", file=sys.stderr)
-        raise typer.Exit(130) from None
+        raise typer.Exit(status()) from None
     record = run.record(shlex.join(["quantbench", *sys.argv[1:]]))
     paths = write_ablation(record, out)
     print(ablation_text(record) + "\n".join(map(str, paths)))

@@ -21,11 +21,13 @@ from quantbench.cli.quantizing import quantize
 from quantbench.cli.reporting import report
 from quantbench.cli.running import run
 from quantbench.cli.search import search, sensitivity
+from quantbench.cli.stopping import HINT, status, stoppable
 from quantbench.cli.training import adopt, curves, train
 from quantbench.config.import_paths import OPTION, allow_imports
 from quantbench.errors import FormLeftOutWarning, OldWordWarning, QuantbenchError, SharedLayerWarning
 from quantbench.exits import refuse_exits
 from quantbench.foreign import foreign, message_of, passes, traceback_of
+from quantbench.streams import close_output, open_all
 
 Verbose = Annotated[bool, typer.Option(VERBOSE, help="Show the traceback of each error.")]
 
@@ -48,7 +50,11 @@ def _with_shared(command: Callable[..., None]) -> Callable[..., None]:
     def with_shared(*args: Any, verbose: bool, allow_import: list[str] | None, **kwargs: Any) -> None:  # noqa: ARG001
         # Both are read elsewhere: `is_verbose`, and the option's own callback.
         try:
-            command(*args, **kwargs)
+            with stoppable():
+                command(*args, **kwargs)
+        except KeyboardInterrupt:
+            print(f"quantbench: {HINT}", file=sys.stderr)
+            raise typer.Exit(status()) from None
         # Commands of ours raise typer.Exit; this is code of the user's, whose status says nothing of the command.
         except BaseException as error:
             if isinstance(error, Exception) or passes(error):
@@ -111,8 +117,28 @@ def _once(show: Callable[..., None]) -> Callable[..., None]:
 
 
 def main() -> None:
-    """Runs the command line; a mistake of the user's, and whatever is raised, ends with its line and status 2."""
+    """Runs the command line; a mistake of the user's, and whatever is raised, ends with its line and status 2.
+
+    Where standard output cannot be written, that is said, and a command that did all else ends with status 1.
+    """
     refuse_exits()
+    open_all()
+    try:
+        _run()
+    except SystemExit as ended:
+        sys.exit(ended.code or int(_is_output_lost()))
+    if _is_output_lost():
+        sys.exit(1)
+
+
+def _is_output_lost(end: str = "") -> bool:
+    """Writes what is left of standard output; says so where that is impossible."""
+    if lost := close_output(end):
+        print(f"quantbench: standard output: cannot be written ({lost.strerror})", file=sys.stderr)
+    return lost is not None
+
+
+def _run() -> None:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _once(functools.partial(_show_warning, warnings.showwarning))
@@ -122,6 +148,8 @@ def main() -> None:
     except OSError as error:
         # Of a file that could not be moved into its place the second name is the place.
         place = error.filename2 or error.filename
+        if not place and _is_output_lost("\n"):
+            sys.exit(1)
         _end(error, f"{place}: {error.strerror}; name another place" if place else str(foreign("the command", error)))
     except Exception as error:
         _end(error, str(foreign("the command", error)))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from quantbench.cli.options import CONFIGS, GOLDEN, Configs, Engine, Golden, RealData, is_verbose
+from quantbench.cli.stopping import status
 from quantbench.errors import QuantbenchError
 from quantbench.foreign import calling, traceback_of
 
@@ -30,7 +31,8 @@ def run(
 ) -> None:
     """Measure experiments, judge all their gates and print the table.
 
-    Exit status: 0 all gates hold, 1 a gate failed, 2 something could not be measured at all.
+    Exit status: 0 all gates hold, 1 a gate failed or a result could not be written, 2 something could not be measured
+    at all, 130 interrupted (143 by SIGTERM) with what was found until then.
     """
     from quantbench.config.reading import load_experiments
     from quantbench.config.selection import select
@@ -53,30 +55,35 @@ def run(
     options = Options(strict=strict_verdicts, real_data=real_data)
     result = run_session(runs, plan, shlex.join(["quantbench", *sys.argv[1:]]), options, configured)
     steps: dict[str, Callable[[], None]] = {
-        "showing the table": lambda: _show(result),
+        "showing the table": lambda: _show(result) if result.records or not result.interrupted else None,
         "the step summary": lambda: _summarize(result),
     }
     if json:
         steps[f"--json {json}: writing the records"] = lambda: write_records(
             json, result.records, result.not_run, result.errors
         )
-    broken = [*result.broken, *broken_cells(result.records)]
+    broken, unwritten = [*result.broken, *broken_cells(result.records)], list[str]()
     # Each, whatever becomes of the others.
     for what, step in steps.items():
         try:
             with calling(what):
                 step()
         except QuantbenchError as error:
-            broken.append(str(error))
+            (unwritten if isinstance(error.__cause__, OSError) else broken).append(str(error))
             result.tracebacks.append(traceback_of(error))
     for text in [*result.messages, *without_baseline(result.without_baseline)]:
         print(text, file=sys.stderr)
     if is_verbose():
         for text in result.tracebacks:
             print(text, file=sys.stderr)
+    for text in unwritten:
+        print(f"quantbench: {text}", file=sys.stderr)
+    if result.interrupted:
+        print("\n".join(f"quantbench: {line}" for line in [*broken, result.interrupted]), file=sys.stderr)
+        raise typer.Exit(status())
     if broken or result.status is Status.BROKEN:
         raise QuantbenchError("\n".join(broken or ["nothing was measured: the data is not on this machine"]))
-    raise typer.Exit(result.status)
+    raise typer.Exit(result.status or (Status.FAILED if unwritten else Status.PASSED))
 
 
 def _show(result: SessionResult) -> None:
@@ -90,6 +97,8 @@ def _show(result: SessionResult) -> None:
         print(sentence)
     if text := sensitivity_text(result.records):
         print(f"\n{text}", end="")
+    # Now, so that a full disk is told of the table.
+    sys.stdout.flush()
 
 
 def _summarize(result: SessionResult) -> None:

@@ -13,6 +13,7 @@ import typer
 
 from quantbench.cli.options import CONFIGS, GOLDEN, OUT, Configs, Engine, Golden, Out, RealData, allow_download
 from quantbench.cli.search_inputs import SplitName, budget_of, check_out, memory_bytes_of, open_search
+from quantbench.cli.stopping import status
 from quantbench.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -88,7 +89,8 @@ def search(
 ) -> None:
     """Find layers that can do with fewer bits, on the search split, and confirm that on the test split.
 
-    A killed run continues from its last decision. Exit status: 0, or 2 if something is wrong, 130 interrupted.
+    A killed run continues from its last decision. Exit status: 0, or 2 if something is wrong, 130 interrupted
+    (143 by SIGTERM).
     """
     from quantbench.report.search_documents import with_section
     from quantbench.report.search_plot import fronts_plot, layers_plot
@@ -127,7 +129,7 @@ def _interruptible(searched: SearchRun, work: Callable[[], R]) -> R:
         return work()
     except KeyboardInterrupt:
         print(f"quantbench: {searched.interrupted()}", file=sys.stderr)
-        raise typer.Exit(130) from None
+        raise typer.Exit(status()) from None
 
 
 def _fronts(record: SearchRecord | BudgetRecord) -> tuple[dict[Measure, Fronts], float]:

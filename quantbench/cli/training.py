@@ -108,7 +108,10 @@ def curves(
 def _opened(workload: str, configs: Path, golden: Path) -> OpenWorkload:
     from quantbench.config.selection import find_workload
     from quantbench.experiment.workload import OpenWorkload
+    from quantbench.files import cache_dir
+    from quantbench.temporary import sweep_all
 
+    sweep_all(cache_dir(), golden)
     return OpenWorkload(find_workload(workload, configs), golden)
 
 

@@ -9,6 +9,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from quantbench.cache import CacheEntry, Meta
 from quantbench.data.source import Arrays, Decoded, Source
-from quantbench.errors import DataError
+from quantbench.errors import CacheError, DataError
 from quantbench.files import printable
 from quantbench.progress import progress
 from quantbench.registry import DATA
@@ -104,7 +105,9 @@ def open_cached(name: str, source: Source, params: Mapping[str, Any] = MappingPr
             with progress(f"reading {name}") as show:
                 content = _key(made_by, source.content(show))
             data = _opened(name, content, source)
-            known.write(lambda _: {"content": content})
+            # It saves reading the files again, no more.
+            with suppress(CacheError):
+                known.write(lambda _: {"content": content})
             return data
     return _opened(name, str(meta["content"]), source)
 

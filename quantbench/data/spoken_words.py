@@ -25,6 +25,7 @@ from quantbench.data.speech_words import WORDS
 from quantbench.data.spoken_words_mixing import mixed, resampled
 from quantbench.errors import DataError, DataMissingError
 from quantbench.extras import version_of
+from quantbench.temporary import temporary_folder
 
 TRAIN_CLIPS_PER_WORD, TEST_CLIPS_PER_WORD = 340, 150
 # One voice in so many is kept for the test, together with all its variants.
@@ -142,7 +143,7 @@ def _speak(library: Path, data: Path, utterances: list[_Utterance]) -> Iterator[
     Raises:
         DataError: if the synthesizer ends early, with its last words.
     """
-    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile("w+") as errors:
+    with temporary_folder() as folder, tempfile.TemporaryFile("w+") as errors:
         requests = Path(folder, "requests.json")
         requests.write_text(json.dumps([utterance.request() for utterance in utterances]), encoding="utf-8")
         command = [sys.executable, "-I", espeak_process.__file__, str(library), str(data), str(requests)]

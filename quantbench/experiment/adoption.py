@@ -50,13 +50,15 @@ def adopt(opened: OpenWorkload, weights: Path, accept_accuracy: bool = False, ex
 
     Raises:
         CheckpointError: if the file is missing, damaged or would run code.
-        BaselineError: if it does not fit the model, or its accuracy is not the expected one or as good as none.
+        BaselineError: if it does not fit the model, its accuracy is not the expected one or as good as none, or the
+            baseline cannot be written.
     """
     from quantbench.backends.checkpoint import read_checkpoint, read_safetensors
     from quantbench.backends.module import ModulePredictor
     from quantbench.backends.unwrapping import unwrapped
     from quantbench.backends.weights import load_state
 
+    baselines.check_place(opened.weights_path)
     state: dict[str, Any] = read_safetensors(weights) if weights.suffix == ".safetensors" else read_checkpoint(weights)
     model = opened.build_model()
     state, notes = unwrapped(state, model.state_dict().keys())
@@ -72,14 +74,16 @@ def adopt(opened: OpenWorkload, weights: Path, accept_accuracy: bool = False, ex
         raise BaselineError("; ".join([str(error), *(f"taken: {note}" for note in notes)])) from None
     notes += odd
     before = _baseline_before(opened)
-    sha256 = baselines.save_weights(opened.weights_path, model.state_dict())
     training = {"adopted": weights.name, **({"expected_accuracy": expected} if expected is not None else {})}
     if accept_accuracy:
         training[ACCEPTED_ACCURACY] = True
-    card = make_card(opened, "fp32_baseline", training, None, evaluation, sha256)
     command = f"quantbench adopt {shlex.quote(str(opened.workload.path))} {shlex.quote(weights.name)}"
-    card = card.model_copy(update={"command": command})
-    baselines.save_card(opened.weights_path, card)
+
+    def card_of(sha256: str) -> BaselineCard:
+        card = make_card(opened, "fp32_baseline", training, None, evaluation, sha256)
+        return card.model_copy(update={"command": command})
+
+    card = baselines.save_pair(opened.weights_path, model.state_dict(), card_of)
     return Adopted(card, notes, "" if before is None else _replaced(before, card))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
@@ -45,6 +44,7 @@ from quantbench.measure.evaluation import inputs_of
 from quantbench.provenance import Code, loaded_code, named_files
 from quantbench.recipes.spec import Fp32, StaticInt8, Trained, describe
 from quantbench.registry import BACKENDS, DATA, MODELS, RECIPES, TASKS
+from quantbench.temporary import temporary_folder
 
 # Test samples whose outputs are compared bit by bit after an artifact was loaded again.
 PROBE_N = 64
@@ -198,7 +198,7 @@ def build_candidate(
 
 def build_from_files(opened: OpenWorkload, experiment: Experiment, backend: Backend, folder: Path) -> BuiltArtifact:
     """Reference and candidate made now from data and weights alone; gives the candidate."""
-    with tempfile.TemporaryDirectory() as beside:
+    with temporary_folder() as beside:
         source = build_reference(opened, Path(beside))
         return build_candidate(opened, experiment, backend, source.artifact, folder)
 

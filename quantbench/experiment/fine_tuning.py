@@ -63,6 +63,8 @@ def fine_tune(
         backend.rehearse(reference, recipe, rehearsal_inputs(opened))
     except SampleError as error:
         raise QuantizationError(f"{experiment.id}: {named_sample(opened, error)}") from error
+    path = trained_path(opened, experiment)
+    baselines.check_place(path)
     prepared = backend.prepare_training(reference, recipe)
     config = fine_tuning_config(opened.training, recipe, amp)
     parent = sha256_of_file(opened.weights_path)
@@ -85,12 +87,13 @@ def fine_tune(
     with progress(f"training {experiment.id}") as show, float32_fake_quantizers(prepared):
         outcome = train(prepared, train_split, config, state_path(name), show, freeze_at_the_end, validation, origin)
     evaluation = opened.evaluated(backend.convert_trained(prepared))
-    path = trained_path(opened, experiment)
-    sha256 = baselines.save_weights(path, prepared.state_dict())
-    card = make_card(opened, experiment.config.recipe.name, config.described(), outcome, evaluation, sha256)
     command = f"{retrain_command(experiment)} --amp" if amp else retrain_command(experiment)
-    card = card.model_copy(update={"command": command, "parent_sha256": parent})
-    baselines.save_card(path, card)
+
+    def card_of(sha256: str) -> BaselineCard:
+        card = make_card(opened, experiment.config.recipe.name, config.described(), outcome, evaluation, sha256)
+        return card.model_copy(update={"command": command, "parent_sha256": parent})
+
+    card = baselines.save_pair(path, prepared.state_dict(), card_of)
     forget_training(name)
     return card
 

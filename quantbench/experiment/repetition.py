@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from quantbench.experiment.workload import OpenWorkload
 from quantbench.files import cache_dir, data_dir
 from quantbench.measure.fresh import in_fresh_process
 from quantbench.provenance import Code, differing_code, loaded_code
+from quantbench.temporary import temporary_folder
 
 # Keys that came out differently and are named; the rest is counted.
 SHOWN_KEYS = 4
@@ -57,7 +57,7 @@ def run(experiment: Experiment, golden: Path, engine: str | None, threads: int, 
     # The process may stem from a server that was started with other surroundings.
     os.environ.update(QUANTBENCH_CACHE=str(cache), QUANTBENCH_DATA=str(data))
     opened, backend = OpenWorkload(experiment.workload, golden), backend_of(experiment, engine)
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         built = build_from_files(opened, experiment, backend, Path(folder))
         digests = backend.describe(built.artifact).digests
         return Repetition(built.artifact.sha256, digests, built.probe, loaded_code())
@@ -92,7 +92,7 @@ def staleness(first: BuiltArtifact, second: Repetition, again: Callable[[Path], 
         return f"the cached checkpoint was made by other code: {', '.join(changed)} changed since"
     if first.kept is None:
         return ""
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         if differences(again(Path(folder)), second):
             return ""
     first.kept.withdraw("was made by other code")

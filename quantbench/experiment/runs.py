@@ -9,8 +9,10 @@ from quantbench.config.schema import Experiment, Workload
 from quantbench.experiment.baseline import Baseline
 from quantbench.experiment.run import Run, Settings
 from quantbench.experiment.workload import OpenWorkload
+from quantbench.files import cache_dir
 from quantbench.measure.allocator import keep_freed_memory
 from quantbench.records.run import Latency
+from quantbench.temporary import sweep_all
 
 
 @dataclass
@@ -47,6 +49,7 @@ class Runs:
 
     def __post_init__(self) -> None:
         keep_freed_memory()
+        sweep_all(cache_dir(), self.settings.golden)
 
     def baseline(self, workload: Workload) -> Baseline:
         """The workload's baseline, shared by its experiments."""

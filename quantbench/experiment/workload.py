@@ -156,22 +156,28 @@ class OpenWorkload:
         Args:
             amp: compute in bf16, whatever the workload file says.
             look: is given the trained model's scores on the test split.
+
+        Raises:
+            BaselineError: if they cannot be written.
         """
         from quantbench.backends.module import ModulePredictor
         from quantbench.training.state import forget_training
 
         training = self.training.in_bf16() if amp else self.training
         name = self.unfinished(self.workload.name)
+        baselines.check_place(self.weights_path)
         with progress(f"training {self.workload.name}") as show:
             model, outcome = self.fit(training, name, show)
         evaluation = self.evaluated(ModulePredictor(model))
         if look is not None:
             look(evaluation)
-        digest = baselines.save_weights(self.weights_path, model.state_dict())
-        card = make_card(self, "fp32_baseline", training.described(), outcome, evaluation, digest)
         command = f"{self.train_command} --amp" if amp else self.train_command
-        card = card.model_copy(update={"command": command})
-        baselines.save_card(self.weights_path, card)
+
+        def card_of(sha256: str) -> BaselineCard:
+            card = make_card(self, "fp32_baseline", training.described(), outcome, evaluation, sha256)
+            return card.model_copy(update={"command": command})
+
+        card = baselines.save_pair(self.weights_path, model.state_dict(), card_of)
         forget_training(name)
         return card
 

@@ -7,11 +7,14 @@ from typing import Any
 
 from quantbench.plugin.properties import BEHAVIOUR_PROPERTY, MESSAGE_PROPERTY, NO_BASELINE_PROPERTY, WARNING_PROPERTY
 from quantbench.plugin.state import STATE
+from quantbench.streams import degrade
 
 
 def write_summary(terminalreporter: Any) -> None:
     """Writes what the session tells, what was inconclusive, and the table of results."""
     state = terminalreporter.config.stash[STATE]
+    # pytest would write the whole table as one line of escapes where the terminal cannot encode a character of it.
+    degrade(getattr(terminalreporter._tw, "_file", None))
     if state.mistake is not None and terminalreporter.config.getoption("numprocesses", None):
         terminalreporter.write_line(f"ERROR: {state.mistake}", red=True)
     for text in state.session_lines:

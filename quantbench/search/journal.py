@@ -47,14 +47,24 @@ class FileJournal:
         return list(self._entries)
 
     def append(self, entry: Entry) -> None:
-        """See `Journal.append`."""
+        """See `Journal.append`.
+
+        Raises:
+            CacheError: if it cannot be written.
+        """
         noted = entry if self._entries else {**entry, CODE: loaded_code()}
         step = json.dumps(noted, allow_nan=False).encode()
         chained = self._chained(step)
-        with self.path.open("ab") as file:
-            file.write(chained.encode() + b" " + step + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with self.path.open("ab") as file:
+                file.write(chained.encode() + b" " + step + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise CacheError(
+                f"{self.path}: cannot be written ({error.strerror}); the steps before are kept: free some space, or "
+                "name another folder with QUANTBENCH_CACHE, and go on with the same command"
+            ) from None
         self._last = chained
         self._entries.append(entry)
 
@@ -85,8 +95,9 @@ class FileJournal:
             found.append(dict(parse(step)))
             self._last = stated.decode()
             whole += len(line)
-        # Cut off, so that the next step does not continue a broken line.
-        os.truncate(self.path, whole)
+        # Cut off, so that the next step does not continue a broken line; a whole one may lie where nothing is written.
+        if whole < self.path.stat().st_size:
+            os.truncate(self.path, whole)
         return found
 
 

@@ -142,6 +142,8 @@ class SearchRun:
         entry = entry_of(journal)
         with entry.locked():
             if not fresh and (kept := _kept(entry)) is not None:
+                # Its steps are still there where a process was killed right after it wrote the record.
+                journal.forget()
                 return kept.model_copy(update={"command": command})
             record = self._searched(settings, journal, command, memory_bytes)
             entry.write(lambda folder: _write_record(folder, record))

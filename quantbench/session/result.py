@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import TypeVar
 
@@ -20,6 +20,7 @@ from quantbench.session.session import Decision, Options, Session
 from quantbench.stats.verdicts import Outcome
 
 Made = TypeVar("Made")
+GOES_ON = "data and checkpoints are cached, and the same command makes all claims with them"
 
 
 class Status(IntEnum):
@@ -46,6 +47,7 @@ class SessionResult:
         sentences: about the run as a whole; none where nothing was measured.
         status: FAILED where a verdict fails or a gate was loosened, BROKEN where something or everything could not be
             measured.
+        interrupted: line about a session that was stopped before all its claims were made; empty if it was not.
     """
 
     records: list[RunRecord]
@@ -57,6 +59,7 @@ class SessionResult:
     without_baseline: list[tuple[str, str]]
     sentences: list[str]
     status: Status
+    interrupted: str = ""
 
 
 def run_session(
@@ -67,6 +70,8 @@ def run_session(
     configured: Sequence[Experiment] | None = None,
 ) -> SessionResult:
     """Makes every claim of a plan; one that cannot be made loses nothing of the others.
+
+    Ctrl-C ends it with what was found until then, of which nothing is accepted.
 
     Args:
         runs: share baselines and data among the experiments.
@@ -86,14 +91,20 @@ def run_session(
         # An own quantity cannot compare its bounds.
         premises = []
         session.broken[str(error)] = traceback_of(error)
-    with progress("measuring") as show:
-        for i, claim in enumerate(plan.claims):
-            show.update(i, len(plan.claims), claim.experiment.id)
-            # What is wrong is noted by the session; whatever else is raised is the last resort's.
-            with session.losing(claim.experiment, f"judging {claim.quantity}"), suppress(QuantbenchError):
-                session.make(session.open(claim.experiment), claim.quantity)
-    is_sound = _tried(session, "the end of the session", session.finish, False) and not premises
-    return _result(session, command, is_sound, premises)
+    interrupted, made = "", 0
+    try:
+        with progress("measuring") as show:
+            for i, claim in enumerate(plan.claims):
+                show.update(i, len(plan.claims), claim.experiment.id)
+                # What is wrong is noted by the session; whatever else is raised is the last resort's.
+                with session.losing(claim.experiment, f"judging {claim.quantity}"), suppress(QuantbenchError):
+                    session.make(session.open(claim.experiment), claim.quantity)
+                made += 1
+    except KeyboardInterrupt:
+        interrupted = f"interrupted: {made} of {len(plan.claims)} claims were made; {GOES_ON}"
+    is_sound = _tried(session, "the end of the session", lambda: session.finish(bool(interrupted)), False)
+    result = _result(session, command, is_sound and not premises, premises)
+    return replace(result, interrupted=interrupted)
 
 
 def _tried(session: Session, what: str, make: Callable[[], Made], otherwise: Made) -> Made:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import math
+import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -114,20 +116,35 @@ def train(
     identity |= origin or {}
     with alone(state_file):
         progressed = restore(state_file, identity, parts)
-        while not progressed.has_ended(config.epochs, config.patience):
-            started, epoch = time.monotonic(), len(progressed.history)
-            model.train()
-            if before_epoch is not None:
-                before_epoch(model, epoch)
-            summary = _epoch(loop, progressed)
-            if validation is not None:
-                summary = _validated(summary, validation, loop, epoch)
-            progressed.add(replace(summary, seconds=time.monotonic() - started), model)
-            save(state_file, identity, parts, progressed)
+        with _told_when_interrupted(progressed, loop):
+            while not progressed.has_ended(config.epochs, config.patience):
+                started, epoch = time.monotonic(), len(progressed.history)
+                model.train()
+                if before_epoch is not None:
+                    before_epoch(model, epoch)
+                summary = _epoch(loop, progressed)
+                if validation is not None:
+                    summary = _validated(summary, validation, loop, epoch)
+                progressed.add(replace(summary, seconds=time.monotonic() - started), model)
+                save(state_file, identity, parts, progressed)
     if progressed.best is not None:
         model.load_state_dict(progressed.best)
     model.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     return Outcome(progressed.history, progressed.best_epoch)
+
+
+@contextmanager
+def _told_when_interrupted(progressed: Progressed, loop: _Loop) -> Iterator[None]:
+    """Tells on Ctrl-C how far the training is, and that it goes on from there."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        epochs, found = f"{len(progressed.history)} of {loop.config.epochs} epochs are done and kept", ""
+        if progressed.history:
+            last = progressed.history[-1]
+            found = f", the last with loss {last.loss:.4f} and {100 * last.accuracy:.2f} % right of training samples"
+        print(f"{loop.state_file}: interrupted: {epochs}{found}; the same command goes on from there", file=sys.stderr)
+        raise
 
 
 def _check(model: nn.Module, split: Split, config: TrainingConfig, validation: Validation | None) -> None:

@@ -130,7 +130,11 @@ def alone(state_file: Path) -> Iterator[None]:
 
 
 def save(state_file: Path, identity: Mapping[str, Any], parts: Mapping[str, Part], progressed: Progressed) -> None:
-    """Writes all that a training needs to continue, whole or not at all."""
+    """Writes all that a training needs to continue, whole or not at all.
+
+    Raises:
+        TrainingError: if it cannot be written; the epochs before stay.
+    """
     states = {name: part.state_dict() for name, part in parts.items()}
     rest = {
         "identity": dict(identity),
@@ -139,9 +143,17 @@ def save(state_file: Path, identity: Mapping[str, Any], parts: Mapping[str, Part
         "best": progressed.best,
         "code": {name: list(noted) for name, noted in loaded_code().items()},
     }
-    with replacing(state_file) as temporary:
-        torch.save({**states, **rest}, temporary)
-        seal(temporary)
+    try:
+        with replacing(state_file) as temporary:
+            torch.save({**states, **rest}, temporary)
+            seal(temporary)
+    # torch's own writer raises a RuntimeError where the disk is full.
+    except (OSError, RuntimeError) as error:
+        cause = getattr(error, "strerror", None) or _first_line(error)
+        raise TrainingError(
+            f"{state_file}: cannot be written ({cause}); the epochs before the last are kept: free some space, or name "
+            "another folder with QUANTBENCH_CACHE, and go on with the same command"
+        ) from error
 
 
 def restore(state_file: Path, identity: Mapping[str, Any], parts: Mapping[str, Part]) -> Progressed:

@@ -1,6 +1,7 @@
 """Rows are trained in processes of their own, kept by what decides them, and go on where a killed run stopped."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,11 @@ from quantbench.files import cache_dir
 from quantbench.measure.evaluation import evaluate
 from quantbench.progress import Progress
 from quantbench.records.ablation import read_trained
+from quantbench.temporary import temporary_name
+from quantbench.training.state import state_path
+
+# No system counts so far.
+NO_PROCESS = 999_999_999
 
 
 def test_every_row_is_trained_and_evaluated_as_the_workload_itself_would_be(run, done):
@@ -45,6 +51,16 @@ def test_finished_rows_leave_a_result_each_and_no_unfinished_training(run, done,
 def test_a_second_run_trains_nothing(run, done, monkeypatch):
     monkeypatch.setattr(module, "run_each", lambda *_: pytest.fail("trained again"))
     assert set(loaded(run).trained) == {"reference", "small_rate", "no_schedule"}
+
+
+def test_what_a_kill_left_of_the_training_of_a_finished_row_is_removed(run, done):
+    path = state_path(f"ablation-{run().keys['reference']}")
+    path.parent.mkdir(exist_ok=True)
+    half = path.with_name(temporary_name(path.name).replace(f"-{os.getpid()}-", f"-{NO_PROCESS}-"))
+    path.touch()
+    half.touch()
+    loaded(run)
+    assert list(path.parent.iterdir()) == []
 
 
 def test_a_change_of_one_row_trains_that_row_alone(run, done):

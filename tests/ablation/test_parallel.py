@@ -116,6 +116,17 @@ def test_a_process_whose_parent_is_gone_ends_itself_at_its_next_step():
     assert exited.value.code == 128 + signal.SIGTERM
 
 
+def test_a_process_whose_parent_is_gone_cleans_up_at_once_even_where_it_has_nothing_to_tell(tmp_path):
+    path = tmp_path / "a"
+    connection, process = parallel._start(long_jobs.wait, str(path))
+    assert connection.recv() == (1, "waiting")
+    assert path.read_text() == "begun"
+    connection.close()
+    process.join(long_jobs.PATIENCE_S)
+    assert path.read_text() == "cleaned up"
+    assert process.exitcode == 128 + signal.SIGTERM
+
+
 def test_a_job_does_not_tell_of_every_step(monkeypatch):
     clock = SimpleNamespace(monotonic=iter([0.0, 0.1, 0.4, 0.6, 0.7]).__next__)
     monkeypatch.setattr(parallel, "time", clock)

@@ -8,6 +8,7 @@ import pytest
 import soundfile
 from PIL import Image
 
+from quantbench import cache
 from quantbench.data import folders
 from quantbench.data.audio_folder import audio_folder
 from quantbench.data.cache import open_cached
@@ -62,6 +63,19 @@ def folder(request, tmp_path):
 @pytest.fixture
 def images(tmp_path):
     return Folder(tmp_path / "own", "image")
+
+
+def test_a_set_in_a_cache_that_may_only_be_read_is_opened_though_its_files_are_described_anew(folder, monkeypatch):
+    first = folder.opened()
+    # As after a copy of the folder: the same content, other times.
+    for path in folder.root.rglob(f"*.{folder.suffix}"):
+        os.utime(path, (1, 1))
+
+    def refused(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(cache.FileLock, "acquire", refused)
+    np.testing.assert_array_equal(folder.opened().train.inputs, first.train.inputs)
 
 
 def test_links_to_files_and_to_class_folders_are_followed(folder, tmp_path):

@@ -1,6 +1,7 @@
 """A baseline is loaded only if it is whole, is its card's, fits the model and was made for this data."""
 
 import json
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,11 @@ from quantbench.backends.checkpoint import read_safetensors
 from quantbench.backends.module import ModulePredictor
 from quantbench.config.selection import find_workload
 from quantbench.errors import BaselineError, ConfigError
+from quantbench.experiment.adoption import adopt
 from quantbench.experiment.workload import OpenWorkload
 from quantbench.files import sha256_of_file
-from quantbench.golden.baselines import load_card, save_weights
+from quantbench.golden import baselines
+from quantbench.golden.baselines import check_place, load_card, save_pair, save_weights, weights_path
 from quantbench.measure.evaluation import evaluate
 
 WEIGHTS = Path("golden/baselines/tiny.safetensors")
@@ -170,3 +173,104 @@ def test_tied_weights_are_saved_and_come_back(tmp_path):
     assert torch.equal(state["first"], weight)
     assert torch.equal(state["second"], weight)
     assert torch.equal(state["turned"], weight.T)
+
+
+def half_written(project, monkeypatch, left_out):
+    """Writes a new pair, as far as a process comes that is killed before a step; gives the new card."""
+    card = load_card(WEIGHTS, COMMAND)
+    state = {key: value + 1 for key, value in load_file(WEIGHTS).items()}
+    with monkeypatch.context() as patch:
+        # Nothing is cleaned up after a kill.
+        patch.setattr(baselines, "_settle", lambda *_: None)
+        patch.setattr(Path, "unlink", lambda *_, **__: None)
+        if left_out == "card":
+            patch.setattr(baselines, "save_card", lambda *_: None)
+        return save_pair(WEIGHTS, state, lambda sha256: card.model_copy(update={"weights_sha256": sha256}))
+
+
+def test_a_kill_before_the_new_card_leaves_the_old_pair(project, monkeypatch):
+    before = load_card(WEIGHTS, COMMAND)
+    half_written(project, monkeypatch, "card")
+    assert len(list(WEIGHTS.parent.iterdir())) == 3
+    assert weights_path(Path("golden"), "tiny") == WEIGHTS
+    assert load_card(WEIGHTS, COMMAND) == before
+    opened().load_baseline()
+
+
+def test_a_kill_after_the_new_card_leaves_the_new_pair_which_the_next_reader_completes(project, monkeypatch):
+    new = half_written(project, monkeypatch, "move")
+    assert sha256_of_file(WEIGHTS) != new.weights_sha256, "the old weights are still in their place"
+    assert sha256_of_file(opened().weights_path) == new.weights_sha256
+    assert load_card(WEIGHTS, COMMAND) == new
+    assert sorted(WEIGHTS.parent.iterdir()) == sorted([WEIGHTS, CARD])
+    opened().load_baseline()
+
+
+def test_a_reader_that_meets_a_writer_between_card_and_weights_completes_the_pair(project, monkeypatch):
+    path = opened().weights_path
+    new = half_written(project, monkeypatch, "move")
+    assert load_card(path, COMMAND) == new
+    assert sha256_of_file(WEIGHTS) == new.weights_sha256
+
+
+def test_weights_that_a_killed_writer_left_without_a_card_are_swept(project, monkeypatch):
+    half_written(project, monkeypatch, "card")
+    (waiting,) = [path for path in WEIGHTS.parent.iterdir() if path.name.startswith(".")]
+    weights_path(Path("golden"), "tiny")
+    assert waiting.exists(), "this process is alive, and could be writing the card"
+    monkeypatch.setattr(baselines, "is_abandoned", lambda _: True)
+    weights_path(Path("golden"), "tiny")
+    assert sorted(WEIGHTS.parent.iterdir()) == sorted([WEIGHTS, CARD])
+
+
+@pytest.mark.parametrize("step", ["save_weights", "save_card"])
+def test_a_disk_that_is_full_leaves_the_old_pair_and_nothing_else(project, monkeypatch, step):
+    card, state = load_card(WEIGHTS, COMMAND), load_file(WEIGHTS)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(baselines, step, full)
+        with pytest.raises(BaselineError) as error:
+            save_pair(WEIGHTS, {key: value + 1 for key, value in state.items()}, lambda _: card)
+    assert str(error.value) == (
+        f"{WEIGHTS}: cannot be written (No space left on device); what was there stays as it was; free some space, or "
+        "name another folder with --golden"
+    )
+    assert sorted(WEIGHTS.parent.iterdir()) == sorted([WEIGHTS, CARD])
+    assert load_card(WEIGHTS, COMMAND) == card
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_hours_of_training(project, monkeypatch):
+    def read_only(path, *_, **__):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "touch", read_only)
+    monkeypatch.setattr(OpenWorkload, "fit", lambda *_: pytest.fail("it has begun to train"))
+    monkeypatch.setattr(OpenWorkload, "evaluated", lambda *_: pytest.fail("it has begun to measure"))
+    adopted = WEIGHTS.read_bytes()
+    for begin in (lambda: check_place(WEIGHTS), opened().train_baseline, lambda: adopt(opened(), WEIGHTS)):
+        with pytest.raises(
+            BaselineError, match=rf"^{WEIGHTS}: cannot be written \(Permission denied\); what was there"
+        ):
+            begin()
+    assert WEIGHTS.read_bytes() == adopted
+
+
+def test_two_writers_of_one_pair_wait_for_each_other(project):
+    card, state = load_card(WEIGHTS, COMMAND), load_file(WEIGHTS)
+
+    def write(i):
+        def card_of(sha256):
+            return card.model_copy(update={"weights_sha256": sha256, "command": str(i)})
+
+        save_pair(WEIGHTS, {key: value + i for key, value in state.items()}, card_of)
+
+    threads = [threading.Thread(target=write, args=(i,)) for i in range(1, 5)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert load_card(WEIGHTS, COMMAND).command in {"1", "2", "3", "4"}
+    assert sorted(WEIGHTS.parent.iterdir()) == sorted([WEIGHTS, CARD])

@@ -2,15 +2,19 @@
 
 import importlib
 import os
+import signal
+import time
 
 import pytest
 
 from quantbench.errors import CheckpointError, ForeignError, MeasurementError
-from quantbench.measure.fresh import in_fresh_process
+from quantbench.measure.fresh import TERMINATED, in_fresh_process, start
 
 WORK = """\
 import os
+import threading
 import warnings
+from quantbench.measure.fresh import in_fresh_process
 from quantbench.errors import MeasurementError
 
 TOLD = []
@@ -43,7 +47,25 @@ def warn(category):
 
 def refuse_to_travel(job):
     return lambda: job
+
+class NoWayBackError(MeasurementError):
+    def __init__(self, place, what):
+        super().__init__(f"{what} at {place}")
+
+def raise_ours(job):
+    raise NoWayBackError("here", job)
+
+def wait(path, connection=None):
+    with open(path + ".part", "w") as file:
+        file.write(str(os.getpid()))
+    os.rename(path + ".part", path)
+    threading.Event().wait()
+
+def measure(path, connection=None):
+    in_fresh_process(wait, path, died="it died")
 """
+# Seconds that tests wait in vain before they fail.
+PATIENCE_S = 60.0
 
 
 @pytest.fixture
@@ -100,3 +122,77 @@ def test_a_result_that_cannot_travel_is_no_death(work):
     with pytest.raises(Exception, match="pickle") as error:
         in_fresh_process(work.refuse_to_travel, "job", died="it died")
     assert "it died" not in str(error.value)
+
+
+def test_an_error_of_ours_that_cannot_be_made_again_comes_back_as_its_line(work):
+    with pytest.raises(ForeignError, match=r"^nothing at here$"):
+        in_fresh_process(work.raise_ours, "nothing", died="it died")
+
+
+def test_the_traceback_of_the_other_process_is_kept_for_those_who_ask(work):
+    with pytest.raises(ForeignError) as error:
+        in_fresh_process(work.raise_own, "nothing", died="it died")
+    assert "in raise_own" in str(error.value.__cause__)
+    assert "TwoArgumentsError: nothing at here" in str(error.value.__cause__)
+
+
+def test_no_semaphore_is_needed_which_some_systems_have_no_place_for(work, monkeypatch):
+    import _multiprocessing
+
+    def no_place(*_):
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(_multiprocessing, "SemLock", no_place)
+    assert in_fresh_process(work.tell, "job", died="it died")[1] == ["job"]
+
+
+def until(condition):
+    """Waits for it."""
+    end = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < end, "nothing has happened"
+        time.sleep(0.01)
+
+
+def is_gone(process):
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def test_a_process_ends_with_the_one_that_started_it_however_that_is_killed(work, tmp_path):
+    file = tmp_path / "number"
+    connection, process = start(work.measure, str(file))
+    until(file.exists)
+    measuring = int(file.read_text())
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    connection.close()
+    until(lambda: is_gone(measuring))
+
+
+def test_a_process_ends_when_nobody_waits_for_its_result_any_more(work, tmp_path):
+    file = tmp_path / "number"
+    connection, process = start(work.wait, str(file))
+    until(file.exists)
+    connection.close()
+    process.join(PATIENCE_S)
+    assert process.exitcode in (-signal.SIGTERM, TERMINATED)
+
+
+def test_an_interruption_ends_the_process_at_once(work, tmp_path, monkeypatch):
+    from multiprocessing.connection import Connection
+
+    file = tmp_path / "number"
+
+    def interrupted(_):
+        until(file.exists)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Connection, "recv", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            in_fresh_process(work.wait, str(file), died="it died")
+    assert is_gone(int(file.read_text()))

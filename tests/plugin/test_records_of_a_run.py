@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from flipped import flip
 from safetensors.torch import load_file, save_file
 
 from quantbench.files import sha256_of_file
@@ -32,6 +33,36 @@ def read(path):
 
     json.loads(path.read_text(), parse_constant=refuse)
     return RecordFile.model_validate_json(path.read_text())
+
+
+def test_ctrl_c_leaves_the_table_and_the_records_of_what_was_judged_and_accepts_nothing(
+    accepted, project, pytester, monkeypatch
+):
+    flip(project.golden, STATIC, lost=27)
+    before = {path: path.read_bytes() for path in project.golden.rglob("*.json")}
+    page = project.root / "page.md"
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(page))
+    (project.root / "bench" / "test_stop.py").write_text("def test_stop(): raise KeyboardInterrupt\n")
+    result = pytester.runpytest_inprocess(
+        "bench", "-k", "drop_is_within or predictions or stop", "--json", "out/records.json",
+        "--experiment", STATIC, "--update-golden", "--reason", "new", "-p", "no:randomly", no_reraise_ctrlc=True,
+    )  # fmt: skip
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    (record,) = read(project.root / "out" / "records.json").records
+    assert [each.quantity for each in record.verdicts] == ["accuracy_drop_pp"]
+    result.stdout.fnmatch_lines([f"{STATIC} *PASS*"])
+    assert STATIC in page.read_text()
+    assert {path: path.read_bytes() for path in project.golden.rglob("*.json")} == before
+
+
+def test_a_terminal_that_has_ascii_alone_shows_the_table_line_by_line(accepted, monkeypatch):
+    from quantbench.plugin import summary
+
+    degraded = []
+    monkeypatch.setattr(summary, "degrade", degraded.append)
+    assert accepted("-q", "-k", "drop_is_within", "--experiment", STATIC).ret == 0
+    (stream,) = degraded
+    assert hasattr(stream, "write")
 
 
 @pytest.mark.usefixtures("real_processes")

@@ -94,6 +94,14 @@ def test_a_finished_search_is_read_and_not_made_again(open_search, monkeypatch):
     assert second.seconds == first.seconds
 
 
+def test_steps_that_a_kill_left_beside_the_finished_search_are_removed(open_search):
+    first = open_search()
+    record = first.search(STRICT, "first")
+    first.kept.append({"step": 0})
+    assert outcome(open_search().search(STRICT, "second")) == outcome(record)
+    assert not first.kept.path.exists()
+
+
 def test_fresh_forgets_what_was_kept(open_search, appended):
     open_search().search(STRICT, "first")
     before = len(appended)
@@ -290,6 +298,33 @@ def test_a_journal_that_a_kill_cut_short_goes_on_from_the_last_whole_step(tmp_pa
     assert capsys.readouterr().err == f"{path}: line 3 is cut short or damaged; going on from the one before\n"
     again.append({"step": 9})
     assert FileJournal(path).entries() == [{"step": 0}, {"step": 1}, {"step": 9}]
+
+
+def test_a_whole_journal_is_read_where_nothing_can_be_written(tmp_path, monkeypatch):
+    FileJournal(tmp_path / "a.jsonl").append({"step": 0})
+
+    def read_only(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "truncate", read_only)
+    assert FileJournal(tmp_path / "a.jsonl").entries() == [{"step": 0}]
+
+
+def test_a_step_that_cannot_be_written_is_one_line_and_loses_none_before(tmp_path, monkeypatch):
+    journal = FileJournal(tmp_path / "a.jsonl")
+    journal.append({"step": 0})
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(CacheError) as error:
+        journal.append({"step": 1})
+    assert str(error.value) == (
+        f"{journal.path}: cannot be written (No space left on device); the steps before are kept: free some space, or "
+        "name another folder with QUANTBENCH_CACHE, and go on with the same command"
+    )
+    assert journal.entries() == [{"step": 0}]
 
 
 def test_nothing_after_a_damaged_line_of_a_journal_is_believed(tmp_path):

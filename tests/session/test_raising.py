@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -114,10 +115,27 @@ def test_the_traceback_is_shown_on_request(ran):
     assert "\nquantbench: own/own: quantity 'own_bytes': measure raised KeyError: 'x', at " in err
 
 
-def test_ctrl_c_stops_the_run(two, quantbench):
+def test_ctrl_c_stops_the_run_which_shows_and_writes_what_it_found_until_then(two, quantbench):
     HERE["measure"] = KeyboardInterrupt()
-    status, out, _ = quantbench("run", "*")
+    status, out, err = quantbench("run", "*", "--json", "records.json")
+    assert status == 130
+    assert out.splitlines()[1].startswith("own/own ")
+    assert "safe/safe" not in out
+    (record,) = json.loads((two.root / "records.json").read_text())["records"]
+    assert [each["quantity"] for each in record["verdicts"]] == ["accuracy_drop_pp"]
+    assert "own/own" in (two.root / "page.md").read_text()
+    assert re.fullmatch(
+        r"quantbench: interrupted: \d+ of \d+ claims were made; data and checkpoints are cached, and the same command "
+        r"makes all claims with them",
+        err.splitlines()[-1],
+    )
+
+
+def test_ctrl_c_before_anything_was_found_shows_no_table(two, quantbench):
+    HERE["model factory"] = KeyboardInterrupt()
+    status, out, err = quantbench("run", "own/own")
     assert (status, out) == (130, "")
+    assert err.startswith("quantbench: interrupted: 0 of ")
 
 
 @pytest.mark.parametrize("name", ["GeneratorExit", "NoCauseError", "NamelessError", "HiddenError", "OddTextError"])
@@ -236,7 +254,7 @@ def test_records_that_cannot_be_written_leave_the_table(two, quantbench, monkeyp
 
     monkeypatch.setattr("quantbench.report.documents.write_text", full)
     status, out, err = quantbench("run", "*", "--json", "records.json")
-    assert status == 2
+    assert status == 1, "all was measured and holds; what is missing is said"
     assert "--json records.json: writing the records raised OSError: [Errno 28] No space left on device" in err
     assert "safe/safe" in out
 
