@@ -1,4 +1,4 @@
-"""Is anything lost, wrong or left where a process is killed? `python benchmarks/kills.py` (half an hour, Linux).
+"""Is anything lost, wrong or left where a process is killed? `python benchmarks/kills.py` (quarter of an hour, Linux).
 
 Each trial begins with the same project, runs a command and ends it by SIGKILL: its main process alone or its whole
 process group, at a random moment or right before a random one of its operations on files, where a half-done change
