@@ -38,8 +38,7 @@ def run(
     from quantbench.config.selection import select
     from quantbench.experiment.run import Settings
     from quantbench.experiment.runs import Runs
-    from quantbench.report.documents import check_place, write_records
-    from quantbench.report.tables import broken_cells, without_baseline
+    from quantbench.report.documents import check_place
     from quantbench.session.audit import check_orphans
     from quantbench.session.plan import Plan
     from quantbench.session.result import Status, run_session
@@ -54,6 +53,25 @@ def run(
     runs = Runs(Settings(golden, engine, family=plan.family))
     options = Options(strict=strict_verdicts, real_data=real_data)
     result = run_session(runs, plan, shlex.join(["quantbench", *sys.argv[1:]]), options, configured)
+    broken, unwritten = _write_all(result, json)
+    _tell(result, unwritten)
+    if result.interrupted:
+        print("\n".join(f"quantbench: {line}" for line in [*broken, result.interrupted]), file=sys.stderr)
+        raise typer.Exit(status())
+    if broken or result.status is Status.BROKEN:
+        raise QuantbenchError("\n".join(broken or ["nothing was measured: the data is not on this machine"]))
+    raise typer.Exit(result.status or (Status.FAILED if unwritten else Status.PASSED))
+
+
+def _write_all(result: SessionResult, json: Path | None) -> tuple[list[str], list[str]]:
+    """Shows the table and writes summary and records, each whatever becomes of the others.
+
+    Returns:
+        Lines about what is broken, and about what could not be written.
+    """
+    from quantbench.report.documents import write_records
+    from quantbench.report.tables import broken_cells
+
     steps: dict[str, Callable[[], None]] = {
         "showing the table": lambda: _show(result) if result.records or not result.interrupted else None,
         "the step summary": lambda: _summarize(result),
@@ -63,7 +81,6 @@ def run(
             json, result.records, result.not_run, result.errors
         )
     broken, unwritten = [*result.broken, *broken_cells(result.records)], list[str]()
-    # Each, whatever becomes of the others.
     for what, step in steps.items():
         try:
             with calling(what):
@@ -71,6 +88,13 @@ def run(
         except QuantbenchError as error:
             (unwritten if isinstance(error.__cause__, OSError) else broken).append(str(error))
             result.tracebacks.append(traceback_of(error))
+    return broken, unwritten
+
+
+def _tell(result: SessionResult, unwritten: list[str]) -> None:
+    """Messages of the run, and what could not be written, on standard error."""
+    from quantbench.report.tables import without_baseline
+
     for text in [*result.messages, *without_baseline(result.without_baseline)]:
         print(text, file=sys.stderr)
     if is_verbose():
@@ -78,12 +102,6 @@ def run(
             print(text, file=sys.stderr)
     for text in unwritten:
         print(f"quantbench: {text}", file=sys.stderr)
-    if result.interrupted:
-        print("\n".join(f"quantbench: {line}" for line in [*broken, result.interrupted]), file=sys.stderr)
-        raise typer.Exit(status())
-    if broken or result.status is Status.BROKEN:
-        raise QuantbenchError("\n".join(broken or ["nothing was measured: the data is not on this machine"]))
-    raise typer.Exit(result.status or (Status.FAILED if unwritten else Status.PASSED))
 
 
 def _show(result: SessionResult) -> None:

@@ -111,9 +111,7 @@ def train(
     schedule = make_schedule(optimizer, config, math.ceil(len(split) / config.batch_size))
     loop = _Loop(model, split, config, optimizer, schedule, device, layout, show, state_file)
     parts: dict[str, Part] = {"model": model, "optimizer": optimizer, "schedule": schedule}
-    data = {each.name: each.sha256 for each in (split, *([validation.split] if validation else []))}
-    identity = {"training": config.described(), "data": data, "normalization": asdict(split.normalization)}
-    identity |= origin or {}
+    identity = _identity(split, config, validation) | dict(origin or {})
     with alone(state_file):
         progressed = restore(state_file, identity, parts)
         with _told_when_interrupted(progressed, loop):
@@ -131,6 +129,12 @@ def train(
         model.load_state_dict(progressed.best)
     model.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     return Outcome(progressed.history, progressed.best_epoch)
+
+
+def _identity(split: Split, config: TrainingConfig, validation: Validation | None) -> dict[str, Any]:
+    """Facts that decide the result of a training, but for the model and where it comes from, as JSON."""
+    data = {each.name: each.sha256 for each in (split, *([validation.split] if validation else []))}
+    return {"training": config.described(), "data": data, "normalization": asdict(split.normalization)}
 
 
 @contextmanager
