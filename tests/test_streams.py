@@ -46,8 +46,11 @@ def test_the_command_line_lets_both_streams_degrade(monkeypatch):
 
 
 def test_a_stream_that_is_no_file_is_left_alone():
-    degrade(io.StringIO())
+    text = io.StringIO()
+    degrade(text)
     degrade(None)
+    text.write("2.00×")
+    assert text.getvalue() == "2.00×"
 
 
 def test_streams_that_were_closed_before_the_start_take_text_in_vain(monkeypatch):

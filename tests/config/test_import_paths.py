@@ -180,3 +180,16 @@ def test_a_name_of_a_table_is_no_import_path(here):
     assert not is_import_path("cifar_cnn")
     assert is_import_path("my_nets:small")
     check_import_path("own_code:make", "here", [here])
+
+
+def test_own_data_that_is_optional_and_tells_nobody_how_to_get_it_is_refused_when_it_runs(here, quantbench):
+    (here / "own_data.py").write_text(
+        "from quantbench.data.image_folder import image_folder\n\n\ndef mine():\n    return image_folder(root='nowhere')\n"
+    )
+    file = workload(here, data='data: {name: "own_data:mine"}')
+    file.write_text(file.read_text().replace("baseline: own", "baseline: own, optional: true"))
+    assert quantbench("list", "experiments")[:2] == (0, "own/ptq\n")
+    status, _, err = quantbench("run", "own/*")
+    sys.modules.pop("own_data", None)
+    assert status == 2
+    assert "workload.optional: whoever lacks the data must be told how to get it" in err
