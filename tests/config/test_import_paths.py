@@ -184,7 +184,8 @@ def test_a_name_of_a_table_is_no_import_path(here):
 
 def test_own_data_that_is_optional_and_tells_nobody_how_to_get_it_is_refused_when_it_runs(here, quantbench):
     (here / "own_data.py").write_text(
-        "from quantbench.data.image_folder import image_folder\n\n\ndef mine():\n    return image_folder(root='nowhere')\n"
+        "from quantbench.data.image_folder import image_folder\n\n"
+        "def mine():\n    return image_folder(root='nowhere')\n"
     )
     file = workload(here, data='data: {name: "own_data:mine"}')
     file.write_text(file.read_text().replace("baseline: own", "baseline: own, optional: true"))
