@@ -188,6 +188,11 @@ class Predictor(Guarded, ABC):
         """The same values in the memory layout that this predictor runs fastest on; called outside of what is timed."""
         return inputs
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Lines about what was done to samples and outputs because the artifact asks for it, known after a forward."""
+        return ()
+
     def kernels(self, inputs: Inputs) -> Coverage | None:  # noqa: ARG002
         """The kernels that run one batch by now, after all that it ran before; None where the runtime does not tell."""
         return None
@@ -201,11 +206,13 @@ class Description:
         keys: dtype and shape of each key, scheme and axis of quantized ones.
         digests: sha256 of each key's value.
         payload_bytes: of the values alone, the same with every version of the library that wrote them.
+        graph: what else a file tells of its structure, as JSON: operators with their counts, inputs, outputs, versions.
     """
 
     keys: Schema
     digests: dict[str, str]
     payload_bytes: int
+    graph: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -268,7 +275,7 @@ class Backend(Guarded, ABC):
 
     name: ClassVar[str]
     guarded = frozenset({
-        "load", "describe", "supports", "quantize", "rehearse", "kernels", "forms", "switchable", "prepare_training",
+        "load", "describe", "supports", "quantize", "lowered", "rehearse", "kernels", "forms", "switchable", "prepare_training",
         "freeze", "convert_trained",
     })  # fmt: skip
     engine: str = "none"
@@ -309,6 +316,22 @@ class Backend(Guarded, ABC):
             BaselineError: if trained weights do not fit or are not finite.
         """
         raise QuantizationError(self.supports(recipe) or self._cannot("quantize"))
+
+    def lowered(self, reference: Artifact, samples: Inputs, folder: Path) -> Quantized | None:  # noqa: ARG002
+        """The reference in this backend's own format, nothing quantized, which its candidates are timed against.
+
+        Args:
+            reference: an artifact of another backend.
+            samples: a few normalized inputs, for formats that are made by running the model.
+            folder: for the files.
+
+        Returns:
+            None where candidates are compared with the reference as it is.
+
+        Raises:
+            QuantizationError: if the model cannot be written in that format, naming the operation that stops it.
+        """
+        return None
 
     def rehearse(self, reference: Artifact, recipe: Recipe, samples: Inputs) -> None:
         """Finds out in a forward or two whether the model can be quantized at all; called before what takes long.

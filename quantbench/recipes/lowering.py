@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from quantbench.recipes.spec import Recipe
 
+# Suffix of a file that was made elsewhere → the backend that loads it.
+FORMATS = {".onnx": "onnxruntime", ".xml": "openvino", ".tflite": "litert"}
 # The first backend of a kind is its default.
 KINDS: dict[str, tuple[str, ...]] = {
     "eager": ("fp32", "dynamic_int8", "static_int8", "qat_int8"),
