@@ -333,6 +333,7 @@ RECIPES: Factories[Recipe] = Factories(
         "qat_int8": "quantbench.recipes.qat_int8:qat_int8",
         "qat_int8_layers": "quantbench.recipes.qat_int8:qat_int8_layers",
         "qat_int8_pow2": "quantbench.recipes.qat_int8:qat_int8_pow2",
+        "ready_made": "quantbench.recipes.ready_made:ready_made",
         "static_int8": "quantbench.recipes.static_int8:static_int8_histogram",
         "static_int8_full_range": "quantbench.recipes.static_int8:static_int8_full_range",
         "static_int8_histogram": "quantbench.recipes.static_int8:static_int8_histogram",

@@ -151,7 +151,7 @@ class AblationRun:
 
     def _keys(self) -> dict[str, str]:
         """The hash of everything that decides each row's result."""
-        config = self.ablation.workload.config.model
+        config = self.opened.model
         versions = environment().versions
         shared = {
             "model": {"name": config.name, **self.opened.model_params()},
@@ -166,7 +166,7 @@ class AblationRun:
 
     def _code(self) -> list[str]:
         """Hashes of the source of the training loop, of the model's factory and of every class in the model."""
-        config = self.ablation.workload.config.model
+        config = self.opened.model
         own: set[Callable[..., object]] = {type(module) for module in self.opened.build_model().modules()}
         own.add(MODELS.factory(config.name, self.ablation.workload.where("model")))
         made_by = {inspect.getsourcefile(each) for each in own if each.__module__.partition(".")[0] not in LIBRARIES}

@@ -275,7 +275,7 @@ class Backend(Guarded, ABC):
 
     name: ClassVar[str]
     guarded = frozenset({
-        "load", "describe", "supports", "quantize", "lowered", "rehearse", "kernels", "forms", "switchable", "prepare_training",
+        "load", "describe", "files_of", "supports", "quantize", "lowered", "rehearse", "kernels", "forms", "switchable", "prepare_training",
         "freeze", "convert_trained",
     })  # fmt: skip
     engine: str = "none"
@@ -303,6 +303,14 @@ class Backend(Guarded, ABC):
         Raises:
             CheckpointError: if a file is missing or damaged.
         """
+
+    def files_of(self, path: Path) -> tuple[Path, ...]:
+        """All files of an artifact that was made elsewhere, the named one first: weights may lie beside it.
+
+        Raises:
+            CheckpointError: if one of them is missing, or lies outside of the folder.
+        """
+        return (path,)
 
     def supports(self, recipe: Recipe) -> str | None:  # noqa: ARG002
         """The reason why this backend cannot run a recipe; None if it can."""

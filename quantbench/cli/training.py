@@ -43,7 +43,7 @@ def train(
         print(line, file=sys.stderr)
     _print_card(opened, card)
     if card.best_epoch:
-        print(overfitting(curves_of(opened.workload.config.baseline, card, str(opened.weights_path))))
+        print(overfitting(curves_of(opened.baseline_name, card, str(opened.weights_path))))
 
 
 def adopt(
@@ -85,13 +85,14 @@ def curves(
     """
     from quantbench.config.reading import load_workload
     from quantbench.config.selection import find_workload
+    from quantbench.experiment.workload import OpenWorkload
     from quantbench.golden.baselines import weights_path
     from quantbench.report.curves import overfitting, read_curves
     from quantbench.report.curves_plot import curves_plot
 
     require("quantbench curves", "matplotlib")
     found = find_workload(workload, configs)
-    own = found.config.baseline
+    own = OpenWorkload(found, golden).baseline_name
     cards = {own: weights_path(golden, own).with_suffix(".json")}
     for experiment in load_workload(found.path):
         name = f"{own}.{experiment.name}"

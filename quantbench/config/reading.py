@@ -22,12 +22,14 @@ from quantbench.config.schema import (
     Experiment,
     ExperimentConfig,
     LatencyConfig,
+    ReferenceConfig,
     RegressionConfig,
     SearchConfig,
     Workload,
     WorkloadConfig,
     WorkloadFile,
     gate_bounds,
+    reference_backend,
 )
 from quantbench.config.training import TrainingConfig
 from quantbench.config.yaml_text import parsed
@@ -63,9 +65,12 @@ def load_workload(path: Path) -> list[Experiment]:
         ) from None
     workload = Workload(path.stem, path, file.workload)
     experiments = [Experiment(workload, name, config) for name, config in file.experiments.items()]
-    MODELS.check(file.workload.model.name, workload.where("model.name"))
+    if file.workload.model is not None:
+        MODELS.check(file.workload.model.name, workload.where("model.name"))
+    if file.workload.reference is not None:
+        BACKENDS.check(reference_backend(workload).name, workload.where("reference.backend"))
     for experiment in experiments:
-        BACKENDS.check(experiment.config.backend.name, experiment.where("backend"))
+        BACKENDS.check(experiment.backend.name, experiment.where("backend"))
     _check_import_paths(workload, experiments)
     check_patience(file.workload.training, file.workload.data, workload.where("training"))
     # What code of others raises in these checks is no mistake of the file's: it breaks the experiments that call that
@@ -108,10 +113,14 @@ def _check_task(workload: Workload) -> None:
 def _check_import_paths(workload: Workload, experiments: list[Experiment]) -> None:
     """Refuses modules that are not the project's, of all names in the file."""
     config, project = workload.config, project_of(workload.path)
-    named = {workload.where(f"{part}.name"): getattr(config, part).name for part in ("model", "data", "task")}
+    parts = {"model": config.model, "data": config.data, "task": config.task}
+    if config.reference is not None:
+        parts["reference.backend"] = config.reference.backend
+    named = {workload.where(f"{part}.name"): value.name for part, value in parts.items() if value is not None}
     for experiment in experiments:
         for part in ("recipe", "backend"):
-            named[experiment.where(f"{part}.name")] = getattr(experiment.config, part).name
+            if (value := getattr(experiment.config, part)) is not None:
+                named[experiment.where(f"{part}.name")] = value.name
     for where, name in named.items():
         if is_import_path(name):
             check_import_path(name, where, project)
@@ -153,7 +162,7 @@ def check_backend(experiment: Experiment) -> None:
     Raises:
         ConfigError: naming the backend that does.
     """
-    if reason := unsupported(experiment.config.backend.name, experiment.recipe):
+    if reason := unsupported(experiment.backend.name, experiment.recipe):
         raise ConfigError(f"{experiment.where('backend')}: {reason}")
 
 
@@ -234,6 +243,8 @@ def _refuse_shared_baselines(found: dict[Path, list[Experiment]]) -> None:
     owners: dict[str, Path] = {}
     for path, (first, *_) in found.items():
         baseline = first.workload.config.baseline
+        if baseline is None:
+            continue
         if baseline in owners:
             raise ConfigError(
                 f"{first.workload.where('baseline')}: '{baseline}' is the baseline of {owners[baseline]} too; give "
@@ -275,6 +286,7 @@ def read_yaml(path: Path, what: str) -> Any:
 _KEYS: dict[str, type[BaseModel]] = {
     "search": SearchConfig,
     "workload": WorkloadConfig,
+    "workload.reference": ReferenceConfig,
     "workload.training": TrainingConfig,
     "workload.evaluation": EvaluationConfig,
     "workload.latency": LatencyConfig,

@@ -24,6 +24,8 @@ from pydantic_core import PydanticCustomError
 
 from quantbench.config.component import Component, NamedComponent
 from quantbench.config.training import PositiveInt, TrainingConfig
+from quantbench.errors import ConfigError
+from quantbench.recipes.lowering import FORMATS
 from quantbench.recipes.spec import Recipe
 from quantbench.registry import QUANTITIES, RECIPES, unknown_name
 
@@ -35,6 +37,9 @@ INSTRUCTION_SETS = (
     "avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx_vnni_int8", "amx_int8", "asimd", "asimddp", "i8mm", "sve"
 )  # fmt: skip
 DEFAULT = "default"
+DEFAULT_BACKEND = Component(name="eager")
+# The recipe of candidates that are files made elsewhere.
+READY_MADE = "ready_made"
 # Ends what is said of a search where nothing is held out for it.
 NO_SEARCH_POOL = (
     "no sample is held out to search on, and the test split is for reporting; set workload.data.search_pool to the "
@@ -126,27 +131,61 @@ class RegressionConfig(Strict):
     speedup: Annotated[float, Field(ge=0, lt=1)] = 0.1
 
 
-class WorkloadConfig(Strict):
-    """A model, its data, its task, its baseline and how that was trained.
+class ReferenceConfig(Strict):
+    """A file that everything is compared with, made elsewhere and loaded as it is.
 
     Attributes:
+        path: of the file; a relative one begins at the workload file.
+        backend: that loads it, with its parameters; found by the file's suffix where it is not given.
+    """
+
+    path: Annotated[str, StringConstraints(min_length=1)]
+    backend: NamedComponent | None = None
+
+
+class WorkloadConfig(Strict):
+    """A model with its committed weights, or a file that holds both; its data, its task and how it was trained.
+
+    Attributes:
+        model: the factory of its structure.
         task: how outputs and targets make a score.
         baseline: name of the committed weights under `golden/baselines/`.
+        reference: the file, in the place of `model` and `baseline`.
         training: how `quantbench train` makes the baseline; not needed for weights that were adopted.
         data_note: what a reader of the card should know of the data, such as its encoding.
         optional: a run goes on where its data is absent; otherwise that is an error, and in CI always.
     """
 
-    model: Component
+    model: Component | None = None
     data: DataConfig
     task: NamedComponent = Component(name="top1")
-    baseline: Name
+    baseline: Name | None = None
+    reference: ReferenceConfig | None = None
     data_note: str = ""
     optional: Annotated[bool, Field(strict=True)] = False
     training: TrainingConfig | None = None
     evaluation: EvaluationConfig = EvaluationConfig()
     latency: LatencyConfig = LatencyConfig()
     regression: RegressionConfig = RegressionConfig()
+
+    @model_validator(mode="after")
+    def _one_reference(self) -> WorkloadConfig:
+        """Refuses two references, none, and half of one."""
+        weights = {"model": self.model, "baseline": self.baseline}
+        if self.reference is None and (missing := [name for name, value in weights.items() if value is None]):
+            raise PydanticCustomError(
+                "reference",
+                "'{missing}' is missing; name a model with its committed weights (model and baseline), or a file that "
+                "holds both (reference: {{path: model.onnx}})",
+                {"missing": missing[0]},
+            )
+        given = [name for name, value in {**weights, "training": self.training}.items() if value is not None]
+        if self.reference is not None and given:
+            raise PydanticCustomError(
+                "reference", "'{given}' does not go with 'reference', which is a whole model; remove one of them",
+                {"given": given[0]},
+            )
+        return self
 
 
 def _by_isa(bound: Any) -> Any:
@@ -236,7 +275,8 @@ class ExperimentConfig(Strict):
     """One recipe through one backend, with its gates, and the search that is made of its layers' widths, if any."""
 
     recipe: Component
-    backend: NamedComponent = Component(name="eager")
+    # Where none is given, the first that runs such recipes, or loads such a file: see `Experiment.backend`.
+    backend: NamedComponent | None = None
     # Made when it is needed: the table of quantities imports modules that may import this one.
     gates: Gates = Field(default_factory=Gates)
     search: SearchConfig | None = None
@@ -288,3 +328,49 @@ class Experiment:
             ConfigError: one line per parameter that is unknown, of a wrong type or out of range.
         """
         return RECIPES.create(self.config.recipe.name, self.where("recipe"), self.config.recipe.params)
+
+    @property
+    def backend(self) -> Component:
+        """The backend that is configured, or else the one that loads the recipe's file, or the file that is compared.
+
+        Raises:
+            ConfigError: if no backend is known for the file.
+        """
+        if self.config.backend is not None:
+            return self.config.backend
+        if self.config.recipe.name == READY_MADE and isinstance(path := self.config.recipe.params.get("path"), str):
+            return Component(name=backend_of_file(path, self.where("recipe.path")))
+        reference = self.workload.config.reference
+        return DEFAULT_BACKEND if reference is None else reference_backend(self.workload)
+
+
+def reference_backend(workload: Workload) -> Component:
+    """The backend that loads a workload's reference, of one that is a file.
+
+    Raises:
+        ConfigError: if no backend is known for the file.
+    """
+    reference = workload.config.reference
+    if reference is None:
+        return DEFAULT_BACKEND
+    return reference.backend or Component(name=backend_of_file(reference.path, workload.where("reference.path")))
+
+
+def backend_of_file(path: str, where: str) -> str:
+    """The backend that loads files of a path's suffix.
+
+    Raises:
+        ConfigError: if none is known.
+
+    Example:
+        >>> backend_of_file("model.int8.onnx", "a.yaml: recipe.path")
+        'onnxruntime'
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in FORMATS:
+        known = ", ".join(f"{each} ({backend})" for each, backend in FORMATS.items())
+        raise ConfigError(
+            f"{where}: no backend is known for a file that ends in '{suffix}'; name one of {known}, or the backend "
+            "that loads it (backend: …)"
+        )
+    return FORMATS[suffix]

@@ -90,7 +90,7 @@ def adopt(opened: OpenWorkload, weights: Path, accept_accuracy: bool = False, ex
 def _baseline_before(opened: OpenWorkload) -> BaselineCard | BaselineError | None:
     """The card of the baseline that is there, or what is wrong with it; None where there is none."""
     try:
-        return baselines.BASELINES.read(opened.golden, opened.workload.config.baseline)
+        return baselines.BASELINES.read(opened.golden, opened.baseline_name)
     except BaselineError as error:
         return error
 

@@ -30,6 +30,7 @@ from quantbench.backends.weights import check_weights
 from quantbench.cache import CODE, HASHES, CacheEntry, Meta
 from quantbench.config.schema import Experiment
 from quantbench.errors import BaselineError, EvaluationError, QuantizationError
+from quantbench.experiment.files import ready_made_file, sha256_of
 from quantbench.experiment.fine_tuning import (
     checked_trained_path,
     named_sample,
@@ -42,7 +43,7 @@ from quantbench.files import sha256_of_file, sha256_of_json
 from quantbench.measure.environment import environment
 from quantbench.measure.evaluation import inputs_of
 from quantbench.provenance import Code, loaded_code, named_files
-from quantbench.recipes.spec import Fp32, StaticInt8, Trained, describe
+from quantbench.recipes.spec import Fp32, ReadyMade, StaticInt8, Trained, describe
 from quantbench.registry import BACKENDS, DATA, MODELS, RECIPES, TASKS
 from quantbench.temporary import temporary_folder
 
@@ -86,16 +87,28 @@ def backend_of(experiment: Experiment, engine: str | None) -> Backend:
         experiment: names it, with its parameters.
         engine: quantized engine, for backends that have several; None for the configured one.
     """
-    name, where = experiment.config.backend.name, experiment.where("backend")
-    params = experiment.config.backend.params
+    name, where = experiment.backend.name, experiment.where("backend")
+    params = experiment.backend.params
     if engine is not None and "engine" in inspect.signature(BACKENDS.factory(name, where)).parameters:
         params["engine"], where = engine, f"--engine {engine} for {where}"
     return BackendSpec(name, params, where).create()
 
 
-def model_source(opened: OpenWorkload) -> ModelSource:
-    """The factory of the workload's model, sized for its data."""
-    return ModelSource(opened.workload.config.model.name, opened.model_params(), opened.workload.where("model"))
+def model_source(opened: OpenWorkload) -> ModelSource | None:
+    """The factory of the workload's model, sized for its data; None where its reference is a file."""
+    if opened.reference_file is not None:
+        return None
+    return ModelSource(opened.model.name, opened.model_params(), opened.workload.where("model"))
+
+
+def _origin(opened: OpenWorkload) -> dict[str, Any]:
+    """The reference as a part of a cache's key."""
+    if (file := opened.reference_file) is not None:
+        return {"reference": {"backend": [file.backend.name, file.backend.params], "sha256": list(file.sha256)}}
+    return {
+        "baseline": sha256_of_file(opened.weights_path),
+        "model": {"name": opened.model.name, **opened.model_params()},
+    }
 
 
 def candidate_at(
@@ -116,11 +129,13 @@ def reference(opened: OpenWorkload, again: bool = False) -> BuiltArtifact:
         BaselineError: if its weights are missing, damaged, NaN, or made for another model or other data.
         EvaluationError: if it gives NaN or infinity.
     """
+    if opened.reference_file is not None:
+        return build_reference(opened, Path())
     # Each time, since it refuses weights and cards that do not fit.
     model = opened.load_baseline()
     content = {
         "weights": sha256_of_file(opened.weights_path),
-        "model": {"name": opened.workload.config.model.name, **opened.model_params()},
+        "model": {"name": opened.model.name, **opened.model_params()},
         "test": opened.splits.test.sha256,
         "normalization": asdict(opened.splits.test.normalization),
         "files": _files_of(opened),
@@ -140,13 +155,16 @@ def build_reference(opened: OpenWorkload, folder: Path, model: torch.nn.Module |
 
     Args:
         opened: the workload.
-        folder: for its file.
+        folder: for its file; nothing is written where the reference is a file already.
         model: with the baseline's weights; loaded where it is not given.
     """
+    if (file := opened.reference_file) is not None:
+        return _loaded(file, opened, f"{file.path}: the reference")
     model = model or opened.load_baseline()
     # Before quantizing: integers made from NaN can look sound, and observers stumble over it without a word.
     check_weights(model, opened.weights_path, opened.train_command)
-    written = _torch_backend(opened).write(model, model_source(opened), folder)
+    source = ModelSource(opened.model.name, opened.model_params(), opened.workload.where("model"))
+    written = _torch_backend(opened).write(model, source, folder)
     return _probed(written, opened, f"{opened.weights_path}: the baseline")
 
 
@@ -167,6 +185,8 @@ def candidate(
         BaselineError: if the recipe needs committed trained weights that are missing or damaged.
         EvaluationError: if the quantized model gives NaN or infinity.
     """
+    if isinstance(experiment.recipe, ReadyMade):
+        return build_candidate(opened, experiment, backend, source, Path())
     content = content_of(opened, experiment, backend)
     entry = _entry("quantized", experiment.id.replace("/", "-"), content, "quantizing again")
 
@@ -189,6 +209,8 @@ def build_candidate(
         BaselineError: if weights are missing, damaged or NaN.
         EvaluationError: if the quantized model gives NaN or infinity.
     """
+    if isinstance(experiment.recipe, ReadyMade):
+        return _loaded(ready_made_file(experiment, backend), opened, f"{experiment.id}: the ready-made model")
     try:
         quantized = backend.quantize(source, experiment.recipe, _calibration(opened, experiment), folder)
     except SampleError as error:
@@ -205,15 +227,10 @@ def build_from_files(opened: OpenWorkload, experiment: Experiment, backend: Back
 
 def content_of(opened: OpenWorkload, experiment: Experiment, backend: Backend) -> dict[str, Any]:
     """Everything that decides the bytes of a candidate and is known before it is made."""
-    recipe, weights = experiment.recipe, weights_of(opened, experiment)
-    if not weights.is_file():
-        command = retrain_command(experiment) if isinstance(recipe, Trained) else opened.train_command
-        raise BaselineError(f"{weights}: no such file; restore it from version control, or make it: {command}")
-    config = experiment.config
+    recipe, config = experiment.recipe, experiment.config
     return {
-        "weights": sha256_of_file(weights),
-        "baseline": sha256_of_file(opened.weights_path),
-        "model": {"name": opened.workload.config.model.name, **opened.model_params()},
+        "weights": weights_sha256(opened, experiment, backend),
+        **_origin(opened),
         "recipe": describe(recipe),
         "backend": {"name": backend.spec.name, **backend.spec.params},
         "engine": backend.engine,
@@ -231,7 +248,8 @@ def content_of(opened: OpenWorkload, experiment: Experiment, backend: Backend) -
 def _files_of(opened: OpenWorkload, *params: dict[str, Any]) -> dict[str, str]:
     """Content of the files that parameters name: these, and those of model, data and task."""
     config, beside = opened.workload.config, opened.workload.path.parent
-    named = named_files([opened.model_params(), config.task.params, *params], beside)
+    own = {} if config.model is None else opened.model_params()
+    named = named_files([own, config.task.params, *params], beside)
     # A folder of data is known by its samples, which are in the key.
     return named | named_files(config.data.model_dump(mode="json"), beside, folders=False)
 
@@ -242,7 +260,9 @@ def _code_of(opened: OpenWorkload, *modules: str | None) -> Code:
     All others that are loaded are noted with the result: they are not all known before it is made.
     """
     config = opened.workload.config
-    own = (MODELS.outside_module(config.model.name), DATA.outside_module(config.data.name))
+    own = {DATA.outside_module(config.data.name)}
+    if config.model is not None:
+        own.add(MODELS.outside_module(config.model.name))
     named = {*modules, *own, TASKS.outside_module(config.task.name)}
     return {name: code for name, code in loaded_code().items() if name in named}
 
@@ -279,6 +299,30 @@ def _calibration(opened: OpenWorkload, experiment: Experiment) -> Calibration:
         trained=trained,
         command=retrain_command(experiment),
     )
+
+
+def weights_sha256(opened: OpenWorkload, experiment: Experiment, backend: Backend) -> str:
+    """Hash of the weights that an experiment starts from: the reference's, those that it was fine-tuned to, or its file.
+
+    Raises:
+        BaselineError: if they are missing.
+    """
+    recipe = experiment.recipe
+    if isinstance(recipe, ReadyMade):
+        return sha256_of(ready_made_file(experiment, backend))
+    if opened.reference_file is not None:
+        return opened.reference_sha256
+    weights = weights_of(opened, experiment)
+    if not weights.is_file():
+        command = retrain_command(experiment) if isinstance(recipe, Trained) else opened.train_command
+        raise BaselineError(f"{weights}: no such file; restore it from version control, or make it: {command}")
+    return sha256_of_file(weights)
+
+
+def _loaded(artifact: Artifact, opened: OpenWorkload, subject: str) -> BuiltArtifact:
+    """A file made elsewhere, with the outputs of the model in it."""
+    predictor = artifact.backend.create().load(artifact, torch.get_num_threads())
+    return BuiltArtifact(artifact, _finite(predictor, probe_inputs(opened), subject))
 
 
 def _probed(quantized: Quantized, opened: OpenWorkload, subject: str) -> BuiltArtifact:

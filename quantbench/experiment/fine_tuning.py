@@ -106,7 +106,7 @@ def fine_tuning_config(training: TrainingConfig, recipe: Trained, amp: bool) -> 
 
 def trained_path(opened: OpenWorkload, experiment: Experiment) -> Path:
     """Path of the committed fine-tuned weights of an experiment that is trained."""
-    return baselines.weights_path(opened.golden, f"{opened.workload.config.baseline}.{experiment.name}")
+    return baselines.weights_path(opened.golden, f"{opened.baseline_name}.{experiment.name}")
 
 
 def checked_trained_path(opened: OpenWorkload, experiment: Experiment) -> Path:

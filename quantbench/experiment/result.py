@@ -9,9 +9,9 @@ from typing import Any
 
 from quantbench.config.schema import EvaluationConfig, Experiment, RegressionConfig
 from quantbench.errors import NoEvidenceError
-from quantbench.experiment.fine_tuning import weights_of
+from quantbench.experiment.artifact import weights_sha256
 from quantbench.experiment.run import Run
-from quantbench.files import sha256_of_file, sha256_of_json
+from quantbench.files import sha256_of_json
 from quantbench.golden.accepted import AcceptedResult, AcceptedSpeedup
 from quantbench.golden.circumstances import Inputs, MachineClass
 from quantbench.measure.environment import environment
@@ -92,10 +92,10 @@ def inputs_of(run: Run) -> Inputs:
     """Hashes of all that the run's figures are computed from."""
     config, splits = run.experiment.workload.config, run.opened.splits
     configured = {
-        "model": {"name": config.model.name, **run.opened.model_params()},
+        **_model_of(run),
         "data": config.data.model_dump(mode="json"),
         "recipe": accepted_form(run.experiment.recipe),
-        "backend": run.experiment.config.backend.described,
+        "backend": run.experiment.backend.described,
     }
     if (task := run.experiment.workload.config.task.described) != DEFAULT_TASK:
         configured["task"] = task
@@ -104,11 +104,18 @@ def inputs_of(run: Run) -> Inputs:
         configured["evaluation"] = evaluation.model_dump(mode="json")
     return Inputs(
         config=sha256_of_json(configured),
-        baseline=sha256_of_file(run.opened.weights_path),
-        weights=sha256_of_file(weights_of(run.opened, run.experiment)),
+        baseline=run.opened.reference_sha256,
+        weights=weights_sha256(run.opened, run.experiment, run.backend),
         calibration=splits.calibration.sha256,
         test=splits.test.sha256,
     )
+
+
+def _model_of(run: Run) -> dict[str, Any]:
+    """The factory of the model, or the backend that loads the reference's file."""
+    if (file := run.opened.reference_file) is not None:
+        return {"reference": {"name": file.backend.name, **file.backend.params}}
+    return {"model": {"name": run.opened.model.name, **run.opened.model_params()}}
 
 
 def versions_of_run() -> dict[str, str]:

@@ -17,7 +17,6 @@ from quantbench.experiment.fine_tuning import fine_tune
 from quantbench.experiment.results import Results
 from quantbench.experiment.timing import check_timed, check_unchanged, latency_of, looks_of
 from quantbench.experiment.workload import OpenWorkload
-from quantbench.files import sha256_of_file
 from quantbench.foreign import about, calling
 from quantbench.measure.belief import believed, measurement
 from quantbench.measure.confirmation import TimingJob, answers, time_in_fresh_process
@@ -288,14 +287,14 @@ class Run(Results):
                 "experiment": self.experiment.id,
                 "recipe_name": self.experiment.config.recipe.name,
                 "recipe": describe(self.experiment.recipe),
-                "backend": self.experiment.config.backend.name,
+                "backend": self.experiment.backend.name,
                 "engine": self.engine,
                 "threads": torch.get_num_threads(),
                 "environment": environment(),
                 "data_name": self.experiment.workload.config.data.name,
                 "data_note": self.experiment.workload.config.data_note,
                 "test_sha256": self.opened.splits.test.sha256,
-                "baseline_sha256": sha256_of_file(self.opened.weights_path),
+                "baseline_sha256": self.opened.reference_sha256,
                 "command": command,
                 "verdicts": [VerdictRecord.of(verdict) for verdict in self.verdicts.values()],
             }

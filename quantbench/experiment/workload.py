@@ -11,11 +11,13 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from quantbench.config.component import Component
 from quantbench.config.schema import DataConfig, Workload
 from quantbench.config.training import TrainingConfig
 from quantbench.data.source import Normalization
 from quantbench.data.splits import Splits, open_splits
 from quantbench.errors import BaselineError, ConfigError, QuantbenchError
+from quantbench.files import sha256_of_file
 from quantbench.golden import baselines
 from quantbench.measure.allocator import keep_freed_memory
 from quantbench.measure.environment import environment
@@ -30,7 +32,7 @@ from quantbench.training.mixed_precision import AMP
 if TYPE_CHECKING:
     from torch import nn
 
-    from quantbench.backends.interface import Predictor
+    from quantbench.backends.interface import Artifact, Predictor
     from quantbench.measure.evaluation import Evaluation
     from quantbench.training.loop import Outcome
 
@@ -69,9 +71,57 @@ class OpenWorkload:
         batch_size = self.workload.config.evaluation.batch_size
         return evaluate(predictor, self.splits.test, self.task, batch_size)
 
+    @cached_property
+    def reference_file(self) -> Artifact | None:
+        """The file that everything is compared with; None where that is a model with its committed weights.
+
+        Raises:
+            BaselineError: if it is not there, or cannot be read.
+        """
+        from quantbench.experiment.files import reference_file
+
+        config = self.workload.config.reference
+        return None if config is None else reference_file(self, config)
+
+    @property
+    def reference_sha256(self) -> str:
+        """One hash of what everything is compared with: of the committed weights, or of the file."""
+        from quantbench.experiment.files import sha256_of
+
+        file = self.reference_file
+        return sha256_of_file(self.weights_path) if file is None else sha256_of(file)
+
+    @property
+    def model(self) -> Component:
+        """The factory of the model.
+
+        Raises:
+            ConfigError: if the workload names none, since its reference is a file.
+        """
+        if (model := self.workload.config.model) is None:
+            raise self._lacks("model")
+        return model
+
+    @property
+    def baseline_name(self) -> str:
+        """Name of the committed weights.
+
+        Raises:
+            ConfigError: if the workload names none, since its reference is a file.
+        """
+        if (name := self.workload.config.baseline) is None:
+            raise self._lacks("baseline")
+        return name
+
+    def _lacks(self, key: str) -> ConfigError:
+        return ConfigError(
+            f"{self.workload.where('reference')}: is a file made elsewhere, and this needs a model with its weights; "
+            f"name them instead (workload.model and workload.baseline), or leave out what trains ({key} is missing)"
+        )
+
     def model_params(self) -> dict[str, Any]:
         """Parameters of the model's factory; its head is sized for the data where it takes `n_classes`."""
-        config = self.workload.config.model
+        config = self.model
         params = config.params
         if "n_classes" in inspect.signature(MODELS.factory(config.name, self.workload.where("model"))).parameters:
             params.setdefault("n_classes", len(self.splits.classes))
@@ -81,12 +131,12 @@ class OpenWorkload:
         """An untrained model in eval mode."""
         from quantbench.backends.interface import ModelSource
 
-        return ModelSource(self.workload.config.model.name, self.model_params(), self.workload.where("model")).build()
+        return ModelSource(self.model.name, self.model_params(), self.workload.where("model")).build()
 
     @property
     def weights_path(self) -> Path:
         """The committed weights."""
-        return baselines.weights_path(self.golden, self.workload.config.baseline)
+        return baselines.weights_path(self.golden, self.baseline_name)
 
     @property
     def train_command(self) -> str:
@@ -147,7 +197,7 @@ class OpenWorkload:
         torch.manual_seed(training.seed)
         model, splits = self.build_model(), self.splits
         validation = Validation(splits.search) if len(splits.search) else None
-        origin = {"model": self.workload.config.model.model_dump(mode="json")}
+        origin = {"model": self.model.model_dump(mode="json")}
         return model, train(model, splits.train, training, state_path(name), show, None, validation, origin)
 
     def train_baseline(self, amp: bool = False, look: Callable[[Evaluation], object] | None = None) -> BaselineCard:
@@ -198,7 +248,7 @@ def make_card(
     return BaselineCard(
         workload=opened.workload.name,
         recipe=recipe,
-        model=config.model.model_dump(),
+        model=opened.model.model_dump(),
         data=config.data.model_dump(mode="json"),
         data_note=config.data_note,
         data_sha256=split_hashes(splits),

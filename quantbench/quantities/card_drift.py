@@ -11,6 +11,7 @@ from quantbench.records.run import Accuracy
 from quantbench.stats.verdicts import Verdict, at_most, no_evidence
 
 if TYPE_CHECKING:
+    from quantbench.config.schema import Experiment
     from quantbench.experiment.run import Run
 
 
@@ -21,6 +22,12 @@ class CardDrift(AccuracyDrop):
     bound = Annotated[float, Field(ge=0)]
     by_interval = False
     columns = ()
+
+    def why_not(self, experiment: Experiment) -> str | None:
+        """A file made elsewhere has no card."""
+        if experiment.workload.config.reference is None:
+            return None
+        return "the reference is a file, which has no card; remove this gate, or adopt weights (workload.baseline)"
 
     def judge(self, run: Run, measured: Accuracy, bound: float) -> Verdict:
         """Exact, on the same samples."""

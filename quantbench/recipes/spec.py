@@ -88,6 +88,19 @@ class Fp32(Recipe):
 
 
 @dataclass(frozen=True)
+class ReadyMade(Recipe):
+    """No quantization here: the candidate was made elsewhere, and this is its file.
+
+    Attributes:
+        path: as the workload file names it.
+    """
+
+    kind: ClassVar[str] = "ready_made"
+
+    path: str
+
+
+@dataclass(frozen=True)
 class DynamicInt8(Recipe):
     """Weights quantized once, activations batch by batch; no calibration.
 

@@ -50,7 +50,7 @@ def load(tmp_path, monkeypatch):
     ],
 )
 def test_a_backend_is_named_alone_or_with_its_parameters(load, line, name, params):
-    backend = load(experiment=line).config.backend
+    backend = load(experiment=line).backend
     assert (backend.name, backend.params) == (name, params)
     assert backend.described == ({"name": name, **params} if params else name)
 

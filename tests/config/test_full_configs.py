@@ -87,7 +87,7 @@ def test_full_vgg16_has_the_data_the_widths_and_the_training_that_were_published
 def test_the_bounds_on_the_size_of_full_vgg16_are_reached_and_not_idle(name):
     (experiment,) = (e for e in load_workload(FULL.parent / "vgg16_cifar10_full.yaml") if e.name == name)
     model = MODELS.create("vgg16", "here", {}).eval()
-    backend = BACKENDS.create(experiment.config.backend.name, "here", {})
+    backend = BACKENDS.create(experiment.backend.name, "here", {})
     sizes = [len(serialize(each.state_dict())) for each in (model, backend.skeleton(model, experiment.recipe))]
     bound = experiment.config.gates.bounds["size_ratio"]
     assert bound <= sizes[0] / sizes[1] < 1.05 * bound

@@ -85,7 +85,7 @@ def test_a_workload_file_that_pairs_a_recipe_with_a_wrong_backend_is_refused(tmp
 )
 def test_a_fitting_pair_and_a_backend_of_the_user_s_own_are_accepted(tmp_path, recipe, backend):
     (experiment,) = load_workload(workload(tmp_path, recipe, f'"{backend}"'))
-    assert experiment.config.backend.name == backend
+    assert experiment.backend.name == backend
 
 
 @pytest.mark.parametrize(("recipe", "backend"), [("low_bit", "low_bit"), ("static_int8", "eager")])

@@ -172,7 +172,7 @@ def test_committed_goldens_are_in_the_words_of_today_and_of_the_same_configurati
     configured = {
         "data": config.data.model_dump(mode="json"),
         "recipe": accepted_form(experiment.recipe),
-        "backend": experiment.config.backend.described,
+        "backend": experiment.backend.described,
     }
     # The number of classes is the data's, which no test of a configuration opens.
     models = [{"name": config.model.name, "n_classes": n, **config.model.params} for n in range(2, 41)]
