@@ -24,8 +24,10 @@ BATCH = torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 THREADS = 1
 SPECS = [*(BackendSpec(name, {}, "here") for name in BACKENDS.names()), HALF]
 EVERY_BACKEND = pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
+NEEDED = {"ready_made": {"path": "net.onnx"}, "layers": {"layers": ["a"]}}
 EVERY_RECIPE = [
-    RECIPES.create(name, "here", {"layers": ["a"]} if name.endswith("_layers") else {}) for name in RECIPES.names()
+    RECIPES.create(name, "here", NEEDED.get("layers" if name.endswith("_layers") else name, {}))
+    for name in RECIPES.names()
 ]
 # What each backend in the table is asked to make here; one that is not named must be added.
 MAKES = {"eager": "static_int8_per_channel", "low_bit": "low_bit", "torch": "fp32_baseline", HALF.name: None}

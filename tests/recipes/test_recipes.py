@@ -19,7 +19,12 @@ POW2 = ("static_int8_pow2", "qat_int8_pow2")
 EVERY_RECIPE = pytest.mark.parametrize("name", RECIPES.names())
 
 
+# Parameters that a recipe cannot do without.
+NEEDED = {"ready_made": {"path": "net.onnx"}}
+
+
 def create(name, **params):
+    params = {**NEEDED.get(name, {}), **params}
     if name.endswith("_layers"):
         params = {"layers": ["block1"], **params}
     return RECIPES.create(name, "a.yaml: experiments.e.recipe", params)
