@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from functools import cache
 from importlib.metadata import version
 
@@ -32,6 +33,12 @@ def require(needed_by: str, *libraries: str) -> None:
                 f"{needed_by}: needs {library}, which cannot be imported ({cause}); "
                 f"pip install 'quantbench-suite[{EXTRAS[library]}]'"
             ) from None
+
+
+@cache
+def installed(*libraries: str) -> bool:
+    """True if all of them can be found; none is imported."""
+    return all(importlib.util.find_spec(library) is not None for library in libraries)
 
 
 @cache

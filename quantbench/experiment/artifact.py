@@ -225,6 +225,44 @@ def build_from_files(opened: OpenWorkload, experiment: Experiment, backend: Back
         return build_candidate(opened, experiment, backend, source.artifact, folder)
 
 
+def lowered(opened: OpenWorkload, backend: Backend, source: Artifact) -> BuiltArtifact | None:
+    """The reference in the format of a backend, nothing quantized; None where that is the reference itself.
+
+    Raises:
+        QuantizationError: if it cannot be written in that format.
+    """
+    if source.backend.name == backend.spec.name:
+        return None
+    content = {
+        **_origin(opened),
+        "lowered to": {"name": backend.spec.name, **backend.spec.params},
+        "test": opened.splits.test.sha256,
+        "normalization": asdict(opened.splits.test.normalization),
+        "files": _files_of(opened, backend.spec.params),
+        "code": _code_of(opened, BACKENDS.outside_module(backend.spec.name)),
+        **_surroundings(),
+    }
+    entry = _entry("lowered", f"{opened.workload.name}-{backend.spec.name}", content, "writing it again")
+
+    def at(files: Sequence[Path], _: Observers) -> Artifact:
+        return Artifact.of_files(backend.spec, files, Fp32(), source.model)
+
+    def make(folder: Path) -> BuiltArtifact:
+        written = backend.lowered(source, probe_inputs(opened), folder)
+        if written is None:
+            raise _NoFormat
+        return _probed(written, opened, f"the fp32 model by {backend.spec.name}")
+
+    try:
+        return _cached(entry, content, at, make, again=False)
+    except _NoFormat:
+        return None
+
+
+class _NoFormat(Exception):  # noqa: N818 — no error: it leaves the making of an entry of the cache
+    """The backend has no format of its own."""
+
+
 def content_of(opened: OpenWorkload, experiment: Experiment, backend: Backend) -> dict[str, Any]:
     """Everything that decides the bytes of a candidate and is known before it is made."""
     recipe, config = experiment.recipe, experiment.config

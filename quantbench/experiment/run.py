@@ -13,6 +13,7 @@ from quantbench.config.schema import Experiment
 from quantbench.errors import QuantbenchError
 from quantbench.experiment.artifact import BuiltArtifact, backend_of, candidate
 from quantbench.experiment.baseline import Baseline
+from quantbench.experiment.costs import Costs
 from quantbench.experiment.fine_tuning import fine_tune
 from quantbench.experiment.results import Results
 from quantbench.experiment.timing import check_timed, check_unchanged, latency_of, looks_of
@@ -128,6 +129,11 @@ class Run(Results):
         """The same as its files alone."""
         return self.candidate.artifact
 
+    @cached_property
+    def counterpart(self) -> Costs:
+        """The reference as the backend of the candidate runs it: what its size, work, memory and speed are held to."""
+        return self.baseline.lowered_to(self.backend)
+
     def loaded(self, threads: int) -> Predictor:
         """The quantized model as loaded from its file, never the object that was converted."""
         backend, artifact = self.backend, self.artifact
@@ -178,9 +184,10 @@ class Run(Results):
         one that was not (`benchmarks/first_batch.py`).
         """
         threads = self.experiment.workload.config.latency.threads
-        fp32, fastest, inputs = self.baseline.timed, self.baseline.fastest[1], self.baseline.latency_inputs
+        counterpart, inputs = self.counterpart, self.baseline.latency_inputs
+        fp32, fastest = counterpart.timed, self.baseline.fastest.predictor
         if not self._is_timed_checked:
-            for name, load in (("fp32", self.baseline.loaded), ("quantized", self.loaded)):
+            for name, load in (("fp32", counterpart.loaded), ("quantized", self.loaded)):
                 check_timed(self.opened, name, load(threads), load(threads), inputs)
             self._is_timed_checked = True
         model = self.loaded(threads)
@@ -242,14 +249,15 @@ class Run(Results):
     def _check_unchanged(self) -> None:
         """Compares the models that were timed with fresh ones."""
         threads, inputs = self.experiment.workload.config.latency.threads, self.baseline.latency_inputs
+        loads = {"fp32": self.counterpart.loaded, "fastest fp32": self.baseline.fastest.source.loaded}
         for name, timed in self._timed.items():
-            load = self.loaded if name == "quantized" else self.baseline.loaded
+            load = loads.get(name, self.loaded)
             check_unchanged(self.opened, name, partial(load, threads), timed, inputs)
 
     def add_timings(self, timings: Timings) -> None:
         """Makes timings of `forwards` the run's measurement of speed."""
         config, left_out = self.experiment.workload.config.latency, self.baseline.left_out
-        latency = latency_of(timings, config, self.baseline.fastest[0], left_out)
+        latency = latency_of(timings, config, self.baseline.fastest.name, left_out)
         self.results["latency"] = latency
         if latency.strayed:
             low, high = latency.control_interval
@@ -266,7 +274,7 @@ class Run(Results):
         config = self.experiment.workload.config.latency
         return TimingJob(
             candidate=self.artifact,
-            reference=self.baseline.artifact,
+            reference=self.counterpart.artifact,
             inputs=self.baseline.latency_inputs,
             threads=config.threads,
             looks=self.looks,

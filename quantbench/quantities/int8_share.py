@@ -70,20 +70,16 @@ INT8_SHARE = Int8Share()
 
 def _check_quantized(run: Run, coverage: Coverage) -> None:
     """Raises where a recipe that quantizes left both the kernels and the file as they were."""
-    before, after = run.baseline.size_bytes, run.artifact.size_bytes
+    before, after = run.counterpart.size_bytes, run.artifact.size_bytes
     if leaves_fp32(run.experiment.recipe) or coverage.int8_macs or coverage.uncounted or after < before:
         return
     # Of a tiny model the names and lengths in a file weigh more than its values do.
-    if run.backend.describe(run.artifact).payload_bytes < _payload_of_reference(run):
+    if run.backend.describe(run.artifact).payload_bytes < run.counterpart.payload_bytes:
         return
     raise QuantizationError(
         f"nothing was quantized: the file is not smaller ({before:,} → {after:,} bytes), and every kernel computes in "
         f"floating point ({_largest(coverage.float_layers)}); take a recipe for layers that the model has"
     )
-
-
-def _payload_of_reference(run: Run) -> int:
-    return run.baseline.backend.describe(run.baseline.artifact).payload_bytes
 
 
 def _largest(layers: dict[str, int]) -> str:

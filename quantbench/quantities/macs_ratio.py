@@ -39,8 +39,8 @@ class MacsRatio(Quantity[Work]):
             MeasurementError: if no operator was seen that multiplies, or might.
         """
         quantized = run.measured("coverage")
-        if (fp32 := run.baseline.coverage) is None:
-            raise NoEvidenceError(f"backend '{run.baseline.backend.name}' does not tell what its kernels multiply")
+        if (fp32 := run.counterpart.coverage) is None:
+            raise NoEvidenceError(f"backend '{run.counterpart.backend.name}' does not tell what its kernels multiply")
         work = quantized.int8_macs + quantized.float_macs
         busy = {**quantized.float_layers, **quantized.int8_layers}
         return Work(

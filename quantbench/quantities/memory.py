@@ -38,7 +38,7 @@ class MemoryRatio(Quantity[Memory]):
         from quantbench.measure.memory import compared
 
         config = run.experiment.workload.config.latency
-        return compared(run.baseline.memory, run.baseline.memory_of(run.artifact), config.batch_size, config.threads)
+        return compared(run.counterpart.memory, run.baseline.memory_of(run.artifact), config.batch_size, config.threads)
 
     def judge(self, run: Run, measured: Memory, bound: float) -> Verdict:
         """The range over fresh processes must clear the bound.

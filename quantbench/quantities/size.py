@@ -31,7 +31,7 @@ class SizeRatio(Quantity[Size]):
 
     def measure(self, run: Run) -> Size:
         """Bytes of both files."""
-        fp32, quantized = run.baseline.size_bytes, run.artifact.size_bytes
+        fp32, quantized = run.counterpart.size_bytes, run.artifact.size_bytes
         return Size(fp32_bytes=fp32, quantized_bytes=quantized, ratio=fp32 / quantized)
 
     def judge(self, run: Run, measured: Size, bound: float) -> Verdict:
@@ -52,7 +52,8 @@ def _unshrunk(run: Run) -> list[tuple[str, int]]:
 
     Names may differ, since those of fused layers do.
     """
-    before = list(run.baseline.backend.describe(run.baseline.artifact).keys.values())
+    fp32 = run.counterpart
+    before = list(fp32.backend.describe(fp32.artifact).keys.values())
     after = run.backend.describe(run.artifact).keys
     kept = [(key, _bytes(entry)) for key, entry in after.items() if entry in before]
     return sorted(

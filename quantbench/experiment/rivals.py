@@ -1,0 +1,81 @@
+"""The fastest fp32 form of a reference, of all runtimes that are installed: what int8 must beat to be worth it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from quantbench.backends.interface import Backend, BackendSpec, Predictor
+from quantbench.errors import FormLeftOutWarning, QuantbenchError
+from quantbench.experiment.costs import MODEL, Costs
+from quantbench.extras import installed
+from quantbench.foreign import about, calling
+from quantbench.measure.fastest_form import fastest_form
+from quantbench.recipes.lowering import RUNTIMES
+
+
+@dataclass(frozen=True)
+class Fastest:
+    """The fastest fp32 form at hand.
+
+    Attributes:
+        name: of the form, after its runtime where that is not the reference's.
+        predictor: loaded with as many threads as are timed.
+        source: whose form it is.
+        form: its name in `Backend.forms` of that source.
+        left_out: lines about forms that cannot be timed.
+    """
+
+    name: str
+    predictor: Predictor
+    source: Costs
+    form: str
+    left_out: tuple[str, ...] = ()
+
+    def again(self, threads: int) -> Predictor:
+        """The same, loaded anew."""
+        return self.source.backend.forms(self.source.artifact, threads)[self.form]
+
+
+def fastest_fp32(baseline: Costs, lowered_to: Callable[[Backend], Costs]) -> Fastest:
+    """Times every fp32 form of a reference for a moment, of its own backend and of each runtime that is installed.
+
+    Args:
+        baseline: the reference.
+        lowered_to: the reference in the format of a backend.
+    """
+    found = {name: (baseline, name, form) for name, form in baseline.backend.forms(baseline.artifact, baseline.threads).items()}
+    left_out: list[str] = []
+    for name in _rivals(baseline):
+        try:
+            with about(MODEL), calling(f"writing it for '{name}'"):
+                source = lowered_to(BackendSpec(name, {}, baseline.opened.workload.where("model")).create())
+                if source is baseline:
+                    continue
+                forms = source.backend.forms(source.artifact, baseline.threads)
+        except QuantbenchError as error:
+            left_out.append(f"the fp32 model's form '{name}' is not timed: {error}")
+            continue
+        found |= {_named(name, each, len(forms)): (source, each, form) for each, form in forms.items()}
+    with about(MODEL), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", FormLeftOutWarning)
+        forms = {name: form for name, (_, _, form) in found.items()}
+        name, predictor = fastest_form(forms, baseline.latency_inputs, baseline.threads)
+    for each in caught:
+        if issubclass(each.category, FormLeftOutWarning):
+            left_out.append(str(each.message))
+        else:
+            warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
+    source, form, _ = found[name]
+    return Fastest(name, predictor, source, form, tuple(left_out))
+
+
+def _rivals(baseline: Costs) -> list[str]:
+    """Runtimes beside the reference's own whose libraries are installed."""
+    own = baseline.artifact.backend.name
+    return [name for name, libraries in RUNTIMES.items() if name != own and installed(*libraries)]
+
+
+def _named(runtime: str, form: str, n_forms: int) -> str:
+    return runtime if n_forms == 1 else f"{runtime}, {form}"
