@@ -363,6 +363,7 @@ QUANTITIES: Registry[Quantity[Any]] = Registry(
         "size_ratio": "quantbench.quantities.size:SIZE",
         "memory_ratio": "quantbench.quantities.memory:MEMORY",
         "speedup": "quantbench.quantities.speedup:SPEEDUP",
+        "speedup_over_fastest": "quantbench.quantities.speedup_over_fastest:SPEEDUP_OVER_FASTEST",
         "int8_share": "quantbench.quantities.int8_share:INT8_SHARE",
         "macs_ratio": "quantbench.quantities.macs_ratio:MACS_RATIO",
         "card_drift_pp": "quantbench.quantities.card_drift:CARD_DRIFT",

@@ -31,7 +31,7 @@ workload:
   data: {name: image_folder, root: images, size: 8, calibration_pool: 60}
   baseline: tiny
   training: {epochs: 3, lr: 0.05, batch_size: 32, augment: []}
-  latency: {batch_size: 4, rounds: 12}
+  latency: {batch_size: 4, runtimes: [], rounds: 12}
 experiments:
   fp32_baseline:
     recipe: {name: fp32_baseline}
@@ -270,14 +270,14 @@ def machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     """
     from made_timings import Machine
 
-    from quantbench.experiment import baseline, repetition, run
+    from quantbench.experiment import costs, repetition, rivals, run
     from quantbench.measure import reload
     from quantbench.session import session
 
     made = Machine()
     monkeypatch.setattr(run, "time_in_fresh_process", made.time_in_fresh_process)
-    monkeypatch.setattr(baseline, "peak_memory", made.peak_memory)
-    monkeypatch.setattr(baseline, "fastest_form", lambda forms, *_: next(iter(forms.items())))
+    monkeypatch.setattr(costs, "peak_memory", made.peak_memory)
+    monkeypatch.setattr(rivals, "fastest_form", lambda forms, *_: next(iter(forms.items())))
     monkeypatch.setattr(run, "time_forwards", made.time_forwards)
     monkeypatch.setattr(session, "moment", made.moment)
     # Where nothing runs, nothing must be kept quiet, which takes a whole collection of garbage each time.
@@ -296,10 +296,10 @@ def real_processes() -> None:
 @pytest.fixture
 def real_memory(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Peak memory is measured by the real instrument, in fresh processes."""
-    from quantbench.experiment import baseline
+    from quantbench.experiment import costs
     from quantbench.measure.memory import peak_memory
 
-    monkeypatch.setattr(baseline, "peak_memory", peak_memory)
+    monkeypatch.setattr(costs, "peak_memory", peak_memory)
 
 
 @pytest.fixture(scope="session", autouse=True)

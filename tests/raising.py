@@ -125,7 +125,7 @@ workload:
   task: {name: "raising:task"}
   baseline: tiny
   training: {epochs: 1, lr: 0.05, batch_size: 32, augment: []}
-  latency: {batch_size: 4, rounds: 12}
+  latency: {batch_size: 4, runtimes: [], rounds: 12}
 experiments:
   own:
     recipe: {name: "raising:recipe", calibration_n: 32}
@@ -137,7 +137,7 @@ workload:
   model: {name: "tiny_model:tiny_cnn"}
   data: {name: image_folder, root: images, size: 8, calibration_pool: 60}
   baseline: safe
-  latency: {batch_size: 4, rounds: 12}
+  latency: {batch_size: 4, runtimes: [], rounds: 12}
 experiments:
   safe:
     recipe: {name: dynamic_int8}

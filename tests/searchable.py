@@ -13,7 +13,7 @@ workload:
   data: {name: image_folder, root: images, size: 8, calibration_pool: 60, search_pool: 80}
   baseline: chain
   training: {epochs: 6, lr: 0.05, batch_size: 16, augment: []}
-  latency: {batch_size: 4, rounds: 12}
+  latency: {batch_size: 4, runtimes: [], rounds: 12}
   regression: {accuracy_pp: 3.0, speedup: 0.9}
 experiments:
   fp32_baseline:

@@ -34,3 +34,5 @@ def _named(component: Any) -> Any:
 
 # `backend: eager` or `backend: {name: eager, engine: qnnpack}`.
 NamedComponent = Annotated[Component, BeforeValidator(_named)]
+# The same of one that may be left out, but not given as nothing.
+OptionalComponent = Annotated[Component | None, BeforeValidator(_named)]

@@ -22,10 +22,10 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from quantbench.config.component import Component, NamedComponent
+from quantbench.config.component import Component, NamedComponent, OptionalComponent
 from quantbench.config.training import PositiveInt, TrainingConfig
 from quantbench.errors import ConfigError
-from quantbench.recipes.lowering import FORMATS
+from quantbench.recipes.lowering import FORMATS, RUNTIMES
 from quantbench.recipes.spec import Recipe
 from quantbench.registry import QUANTITIES, RECIPES, unknown_name
 
@@ -86,6 +86,13 @@ class DataConfig(Component):
     classes: Annotated[tuple[str, ...], Field(exclude_if=lambda names: not names)] = ()
 
 
+def _check_runtimes(names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    for name in names or ():
+        if name not in RUNTIMES:
+            raise PydanticCustomError("runtime", "{wrong}", {"wrong": unknown_name("runtime", name, list(RUNTIMES))})
+    return names
+
+
 class LatencyConfig(Strict):
     """Settings of the measurement of forward time.
 
@@ -96,6 +103,7 @@ class LatencyConfig(Strict):
         looks: planned; each needs twice the rounds of the one before, and is taken only if that one did not decide.
         budget_s: seconds after which no further look is begun; the first is always reached.
         wait_s: seconds within which a measurement that a busy machine made worthless is made again.
+        runtimes: whose fp32 form is timed too, beside the reference's own; all that are installed where none is named.
     """
 
     batch_size: PositiveInt = 32
@@ -105,6 +113,7 @@ class LatencyConfig(Strict):
     looks: Annotated[int, Field(ge=1, le=6, strict=True)] = 4
     budget_s: Annotated[float, Field(gt=0)] = 6.0
     wait_s: Annotated[float, Field(ge=0, le=3600)] = 0.0
+    runtimes: Annotated[tuple[str, ...] | None, AfterValidator(_check_runtimes)] = None
 
 
 class EvaluationConfig(Strict):
@@ -140,7 +149,7 @@ class ReferenceConfig(Strict):
     """
 
     path: Annotated[str, StringConstraints(min_length=1)]
-    backend: NamedComponent | None = None
+    backend: OptionalComponent = None
 
 
 class WorkloadConfig(Strict):
@@ -176,13 +185,14 @@ class WorkloadConfig(Strict):
             raise PydanticCustomError(
                 "reference",
                 "'{missing}' is missing; name a model with its committed weights (model and baseline), or a file that "
-                "holds both (reference: {{path: model.onnx}})",
+                "holds both (reference: {path: model.onnx})",
                 {"missing": missing[0]},
             )
         given = [name for name, value in {**weights, "training": self.training}.items() if value is not None]
         if self.reference is not None and given:
             raise PydanticCustomError(
-                "reference", "'{given}' does not go with 'reference', which is a whole model; remove one of them",
+                "reference",
+                "'{given}' does not go with 'reference', which is a whole model; remove one of them",
                 {"given": given[0]},
             )
         return self
@@ -276,7 +286,7 @@ class ExperimentConfig(Strict):
 
     recipe: Component
     # Where none is given, the first that runs such recipes, or loads such a file: see `Experiment.backend`.
-    backend: NamedComponent | None = None
+    backend: OptionalComponent = None
     # Made when it is needed: the table of quantities imports modules that may import this one.
     gates: Gates = Field(default_factory=Gates)
     search: SearchConfig | None = None

@@ -4,26 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from quantbench.backends.interface import Artifact, Backend, BackendSpec
-from quantbench.config.component import Component
 from quantbench.config.schema import Experiment, ReferenceConfig, Workload, reference_backend
 from quantbench.errors import BaselineError, CheckpointError
 from quantbench.files import printable, sha256_of_file, sha256_of_json
 from quantbench.recipes.spec import Fp32, ReadyMade, Recipe
 
-if TYPE_CHECKING:
-    from quantbench.experiment.workload import OpenWorkload
 
-
-def reference_file(opened: OpenWorkload, config: ReferenceConfig) -> Artifact:
+def reference_file(workload: Workload, config: ReferenceConfig) -> Artifact:
     """The file that a workload compares with, as an artifact.
 
     Raises:
         BaselineError: if it is not there, or cannot be read.
     """
-    workload = opened.workload
     component = reference_backend(workload)
     backend = BackendSpec(component.name, component.params, workload.where("reference")).create()
     return _artifact(backend, _place(workload, config.path), Fp32(), workload.where("reference.path"))
@@ -44,11 +38,6 @@ def ready_made_file(experiment: Experiment, backend: Backend) -> Artifact:
 def sha256_of(artifact: Artifact) -> str:
     """One hash of an artifact: its file's, or of those of its files."""
     return artifact.sha256[0] if len(artifact.sha256) == 1 else sha256_of_json(list(artifact.sha256))
-
-
-def facts_of(component: Component, artifact: Artifact) -> dict[str, Any]:
-    """An artifact as a part of a cache's key."""
-    return {"backend": component.described, "sha256": list(artifact.sha256)}
 
 
 def _place(workload: Workload, path: str) -> Path:

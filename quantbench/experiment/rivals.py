@@ -45,21 +45,10 @@ def fastest_fp32(baseline: Costs, lowered_to: Callable[[Backend], Costs]) -> Fas
         baseline: the reference.
         lowered_to: the reference in the format of a backend.
     """
-    found = {name: (baseline, name, form) for name, form in baseline.backend.forms(baseline.artifact, baseline.threads).items()}
     left_out: list[str] = []
-    for name in _rivals(baseline):
-        try:
-            with about(MODEL), calling(f"writing it for '{name}'"):
-                source = lowered_to(BackendSpec(name, {}, baseline.opened.workload.where("model")).create())
-                if source is baseline:
-                    continue
-                forms = source.backend.forms(source.artifact, baseline.threads)
-        except QuantbenchError as error:
-            left_out.append(f"the fp32 model's form '{name}' is not timed: {error}")
-            continue
-        found |= {_named(name, each, len(forms)): (source, each, form) for each, form in forms.items()}
     with about(MODEL), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", FormLeftOutWarning)
+        found = _forms(baseline, lowered_to, left_out)
         forms = {name: form for name, (_, _, form) in found.items()}
         name, predictor = fastest_form(forms, baseline.latency_inputs, baseline.threads)
     for each in caught:
@@ -71,9 +60,29 @@ def fastest_fp32(baseline: Costs, lowered_to: Callable[[Backend], Costs]) -> Fas
     return Fastest(name, predictor, source, form, tuple(left_out))
 
 
+def _forms(
+    baseline: Costs, lowered_to: Callable[[Backend], Costs], left_out: list[str]
+) -> dict[str, tuple[Costs, str, Predictor]]:
+    """Every form, by name, with its source and its name there; adds a line for each runtime that cannot run the model."""
+    own = baseline.backend.forms(baseline.artifact, baseline.threads)
+    found = {name: (baseline, name, form) for name, form in own.items()}
+    for name in _rivals(baseline):
+        try:
+            with calling(f"writing it for '{name}'"):
+                source = lowered_to(BackendSpec(name, {}, baseline.opened.workload.where("latency.runtimes")).create())
+                forms = {} if source is baseline else source.backend.forms(source.artifact, baseline.threads)
+        except QuantbenchError as error:
+            left_out.append(f"the fp32 model's form '{name}' is not timed: {error}")
+            continue
+        found |= {_named(name, each, len(forms)): (source, each, form) for each, form in forms.items()}
+    return found
+
+
 def _rivals(baseline: Costs) -> list[str]:
-    """Runtimes beside the reference's own whose libraries are installed."""
-    own = baseline.artifact.backend.name
+    """Runtimes beside the reference's own that the workload names, or whose libraries are installed."""
+    own, named = baseline.artifact.backend.name, baseline.opened.workload.config.latency.runtimes
+    if named is not None:
+        return [name for name in named if name != own]
     return [name for name, libraries in RUNTIMES.items() if name != own and installed(*libraries)]
 
 

@@ -88,7 +88,7 @@ class Run(Results):
     settings: Settings
     failed_controls: dict[str, str] = field(default_factory=dict)
     not_timed: str = "nothing was timed"
-    _confirmed: Measurement | None = None
+    _confirmed: dict[str, Measurement] = field(default_factory=dict)
     _refused: QuantbenchError | None = None
     _is_timed_checked: bool = False
     _timed: dict[str, Predictor] = field(default_factory=dict)
@@ -263,18 +263,25 @@ class Run(Results):
             low, high = latency.control_interval
             self.note_failed_control(f"{latency.control:.3f}× [{low:.3f}, {high:.3f}]")
 
-    def confirmation(self, questions: SpeedQuestions) -> Measurement:
-        """The measurement made again by a fresh process, once for all verdicts on speed."""
-        if self._confirmed is None:
-            self._confirmed = self._time_again(questions)
-        return self._confirmed
+    def confirmation(self, questions: SpeedQuestions, reference: str = FP32) -> Measurement:
+        """The measurement made again by a fresh process, once for all verdicts on speed over one reference.
 
-    def timing_job(self, questions: SpeedQuestions, seed: int = 1) -> TimingJob:
+        Args:
+            questions: asked at each look.
+            reference: `FP32`, or `FP32_FASTEST` for the fastest fp32 form.
+        """
+        if reference not in self._confirmed:
+            self._confirmed[reference] = self._time_again(questions, reference)
+        return self._confirmed[reference]
+
+    def timing_job(self, questions: SpeedQuestions, seed: int = 1, reference: str = FP32) -> TimingJob:
         """Job of a fresh process that is to time this run's forwards until the questions are answered."""
-        config = self.experiment.workload.config.latency
+        config, fastest = self.experiment.workload.config.latency, self.baseline.fastest
+        is_fastest = reference == FP32_FASTEST
         return TimingJob(
             candidate=self.artifact,
-            reference=self.counterpart.artifact,
+            reference=fastest.source.artifact if is_fastest else self.counterpart.artifact,
+            form=fastest.form if is_fastest else None,
             inputs=self.baseline.latency_inputs,
             threads=config.threads,
             looks=self.looks,
@@ -283,8 +290,8 @@ class Run(Results):
             seed=seed,
         )
 
-    def _time_again(self, questions: SpeedQuestions) -> Measurement:
-        job = self.timing_job(questions)
+    def _time_again(self, questions: SpeedQuestions, reference: str) -> Measurement:
+        job = self.timing_job(questions, reference=reference)
         return measurement(time_in_fresh_process(job), job.looks, job.threads)
 
     def record(self, command: str) -> RunRecord:

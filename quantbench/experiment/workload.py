@@ -81,7 +81,7 @@ class OpenWorkload:
         from quantbench.experiment.files import reference_file
 
         config = self.workload.config.reference
-        return None if config is None else reference_file(self, config)
+        return None if config is None else reference_file(self.workload, config)
 
     @property
     def reference_sha256(self) -> str:

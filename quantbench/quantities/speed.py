@@ -17,6 +17,8 @@ from quantbench.stats.verdicts import Outcome, Verdict
 if TYPE_CHECKING:
     from quantbench.experiment.run import Run
 
+# The forms that a speed-up is taken over, as `quantbench.measure.latency` names them, which imports torch.
+FP32, FP32_FASTEST = "fp32", "fp32_fastest"
 NO_VERDICT = "no verdict: the machine is too noisy"
 
 
@@ -36,13 +38,21 @@ def questions_of(run: Run, to_accept: bool = False) -> SpeedQuestions:
     except GoldenError:
         found = None  # reported by the claim about the accepted result
     accepted = Speedup(found.speedup, Interval(*found.speedup_interval, found.level)) if found else None
-    bound = run.experiment.config.gates.bound("speedup", environment().isa)
-    return SpeedQuestions(bound, accepted, margin_of(run).speedup, to_accept)
+    gates, isa = run.experiment.config.gates, environment().isa
+    return SpeedQuestions(
+        bound=gates.bound("speedup", isa),
+        accepted=accepted,
+        margin=margin_of(run).speedup,
+        to_accept=to_accept,
+        fastest_bound=gates.bound("speedup_over_fastest", isa),
+    )
 
 
-def speedup_of(latency: Latency) -> Speedup:
-    """The speed-up as it was measured."""
-    return Speedup(latency.speedup, Interval(*latency.speedup_interval, latency.level))
+def speedup_of(latency: Latency, reference: str = FP32) -> Speedup:
+    """The speed-up as it was measured, over the fp32 model or over its fastest form."""
+    if reference == FP32:
+        return Speedup(latency.speedup, Interval(*latency.speedup_interval, latency.level))
+    return Speedup(latency.speedup_over_fastest, Interval(*latency.speedup_over_fastest_interval, latency.level))
 
 
 def confirmed(
@@ -100,12 +110,24 @@ def _failed_control(measured: Measurement, where: str) -> str | None:
     return f"{control.estimate:.3f}× [{control.interval.low:.3f}, {control.interval.high:.3f}]{where}"
 
 
-def judged(run: Run, latency: Latency, judge: Callable[[Speedup], Verdict]) -> Verdict:
-    """The verdict on a run's speed; a control that failed is noted for the whole session."""
+def judged(run: Run, latency: Latency, judge: Callable[[Speedup], Verdict], reference: str = FP32) -> Verdict:
+    """The verdict on a run's speed; a control that failed is noted for the whole session.
+
+    Args:
+        run: that was timed.
+        latency: its timings.
+        judge: a speed-up → its verdict.
+        reference: `fp32`, or `fp32_fastest` for the fastest fp32 form.
+    """
     before = run.failed_control
     control = Speedup(latency.control, Interval(*latency.control_interval, latency.level))
-    first = Measurement(speedup_of(latency), control, latency.strayed, latency.doubt, latency.clock_note)
-    verdict, failed_control = confirmed(first, judge, lambda: run.confirmation(questions_of(run)), before)
+    found = speedup_of(latency, reference)
+    first = Measurement(found, control, latency.strayed, latency.doubt, latency.clock_note)
+    questions = questions_of(run)
+    if reference != FP32:
+        # A fresh process times that form in the place of the fp32 model.
+        questions = SpeedQuestions(bound=questions.fastest_bound)
+    verdict, failed_control = confirmed(first, judge, lambda: run.confirmation(questions, reference), before)
     if failed_control is not None and before is None:
         run.note_failed_control(failed_control)
     return verdict

@@ -85,19 +85,27 @@ class SpeedQuestions:
         margin: share of the accepted speed-up that may be lost.
         to_accept: whether it is to be accepted: as precise as was planned, since every later comparison inherits its
             interval.
+        fastest_bound: the speed-up over the fastest fp32 form must reach, or None.
     """
 
     bound: float | None = None
     accepted: Speedup | None = None
     margin: float = 0.0
     to_accept: bool = False
+    fastest_bound: float | None = None
 
-    def answered(self, now: Speedup) -> bool:
-        """True if no bound lies inside the interval; so also where nothing is asked."""
+    def answered(self, now: Speedup, over_fastest: Speedup | None = None) -> bool:
+        """True if no bound lies inside its interval; so also where nothing is asked.
+
+        Args:
+            now: the speed-up.
+            over_fastest: the same over the fastest fp32 form, where that was timed.
+        """
         if self.to_accept:
             return False
-        if self.bound is not None and now.interval.low < self.bound <= now.interval.high:
-            return False
+        for bound, found in ((self.bound, now), (self.fastest_bound, over_fastest)):
+            if bound is not None and found is not None and found.interval.low < bound <= found.interval.high:
+                return False
         if self.accepted is None:
             return True
         return change_of(speed_loss(now, self.accepted), self.margin) is not Change.INCONCLUSIVE

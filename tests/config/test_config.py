@@ -88,7 +88,7 @@ NAMES = {
     "latency key": (
         "  baseline: a", "  baseline: a\n  latency: {thread: 1}",
         "workload.latency: unknown key 'thread'. Did you mean 'threads'? Known: batch_size, budget_s, looks, "
-        "rounds, threads",
+        "rounds, runtimes, threads, wait_s",
     ),
     "gate": (
         "accuracy_drop_pp:", "accuracy_drop:",
@@ -130,7 +130,7 @@ VALUES = {
     "data's range": ("shapes", "image_folder, root: x, size: 4", "workload.data.size", "equal to 8 (given: 4)"),
     "std": ("shapes", "image_folder, root: x, std: [1, 1, 0]", "workload.data.std.2", "greater than 0 (given: 0)"),
     "data lacks": ("shapes", "image_folder", "workload.data.root", "Missing required argument"),
-    "absent": ("  baseline: a\n", "", "workload.baseline", "Field required"),
+    "absent": ("  baseline: a\n", "", "workload", "'baseline' is missing; name a model with its committed weights"),
     "no mapping": ("{epochs: 2}", "5", "workload.training", "should be a mapping of keys to values (given: 5)"),
     "path as name": ("baseline: a", "baseline: ../a", "workload.baseline", "should match pattern"),
     "together": (

@@ -72,7 +72,7 @@ def test_a_wrong_value_is_shown_with_its_place_and_what_is_allowed(loaded, part,
         (
             "latency",
             "look: 3",
-            "'look'. Did you mean 'looks'? Known: batch_size, budget_s, looks, rounds, threads, wait_s",
+            "'look'. Did you mean 'looks'? Known: batch_size, budget_s, looks, rounds, runtimes, threads, wait_s",
         ),
         ("regression", "speed_up: 0.1", "'speed_up'. Did you mean 'speedup'? Known: accuracy_pp, speedup"),
     ],

@@ -211,7 +211,7 @@ workload:
   data: {name: audio_folder, root: tones, calibration_pool: 8}
   baseline: tones
   training: {epochs: 2, lr: 0.05, batch_size: 8, augment: [time_shift]}
-  latency: {batch_size: 4, rounds: 12}
+  latency: {batch_size: 4, runtimes: [], rounds: 12}
 experiments:
   fp32_baseline:
     recipe: {name: fp32_baseline}

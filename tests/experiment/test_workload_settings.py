@@ -18,12 +18,12 @@ def run_of(project):
 
 
 def test_more_samples_than_the_test_split_has_are_not_timed_as_fewer(project):
-    project.edit("batch_size: 4, rounds: 12", "batch_size: 151, rounds: 12")
+    project.edit("batch_size: 4, runtimes: [], rounds: 12", "batch_size: 151, runtimes: [], rounds: 12")
     with pytest.raises(
         ConfigError, match=r"tiny\.yaml: workload\.latency\.batch_size: 151 samples .* has 150; at most"
     ):
         run_of(project).baseline.latency_inputs  # noqa: B018
-    project.edit("batch_size: 151, rounds: 12", "batch_size: 150, rounds: 12")
+    project.edit("batch_size: 151, runtimes: [], rounds: 12", "batch_size: 150, runtimes: [], rounds: 12")
     assert len(run_of(project).baseline.latency_inputs["input"]) == 150
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 from made_timings import timings
 
-from quantbench.experiment import baseline
+from quantbench.experiment import rivals
 from quantbench.golden.documents import differences
 
 FP32, DYNAMIC, STATIC, QAT = "fp32_baseline", "ptq_dynamic_int8", "ptq_static_int8_per_channel", "qat_int8"
@@ -21,7 +21,7 @@ def comparable(record):
 def both(accepted, quantbench, project, machine, monkeypatch):
     """Runs the same experiments through both front ends; what each wrote, and its exit status."""
     # Which of two close forms of fp32 is the fastest is timed for real otherwise.
-    monkeypatch.setattr(baseline, "fastest_form", lambda forms, *_: next(iter(forms.items())))
+    monkeypatch.setattr(rivals, "fastest_form", lambda forms, *_: next(iter(forms.items())))
 
     def run(pattern="tiny/*", *options, here=None, fresh=None):
         found = []

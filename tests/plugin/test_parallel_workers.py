@@ -36,11 +36,11 @@ def pytest_collection_finish(session):
     if hasattr(session.config, "workerinput"):
         from made_timings import Machine
 
-        from quantbench.experiment import baseline, repetition
+        from quantbench.experiment import repetition, rivals
         from quantbench.measure import reload
 
         reload.in_fresh_process = repetition.in_fresh_process = Machine.in_this_process
-        baseline.fastest_form = lambda forms, *_: next(iter(forms.items()))
+        rivals.fastest_form = lambda forms, *_: next(iter(forms.items()))
 """
 
 

@@ -7,7 +7,7 @@ from tiny_model import tiny_cnn
 
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
-from quantbench.experiment import baseline
+from quantbench.experiment import costs
 from quantbench.experiment.run import Settings
 from quantbench.experiment.runs import Runs
 from quantbench.golden import baselines
@@ -158,7 +158,7 @@ def test_fp32_is_measured_once_for_all_experiments_of_a_workload(run_of, project
         asked.append(artifact.backend.name)
         return PeakMemories((PeakMemory(*[len(asked) * MIB] * 3),) * PROCESSES)
 
-    monkeypatch.setattr(baseline, "peak_memory", peak_memory)
+    monkeypatch.setattr(costs, "peak_memory", peak_memory)
     run = run_of("whole", 3.0)
     found = run.memory
     project.weights.unlink()

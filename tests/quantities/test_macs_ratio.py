@@ -84,7 +84,7 @@ def test_both_models_are_measured_and_layers_of_fused_groups_are_theirs():
     quantized = CoverageFacts(
         int8_macs=100, float_macs=200, int8_share=1 / 3, float_layers={"fused.0": 200}, int8_layers={"conv": 100}
     )
-    run = SimpleNamespace(baseline=SimpleNamespace(coverage=fp32), measured={"coverage": quantized}.__getitem__)
+    run = SimpleNamespace(counterpart=SimpleNamespace(coverage=fp32), measured={"coverage": quantized}.__getitem__)
     found = MACS_RATIO.measure(run)
     assert (found.fp32_macs, found.quantized_macs, found.idle_layers) == (700, 300, {"branch": 400})
 
@@ -92,8 +92,8 @@ def test_both_models_are_measured_and_layers_of_fused_groups_are_theirs():
 def test_a_reference_whose_kernels_are_not_known_is_no_evidence():
     backend = SimpleNamespace(name="half")
     quantized = CoverageFacts(int8_macs=1, float_macs=0, int8_share=1, float_layers={})
-    baseline = SimpleNamespace(coverage=None, backend=backend)
-    run = SimpleNamespace(baseline=baseline, measured={"coverage": quantized}.__getitem__)
+    counterpart = SimpleNamespace(coverage=None, backend=backend)
+    run = SimpleNamespace(counterpart=counterpart, measured={"coverage": quantized}.__getitem__)
     with pytest.raises(NoEvidenceError, match="backend 'half' does not tell what its kernels multiply"):
         MACS_RATIO.measure(run)
 
