@@ -1,4 +1,4 @@
-"""Damaged inputs at every reader: `python benchmarks/hostile_inputs.py` (10,800 of them, about 5 minutes on two cores).
+"""Damaged inputs at every reader: `python benchmarks/hostile_inputs.py` (11,600 of them, 2 minutes on two cores).
 
 Each input is a valid file with one seeded mutation: bits flipped, spans cut out, moved or overwritten, JSON and YAML
 edited by structure, archives and pickles rebuilt with their checksums right. It is read in a worker with bounded memory

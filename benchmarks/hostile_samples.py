@@ -23,6 +23,7 @@ from quantbench.records.ablation import read_ablation
 from quantbench.records.base import Environment, pack_bits
 from quantbench.records.search import Decision, LayerCost, LayerSensitivity, SearchRecord
 from quantbench.search.journal import FileJournal
+from quantbench.stats.paired import PairedOutcomes, tango_interval
 from quantbench.training.state import EpochSummary, Progressed, restore, save
 
 ROOT = Path(__file__).parents[1]
@@ -47,7 +48,7 @@ def search_record() -> SearchRecord:
     layers = [LayerCost(name=f"conv{i}", macs=1000 * (i + 1), weights=100, weight_bits=4, inputs=50) for i in range(4)]
     found = []
     for i, lost in enumerate((1, 6, 2, 9)):
-        drop = 100 * (lost - 1) / n
+        drop, interval = 100 * (lost - 1) / n, tango_interval(PairedOutcomes(n, lost, 1))
         found.append(
             LayerSensitivity(
                 layer=f"conv{i}",
@@ -56,7 +57,7 @@ def search_record() -> SearchRecord:
                 lost=lost,
                 gained=1,
                 drop_pp=drop,
-                drop_interval_pp=(drop - 2, drop + 2),
+                drop_interval_pp=(100 * interval.low, 100 * interval.high),
                 correct=pack_bits(np.arange(n) < right - lost + 1),
                 output_sqnr_db=20.0,
                 logits_sqnr_db=15.0,
@@ -237,6 +238,7 @@ def golden(kind: str, name: str) -> tuple[bytes, Callable[[Path], Any]]:
 
 
 def old_weights() -> bytes:
+    torch.manual_seed(0)
     buffer = io.BytesIO()
     torch.save({"a": torch.randn(6, 4), "b": torch.ones(3)}, buffer, _use_new_zipfile_serialization=False)
     return buffer.getvalue()

@@ -18,6 +18,8 @@ import platformdirs
 from quantbench.errors import CacheError
 from quantbench.temporary import sweep_once, temporary_name
 
+# Characters of a name or key that a message shows.
+LONGEST_NAME = 80
 # Opening or reading one of these waits for another program, maybe for ever.
 SPECIAL = {
     stat.S_IFIFO: "a named pipe",
@@ -58,6 +60,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         OSError: if it cannot be written, with `path` as its file name.
     """
+    check_replaceable(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     sweep_once(path.parent)
     temporary = path.with_name(temporary_name(path.name))
@@ -76,10 +79,35 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def check_replaceable(path: Path) -> None:
+    """Refuses a place where something else than a file is, such as `/dev/null`, which would be replaced by one.
+
+    Raises:
+        OSError: if it is a named pipe, a socket or a device, as its `strerror` says.
+    """
+    try:
+        found = path.stat()
+    # Nothing is there, or a link to nowhere; whatever else is wrong is told by writing, as of a folder.
+    except (OSError, ValueError):
+        return
+    if not stat.S_ISDIR(found.st_mode):
+        _refuse_special(path, found)
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes a text file whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def append_text(path: Path, text: str) -> None:
+    """Writes at the end of a text file, or of what stands for one; a pipe that nobody reads is not waited for.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    with open(path, "a", encoding="utf-8", opener=_without_waiting) as file:
+        file.write(text)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -169,6 +197,17 @@ def printable(text: object) -> str:
         'a\\nb\\xff.png'
     """
     return "".join(each if each.isprintable() else _escaped(each) for each in str(text))
+
+
+def short_name(text: object) -> str:
+    r"""A name that a file gives, as a message shows it: printable, and cut where it is far longer than any name.
+
+    Example:
+        >>> short_name("resnet\x1b[31m"), len(short_name("A" * 2000))
+        ('resnet\\x1b[31m', 81)
+    """
+    shown = printable(text)
+    return shown if len(shown) <= LONGEST_NAME else f"{shown[:LONGEST_NAME]}…"
 
 
 def _escaped(character: str) -> str:

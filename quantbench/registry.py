@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from pydantic import ConfigDict, PydanticUndefinedAnnotation, PydanticUserError, ValidationError, validate_call
 
 from quantbench.errors import ConfigError
-from quantbench.files import printable
+from quantbench.files import LONGEST_NAME, printable, short_name
 from quantbench.foreign import calling, foreign, message_of, passes, raised_by
 from quantbench.provenance import loading
 
@@ -44,8 +44,6 @@ T = TypeVar("T")
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 60
 _SHORT.maxlevel = 2
-# Characters of a key that a message shows.
-LONGEST_KEY = 80
 # More names than this are not read; the nearest few are shown instead.
 MOST_NAMES, NEAREST_NAMES = 36, 6
 
@@ -54,10 +52,11 @@ def unknown_name(what: str, name: str, known: list[str]) -> str:
     """The message for a name that does not exist: nearest match first, then what is allowed, if not too much."""
     nearest = difflib.get_close_matches(name, known, n=1)
     hint = f" Did you mean '{nearest[0]}'?" if nearest else ""
+    shown = short_name(name)
     if len(known) > MOST_NAMES:
         closest = difflib.get_close_matches(name, known, n=NEAREST_NAMES, cutoff=0.0)
-        return f"unknown {what} '{name}'.{hint} Nearest of {len(known)} known: {', '.join(closest)}"
-    return f"unknown {what} '{name}'.{hint} Known: {', '.join(known) or '(none)'}"
+        return f"unknown {what} '{shown}'.{hint} Nearest of {len(known)} known: {', '.join(closest)}"
+    return f"unknown {what} '{shown}'.{hint} Known: {', '.join(known) or '(none)'}"
 
 
 class Registry(Generic[T]):
@@ -238,7 +237,7 @@ def validation_lines(error: ValidationError, where: str, joint: str = ": ") -> l
     lines = []
     for item in error.errors(include_url=False):
         # Keys of a damaged file may be of any length, and hold anything.
-        keys = ".".join(printable(part)[:LONGEST_KEY] for part in item["loc"])
+        keys = ".".join(printable(part)[:LONGEST_NAME] for part in item["loc"])
         place = joint.join(part for part in (where, keys) if part)
         given = "" if item["type"].startswith("missing") else f" (given: {_SHORT.repr(item['input'])})"
         # pydantic would name a class of ours, which says nothing to who writes the file.

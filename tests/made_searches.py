@@ -6,6 +6,7 @@ import numpy as np
 
 from quantbench.records.base import Environment, pack_bits
 from quantbench.records.search import Decision, LayerCost, LayerSensitivity, SearchRecord
+from quantbench.stats.paired import PairedOutcomes, tango_interval
 
 ENVIRONMENT = Environment(
     processor="Example CPU", architecture="x86_64", isa=("avx2",), cores=2, system="Linux", python="3.12",
@@ -26,9 +27,11 @@ def layer(name, macs=1_000, weights=100, weight_bits=4, inputs=50):
 def sensitivity(name, index, n, lost, gained, failed="", right=None):
     """One layer that lost and gained so many of n samples, of which `right` are right without it, by default all."""
     drop = 100 * (lost - gained) / n
+    found = tango_interval(PairedOutcomes(n, lost, gained))
     bits = np.arange(n) >= lost if right is None else np.arange(n) < right - lost + gained
     return LayerSensitivity(
-        layer=name, index=index, n=n, lost=lost, gained=gained, drop_pp=drop, drop_interval_pp=(drop - 0.3, drop + 0.3),
+        layer=name, index=index, n=n, lost=lost, gained=gained, drop_pp=drop,
+        drop_interval_pp=(100 * found.low, 100 * found.high),
         correct=pack_bits(bits), output_sqnr_db=20.0 - index, logits_sqnr_db=None if failed else 15.0,
         logits_kl=None if failed else 0.01, failed=failed,
     )  # fmt: skip

@@ -9,6 +9,7 @@ import pytest
 
 from quantbench.errors import CacheError
 from quantbench.files import (
+    append_text,
     cache_dir,
     data_dir,
     is_inside,
@@ -104,6 +105,30 @@ def test_what_is_no_file_is_refused_and_never_waited_for(tmp_path, read, kind):
         read(path)
     assert refused.value.strerror == f"is a {kind}, not a file"
     assert refused.value.filename == str(path)
+
+
+@pytest.mark.parametrize("write", [lambda path: write_text(path, "a"), lambda path: write_json(path, [1])])
+@pytest.mark.parametrize("kind", ["named pipe", "socket", "device"])
+def test_what_is_no_file_is_not_replaced_by_one(tmp_path, write, kind):
+    path, there = tmp_path / "a", {"named pipe": stat.S_IFIFO, "socket": stat.S_IFSOCK, "device": stat.S_IFCHR}[kind]
+    if kind == "device":
+        path.symlink_to("/dev/null")
+    else:
+        os.mknod(path, there | 0o644)
+    with pytest.raises(OSError, match=f"is a {kind}, not a file") as refused:
+        write(path)
+    assert refused.value.filename == str(path)
+    assert stat.S_IFMT(path.stat().st_mode) == there
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_pipe_that_nobody_reads_is_not_waited_for_by_who_appends(tmp_path):
+    os.mkfifo(tmp_path / "a")
+    with pytest.raises(OSError, match="No such device or address"):
+        append_text(tmp_path / "a", "text")
+    append_text(tmp_path / "b", "one ")
+    append_text(tmp_path / "b", "two")
+    assert (tmp_path / "b").read_text() == "one two"
 
 
 def test_a_pipe_that_takes_the_place_of_a_file_after_it_was_looked_at_is_refused_too(tmp_path, monkeypatch):

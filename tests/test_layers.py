@@ -12,7 +12,8 @@ PACKAGE = Path(quantbench.__file__).parent
 # A folder may import those before it, never one after it; modules at the root stand for themselves. Rooms of one line
 # do not know each other.
 ROOMS = (
-    ("errors",), ("exits",), ("foreign",), ("extras",), ("temporary",), ("files",), ("streams",), ("strict_json",),
+    ("errors",), ("exits",), ("stopping",), ("foreign",), ("extras",), ("temporary",), ("files",), ("streams",),
+    ("strict_json",),
     ("provenance",), ("cache",), ("progress",), ("upstream",), ("arrays",), ("registry",),
     ("stats",), ("quant",), ("recipes",), ("config",), ("records",),
     ("data", "models", "tasks"), ("backends",), ("measure",), ("training",), ("golden",), ("experiment",),
@@ -25,6 +26,7 @@ REPORT_IS_IMPORTED_BY = {"plugin", "cli", "report"}
 WITHOUT_TORCH = {
     "errors",
     "exits",
+    "stopping",
     "foreign",
     "extras",
     "files",

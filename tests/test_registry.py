@@ -107,6 +107,14 @@ def test_a_name_like_no_other_gets_no_guess(shelf):
     assert refusal(shelf, "zzz", {}).startswith("a.yaml: thing: unknown thing 'zzz'. Known: bag")
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [("b\x1b[31mx", r"b\x1b[31mx"), ("b\nx", r"b\nx"), ("\ud800", r"\ud800"), ("x" * 9000, "x" * 80 + "…")],
+)
+def test_a_name_that_no_terminal_shows_is_escaped_and_a_long_one_cut(shelf, name, shown):
+    assert refusal(shelf, name, {}).startswith(f"a.yaml: thing: unknown thing '{shown}'. ")
+
+
 def test_an_unknown_parameter_is_answered_with_the_nearest_and_with_all_that_the_place_allows(shelf):
     message = refusal(shelf, "box", {"width": 1, "widht": 2}, beside=["name"])
     assert message == (

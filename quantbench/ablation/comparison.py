@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from quantbench.config.ablation import Ablation, Row
-from quantbench.records.ablation import AblationRecord, PairRecord, RowRecord, TrainedRow
+from quantbench.records.ablation import AblationRecord, RowRecord, TrainedRow, ranked
 from quantbench.stats.paired import PairedOutcomes, tango_interval
 from quantbench.stats.proportions import wilson_interval
-from quantbench.stats.ranking import agreement, neighbours
+from quantbench.stats.ranking import agreement
 
 LEVEL = 0.95
 
@@ -33,7 +33,7 @@ def compare(
     rows = [_row(row, trained.get(row.name), failed.get(row.name), first) for row in ablation.rows]
     both = [(row.published, row.accuracy) for row in rows if row.published is not None and row.accuracy is not None]
     found = agreement([one for one, _ in both], [other for _, other in both]) if len(both) > 1 else None
-    ranked_by, pairs = _pairs(rows)
+    ranked_by, pairs = ranked(rows, LEVEL)
     config = ablation.workload.config
     return AblationRecord(
         name=ablation.name,
@@ -73,29 +73,6 @@ def _row(row: Row, trained: TrainedRow | None, failed: str | None, first: Traine
         update["difference_pp"] = 100 * outcomes.drop
         update["difference_interval_pp"] = (100 * interval.low, 100 * interval.high)
     return given.model_copy(update=update)
-
-
-def _pairs(rows: list[RowRecord]) -> tuple[str, list[PairRecord]]:
-    """Neighbours in the published ranking, or in ours where fewer than two figures were published."""
-    done = [row for row in rows if row.trained]
-    published = [row for row in done if row.published is not None]
-    by_published = len(published) > 1
-    compared = published if by_published else done
-    if len(compared) < 2:
-        return "published" if by_published else "measured", []
-    bits = [row.trained.bits for row in compared if row.trained]
-    values = [row.published for row in compared if row.published is not None]
-    found = neighbours(bits, values if by_published else None, LEVEL)
-    return "published" if by_published else "measured", [
-        PairRecord(
-            upper=compared[each.upper].name,
-            lower=compared[each.lower].name,
-            difference_pp=100 * each.difference,
-            interval_pp=(100 * each.interval.low, 100 * each.interval.high),
-            separated=each.separated,
-        )
-        for each in found
-    ]
 
 
 def _wilson(right: int, n: int) -> tuple[float, float]:

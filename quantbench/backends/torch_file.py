@@ -27,6 +27,8 @@ from quantbench.upstream import silenced
 
 ADVICE = "save a state dict again, with torch.save(model.state_dict(), …)"
 PER_CHANNEL = (torch.per_channel_affine, torch.per_channel_symmetric, torch.per_channel_affine_float_qparams)
+# First byte of what torch pickled before 1.6.
+PROTOCOL = b"\x80"
 ZIP = b"PK\x03\x04"
 SEAL = b"sha256:"
 # Bytes of a member that are read at a time.
@@ -66,8 +68,11 @@ def read_torch_file(path: Path, advice: str = ADVICE, content: bytes | None = No
                 loaded = _loaded(file)
             else:
                 file.seek(0)
-                # From memory, which takes no more than is there, whatever a length in the file says.
-                old = file.read()
+                # From memory, which takes no more than is there, whatever a length in the file says; of what is no
+                # such pickle enough to tell why.
+                is_pickle = file.read(1) == PROTOCOL
+                file.seek(0)
+                old = file.read() if is_pickle else file.read(CHUNK)
                 _check_old_format(old)
                 loaded = _loaded(BytesIO(old))
     except FileNotFoundError:
@@ -190,7 +195,8 @@ def _reason(error: Exception) -> str:
 def _problem(loaded: Any, size: int) -> str | None:
     """The first value that is no ordinary tensor or plain value, by its key; None without one."""
     total = 0
-    for place, value in _values(loaded):
+    # Each takes a byte of a pickle; a container that is named again is one more.
+    for place, value in _values(loaded, iter(range(size))):
         if problem := _problem_of(value):
             return f"{place}{problem}"
         if isinstance(value, torch.Tensor):
@@ -200,21 +206,31 @@ def _problem(loaded: Any, size: int) -> str | None:
     return None
 
 
-def _values(value: Any, place: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
-    """Values within containers, each with its keys in words; containers of strange keys come as themselves."""
+def _values(value: Any, budget: Iterator[int], place: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
+    """Values within containers, each with its keys in words; containers of strange keys come as themselves.
+
+    Args:
+        value: of a file.
+        budget: one for each value and container that there may be. A few containers that name each other many times
+            are more values than any machine walks through.
+        place: keys that lead to it.
+        depth: containers around it.
+    """
     subject = f"'{printable(place)[:80]}' " if place else ""
     if depth > DEEPEST:
         yield subject, _Refused("is nested too deeply")
+    elif next(budget, None) is None:
+        yield subject, _Refused("is one of more values than the file has bytes: its containers name each other")
     elif isinstance(value, dict):
         if any(not isinstance(key, str | int | float | bool | type(None)) for key in value):
             yield subject, _Refused("has keys that are neither text nor numbers")
         if odd := next((key for key in value if isinstance(key, str) and not key.isprintable()), None):
             yield subject, _Refused(f"has the key '{printable(odd)[:80]}', which cannot be printed")
         for key, inner in value.items():
-            yield from _values(inner, f"{place}.{key}" if place else str(key), depth + 1)
+            yield from _values(inner, budget, f"{place}.{key}" if place else str(key), depth + 1)
     elif isinstance(value, list | tuple) and not isinstance(value, torch.Size):
         for i, inner in enumerate(value):
-            yield from _values(inner, f"{place}.{i}" if place else str(i), depth + 1)
+            yield from _values(inner, budget, f"{place}.{i}" if place else str(i), depth + 1)
     else:
         yield subject, value
 

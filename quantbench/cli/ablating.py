@@ -10,9 +10,9 @@ from typing import Annotated
 import typer
 
 from quantbench.cli.options import CONFIGS, OUT, Amp, Configs, Out, RealData, allow_download
-from quantbench.cli.stopping import status
 from quantbench.errors import QuantbenchError
 from quantbench.extras import require
+from quantbench.stopping import status
 
 
 def ablate(

@@ -21,12 +21,12 @@ from quantbench.cli.quantizing import quantize
 from quantbench.cli.reporting import report
 from quantbench.cli.running import run
 from quantbench.cli.search import search, sensitivity
-from quantbench.cli.stopping import HINT, status, stoppable
 from quantbench.cli.training import adopt, curves, train
 from quantbench.config.import_paths import OPTION, allow_imports
 from quantbench.errors import FormLeftOutWarning, OldWordWarning, QuantbenchError, SharedLayerWarning
 from quantbench.exits import refuse_exits
 from quantbench.foreign import foreign, message_of, passes, traceback_of
+from quantbench.stopping import HINT, status, stoppable
 from quantbench.streams import close_output, open_all
 
 Verbose = Annotated[bool, typer.Option(VERBOSE, help="Show the traceback of each error.")]

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from quantbench.cli.options import CONFIGS, GOLDEN, Configs, Engine, Golden, RealData, is_verbose
-from quantbench.cli.stopping import status
 from quantbench.errors import QuantbenchError
 from quantbench.foreign import calling, traceback_of
+from quantbench.stopping import status
 
 if TYPE_CHECKING:
     from quantbench.session.result import SessionResult

@@ -13,8 +13,8 @@ import typer
 
 from quantbench.cli.options import CONFIGS, GOLDEN, OUT, Configs, Engine, Golden, Out, RealData, allow_download
 from quantbench.cli.search_inputs import SplitName, budget_of, check_out, memory_bytes_of, open_search
-from quantbench.cli.stopping import status
 from quantbench.errors import ConfigError
+from quantbench.stopping import status
 
 if TYPE_CHECKING:
     from quantbench.records.costs import Measure

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -98,7 +99,8 @@ def find_ablation(name_or_path: str, configs: Path) -> Ablation:
     path = Path(name_or_path)
     if path.suffix != ".yaml":
         path = configs / FOLDER / f"{name_or_path}.yaml"
-        if not path.is_file():
+        # Whatever else has that name is told by the reader.
+        if not os.path.lexists(path):
             known = sorted(file.stem for file in path.parent.glob("*.yaml"))
             raise ConfigError(f"{path.parent}: {unknown_name('ablation', name_or_path, known)}")
     parsed = read_yaml(path, "an ablation file")

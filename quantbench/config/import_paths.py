@@ -18,12 +18,15 @@ from functools import cache
 from pathlib import Path
 
 from quantbench.errors import ConfigError
+from quantbench.files import short_name
 
 # Modules outside of the project that workload files may name, separated by commas, each with its submodules; and
 # folders, each with all modules in it.
 ALLOW_VARIABLE = "QUANTBENCH_ALLOW_IMPORT"
 OPTION = "--allow-import"
 _PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+# Characters; no module of anybody's is as deep.
+LONGEST_PATH = 500
 _INSTALLED = {"site-packages", "dist-packages"}
 
 
@@ -56,8 +59,8 @@ def check_import_path(name: str, where: str, project: Iterable[Path]) -> None:
     Raises:
         ConfigError: if it is no import path, or its module is not the project's.
     """
-    if _PATH.fullmatch(name) is None:
-        raise ConfigError(f"{where}: '{name}' is no import path; write 'your.module:factory'")
+    if len(name) > LONGEST_PATH or _PATH.fullmatch(name) is None:
+        raise ConfigError(f"{where}: '{short_name(name)}' is no import path; write 'your.module:factory'")
     module, allowed = name.partition(":")[0], _allowed()
     if any(module == each or module.startswith(f"{each}.") for each in allowed):
         return

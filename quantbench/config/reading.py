@@ -34,7 +34,8 @@ from quantbench.config.schema import (
 from quantbench.config.training import TrainingConfig
 from quantbench.config.yaml_text import parsed
 from quantbench.errors import ConfigError, ForeignError
-from quantbench.files import read_text
+from quantbench.files import printable, read_text
+from quantbench.foreign import message_of
 from quantbench.recipes.lowering import unsupported
 from quantbench.recipes.translation import gates_in_new_words, recipe_in_new_words
 from quantbench.registry import BACKENDS, DATA, MODELS, QUANTITIES, TASKS, unknown_name, validation_lines
@@ -277,10 +278,10 @@ def read_yaml(path: Path, what: str) -> Any:
         mark = getattr(error, "problem_mark", None)
         place = f"line {mark.line + 1}: " if mark else ""
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise ConfigError(f"{path}: {place}not valid YAML: {problem}") from None
+        raise ConfigError(f"{path}: {place}not valid YAML: {printable(problem)}") from None
     except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
         # PyYAML's constructors of dates, numbers and tagged values let these through.
-        raise ConfigError(f"{path}: not valid YAML: a value cannot be read: {error}") from None
+        raise ConfigError(f"{path}: not valid YAML: a value cannot be read: {message_of(error)}") from None
 
 
 _KEYS: dict[str, type[BaseModel]] = {

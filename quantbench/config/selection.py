@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import os
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,8 @@ def find_workload(name_or_path: str, folder: Path) -> Workload:
     path = Path(name_or_path)
     if path.suffix != ".yaml":
         path = folder / f"{name_or_path}.yaml"
-        if not path.is_file():
+        # Whatever else has that name is told by the reader.
+        if not os.path.lexists(path):
             known = sorted(file.stem for file in folder.glob("*.yaml"))
             raise ConfigError(f"{folder}: {unknown_name('workload', name_or_path, known)}")
     return load_workload(path)[0].workload

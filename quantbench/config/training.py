@@ -84,9 +84,10 @@ class TrainingConfig(BaseModel):
             ValidationError: as for a file.
         """
         kept = self.model_dump(exclude_unset=True)
-        if changes.get("schedule") in SCHEDULE_KEYS:
+        # Whatever a file gives, which need not be a text.
+        if (new := changes.get("schedule")) in list(SCHEDULE_KEYS):
             for schedule, keys in SCHEDULE_KEYS.items():
-                if schedule != changes["schedule"]:
+                if schedule != new:
                     kept = {key: value for key, value in kept.items() if key not in keys}
         return TrainingConfig.model_validate({**kept, **changes})
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import yaml
 
+from quantbench.files import short_name
+
 # Our largest workload file has some 300 values.
 MOST_VALUES = 20_000
 MERGE = "tag:yaml.org,2002:merge"
@@ -24,7 +26,7 @@ class _UniqueKeyLoader(yaml.SafeLoader):
             key = self.construct_object(key_node, deep=True)
             if key in seen:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"the key '{key}' is given twice", key_node.start_mark
+                    None, None, f"the key '{short_name(key)}' is given twice", key_node.start_mark
                 )
             seen.add(key)
         return super().construct_mapping(node, deep)

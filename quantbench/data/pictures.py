@@ -17,6 +17,7 @@ from quantbench.errors import DataError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from PIL.ImageFile import ImageFile
 
 # Told by their content, whatever a file is called. Others of Pillow's start programs, hold vectors, or lose depth
 # without a word.
@@ -25,6 +26,8 @@ FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 OF_ONE_PICTURE = ("JPEG", "MPO")
 OPAQUE = 255
 BITS_PER_SAMPLE, SAMPLE_FORMAT = 258, 339
+# TIFF's tag of the order in which colours are stored, and its value for one after the other.
+PLANES, APART = 284, 2
 # Values of TIFF's tag that are no unsigned integers; Pillow takes signed ones for unsigned.
 KINDS = {2: "signed integers", 3: "floating point", 5: "complex integers", 6: "complex numbers"}
 # Pillow's own, which code of a user may have changed.
@@ -86,6 +89,7 @@ def decode_picture(stream: BinaryIO, shown: str, wanted: PictureFormat) -> NDArr
             if frames > 1:
                 raise DataError(f"{shown}: holds {frames} pictures; save the one that is meant in a file of its own")
             depth = _depth(image, header, shown)
+            _check_covered(image, shown)
             if image.format in OF_ONE_PICTURE:
                 image.load()
                 stream.seek(0)
@@ -106,6 +110,26 @@ def decode_picture(stream: BinaryIO, shown: str, wanted: PictureFormat) -> NDArr
         reason = " ".join(str(error).split()) if not isinstance(error, UnidentifiedImageError) else ""
         reason = reason or f"its content is none of {', '.join(FORMATS)}"
         raise DataError(f"{shown}: not a readable image ({reason}); repair or remove the file") from None
+
+
+def _check_covered(image: ImageFile, shown: str) -> None:
+    """Refuses a picture of which the file holds a part; Pillow makes the rest black, whatever its size.
+
+    Raises:
+        DataError: with the pixels that there are.
+    """
+    width, height = image.size
+    # Colours that are stored one after the other, each as a picture of its own.
+    planes = len(image.getbands()) if image.format == "TIFF" and image.tag_v2.get(PLANES) == APART else 1  # type: ignore[attr-defined]
+    found = 0
+    for tile in image.tile:
+        left, top, right, bottom = tile[1] or (0, 0, width, height)
+        found += max(min(right, width) - left, 0) * max(min(bottom, height) - top, 0)
+    if image.tile and found < width * height * planes:
+        raise DataError(
+            f"{shown}: holds {found // planes:,} of the {width:,} × {height:,} pixels that it claims; repair or remove "
+            "the file"
+        )
 
 
 def _depth(image: Image, header: bytes, shown: str) -> int:

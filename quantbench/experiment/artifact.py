@@ -33,6 +33,7 @@ from quantbench.errors import BaselineError, EvaluationError, QuantizationError
 from quantbench.experiment.files import ready_made_file, sha256_of
 from quantbench.experiment.fine_tuning import (
     checked_trained_path,
+    made_by,
     named_sample,
     rehearsal_inputs,
     retrain_command,
@@ -40,6 +41,7 @@ from quantbench.experiment.fine_tuning import (
 )
 from quantbench.experiment.workload import OpenWorkload
 from quantbench.files import sha256_of_file, sha256_of_json
+from quantbench.golden.baselines import sha256_of_weights
 from quantbench.measure.environment import environment
 from quantbench.measure.evaluation import inputs_of
 from quantbench.provenance import Code, loaded_code, named_files
@@ -106,7 +108,7 @@ def _origin(opened: OpenWorkload) -> dict[str, Any]:
     if (file := opened.reference_file) is not None:
         return {"reference": {"backend": [file.backend.name, file.backend.params], "sha256": list(file.sha256)}}
     return {
-        "baseline": sha256_of_file(opened.weights_path),
+        "baseline": opened.weights_sha256(),
         "model": {"name": opened.model.name, **opened.model_params()},
     }
 
@@ -134,7 +136,7 @@ def reference(opened: OpenWorkload, again: bool = False) -> BuiltArtifact:
     # Each time, since it refuses weights and cards that do not fit.
     model = opened.load_baseline()
     content = {
-        "weights": sha256_of_file(opened.weights_path),
+        "weights": opened.weights_sha256(),
         "model": {"name": opened.model.name, **opened.model_params()},
         "test": opened.splits.test.sha256,
         "normalization": asdict(opened.splits.test.normalization),
@@ -350,11 +352,10 @@ def weights_sha256(opened: OpenWorkload, experiment: Experiment, backend: Backen
         return sha256_of(ready_made_file(experiment, backend))
     if opened.reference_file is not None:
         return opened.reference_sha256
-    weights = weights_of(opened, experiment)
+    weights, command = weights_of(opened, experiment), made_by(opened, experiment)
     if not weights.is_file():
-        command = retrain_command(experiment) if isinstance(recipe, Trained) else opened.train_command
         raise BaselineError(f"{weights}: no such file; restore it from version control, or make it: {command}")
-    return sha256_of_file(weights)
+    return sha256_of_weights(weights, command)
 
 
 def _loaded(artifact: Artifact, opened: OpenWorkload, subject: str) -> BuiltArtifact:

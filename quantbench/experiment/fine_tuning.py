@@ -15,7 +15,6 @@ from quantbench.config.schema import Experiment
 from quantbench.config.training import TrainingConfig
 from quantbench.errors import BaselineError, QuantizationError
 from quantbench.experiment.workload import OpenWorkload, check_data, make_card
-from quantbench.files import sha256_of_file
 from quantbench.golden import baselines
 from quantbench.measure.evaluation import inputs_of
 from quantbench.progress import progress
@@ -67,7 +66,7 @@ def fine_tune(
     baselines.check_place(path)
     prepared = backend.prepare_training(reference, recipe)
     config = fine_tuning_config(opened.training, recipe, amp)
-    parent = sha256_of_file(opened.weights_path)
+    parent = opened.weights_sha256()
     origin = {"parent": parent, "recipe": accepted_form(recipe)}
     name = opened.unfinished(experiment.id.replace("/", "-"))
 
@@ -119,7 +118,7 @@ def checked_trained_path(opened: OpenWorkload, experiment: Experiment) -> Path:
     baselines.load_weights(path, command)
     card = baselines.load_card(path, command)
     check_data(card, opened.splits, path, command)
-    if card.parent_sha256 != sha256_of_file(opened.weights_path):
+    if card.parent_sha256 != opened.weights_sha256():
         raise BaselineError(
             f"{path}: was trained from another baseline than {opened.weights_path}; restore both from version control, "
             f"or train again: {command}"
@@ -130,6 +129,11 @@ def checked_trained_path(opened: OpenWorkload, experiment: Experiment) -> Path:
 def weights_of(opened: OpenWorkload, experiment: Experiment) -> Path:
     """The committed weights that are quantized: the baseline's, or those that an experiment was fine-tuned to."""
     return trained_path(opened, experiment) if isinstance(experiment.recipe, Trained) else opened.weights_path
+
+
+def made_by(opened: OpenWorkload, experiment: Experiment) -> str:
+    """The command that makes these weights again."""
+    return retrain_command(experiment) if isinstance(experiment.recipe, Trained) else opened.train_command
 
 
 def retrain_command(experiment: Experiment) -> str:

@@ -17,7 +17,6 @@ from quantbench.config.training import TrainingConfig
 from quantbench.data.source import Normalization
 from quantbench.data.splits import Splits, open_splits
 from quantbench.errors import BaselineError, ConfigError, QuantbenchError
-from quantbench.files import sha256_of_file
 from quantbench.golden import baselines
 from quantbench.measure.allocator import keep_freed_memory
 from quantbench.measure.environment import environment
@@ -85,11 +84,15 @@ class OpenWorkload:
 
     @property
     def reference_sha256(self) -> str:
-        """One hash of what everything is compared with: of the committed weights, or of the file."""
+        """One hash of what everything is compared with: of the committed weights, or of the file.
+
+        Raises:
+            BaselineError: if it is missing or cannot be read.
+        """
         from quantbench.experiment.files import sha256_of
 
         file = self.reference_file
-        return sha256_of_file(self.weights_path) if file is None else sha256_of(file)
+        return self.weights_sha256() if file is None else sha256_of(file)
 
     @property
     def model(self) -> Component:
@@ -144,6 +147,14 @@ class OpenWorkload:
         if self.workload.config.training is None:
             return f"quantbench adopt {shlex.quote(str(self.workload.path))} WEIGHTS"
         return f"quantbench train {shlex.quote(str(self.workload.path))}"
+
+    def weights_sha256(self) -> str:
+        """Hex sha256 of the committed weights, as they lie there now.
+
+        Raises:
+            BaselineError: if they are missing or cannot be read.
+        """
+        return baselines.sha256_of_weights(self.weights_path, self.train_command)
 
     def load_baseline(self) -> nn.Module:
         """The fp32 model with its committed weights, in eval mode.

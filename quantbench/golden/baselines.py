@@ -191,20 +191,39 @@ def load_card(path: Path, retrain: str) -> BaselineCard:
             ends with the `retrain` command.
     """
     if not path.exists():
-        raise BaselineError(f"{path}: no such baseline; restore it from version control, or make it: {retrain}")
-    advice = f"restore it from version control, or make it again: {retrain}"
+        raise _no_baseline(path, retrain)
+    advice = _again(retrain)
     card = read_json(BaselineCard, path.with_suffix(".json"), BaselineError, advice)
-    try:
-        found = sha256_of_file(path)
-    except OSError as error:
-        raise BaselineError(f"{path}: cannot be read ({error.strerror}); {advice}") from None
+    found = sha256_of_weights(path, retrain)
     if found != card.weights_sha256:
         # Another process may be writing both right now.
         _settle(path)
-        found = sha256_of_file(path)
+        found = sha256_of_weights(path, retrain)
     if found != card.weights_sha256:
         raise BaselineError(f"{path}: sha256 is {found[:16]}…, but its card says {card.weights_sha256[:16]}…; {advice}")
     return card
+
+
+def sha256_of_weights(path: Path, retrain: str) -> str:
+    """Hex sha256 of the weights at `path`, whatever their card says.
+
+    Raises:
+        BaselineError: if they are missing or cannot be read; the message ends with the `retrain` command.
+    """
+    try:
+        return sha256_of_file(path)
+    except FileNotFoundError:
+        raise _no_baseline(path, retrain) from None
+    except OSError as error:
+        raise BaselineError(f"{path}: cannot be read ({error.strerror}); {_again(retrain)}") from None
+
+
+def _no_baseline(path: Path, retrain: str) -> BaselineError:
+    return BaselineError(f"{path}: no such baseline; restore it from version control, or make it: {retrain}")
+
+
+def _again(retrain: str) -> str:
+    return f"restore it from version control, or make it again: {retrain}"
 
 
 def load_weights(path: Path, retrain: str) -> dict[str, torch.Tensor]:

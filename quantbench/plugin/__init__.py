@@ -45,6 +45,7 @@ from quantbench.plugin.options import (
 from quantbench.plugin.properties import CLAIM_PROPERTY, MESSAGE_PROPERTY, NO_BASELINE_PROPERTY, VERDICT_PROPERTY
 from quantbench.plugin.state import STATE, State
 from quantbench.plugin.summary import write_summary
+from quantbench.stopping import TERMINATED, status, stoppable
 
 pytest_plugins = ("quantbench.plugin.fixtures",)
 # Id of a test that is about no experiment.
@@ -181,6 +182,24 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         timed = {item.callspec.params[FIXTURE].id for item in claims if is_timed(item)}  # type: ignore[attr-defined]
         # In the order of the configuration, as a session without tests plans them.
         state.timed = [experiment for experiment in state.experiments if experiment.id in timed]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
+    """Lets SIGTERM, as a CI service sends it, end a run of experiments as Ctrl-C does: with what it has found.
+
+    Parallel workers are ended by their controller, and a debugger would take it for a failure of the test.
+    """
+    config = session.config
+    is_alone = not config.getoption("numprocesses", None) and not hasattr(config, "workerinput")
+    if not config.stash[STATE].has_claims or not is_alone or config.option.usepdb:
+        return (yield)
+    with stoppable():
+        try:
+            return (yield)
+        except KeyboardInterrupt:
+            config.stash[STATE].is_terminated = status() == TERMINATED
+            raise
 
 
 @pytest.hookimpl(wrapper=True)
@@ -321,6 +340,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
             write_records(Path(path), state.records(), state.not_run_list(), state.errors())
     if not is_sound or state.lost:
         _fail(session)
+    if state.is_terminated:
+        session.exitstatus = TERMINATED
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

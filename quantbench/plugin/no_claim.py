@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from quantbench.plugin.options import by_either_name
+from quantbench.plugin.options import by_either_name, root_folder
 from quantbench.plugin.selected import given, showing, typed
 
 # Where claims lie by custom, and what they are imported from.
@@ -51,7 +51,7 @@ def no_claim_at_all(config: pytest.Config, golden: Path, configs: Path) -> str |
     if typed(config) or not accepted.is_file():
         return None
     run = [(config.invocation_params.dir / argument).resolve() for argument in config.args]
-    claims = (config.rootpath / CLAIMS_FOLDER).resolve()
+    claims = (root_folder(config) / CLAIMS_FOLDER).resolve()
     if claims.is_dir() and any(claims.is_relative_to(folder) for folder in run):
         return (
             f"no test of this run makes a claim, although {accepted} holds accepted experiments; bring the "

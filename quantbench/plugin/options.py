@@ -36,6 +36,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "--engine": {"metavar": "NAME", "help": "quantized engine (default: x86 on x86-64, qnnpack on Arm)"},
 }  # fmt: skip
+# Default folders in the root folder.
+FOLDERS = ("configs", "golden")
 # Short names that something else has in this run.
 TAKEN = pytest.StashKey[frozenset[str]]()
 
@@ -53,6 +55,20 @@ def long_name(short: str) -> str:
 def option(config: pytest.Config, name: str) -> Any:
     """The value of an option of the suite, by its short name without hyphens in front: `update-golden`."""
     return config.getoption(_dest(f"--{name}"))
+
+
+def root_folder(config: pytest.Config) -> Path:
+    """Folder of the project: pytest's root folder, or the current one where that alone has our folders.
+
+    Without a settings file pytest's root is what all paths on the command line have in common, values of options
+    included: `--json /tmp/records.json`, once there is such a file, makes it `/`.
+    """
+    root, here = config.rootpath, config.invocation_params.dir
+    return here if not _has_ours(root) and _has_ours(here) else root
+
+
+def _has_ours(folder: Path) -> bool:
+    return any((folder / name).is_dir() for name in FOLDERS)
 
 
 def spelled(config: pytest.Config, short: str) -> str:

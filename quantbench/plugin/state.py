@@ -16,7 +16,7 @@ import pytest
 from quantbench.plugin.causes import Causes
 from quantbench.plugin.looked_at import LookedAt, outcome, planned_claims
 from quantbench.plugin.no_claim import no_claim_at_all
-from quantbench.plugin.options import is_update, option, spelled
+from quantbench.plugin.options import is_update, option, root_folder, spelled
 from quantbench.plugin.selected import is_disabled
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class State:
         has_claims: tests about experiments were collected, here or in a worker.
         looked_at: claims that were made, here and in workers.
         deselected: claims that pytest's own selection leaves out.
+        is_terminated: SIGTERM has ended the run.
         has_collection_errors: a test file could not be collected, which pytest says itself.
         is_broken: a claim of a worker ended with an error.
         errors_elsewhere: experiment and reason of each error in a worker.
@@ -61,6 +62,7 @@ class State:
         self.has_claims = False
         self.looked_at = LookedAt()
         self.deselected: set[tuple[str, str]] = set()
+        self.is_terminated = False
         self.has_collection_errors = False
         self.is_broken = False
         self.errors_elsewhere: list[list[str]] = []
@@ -79,7 +81,7 @@ class State:
     def folder(self, option: str) -> Path:
         """The folder that an option names, or its default in the root folder."""
         given = self.option(option)
-        folder = Path(given) if given else self.config.rootpath / DEFAULT_FOLDERS.get(option, option)
+        folder = Path(given) if given else root_folder(self.config) / DEFAULT_FOLDERS.get(option, option)
         return Path(os.path.relpath(folder)) if folder.is_relative_to(Path.cwd()) else folder
 
     @cached_property

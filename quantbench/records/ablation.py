@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,9 @@ from numpy.typing import NDArray
 
 from quantbench.errors import ConfigError
 from quantbench.records.base import Environment, Record, agree, holds, is_share, read_json, read_versioned, unpack_bits
+from quantbench.records.intervals import unlike_tango, unlike_wilson
+from quantbench.stats.paired import PairedOutcomes
+from quantbench.stats.ranking import neighbours
 
 # Of files of ablations; raised with every change of their fields.
 SCHEMA_VERSION = 1
@@ -130,6 +134,21 @@ class PairRecord(Record):
             return f"separated {self.separated} with interval_pp [{low}, {high}]"
         return None
 
+    def shown(self) -> str:
+        """Names and figures in words."""
+        low, high = self.interval_pp
+        rows = f"{self.upper!r:.60} and {self.lower!r:.60}"
+        return f"{rows} with difference_pp {self.difference_pp:g} and interval_pp [{low:g}, {high:g}]"
+
+    def is_like(self, other: PairRecord) -> bool:
+        """True for the same rows with the same figures but for rounding."""
+        return (self.upper, self.lower) == (other.upper, other.lower) and all(
+            agree(one, two)
+            for one, two in zip(
+                (self.difference_pp, *self.interval_pp), (other.difference_pp, *other.interval_pp), strict=True
+            )
+        )
+
 
 class AblationRecord(Record):
     """A whole ablation.
@@ -161,12 +180,89 @@ class AblationRecord(Record):
     n_ranked: int
 
     def impossible(self) -> str | None:
-        """A coefficient, a probability or a count that there cannot be."""
+        """A coefficient, a probability or a count that there cannot be, or figures that are not those of the rows."""
         if self.tau is not None and not -1 <= self.tau <= 1:
             return f"tau {self.tau}"
         if not (0 < self.level < 1 and is_share(self.p_value or 0.0) and 0 <= self.n_ranked <= len(self.rows)):
             return f"level {self.level}, p_value {self.p_value} and n_ranked {self.n_ranked} of {len(self.rows)} rows"
-        return None
+        # Those that contradict themselves are told by their own name.
+        if any(row.impossible() or (row.trained and not _is_whole(row.trained)) for row in self.rows):
+            return None
+        if any(pair.impossible() for pair in self.pairs):
+            return None
+        return self._unlike_rows()
+
+    def _unlike_rows(self) -> str | None:
+        """Intervals, pairs or a ranking that are not those of the samples of its rows."""
+        bits = {row.name: row.trained.bits for row in self.rows if row.trained}
+        if len({len(each) for each in bits.values()}) > 1 or len({row.name for row in self.rows}) != len(self.rows):
+            return "rows of different test samples, or of one name"
+        first = bits.get(self.rows[0].name) if self.rows else None
+        for row in self.rows:
+            if words := self._unlike_counts(row, first):
+                return f"of row {row.name!r:.60} {words}"
+        ranked_by, pairs = ranked(self.rows, self.level)
+        if ranked_by != self.ranked_by or len(pairs) != len(self.pairs):
+            told = f"{len(self.pairs)} pairs ranked_by {self.ranked_by!r:.60}"
+            return f"{told}, but its rows make {len(pairs)} of {ranked_by!r}"
+        for own, found in zip(self.pairs, pairs, strict=True):
+            if not own.is_like(found):
+                return f"a pair of {own.shown()}, but its rows say {found.shown()}"
+        n_both = sum(row.published is not None and row.accuracy is not None for row in self.rows)
+        return f"n_ranked {self.n_ranked}, but {n_both} of its rows have both" if n_both != self.n_ranked else None
+
+    def _unlike_counts(self, row: RowRecord, first: NDArray[np.bool_] | None) -> str | None:
+        """Limits of a row that are not those of its samples, or of its validation."""
+        trained, level = row.trained, self.level
+        if trained is None:
+            return None if row.accuracy is None else f"accuracy {row.accuracy} without a training"
+        if row.accuracy is None or row.accuracy_interval is None:
+            return "a training without an accuracy"
+        words = unlike_wilson("accuracy_interval", row.accuracy_interval, row.accuracy, trained.n_test, level)
+        if not words and row.validation_accuracy is not None and row.validation_interval is not None:
+            n = trained.n_validation
+            if n < 1:
+                return f"validation_accuracy {row.validation_accuracy} of n_validation {n}"
+            words = unlike_wilson("validation_interval", row.validation_interval, row.validation_accuracy, n, level)
+        if words or row.difference_pp is None or row.difference_interval_pp is None:
+            return words
+        if first is None:
+            return f"difference_pp {row.difference_pp} to a first row without a training"
+        outcomes = PairedOutcomes.from_correct(before=trained.bits, after=first)
+        if not agree(row.difference_pp, 100 * outcomes.drop):
+            return f"difference_pp {row.difference_pp}, but its samples say {100 * outcomes.drop}"
+        return unlike_tango("difference_interval_pp", row.difference_interval_pp, outcomes, level)
+
+
+def ranked(rows: Sequence[RowRecord], level: float) -> tuple[str, list[PairRecord]]:
+    """Neighbours in the published ranking, or in ours where fewer than two figures were published.
+
+    Args:
+        rows: of one ablation, on the same test samples.
+        level: of all intervals together.
+
+    Returns:
+        The word for the ranking, and its pairs.
+    """
+    done = [row for row in rows if row.trained]
+    published = [row for row in done if row.published is not None]
+    by_published = len(published) > 1
+    compared = published if by_published else done
+    word = "published" if by_published else "measured"
+    if len(compared) < 2:
+        return word, []
+    bits = [row.trained.bits for row in compared if row.trained]
+    values = [row.published for row in compared if row.published is not None]
+    return word, [
+        PairRecord(
+            upper=compared[each.upper].name,
+            lower=compared[each.lower].name,
+            difference_pp=100 * each.difference,
+            interval_pp=(100 * each.interval.low, 100 * each.interval.high),
+            separated=each.separated,
+        )
+        for each in neighbours(bits, values if by_published else None, level)
+    ]
 
 
 def read_ablation(path: Path) -> AblationRecord:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from quantbench.errors import ConfigError, QuantbenchError
-from quantbench.files import printable
-from quantbench.registry import LONGEST_KEY, validation_lines
+from quantbench.files import short_name
+from quantbench.registry import validation_lines
 from quantbench.strict_json import JsonError, read_json_value
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def _name_of(record: BaseModel) -> str:
     """The name of a record among others, in words that stand before the sentence about it."""
     names = (getattr(record, key, None) for key in ("experiment", "name", "layer"))
     name = next((each for each in names if isinstance(each, str)), None)
-    return f"{printable(name)[:LONGEST_KEY]}: " if name else ""
+    return f"{short_name(name)}: " if name else ""
 
 
 class _AnyVersion(BaseModel):

@@ -8,8 +8,9 @@ from pydantic import Field
 
 from quantbench.recipes.translation import RecipeName
 from quantbench.records.base import Environment, Record, holds, is_share
-from quantbench.stats.proportions import wilson_interval
+from quantbench.records.intervals import unlike_wilson
 
+LEVEL = 0.95
 # Accuracies of older cards have six digits.
 ROUNDING = 1e-6
 
@@ -66,12 +67,11 @@ class BaselineCard(Record):
         right = self.accuracy * self.n_test
         if self.n_test <= 0 or abs(right - round(right)) > ROUNDING * self.n_test:
             return f"accuracy {self.accuracy}, which is no whole number of n_test {self.n_test} samples"
-        found = wilson_interval(round(right), self.n_test)
-        if max(abs(found.low - low), abs(found.high - high)) > 2 * ROUNDING:
-            return (
-                f"accuracy_interval [{low}, {high}], but accuracy {self.accuracy} of n_test {self.n_test} has "
-                f"[{found.low:.6f}, {found.high:.6f}]"
-            )
+        words = unlike_wilson(
+            "accuracy_interval", self.accuracy_interval, self.accuracy, self.n_test, LEVEL, 2 * ROUNDING
+        )
+        if words:
+            return words
         if min(self.n_train, self.n_validation, *(n for pair in self.n_per_class.values() for n in pair)) < 0:
             return "n_train, n_validation or n_per_class below zero"
         if self.n_per_class and sum(test for _, test in self.n_per_class.values()) != self.n_test:

@@ -9,6 +9,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from quantbench.records.base import TOLERANCE, Part, agree, holds, is_share, unpack_bits
+from quantbench.records.intervals import unlike_tango, unlike_wilson
+from quantbench.stats.paired import PairedOutcomes
 
 # Ratio of a latency, and the forms that it is of.
 FORMS_OF = (
@@ -72,7 +74,10 @@ class Accuracy(Part):
         own = self.quantized_interval
         if not (0 < self.level < 1 and is_share(*own) and holds(own, self.quantized)):
             return f"quantized {self.quantized} with quantized_interval [{own[0]}, {own[1]}] at level {self.level}"
-        return None
+        counts = PairedOutcomes(self.n, lost, gained)
+        return unlike_tango("drop_interval_pp", self.drop_interval_pp, counts, self.level) or unlike_wilson(
+            "quantized_interval", own, self.quantized, self.n, self.level
+        )
 
 
 class Size(Part):

@@ -156,7 +156,16 @@ class RunRecord(Record):
                 words = part.impossible()
             if words:
                 return str(words)
-        return next((words for each in self.verdicts if (words := each.impossible())), None)
+        return next((words for each in self.verdicts if (words := each.impossible() or self._unmeasured(each))), None)
+
+    def _unmeasured(self, verdict: VerdictRecord) -> str | None:
+        """A gate that holds of something that was not measured."""
+        if verdict.outcome != Outcome.PASS or verdict.quantity not in QUANTITIES.names():
+            return None
+        part = QUANTITIES.get(verdict.quantity, QUANTITIES.group).part
+        if part in self.parts or part not in part_models():
+            return None
+        return f"a PASS on {verdict.quantity} without its part '{part}'"
 
     @property
     def parts(self) -> dict[str, Part]:

@@ -8,12 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantbench.records.base import Environment, Record, agree, is_share, unpack_bits
+from quantbench.records.intervals import unlike_tango
 from quantbench.records.run import Accuracy
+from quantbench.stats.paired import PairedOutcomes
 
 # Of files of searches; raised with every change of their fields.
 SCHEMA_VERSION = 1
 # Percentage points by which a drop of whole samples may exceed ε, which is given in hundredths.
 EPSILON_ROUNDING = 1e-6
+# Of the intervals of layers that were measured on every sample.
+LEVEL = 0.95
 # Why a decision is certain. `measured`: every sample was seen. `early`: whatever the rest had shown, it would not have
 # changed. `known`: the configuration had been measured before. `not_finite`: logits were NaN or infinite, so it is
 # rejected. `confident`: a confidence sequence excludes that the answer is wrong by more than the indifference zone
@@ -89,7 +93,8 @@ class LayerSensitivity(Record):
             return f"correct: {error}"
         if not self.gained <= right <= self.n - self.lost:
             return f"correct with {right} of n {self.n} right, but lost {self.lost} and gained {self.gained}"
-        return None
+        counts = PairedOutcomes(self.n, self.lost, self.gained)
+        return unlike_tango("drop_interval_pp", self.drop_interval_pp, counts, LEVEL)
 
     @property
     def bits(self) -> NDArray[np.bool_]:
@@ -226,11 +231,11 @@ def _unlike_layers(record: SearchRecord | SensitivityRecord) -> str | None:
     for each in record.sensitivities:
         if words := each.impossible():
             return f"of layer {each.layer!r:.60} {words}"
-        if each.n > record.n:
+        if each.n > record.n or (each.correct is not None and each.n != record.n):
             return f"of layer {each.layer!r:.60} n {each.n}, but n {record.n}"
         if each.correct is not None and not each.failed:
             accuracy = (int(each.bits.sum()) + each.lost - each.gained) / each.n
-            if each.n == record.n and not agree(accuracy, record.accuracy):
+            if not agree(accuracy, record.accuracy):
                 return f"accuracy {record.accuracy}, but the bits of layer {each.layer!r:.60} say {accuracy}"
     if least := next((each for each in record.layers if min(each.macs, each.weights, each.inputs) < 0), None):
         return f"layer {least.name!r:.60} with less than no work, weights or inputs"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from quantbench.errors import ConfigError
-from quantbench.files import read_text, write_text
+from quantbench.files import check_replaceable, read_text, write_text
 from quantbench.records.base import read_versioned
 from quantbench.records.run import OLDER_VERSIONS, SCHEMA_VERSION, ExperimentError, NotRun, RecordFile, RunRecord
 from quantbench.report.pareto import pareto_markdown
@@ -17,6 +17,8 @@ from quantbench.report.tables import error_lines, markdown_table, provenance
 
 # Where a generated section begins, whoever writes it.
 ANY_BEGIN = re.compile(r"<!-- \w+: begin(?:\s[^>]*)?-->")
+# Ours take some KB; anything this large is no page to read.
+MAX_DOCUMENT_BYTES = 1 << 26
 WRITE_COMMAND = "pytest bench --json FILE"
 
 
@@ -24,7 +26,7 @@ def check_place(path: Path) -> None:
     """Refuses a place for records before minutes of measuring, not after.
 
     Raises:
-        ConfigError: if the path is a folder, or its folder cannot be made.
+        ConfigError: if the path is no ordinary file, or its folder cannot be made.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -32,6 +34,10 @@ def check_place(path: Path) -> None:
         raise ConfigError(f"--json {path}: its folder cannot be made ({error.strerror}); name another file") from None
     if path.is_dir():
         raise ConfigError(f"--json {path}: is a folder; name a file in it")
+    try:
+        check_replaceable(path)
+    except OSError as error:
+        raise ConfigError(f"--json {path}: {error.strerror}; name another file") from None
 
 
 def write_records(
@@ -160,7 +166,7 @@ def with_sections(
 
 def _read(path: Path) -> str:
     try:
-        return read_text(path)
+        return read_text(path, MAX_DOCUMENT_BYTES)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); name a Markdown file") from None
     except UnicodeDecodeError:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from quantbench.errors import ConfigError
 from quantbench.files import read_text, write_text
+from quantbench.report.documents import MAX_DOCUMENT_BYTES
 from quantbench.report.search import Record, markdown, report_of
 
 SECTION = re.compile(r"<!-- search: begin (?P<experiment>\S+) -->\n(?P<text>.*?)<!-- search: end -->", re.DOTALL)
@@ -45,7 +46,7 @@ def with_section(path: Path, experiment: str, text: str) -> str:
         ConfigError: if it cannot be read or has no such section.
     """
     try:
-        document = read_text(path)
+        document = read_text(path, MAX_DOCUMENT_BYTES)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read ({error}); name a Markdown file") from None
     for section in SECTION.finditer(document):

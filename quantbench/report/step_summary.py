@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from quantbench.files import append_text
 from quantbench.records.run import ExperimentError, NotRun, RunRecord, VerdictRecord
 from quantbench.report.sensitivity import sensitivity_markdown
 from quantbench.report.tables import markdown_table, not_run_lines, provenance, without_baseline
@@ -72,8 +73,7 @@ def append_step_summary(
     if not place or not (records or not_run or errors):
         return
     try:
-        with Path(place).open("a", encoding="utf-8") as file:
-            file.write(summary_markdown(records, not_run, sentences, errors))
+        append_text(Path(place), summary_markdown(records, not_run, sentences, errors))
     except OSError as error:
         print(f"${VARIABLE}: {place}: cannot be written ({error.strerror}); the summary is left out", file=sys.stderr)
 

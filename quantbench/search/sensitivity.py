@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from quantbench.errors import EvaluationError
 from quantbench.measure.evaluation import EVALUATION_BATCH
 from quantbench.records.base import pack_bits
-from quantbench.records.search import LayerSensitivity
+from quantbench.records.search import LEVEL, LayerSensitivity
 from quantbench.search.activation_cache import ActivationCache
 from quantbench.search.divergences import Divergences
 from quantbench.search.engine import Engine, TrialOutcome
@@ -78,7 +78,7 @@ class Table:
 
     def _record(self, name: str, index: int) -> LayerSensitivity:
         outcomes = PairedOutcomes.from_correct(self.correct, self.low_correct[name])
-        interval, moved = tango_interval(outcomes), self.divergences[name]
+        interval, moved = tango_interval(outcomes, LEVEL), self.divergences[name]
         return LayerSensitivity(
             layer=name,
             index=index,

@@ -59,6 +59,8 @@ MISTAKES = {
     ),
     "row value": ("lr: 0.001", "lr: -1", "rows.small_rate.lr: Input should be greater than 0 (given: -1)"),
     "row schedule": ("schedule: constant", "schedule: step", "rows.no_schedule.step_epochs: schedule: step needs the"),
+    "schedule that is no text": ("schedule: constant", "schedule: [a]", "rows.no_schedule.schedule: Input should be '"),
+    "workload of no name": ("workload: tiny", f"workload: {'w' * 300}", "workload: configs: unknown workload 'wwww"),
     "published figure": ("published: 88.4", "published: 884", "rows.small_rate.published: Input should be less than"),
     "row name": ("small_rate:", "small/rate:", "rows.small/rate.[key]: String should match pattern"),
     "row that is none": ("{lr: 0.001, published: 88.4}", "0.001", "rows.small_rate: Input should be a mapping of keys"),

@@ -2,6 +2,7 @@
 
 import io
 import os
+import tracemalloc
 import zipfile
 
 import pytest
@@ -88,6 +89,22 @@ def test_containers_that_hold_themselves_are_refused(refusal):
     state = {"a": ONES}
     state["again"] = state
     assert "is nested too deeply" in refusal(state)
+
+
+def test_few_containers_that_name_each_other_many_times_are_refused_before_all_are_walked_through(refusal):
+    inner = []
+    for _ in range(26):
+        inner = [inner, inner]
+    assert "is one of more values than the file has bytes: its containers name each other" in refusal({"a": inner})
+
+
+def test_of_what_is_no_pickle_a_part_is_taken_in_however_large_it_is(path, refusal):
+    with path.open("wb") as file:
+        file.truncate(1 << 30)
+    tracemalloc.start()
+    assert "refused: opening it could run code" in refusal()
+    assert tracemalloc.get_traced_memory()[1] < 1 << 24
+    tracemalloc.stop()
 
 
 def test_tensors_that_share_memory_are_read_as_tied_weights_are_and_not_by_the_thousand(path, refusal):

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from quantbench.cli.stopping import stoppable
 from quantbench.experiment import adoption, run
+from quantbench.stopping import stoppable
 from quantbench.training import loop as training
 from quantbench.training import state
 

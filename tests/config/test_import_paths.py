@@ -97,11 +97,30 @@ def test_modules_of_the_interpreter_and_of_distributions_are_refused_by_name(her
 
 
 @pytest.mark.parametrize(
-    "name", [".x:y", ":x", "x:", "a..b:c", "a b:c", "a:b:c", "1a:b", "a:b()", "../a:b", "/etc/passwd:x", "a:b;c"]
+    "name",
+    [
+        ".x:y",
+        ":x",
+        "x:",
+        "a..b:c",
+        "a b:c",
+        "a:b:c",
+        "1a:b",
+        "a:b()",
+        "../a:b",
+        "/etc/passwd:x",
+        "a:b;c",
+        "a" * 999 + ":b",
+    ],
 )
 def test_what_is_no_import_path_is_refused(here, name):
     with pytest.raises(ConfigError, match=r"model\.name: '.*' is no import path; write 'your\.module:factory'$"):
         load_workload(workload(here, model=f"model: {{name: '{name}'}}"))
+
+
+def test_an_import_path_is_shown_as_any_terminal_shows_it(here):
+    with pytest.raises(ConfigError, match=r"'a\\x1b:b' is no import path"):
+        load_workload(workload(here, model='model: {name: "a\\e:b"}'))
 
 
 @pytest.mark.parametrize("way", ["module", "parent", "folder", "variable"])

@@ -26,6 +26,17 @@ def test_values_of_nested_aliases_are_counted_before_they_are_made(tmp_path, tex
     )
 
 
+@pytest.mark.parametrize(
+    "text", ['{"a\\e[31m": 1, "a\\e[31m": 2}', "!a%1Bb 1", '!!int "\\e[31m"', '!!timestamp "\\e[31m"']
+)
+def test_a_message_quotes_a_file_as_any_terminal_shows_it(tmp_path, text):
+    file = tmp_path / "w.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as error:
+        read_yaml(file, "a workload file")
+    assert str(error.value).isprintable()
+
+
 @pytest.mark.parametrize("text", ["&a [*a]", "a: &a {b: *a}", "&a {<<: *a}"])
 def test_a_document_that_contains_itself_is_refused(text):
     with pytest.raises(yaml.YAMLError, match="an alias contains itself"):

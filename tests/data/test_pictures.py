@@ -180,6 +180,48 @@ def test_a_picture_that_would_fill_the_memory_is_refused_by_its_header():
         )
 
 
+def taller(content, at, rows):
+    """The file with another height in its header, which its data does not have."""
+    return content[:at] + struct.pack("<H", rows) + content[at + 2 :]
+
+
+def test_a_picture_of_which_the_file_holds_a_part_is_refused_and_not_made_black():
+    tiff, gif = encoded(Image.fromarray(RGB), "TIFF"), encoded(Image.fromarray(RGB), "GIF")
+    height = tiff.index(struct.pack("<HH", 257, 4)) + 8
+    assert shown(tiff).tolist() == RGB.tolist()
+    for content in (taller(tiff, height, 40), taller(gif, 8, 40)):
+        assert refusal(content) == "holds 64 of the 8 × 40 pixels that it claims; repair or remove the file"
+
+
+def test_few_bytes_that_claim_many_pixels_take_no_memory(monkeypatch):
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda _: pytest.fail("was decoded"))
+    tiff = encoded(Image.fromarray(RGB), "TIFF")
+    height = tiff.index(struct.pack("<HH", 257, 4)) + 8
+    assert refusal(taller(tiff, height, 60_000)).startswith("holds 64 of the 8 × 60,000 pixels")
+
+
+def test_colours_that_are_stored_one_after_the_other_are_whole_only_together():
+    # As much as Pillow writes none: eight rows of one colour for each of the three.
+    head = struct.pack("<2sHIH", b"II", 42, 8, 10)
+    counts = struct.pack("<3H", 8, 8, 8)
+    data_at = 8 + 2 + 10 * 12 + 4
+
+    def planar(strips):
+        at = data_at + len(counts) + 2 * 4 * 3
+        offsets = struct.pack("<3I", *(at + 64 * i for i in range(3)))
+        sizes = struct.pack("<3I", 64, 64, 64)
+        tags = [
+            (256, 4, 1, 8), (257, 4, 1, 8), (258, 3, 3, data_at), (259, 3, 1, 1), (262, 3, 1, 2),
+            (273, 4, strips, data_at + 6 if strips > 1 else at), (277, 3, 1, 3), (278, 4, 1, 8),
+            (279, 4, strips, data_at + 18 if strips > 1 else 64), (284, 3, 1, 2),
+        ]  # fmt: skip
+        entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+        return head + entries + bytes(4) + counts + offsets + sizes + RGB.transpose(2, 0, 1).tobytes()
+
+    assert shown(planar(3)).tolist() == RGB.tolist()
+    assert refusal(planar(1)) == "holds 21 of the 8 × 8 pixels that it claims; repair or remove the file"
+
+
 @pytest.mark.parametrize("content", [b"", b"Dear diary", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n"])
 def test_what_is_no_picture_is_refused_with_the_forms_that_are(content):
     assert refusal(content) == (

@@ -1,6 +1,7 @@
 """A baseline is loaded only if it is whole, is its card's, fits the model and was made for this data."""
 
 import json
+import os
 import threading
 from pathlib import Path
 
@@ -11,9 +12,13 @@ from safetensors.torch import load_file, save_file
 
 from quantbench.backends.checkpoint import read_safetensors
 from quantbench.backends.module import ModulePredictor
-from quantbench.config.selection import find_workload
+from quantbench.config.reading import load_experiments
+from quantbench.config.selection import find_workload, select
 from quantbench.errors import BaselineError, ConfigError
 from quantbench.experiment.adoption import adopt
+from quantbench.experiment.result import inputs_of
+from quantbench.experiment.run import Settings
+from quantbench.experiment.runs import Runs
 from quantbench.experiment.workload import OpenWorkload
 from quantbench.files import sha256_of_file
 from quantbench.golden import baselines
@@ -62,6 +67,21 @@ def test_the_card_says_what_was_trained_on_what_with_which_result_and_how_to_rep
 def test_a_missing_baseline_is_named_with_the_command_that_makes_it(project):
     WEIGHTS.unlink()
     assert refusal() == f"{WEIGHTS}: no such baseline; restore it from version control, or make it: {COMMAND}"
+
+
+def test_whatever_asks_for_the_hash_of_a_missing_baseline_is_told_the_same(project):
+    (experiment,) = select(load_experiments(Path("configs")), "tiny/ptq_static*")
+    run = Runs(Settings(project.golden)).run(experiment)
+    assert inputs_of(run).baseline == sha256_of_file(WEIGHTS)
+    WEIGHTS.unlink()
+    for ask in (lambda: inputs_of(run), lambda: run.opened.weights_sha256()):
+        with pytest.raises(
+            BaselineError, match=r"tiny\.safetensors: no such baseline; restore it .*: quantbench train "
+        ):
+            ask()
+    os.mkfifo(WEIGHTS)
+    with pytest.raises(BaselineError, match=rf"tiny\.safetensors: cannot be read \(is a named pipe, .*; {RESTORE}$"):
+        run.opened.weights_sha256()
 
 
 def test_a_truncated_baseline_is_named_with_the_command_that_makes_it(project):

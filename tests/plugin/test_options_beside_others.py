@@ -6,6 +6,7 @@ import pytest
 
 from quantbench.plugin.options import OPTIONS, long_name
 
+ADDOPTS = "--import-mode=importlib -p no:cacheprovider -p no:hypothesispytest -p no:randomly -p no:pytest_cov"
 VALUES = {name: "" if "action" in each and each["action"] == "store_true" else "x" for name, each in OPTIONS.items()}
 CONFTEST = """\
 def pytest_addoption(parser):
@@ -93,3 +94,17 @@ def test_the_help_says_that_there_are_short_names(bench):
     out = bench("--help").stdout.str()
     assert "--quantbench-json is --json too, where that is free" in re.sub(r"\s+", " ", out)
     assert all(long_name(name) in out for name in OPTIONS)
+
+
+@pytest.mark.parametrize("name", ["--json", "--plots"])
+def test_the_project_is_the_current_folder_although_a_path_of_an_option_lies_elsewhere(
+    bench, project, tmp_path_factory, name
+):
+    # Without a settings file pytest's root folder is what all paths have in common, once they are there.
+    (project.root / "pytest.ini").unlink()
+    there = tmp_path_factory.mktemp("elsewhere")
+    (there / "records.json").touch()
+    place = there / "records.json" if name == "--json" else there
+    result = bench("--collect-only", "-q", *ADDOPTS.split(), name, str(place))
+    assert result.ret == 0
+    assert sum("[tiny/" in line for line in result.outlines) == 49

@@ -12,6 +12,9 @@ from quantbench.records.base import pack_bits, read_json, unpack_bits
 from quantbench.records.card import BaselineCard
 from quantbench.records.parts import CheckpointFacts, CoverageFacts, Latency, Memory, Size, Work
 from quantbench.records.search import SearchRecord
+from quantbench.report.documents import read_records
+from quantbench.stats.paired import PairedOutcomes, tango_interval
+from quantbench.stats.proportions import wilson_interval
 
 LATENCY = {
     "batch_size": 1, "threads": 1, "memory_kept": True, "fastest_form": "plain", "rounds": 3, "warmup_rounds": 1,
@@ -74,6 +77,12 @@ def test_a_part_of_a_run_that_contradicts_itself_says_so_by_the_name_of_its_fiel
         ({"level": 2.0}, "at level 2.0"),
         ({"quantized_interval": [0.1, 0.2]}, "quantized 0.896 with quantized_interval [0.1, 0.2]"),
         ({"quantized_interval": [0.1, 1.2]}, "quantized 0.896 with quantized_interval [0.1, 1.2]"),
+        ({"drop_interval_pp": [0.8, 2.3]}, "drop_interval_pp [0.8, 2.3], but lost 14 and gained 0 of n 1000 has [0.83"),
+        (
+            {"quantized_interval": [0.87, 0.92]},
+            "quantized_interval [0.87, 0.92], but quantized 0.896 of n 1000 has [0.8",
+        ),
+        ({"level": 0.9}, "drop_interval_pp ["),
         ({"n": 8_000_000_000}, "an accuracy of 0.91 that is not the one of its 8000000000 samples"),
         ({"n": -8}, "an accuracy of 0.91 that is not the one of its -8 samples"),
     ],
@@ -88,9 +97,10 @@ def make_accuracy():
     from quantbench.records.run import Accuracy
 
     before, after = np.arange(1000) < 910, np.arange(1000) < 896
+    lost, own = tango_interval(PairedOutcomes(1000, 14, 0)), wilson_interval(896, 1000)
     whole = {
         "n": 1000, "fp32": 0.91, "quantized": 0.896, "lost": 14, "gained": 0, "drop_pp": 1.4,
-        "drop_interval_pp": (0.8, 2.3), "level": 0.95, "quantized_interval": (0.87, 0.92),
+        "drop_interval_pp": (100 * lost.low, 100 * lost.high), "level": 0.95, "quantized_interval": (own.low, own.high),
         "fp32_correct": pack_bits(before), "quantized_correct": pack_bits(after),
     }  # fmt: skip
     return lambda **change: Accuracy(**{**whole, **change})
@@ -132,6 +142,12 @@ SEARCH = [
     ("bits", [4] * 12, "bits [4, 4, "),
     ("sensitivities.0.drop_pp", 9.4, "of layer 'conv0' drop_pp 9.4, but lost 950 and gained 0 of n 10000"),
     ("sensitivities.0.drop_interval_pp", [9.6, 9.9], "drop_pp 9.5 with drop_interval_pp [9.6, 9.9]"),
+    (
+        "sensitivities.0.drop_interval_pp",
+        [9.4, 9.6],
+        "drop_interval_pp [9.4, 9.6], but lost 950 and gained 0 of n 10000 ",
+    ),
+    ("n", 10_000_000, "of layer 'conv0' n 10000, but n 10000000"),
     ("sensitivities.0.n", 8_000_000_000, "of layer 'conv0' "),
     ("sensitivities.0.layer", "conv1", "sensitivities of 13 layers that are not its 13 layers"),
     ("sensitivities.0.lost", 11_000, "lost 11000 and gained 0 of n 10000"),
@@ -157,6 +173,15 @@ def test_a_search_that_contradicts_itself_is_refused_in_one_line(tmp_path, place
     assert words in str(refused.value)
     assert str(refused.value).endswith("; search again")
     assert "\n" not in str(refused.value)
+
+
+def test_a_gate_that_holds_of_what_was_not_measured_is_refused(tmp_path, shipped):
+    document = json.loads((shipped / "docs/results/records.json").read_text())
+    record = next(each for each in document["records"] if any(v["quantity"] == "speedup" for v in each["verdicts"]))
+    document["records"] = [{**record, "latency": None}]
+    (tmp_path / "records.json").write_text(json.dumps(document))
+    with pytest.raises(ConfigError, match="its record has a PASS on speedup without its part 'latency'; measure it"):
+        read_records([tmp_path / "records.json"])
 
 
 CARDS = [
@@ -187,6 +212,18 @@ ABLATION = [
     ("rows.1.difference_interval_pp", None, "with an interval of None"),
     ("pairs.0.difference_pp", 99.0, "difference_pp 99.0 with interval_pp"),
     ("pairs.0.separated", None, "separated"),
+    ("rows.1.accuracy_interval", [0.5, 0.99], "of row 'no_schedule' accuracy_interval [0.5, 0.99], but accuracy "),
+    ("rows.1.validation_interval", [0.5, 0.99], "of row 'no_schedule' validation_interval [0.5, 0.99], but "),
+    (
+        "rows.1.difference_interval_pp",
+        [-9.5, 9.0],
+        "of row 'no_schedule' difference_interval_pp [-9.5, 9.0], but lost ",
+    ),
+    ("pairs.0.interval_pp", [0.1, 9.0], "interval_pp [0.1, 9], but its rows say "),
+    ("pairs.0.upper", "step", "a pair of 'step' and "),
+    ("pairs", [], "0 pairs ranked_by 'published', but its rows make 5 of 'published'"),
+    ("ranked_by", "measured", "ranked_by 'measured', but its rows make 5 of 'published'"),
+    ("n_ranked", 1, "n_ranked 1, but "),
     ("tau", 1.5, "tau 1.5"),
     ("p_value", -0.1, "p_value -0.1"),
     ("level", 95, "level 95"),

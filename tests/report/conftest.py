@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from quantbench.records.base import Environment, pack_bits
 from quantbench.records.run import Accuracy, Latency, RunRecord, Size, VerdictRecord
+from quantbench.stats.paired import PairedOutcomes, tango_interval
 from quantbench.stats.proportions import wilson_interval
 
 N = 1_000
@@ -47,6 +48,7 @@ def record(
     own = wilson_interval(correct, N)
     bits = np.arange(N)
     drop = (910 - correct) / N
+    lost = tango_interval(PairedOutcomes(N, max(910 - correct, 0), max(correct - 910, 0)))
     accuracy = Accuracy(
         n=N,
         fp32=0.91,
@@ -54,7 +56,7 @@ def record(
         lost=max(910 - correct, 0),
         gained=max(correct - 910, 0),
         drop_pp=100 * drop,
-        drop_interval_pp=(100 * drop - 0.9, 100 * drop + 0.9),
+        drop_interval_pp=(100 * lost.low, 100 * lost.high),
         level=0.95,
         quantized_interval=(own.low, own.high),
         fp32_correct=pack_bits(bits < 910),

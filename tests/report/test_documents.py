@@ -1,6 +1,7 @@
 """Records files in, Markdown out; what is no records file is named, and no document is harmed."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from quantbench.report.documents import (
     read_records,
     read_with_errors,
     sensitivity_document,
+    with_tables,
     write_records,
 )
 
@@ -171,7 +173,7 @@ def test_the_document_holds_both_fronts_all_results_and_where_they_come_from(two
     text = pareto_document(two_workloads)
     assert text.count("| ● |") == 8
     assert "**cifar_cnn_shapes** (n = 1,000)" in text
-    assert "| cifar_cnn_cifar10/qat_int8 | 93.30 | -2.30 [-3.20, -1.40] | 3.67 | – | 2.31 [2.19, 2.40] |" in text
+    assert "| cifar_cnn_cifar10/qat_int8 | 93.30 | -2.30 [-3.43, -1.54] | 3.67 | – | 2.31 [2.19, 2.40] |" in text
     assert "Example CPU (avx2, avx512_vnni), 8 cores, engine x86, torch 2.14.1, Python 3.12.1" in text
     assert "`pytest bench --json records.json`" in text
 
@@ -184,11 +186,22 @@ def test_the_document_of_sensitivity_says_where_its_figures_come_from(two_layer_
     assert sensitivity_document(two_workloads) == ""
 
 
+def test_a_document_far_larger_than_any_is_refused_before_it_is_taken_in(tmp_path):
+    with (tmp_path / "a.md").open("wb") as file:
+        file.truncate(1 << 33)
+    with pytest.raises(
+        ConfigError, match=r"a\.md: cannot be read \(is larger than 67,108,864 bytes\); name a Markdown"
+    ):
+        with_tables(tmp_path / "a.md", [])
+
+
 def test_a_place_for_records_is_made_or_refused_before_anything_is_measured(tmp_path):
     check_place(tmp_path / "new" / "records.json")
     assert (tmp_path / "new").is_dir()
     with pytest.raises(ConfigError, match=r"new: is a folder; name a file in it"):
         check_place(tmp_path / "new")
+    with pytest.raises(ConfigError, match=r"^--json /dev/null: is a device, not a file; name another file$"):
+        check_place(Path("/dev/null"))
     (tmp_path / "taken").write_text("")
     with pytest.raises(
         ConfigError, match=r"--json .*taken/a\.json: its folder cannot be made \(.*\); name another file"

@@ -35,7 +35,7 @@ def test_its_order_follows_from_its_sensitivities(published):
 def test_published_drops_stand_beside_ours(published):
     table = beside(published_search(), published).sensitivities
     assert table.columns[2:4] == ("drop pp [95 %]", "published pp")
-    assert table.rows[0] == ("conv0", "0", "+9.50 [+9.20, +9.80]", "+9.50", "10,000", "20.0", "15.0", "0.01")
+    assert table.rows[0] == ("conv0", "0", "+9.50 [+8.94, +10.09]", "+9.50", "10,000", "20.0", "15.0", "0.01")
 
 
 def test_the_decision_log_stands_beside_the_published_one_line_by_line(published):

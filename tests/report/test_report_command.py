@@ -32,7 +32,7 @@ def test_records_of_layers_give_a_bar_chart_and_its_tables_too(quantbench, recor
     assert sorted(path.name for path in (tmp_path / "report").iterdir()) == PARETO + SENSITIVITY
     assert sorted(out.splitlines()) == [f"report/{name}" for name in PARETO + SENSITIVITY]
     text = (tmp_path / "report" / "sensitivity.md").read_text()
-    assert "| block1 | +6.20 [+5.30, +7.10] |" in text
+    assert "| block1 | +6.20 [+4.87, +7.87] |" in text
     assert "Example CPU" in text
     assert (tmp_path / "report" / "sensitivity.png").read_bytes().startswith(b"\x89PNG")
 

@@ -13,7 +13,7 @@ EXPERIMENT = "vgg16_cifar10/low_bit_4"
 def test_sensitivities_are_listed_the_most_sensitive_first_and_ties_by_index():
     rows = sensitivity_table(published_search()).rows
     assert [row[1] for row in rows] == ["0", "5", "1", "4", "2", "3", "7", "6", "10", "11", "12", "8", "9"]
-    assert rows[0] == ("conv0", "0", "+9.50 [+9.20, +9.80]", "10,000", "20.0", "15.0", "0.01")
+    assert rows[0] == ("conv0", "0", "+9.50 [+8.94, +10.09]", "10,000", "20.0", "15.0", "0.01")
     assert rows[-1][2].startswith("-0.06 [")
 
 

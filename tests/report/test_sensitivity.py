@@ -83,8 +83,8 @@ def test_the_whole_model_is_the_one_of_the_default_qconfig(make_layer):
 
 
 def test_a_drop_is_the_records_own_with_its_interval(parts):
-    assert table(parts)["block1"]["PTQ drop pp [95 %]"] == "+6.20 [+5.30, +7.10]"
-    assert table(parts)["block4"]["PTQ drop pp [95 %]"] == "-0.50 [-1.40, +0.40]"
+    assert table(parts)["block1"]["PTQ drop pp [95 %]"] == "+6.20 [+4.87, +7.87]"
+    assert table(parts)["block4"]["PTQ drop pp [95 %]"] == "-0.50 [-1.17, -0.12]"
 
 
 def test_a_difference_is_paired_sample_by_sample_in_the_right_direction(make_layer):
@@ -124,7 +124,7 @@ def test_the_sum_of_the_layers_stands_beside_the_whole_model(parts):
     found = table(parts)
     assert list(found)[-3:] == ["sum of the 4 layers", ALL, "all beyond block1"]
     assert found["sum of the 4 layers"]["PTQ drop pp [95 %]"] == f"{6.2 + 2.2 + 1.3 - 0.5:+.2f}"
-    assert found[ALL]["PTQ drop pp [95 %]"] == "+7.20 [+6.30, +8.10]"
+    assert found[ALL]["PTQ drop pp [95 %]"] == "+7.20 [+5.76, +8.97]"
 
 
 def test_what_all_lose_beyond_the_most_sensitive_layer_is_paired_on_the_same_samples(parts):
@@ -148,7 +148,7 @@ def test_a_control_that_was_only_fine_tuned_counts_as_no_layer(parts):
         "int8": NONE,
         "PTQ drop pp [95 %]": "–",
         "over the next [95 %]": "–",
-        "QAT drop pp [95 %]": "-0.40 [-1.30, +0.50]",
+        "QAT drop pp [95 %]": "-0.40 [-1.02, -0.02]",
         "QAT regains pp [95 %]": "–",
     }
 
