@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,7 +17,11 @@ from quantbench.foreign import calling, traceback_of
 from quantbench.stopping import status
 
 if TYPE_CHECKING:
+    from quantbench.config.schema import Experiment
+    from quantbench.experiment.runs import Runs
+    from quantbench.session.plan import Plan
     from quantbench.session.result import SessionResult
+    from quantbench.session.session import Options
 
 
 def run(
@@ -41,7 +45,6 @@ def run(
     from quantbench.report.documents import check_place
     from quantbench.session.audit import check_orphans
     from quantbench.session.plan import Plan
-    from quantbench.session.result import Status, run_session
     from quantbench.session.session import Options
 
     if json:
@@ -52,6 +55,19 @@ def run(
     plan = Plan.of_experiments(chosen)
     runs = Runs(Settings(golden, engine, family=plan.family))
     options = Options(strict=strict_verdicts, real_data=real_data)
+    raise typer.Exit(show_session(runs, plan, options, configured, json))
+
+
+def show_session(
+    runs: Runs, plan: Plan, options: Options, configured: Sequence[Experiment], json: Path | None
+) -> int:
+    """Makes the claims of a plan, shows what was found, and gives the exit status.
+
+    Raises:
+        QuantbenchError: if something could not be measured at all.
+    """
+    from quantbench.session.result import Status, run_session
+
     result = run_session(runs, plan, shlex.join(["quantbench", *sys.argv[1:]]), options, configured)
     broken, unwritten = _write_all(result, json)
     _tell(result, unwritten)
@@ -60,7 +76,7 @@ def run(
         raise typer.Exit(status())
     if broken or result.status is Status.BROKEN:
         raise QuantbenchError("\n".join(broken or ["nothing was measured: the data is not on this machine"]))
-    raise typer.Exit(result.status or (Status.FAILED if unwritten else Status.PASSED))
+    return result.status or (Status.FAILED if unwritten else Status.PASSED)
 
 
 def _write_all(result: SessionResult, json: Path | None) -> tuple[list[str], list[str]]:

@@ -1,0 +1,134 @@
+"""`quantbench compare`: two files and some data, without a workload file."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from quantbench.cli.options import CONFIGS, GOLDEN, Configs, Golden
+from quantbench.errors import ConfigError
+
+if TYPE_CHECKING:
+    from quantbench.config.pair import Pair
+    from quantbench.config.schema import Experiment
+
+DATA_PARAM_HELP = (
+    "Parameter of the data set, as in a workload file: size=96, 'mean=[0.5, 0.5, 0.5]', sample_rate=16000, "
+    "targets=y, 'classes=[cat, dog]'; may be given several times."
+)
+BACKEND_PARAM_HELP = "Parameter of both files' backends: layout=nhwc, output=logits; reference.layout=… for one of them."
+
+
+def compare(
+    reference: Annotated[Path, typer.Argument(help="What to compare with, usually fp32: .onnx, .xml, .tflite.")],
+    candidate: Annotated[Path, typer.Argument(help="The quantized model: .onnx, .xml, .tflite.")],
+    data: Annotated[Path, typer.Option(help="Folder of class folders with images or sounds, or an .npz file.")],
+    max_drop: Annotated[float, typer.Option(help="Largest accepted drop, percentage points.")] = 1.0,
+    min_speedup: Annotated[float | None, typer.Option(help="Smallest accepted speed-up.")] = None,
+    min_size_ratio: Annotated[float | None, typer.Option(help="Smallest accepted ratio of the files' bytes.")] = None,
+    min_int8_share: Annotated[
+        float | None, typer.Option(help="Smallest accepted share of multiply-accumulates in int8, 0 to 1.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Samples in one timed forward.")] = 1,
+    threads: Annotated[int, typer.Option(help="Threads of a timed forward.")] = 1,
+    param: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help=DATA_PARAM_HELP)] = None,
+    backend: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help=BACKEND_PARAM_HELP)] = None,
+    save: Annotated[str | None, typer.Option(metavar="NAME", help="Write configs/NAME.yaml and its goldens.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the record to this file.")] = None,
+    strict_verdicts: Annotated[bool, typer.Option("--strict-verdicts", help="INCONCLUSIVE fails.")] = False,
+    configs: Configs = CONFIGS,
+    golden: Golden = GOLDEN,
+) -> None:
+    """Compare two model files on the same samples: accuracy, size, what ran in int8, memory and speed.
+
+    Exit status: 0 all gates hold, 1 a gate failed, 2 something could not be measured at all.
+    """
+    from quantbench.cli.running import show_session
+    from quantbench.config.pair import NAMELESS, Pair, check_name
+    from quantbench.experiment.run import Settings
+    from quantbench.experiment.runs import Runs
+    from quantbench.report.documents import check_place
+    from quantbench.session.pair import fitted, plan_of
+    from quantbench.session.session import Options
+    from quantbench.temporary import temporary_folder
+
+    if json:
+        check_place(json)
+    if save:
+        check_name(save)
+    bounds = {
+        "accuracy_drop_pp": max_drop, "speedup": min_speedup, "size_ratio": min_size_ratio, "int8_share": min_int8_share
+    }  # fmt: skip
+    pair = Pair(
+        reference,
+        candidate,
+        data,
+        _backends(backend or []),
+        _params(param or [], "--param"),
+        {name: bound for name, bound in bounds.items() if bound is not None},
+        {"batch_size": batch_size, "threads": threads},
+    )
+    pair = fitted(pair, configs / f"{save or NAMELESS}.yaml")
+    experiment = pair.experiment(configs / f"{save or NAMELESS}.yaml")
+    plan = plan_of(experiment)
+    with temporary_folder() as nothing:
+        # Nothing is accepted yet, whatever the project's goldens say of others.
+        runs = Runs(Settings(Path(nothing), family=plan.family))
+        status = show_session(runs, plan, Options(strict=strict_verdicts), [experiment], json)
+    if save and status != 2:  # noqa: PLR2004 — nothing that was broken is saved
+        _save(pair, save, configs, golden, experiment)
+    raise typer.Exit(status)
+
+
+def _command() -> str:
+    return shlex.join(["quantbench", *sys.argv[1:]])
+
+
+def _save(pair: Pair, name: str, configs: Path, golden: Path, experiment: Experiment) -> None:
+    """Writes the workload file, then accepts what was found as its goldens."""
+    from quantbench.files import write_text
+    from quantbench.session.pair import accept
+
+    path = configs / f"{name}.yaml"
+    if path.exists() and path.read_text(encoding="utf-8") != pair.text(configs):
+        raise ConfigError(f"{path}: is there already, with other content; save under another name, or remove it")
+    write_text(path, pair.text(configs))
+    lines = accept(experiment, golden, f"saved by: {_command()}")
+    print("\n".join([f"{path}: written; gate it from now on with: pytest bench --experiment {experiment.id}", *lines]))
+
+
+def _params(given: list[str], option: str) -> dict[str, Any]:
+    """`key=value` pairs, values read as YAML.
+
+    Raises:
+        ConfigError: naming what is no such pair.
+    """
+    from quantbench.config.yaml_text import parsed
+
+    found = {}
+    for each in given:
+        key, equals, value = each.partition("=")
+        if not key or not equals:
+            raise ConfigError(f"{option} {each}: give KEY=VALUE, such as size=96")
+        try:
+            found[key] = parsed(value)
+        except Exception as error:  # noqa: BLE001 — PyYAML raises many kinds
+            raise ConfigError(f"{option} {each}: the value cannot be read as YAML ({error})") from None
+    return found
+
+
+def _backends(given: list[str]) -> dict[str, dict[str, Any]]:
+    """Parameters for each of the two files."""
+    found: dict[str, dict[str, Any]] = {"reference": {}, "candidate": {}}
+    for key, value in _params(given, "--backend").items():
+        part, dot, name = key.partition(".")
+        if dot and part in found:
+            found[part][name] = value
+        else:
+            for params in found.values():
+                params[key] = value
+    return found

@@ -1,0 +1,134 @@
+"""The workload of two files and some data, as a workload file would describe it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from quantbench.config.reading import check_data, check_gates
+from quantbench.config.schema import NAME_PATTERN, Experiment, Workload, WorkloadFile, backend_of_file
+from quantbench.errors import ConfigError
+from quantbench.registry import validation_lines
+
+# The experiment's name, and the workload's where none is given.
+EXPERIMENT, NAMELESS = "candidate", "compare"
+SOUNDS = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif")
+# Files of a folder of data that are looked at to tell sounds from pictures.
+LOOKED_AT = 10_000
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two files, the data that both are run on, and what the second is held to.
+
+    Attributes:
+        reference: usually fp32.
+        candidate: the quantized one.
+        data: a folder of classes, or an `.npz` file.
+        backends: parameters of the backends that load the files: `reference` and `candidate`.
+        data_params: parameters of the data set beside its place.
+        gates: bounds by quantity.
+        latency: settings of the measurement of speed.
+    """
+
+    reference: Path
+    candidate: Path
+    data: Path
+    backends: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    data_params: Mapping[str, Any] = field(default_factory=dict)
+    gates: Mapping[str, Any] = field(default_factory=dict)
+    latency: Mapping[str, Any] = field(default_factory=dict)
+
+    def content(self, folder: Path) -> dict[str, Any]:
+        """The content of a workload file in that folder.
+
+        Raises:
+            ConfigError: if a file is of no known format, or the data cannot be told.
+        """
+        return {
+            "workload": {
+                "reference": self._file("reference", self.reference, folder),
+                "data": {**data_of(self.data, folder), **self.data_params},
+                "latency": dict(self.latency),
+            },
+            "experiments": {
+                EXPERIMENT: {
+                    "recipe": {"name": "ready_made", "path": _beside(self.candidate, folder)},
+                    "backend": self._file("candidate", self.candidate, folder)["backend"],
+                    "gates": dict(self.gates),
+                }
+            },
+        }
+
+    def experiment(self, path: Path) -> Experiment:
+        """The experiment, as a workload file at that path, which need not exist, would describe it.
+
+        Raises:
+            ConfigError: one line per mistake.
+        """
+        try:
+            file = WorkloadFile.model_validate(self.content(path.parent))
+        except ValidationError as error:
+            raise ConfigError("\n".join(validation_lines(error, path.stem))) from None
+        workload = Workload(path.stem, path, file.workload)
+        experiment = Experiment(workload, EXPERIMENT, file.experiments[EXPERIMENT])
+        check_data(workload)
+        check_gates(experiment)
+        return experiment
+
+    def text(self, folder: Path) -> str:
+        """The text of a workload file in that folder."""
+        return yaml.safe_dump(self.content(folder), sort_keys=False, allow_unicode=True)
+
+    def _file(self, part: str, path: Path, folder: Path) -> dict[str, Any]:
+        backend = {"name": backend_of_file(str(path), str(path)), **self.backends.get(part, {})}
+        return {"path": _beside(path, folder), "backend": backend}
+
+
+def check_name(name: str) -> None:
+    """Refuses a name that no workload can have.
+
+    Raises:
+        ConfigError: saying what it is made of.
+    """
+    import re
+
+    if re.fullmatch(NAME_PATTERN, name) is None:
+        raise ConfigError(f"--save {name}: the name of a workload; use letters, digits, '_', '-' and '.' only")
+
+
+def data_of(place: Path, folder: Path) -> dict[str, Any]:
+    """The data set that lies there: an `.npz` file, or a folder of pictures or of sounds.
+
+    Raises:
+        ConfigError: if there is nothing, or neither.
+    """
+    if place.suffix.lower() == ".npz":
+        return {"name": "npz", "path": _beside(place, folder)}
+    if not place.is_dir():
+        what = "neither a folder nor an .npz file" if place.exists() else "no such folder or file"
+        raise ConfigError(f"--data {place}: {what}; give a folder of class folders, or an .npz file of arrays")
+    is_sound = next((each.suffix.lower() in SOUNDS for each in _files(place)), False)
+    return {"name": "audio_folder" if is_sound else "image_folder", "root": _beside(place, folder)}
+
+
+def _files(place: Path) -> list[Path]:
+    found: list[Path] = []
+    for top, folders, names in os.walk(place, followlinks=True):
+        folders.sort()
+        found += [Path(top, name) for name in sorted(names) if not name.startswith(".")][:1]
+        if found or len(found) > LOOKED_AT:
+            break
+    return found
+
+
+def _beside(path: Path, folder: Path) -> str:
+    """A path as a workload file in that folder names it: relative where it lies below the folder's parent."""
+    there, here = path.resolve(), folder.resolve()
+    return os.path.relpath(there, here) if there.is_relative_to(here.parent) else str(there)
