@@ -10,7 +10,14 @@ from importlib.metadata import version
 from quantbench.errors import ExtraMissingError
 
 # Library → the extra that brings it.
-EXTRAS = {"matplotlib": "plots", "soundfile": "audio", "torchaudio": "audio"}
+EXTRAS = {
+    "matplotlib": "plots",
+    "onnx": "onnxruntime",
+    "onnxruntime": "onnxruntime",
+    "onnxscript": "onnxruntime",
+    "soundfile": "audio",
+    "torchaudio": "audio",
+}
 
 
 def require(needed_by: str, *libraries: str) -> None:

@@ -348,6 +348,7 @@ BACKENDS: Factories[Backend] = Factories(
     {
         "eager": "quantbench.backends.torch_ao.eager:eager",
         "low_bit": "quantbench.backends.low_bit:low_bit",
+        "onnxruntime": "quantbench.backends.onnx_runtime.backend:onnxruntime",
         "torch": "quantbench.backends.fp32:torch_fp32",
     },
 )

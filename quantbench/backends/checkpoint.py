@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from quantbench.backends.entry import describe_entry as describe_entry
 from quantbench.backends.interface import Entry, Schema
 from quantbench.backends.torch_file import ADVICE, PER_CHANNEL, read_torch_file
 from quantbench.errors import BaselineError, CheckpointError
@@ -47,17 +48,6 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 def schema_of(state: dict[str, Any]) -> Schema:
     """Describes every key; a packed tuple has its `members` described."""
     return {key: _entry(value) for key, value in state.items()}
-
-
-def describe_entry(entry: Entry) -> str:
-    """An entry on one line: `qint8 [32, 3, 3, 3] per_channel_affine axis 0`, or `(…, …)` for a packed tuple."""
-    if "members" in entry:
-        return f"({', '.join(describe_entry(member) for member in entry['members'])})"
-    if "type" in entry:
-        return f"{entry['type']} {entry['value']}"
-    axis = f" axis {entry['axis']}" if "axis" in entry else ""
-    scheme = f" {entry['qscheme']}" if "qscheme" in entry else ""
-    return f"{entry['dtype']} {entry['shape']}{scheme}{axis}"
 
 
 def payload_bytes(state: dict[str, Any]) -> int:

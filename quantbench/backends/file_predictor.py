@@ -7,53 +7,23 @@ time. All that follows from the file itself is done here and told in `notes`; wh
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from quantbench.arrays import Inputs, Outputs
+from quantbench.backends.coverage import Coverage
+from quantbench.backends.file_inputs import Array as Array
+from quantbench.backends.file_inputs import Binding as Binding
+from quantbench.backends.file_inputs import Layout as Layout
+from quantbench.backends.file_inputs import Step, constant_for, listed, matched, samples_in, step_to
+from quantbench.backends.file_inputs import TensorSpec as TensorSpec
 from quantbench.backends.interface import Predictor
 from quantbench.errors import EvaluationError
 
-Array = NDArray[Any]
-# One step of what is done to an array before or after a forward.
-Step = Callable[[Array], Array]
-# As the data has them, or moved to the end.
-Layout = Literal["nchw", "nhwc"]
-# Samples whose integers stand for more than the file's can hold are clipped; more than this share of them is told.
-MANY_CLIPPED = 0.001
-
-
-@dataclass(frozen=True)
-class TensorSpec:
-    """One input or output of a file.
-
-    Attributes:
-        name: in the file.
-        shape: None stands for any size; the first is the batch.
-        dtype: numpy's name of the values' type.
-        scale: of integers that stand for real values, `(q − zero_point) · scale`; None for values as they are.
-        zero_point: see `scale`.
-        layout: of a picture's axes where the file tells it.
-
-    Example:
-        >>> print(TensorSpec("image", (None, 3, 32, 32), "float32"))
-        'image' float32 [?, 3, 32, 32]
-    """
-
-    name: str
-    shape: tuple[int | None, ...]
-    dtype: str
-    scale: float | None = None
-    zero_point: int = 0
-    layout: Layout | None = None
-
-    def __str__(self) -> str:
-        sizes = ", ".join("?" if size is None else str(size) for size in self.shape)
-        return f"'{self.name}' {self.dtype} [{sizes}]"
+# Names, types and shapes of the arrays of a batch.
+Key = tuple[tuple[str, str, tuple[int, ...]], ...]
 
 
 class Runner(ABC):
@@ -74,18 +44,9 @@ class Runner(ABC):
         The arrays that are given back are the caller's: a later forward must not write into them.
         """
 
-
-@dataclass(frozen=True)
-class Binding:
-    """Words of the configuration on how a file is called, where the file does not tell.
-
-    Attributes:
-        layout: of a picture's axes that the file takes.
-        output: name of the one that holds the answers; None for all of them.
-    """
-
-    layout: Layout | None = None
-    output: str | None = None
+    def kernels(self, batches: Sequence[Sequence[Array]]) -> Coverage | None:  # noqa: ARG002
+        """The kernels that run all of these batches by now; None where the runtime does not tell."""
+        return None
 
 
 class FilePredictor(Predictor):
@@ -99,8 +60,11 @@ class FilePredictor(Predictor):
 
     def __init__(self, runner: Runner, file: str, binding: Binding = Binding()) -> None:  # noqa: B008
         self._runner, self._file, self._binding = runner, file, binding
-        self._plans: dict[tuple[tuple[str, str, tuple[int, ...]], ...], _Plan] = {}
+        self._plans: dict[Key, _Plan] = {}
         self._notes: dict[str, None] = {}
+        names = [spec.name for spec in runner.inputs]
+        if unknown := next((name for name in binding.constants if name not in names), None):
+            raise EvaluationError(f"{file}: has no input '{unknown}'; it has {listed(runner.inputs)}")
         self._kept = self._outputs_kept()
 
     @property
@@ -110,25 +74,65 @@ class FilePredictor(Predictor):
 
     def __call__(self, inputs: Inputs) -> Outputs:
         """See `Predictor.__call__`."""
-        key = tuple((name, array.dtype.str, array.shape) for name, array in inputs.items())
+        # Most forwards that are timed come this way.
+        ready = inputs if type(inputs) is _Ready else self._ready(inputs)
+        plan = ready.plan
+        given = self._runner.run(ready.arrays) if plan.batch is None else self._in_parts(ready.arrays, plan)
+        return {name: after(given[at]) for at, name, after in self._kept}
+
+    def prepared(self, inputs: Inputs) -> Inputs:
+        """See `Predictor.prepared`: the arrays that the file takes, so that no step to them is timed."""
+        return self._ready(inputs)
+
+    def kernels(self, inputs: Inputs) -> Coverage | None:
+        """See `Predictor.kernels`; of a file of one fixed batch size those of all its runs."""
+        ready = self._ready(inputs)
+        return self._runner.kernels([part for part, _ in self._parts(ready.arrays, ready.plan)])
+
+    def _ready(self, inputs: Inputs) -> _Ready:
+        """The arrays that the file takes."""
+        key = tuple([(name, array.dtype.str, array.shape) for name, array in inputs.items()])
         plan = self._plans.get(key)
         if plan is None:
             plan = self._plans[key] = self._plan(inputs)
-        arrays = [plan.steps[at](inputs[name]) for at, name in enumerate(plan.names)]
-        given = self._runner.run(arrays) if plan.batch is None else self._in_parts(arrays, plan.n, plan.batch)
-        return {name: after(given[at]) for at, name, after in self._kept}
+        arrays = [step if name is None else step(inputs[name]) for name, step in plan.steps]  # type: ignore[operator,misc]
+        return _Ready(inputs, arrays, plan)
 
-    def _in_parts(self, arrays: list[Array], n: int, batch: int) -> list[Array]:
-        """Runs a file of one fixed batch size; the last batch is filled up with its last sample."""
-        parts: list[Sequence[Array]] = []
-        for start in range(0, n, batch):
-            part = [array[start : start + batch] for array in arrays]
-            short = batch - len(part[0])
-            if short:
-                part = [np.concatenate([array, np.repeat(array[-1:], short, axis=0)]) for array in part]
-            given = self._runner.run([np.ascontiguousarray(array) for array in part])
-            parts.append([array[: batch - short] if array.ndim else array for array in given])
-        return [np.concatenate(each) for each in zip(*parts, strict=True)]
+    def _parts(self, arrays: Sequence[Array], plan: _Plan) -> list[tuple[Sequence[Array], int]]:
+        """The batches that the file takes, with the samples that each has; the last one is filled up with its last."""
+        if plan.batch is None:
+            return [(arrays, plan.n)]
+        parts: list[tuple[Sequence[Array], int]] = []
+        for start in range(0, plan.n, plan.batch):
+            held = min(plan.batch, plan.n - start)
+            rows = [min(start + at, plan.n - 1) for at in range(plan.batch)]
+            cut = [
+                array if name is None else np.ascontiguousarray(array[rows])
+                for (name, _), array in zip(plan.steps, arrays, strict=True)
+            ]
+            parts.append((cut, held))
+        return parts
+
+    def _in_parts(self, arrays: Sequence[Array], plan: _Plan) -> list[Array]:
+        """Runs a file of one fixed batch size.
+
+        Raises:
+            EvaluationError: if an output has no row for each sample.
+        """
+        parts = []
+        for part, held in self._parts(arrays, plan):
+            given = self._runner.run(part)
+            for at, name, _ in self._kept:
+                if not given[at].ndim or len(given[at]) != plan.batch:
+                    raise EvaluationError(
+                        f"{self._file}: takes batches of {plan.batch}, and its output '{name}' has the shape "
+                        f"{list(given[at].shape)}, not a row for each sample; name another output (backend: "
+                        "{output: …}), or write the file with an open batch"
+                    )
+            parts.append([array[:held] if array.ndim else array for array in given])
+        chosen = {at for at, _, _ in self._kept}
+        each = enumerate(zip(*parts, strict=True))
+        return [np.concatenate(arrays) if at in chosen else arrays[0] for at, arrays in each]
 
     def _plan(self, inputs: Inputs) -> _Plan:
         """Finds out what is done to arrays of these names, types and shapes.
@@ -136,130 +140,47 @@ class FilePredictor(Predictor):
         Raises:
             EvaluationError: if they do not fit the file's inputs.
         """
-        specs = self._runner.inputs
-        names = self._matched(inputs)
-        n = len(next(iter(inputs.values())))
-        steps = [self._prepared(spec, name, inputs[name]) for spec, name in zip(specs, names, strict=True)]
+        n = samples_in(inputs, self._file)
+        constants = self._binding.constants
+        specs = [spec for spec in self._runner.inputs if spec.name not in constants]
         fixed = {spec.shape[0] for spec in specs if spec.shape and spec.shape[0] is not None}
         if len(fixed) > 1:
             raise EvaluationError(
-                f"{self._file}: its inputs have different fixed batches ({_listed(specs)}); write it with one batch"
+                f"{self._file}: its inputs have different fixed batches ({listed(specs)}); write it with one batch"
             )
         batch = fixed.pop() if fixed else None
         if batch is not None and batch != n:
-            self._notes[f"the file takes batches of {batch} only"] = None
-        return _Plan(tuple(names), tuple(steps), n, None if batch == n else batch)
+            self._tell(f"the file takes batches of {batch} only")
+        names = dict(zip([spec.name for spec in specs], matched(specs, inputs, self._file, self._tell), strict=True))
+        steps: list[tuple[str | None, Step | Array]] = []
+        for spec in self._runner.inputs:
+            if spec.name in constants:
+                steps.append((None, constant_for(spec, constants[spec.name], batch or n, self._file)))
+                self._tell(f"input '{spec.name}': always {constants[spec.name]:g}")
+            else:
+                name = names[spec.name]
+                steps.append((name, step_to(spec, name, inputs[name], self._binding, self._file, self._tell)))
+        return _Plan(tuple(steps), n, None if batch == n else batch)
 
-    def _matched(self, inputs: Inputs) -> list[str]:
-        """The name of the data's array for each input of the file: by name, by there being one, or by shape."""
-        specs = self._runner.inputs
-        if len(specs) == 1 and len(inputs) == 1:
-            return list(inputs)
-        if all(spec.name in inputs for spec in specs):
-            return [spec.name for spec in specs]
-        found = []
-        for spec in specs:
-            fitting = [name for name, array in inputs.items() if _fits(spec.shape, array.shape)]
-            if spec.name in inputs:
-                fitting = [spec.name]
-            if len(fitting) != 1:
-                data = ", ".join(f"'{name}' {array.dtype} {list(array.shape)}" for name, array in inputs.items())
-                raise EvaluationError(
-                    f"{self._file}: takes {len(specs)} inputs ({_listed(specs)}), and the data has {data}; which of "
-                    f"them is {spec} does not follow from names and shapes: name the data's arrays as the inputs"
-                )
-            found.append(fitting[0])
-        if twice := [name for name in found if found.count(name) > 1]:
-            raise EvaluationError(
-                f"{self._file}: '{twice[0]}' of the data fits several of its inputs ({_listed(specs)}); name the "
-                "data's arrays as the inputs"
-            )
-        self._notes[f"inputs by shape: {', '.join(f'{s.name} is {f}' for s, f in zip(specs, found, strict=True))}"] = (
-            None
-        )
-        return found
-
-    def _prepared(self, spec: TensorSpec, name: str, array: Array) -> Step:
-        """The steps from an array of the data to one that the file takes."""
-        shape, moved = array.shape, self._is_moved(spec, array.shape)
-        if moved:
-            shape = (shape[0], *shape[2:], shape[1])
-            self._notes[f"input '{spec.name}': channels moved last (NCHW → NHWC)"] = None
-        if not _fits(spec.shape, shape):
-            raise EvaluationError(
-                f"{self._file}: takes {spec}, and the data's '{name}' is {array.dtype} {list(array.shape)}; give it "
-                "samples of its size, or name its layout (backend: {name: …, layout: nhwc})"
-            )
-        cast = self._cast(spec, array.dtype)
-
-        def step(array: Array) -> Array:
-            if moved:
-                array = np.moveaxis(array, 1, -1)
-            return np.ascontiguousarray(cast(array))
-
-        return step
-
-    def _is_moved(self, spec: TensorSpec, shape: tuple[int, ...]) -> bool:
-        """True if the file takes a picture's channels last."""
-        if len(shape) != 4 or len(spec.shape) != 4:
-            return False
-        last = _fits(spec.shape, (shape[0], *shape[2:], shape[1]))
-        if (told := self._binding.layout or spec.layout) is not None:
-            return told == "nhwc"
-        first = _fits(spec.shape, shape)
-        if first and last and shape[1:] != (shape[2], shape[3], shape[1]):
-            raise EvaluationError(
-                f"{self._file}: {spec} takes pictures of {list(shape)} with channels first or last alike; name which: "
-                "backend: {name: …, layout: nchw} or nhwc"
-            )
-        return last and not first
-
-    def _cast(self, spec: TensorSpec, dtype: np.dtype[Any]) -> Step:
-        """The step from values of the data to those of the file's type."""
-        wanted = np.dtype(spec.dtype)
-        if dtype == wanted:
-            return lambda array: array
-        if wanted.kind in "iu" and dtype.kind == "f":
-            if spec.scale is None:
-                raise EvaluationError(
-                    f"{self._file}: takes {spec}, integers without a scale, and the data is {dtype}; give it integers"
-                )
-            self._notes[
-                f"input '{spec.name}': quantized to {wanted} (scale {spec.scale:.6g}, zero point {spec.zero_point})"
-            ] = None
-            ends, scale, zero_point = np.iinfo(wanted), np.float32(spec.scale), spec.zero_point
-
-            def quantized(array: Array) -> Array:
-                codes = np.rint(array / scale) + zero_point
-                clipped = float(np.mean((codes < ends.min - 1) | (codes > ends.max + 1)))
-                if clipped > MANY_CLIPPED:
-                    line = f"input '{spec.name}': values beyond the range of its scale are clipped"
-                    self._notes[line] = None
-                return codes.clip(ends.min, ends.max).astype(wanted)
-
-            return quantized
-        if wanted.kind == dtype.kind or (wanted.kind == "f" and dtype.kind in "iu"):
-            if wanted.kind in "iu" and not np.can_cast(dtype, wanted):
-                return _within(wanted, f"{self._file}: takes {spec}")
-            self._notes[f"input '{spec.name}': {dtype} is cast to {wanted}"] = None
-            return lambda array: array.astype(wanted)
-        raise EvaluationError(f"{self._file}: takes {spec}, and the data is {dtype}; give it data of that type")
+    def _tell(self, line: str) -> None:
+        self._notes[line] = None
 
     def _outputs_kept(self) -> list[tuple[int, str, Step]]:
         """Place, name and steps of each output that is given on."""
         outputs = self._runner.outputs
         chosen = self._binding.output
         if chosen is not None and chosen not in [each.name for each in outputs]:
-            raise EvaluationError(f"{self._file}: has no output '{chosen}'; it has {_listed(outputs)}")
+            raise EvaluationError(f"{self._file}: has no output '{chosen}'; it has {listed(outputs)}")
         kept = [(at, each) for at, each in enumerate(outputs) if chosen in (None, each.name)]
         return [(at, each.name, self._dequantized(each)) for at, each in kept]
 
     def _dequantized(self, spec: TensorSpec) -> Step:
         if spec.scale is None:
             return lambda array: array
-        self._notes[
-            f"output '{spec.name}': dequantized from {spec.dtype} (scale {spec.scale:.6g}, zero point {spec.zero_point})"
-        ] = None
+        self._tell(
+            f"output '{spec.name}': dequantized from {spec.dtype} (scale {spec.scale:.6g}, "
+            f"zero point {spec.zero_point})"
+        )
         scale, zero_point = np.float32(spec.scale), np.float32(spec.zero_point)
         return lambda array: (array.astype(np.float32) - zero_point) * scale
 
@@ -269,36 +190,19 @@ class _Plan:
     """The way from arrays of certain names, types and shapes to a forward.
 
     Attributes:
-        names: of the data's arrays, in the order of the file's inputs.
-        steps: of each.
+        steps: for each input of the file: the name of the data's array and the step from it, or None and a constant.
         n: samples.
         batch: the file's fixed one where it is not `n`.
     """
 
-    names: tuple[str, ...]
-    steps: tuple[Step, ...]
+    steps: tuple[tuple[str | None, Step | Array], ...]
     n: int
     batch: int | None
 
 
-def _within(wanted: np.dtype[Any], takes: str) -> Step:
-    """A cast to fewer bits that refuses values which do not fit."""
-    ends = np.iinfo(wanted)
+class _Ready(dict[str, Array]):
+    """A batch, with what its file takes of it beside it."""
 
-    def cast(array: Array) -> Array:
-        if array.size and (array.min() < ends.min or array.max() > ends.max):
-            raise EvaluationError(f"{takes}, and the data has values from {array.min()} to {array.max()}")
-        return array.astype(wanted)
-
-    return cast
-
-
-def _fits(wanted: tuple[int | None, ...], shape: tuple[int, ...]) -> bool:
-    """True if an array of that shape can be given where the other is wanted; the batch is the runner's to cut."""
-    if len(wanted) != len(shape):
-        return False
-    return all(size in (None, own) for size, own in zip(wanted[1:], shape[1:], strict=True))
-
-
-def _listed(specs: Sequence[TensorSpec]) -> str:
-    return ", ".join(map(str, specs))
+    def __init__(self, inputs: Inputs, arrays: list[Array], plan: _Plan) -> None:
+        super().__init__(inputs)
+        self.arrays, self.plan = arrays, plan

@@ -24,7 +24,7 @@ class Checkpoints(DocumentKind):
 
     def document(self, run: Evidence, claims: Collection[str] = claims, before: Document | None = None) -> Document:  # noqa: ARG002
         """The checkpoint as a fresh process finds it."""
-        from quantbench.backends.checkpoint import describe_entry
+        from quantbench.backends.entry import describe_entry
 
         facts = run.measured("checkpoint")
         return {

@@ -1,0 +1,112 @@
+"""Description of an `.onnx` file: its constants with their quantization, operators, versions, inputs and outputs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from quantbench.backends.interface import Description, Entry
+from quantbench.backends.onnx_file import Node, OnnxModel, Tensor, read_onnx
+
+DEQUANTIZE = "DequantizeLinear"
+# Operators that take integers with their scale: operator → places of values, scale and zero point, axis of the scale.
+SCALED = {
+    "QLinearConv": ((0, 1, 2, 1), (3, 4, 5, 0)),
+    "QLinearMatMul": ((0, 1, 2, -2), (3, 4, 5, -1)),
+    "com.microsoft.QGemm": ((0, 1, 2, 0), (3, 4, 5, 0)),
+    "com.microsoft.MatMulIntegerToFloat": ((0, 2, 4, -1), (1, 3, 5, -1)),
+    "com.microsoft.DynamicQuantizeMatMul": ((1, 2, 3, -1),),
+}
+# Operators that scale sums of integers afterwards: operator → places of the weight and of its zero point.
+UNSCALED = {"ConvInteger": (1, 3), "MatMulInteger": (1, 3)}
+
+
+def describe_onnx(path: Path) -> Description:
+    """A file's constants with dtype, shape and quantization, and what else it tells of its structure.
+
+    Raises:
+        CheckpointError: as `read_onnx`, or if values are not what the file says.
+    """
+    model = read_onnx(path)
+    return Description(
+        keys=entries(model),
+        digests={name: digest(tensor) for name, tensor in model.constants.items()},
+        payload_bytes=sum(tensor.nbytes for tensor in model.constants.values()),
+        graph=structure(model),
+    )
+
+
+def structure(model: OnnxModel) -> dict[str, Any]:
+    """Operators with their counts, operator sets, inputs and outputs, as JSON."""
+    counts = Counter(node.op for node in model.nodes)
+    return {
+        "opset": {domain or "ai.onnx": version for domain, version in sorted(model.opset.items())},
+        "inputs": model.inputs,
+        "outputs": model.outputs,
+        "operators": {name: counts[name] for name in sorted(counts)},
+        **({"sparse": sorted(model.sparse)} if model.sparse else {}),
+    }
+
+
+def entries(model: OnnxModel) -> dict[str, Entry]:
+    """Dtype and shape of each constant; scheme and axis of those that stand for real values by a scale."""
+    keys: dict[str, Entry] = {
+        name: {"dtype": tensor.dtype, "shape": list(tensor.shape)} for name, tensor in model.constants.items()
+    }
+    for node in model.nodes:
+        for name, scheme in _schemes(node, model).items():
+            keys[name] |= scheme
+    return keys
+
+
+def digest(tensor: Tensor) -> str:
+    """Sha256 of type, shape and values."""
+    hashed = hashlib.sha256(f"{tensor.dtype} {list(tensor.shape)} ".encode())
+    values = tensor.values()
+    # Objects are references; texts themselves are what counts.
+    hashed.update(repr(values.tolist()).encode() if values.dtype.hasobject else values.tobytes())
+    return hashed.hexdigest()
+
+
+def _schemes(node: Node, model: OnnxModel) -> dict[str, Entry]:
+    """Constant → scheme and axis, of those that a node takes with their scale."""
+    if node.op == DEQUANTIZE:
+        places = ((0, 1, 2, node.attributes.get("axis", 1)),)
+    else:
+        places = SCALED.get(node.op, ())
+    found = {}
+    for values, scale, zero_point, axis in places:
+        name = _at(node, values)
+        if name in model.constants and (scales := model.constants.get(_at(node, scale))) is not None:
+            found[name] = _scheme(model.constants[name], scales, model.constants.get(_at(node, zero_point)), axis)
+            if block := node.attributes.get("block_size"):
+                found[name]["block_size"] = block
+    if node.op in UNSCALED and (name := _at(node, UNSCALED[node.op][0])) in model.constants:
+        zeros = model.constants.get(_at(node, UNSCALED[node.op][1]))
+        found[name] = {"qscheme": f"{'per_channel' if zeros and zeros.shape not in ((), (1,)) else 'per_tensor'}_"
+                                  f"{_symmetry(model.constants[name], zeros)}"}  # fmt: skip
+    return found
+
+
+def _scheme(values: Tensor, scales: Tensor, zeros: Tensor | None, axis: int) -> Entry:
+    symmetry = _symmetry(values, zeros)
+    if scales.shape in ((), (1,)):
+        return {"qscheme": f"per_tensor_{symmetry}"}
+    if len(scales.shape) > 1 and len(scales.shape) == len(values.shape):
+        return {"qscheme": f"per_block_{symmetry}", "axis": axis % len(values.shape)}
+    return {"qscheme": f"per_channel_{symmetry}", "axis": axis % max(1, len(values.shape))}
+
+
+def _symmetry(values: Tensor, zeros: Tensor | None) -> str:
+    """`symmetric` where the zero point is the middle of the type's range: 0, or half of the range of unsigned ones."""
+    if zeros is None:
+        return "affine" if values.dtype.startswith("uint") else "symmetric"
+    middle = {"uint8": 128, "uint16": 32768, "uint4": 8, "uint2": 2}.get(values.dtype, 0)
+    return "symmetric" if bool((zeros.values() == middle).all()) else "affine"
+
+
+def _at(node: Node, place: int) -> str:
+    """Name of an input; empty where there is none."""
+    return node.inputs[place] if place < len(node.inputs) else ""

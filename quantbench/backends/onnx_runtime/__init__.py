@@ -1,0 +1,1 @@
+"""ONNX Runtime: `.onnx` files loaded, quantized and looked into; torch models written as such."""
