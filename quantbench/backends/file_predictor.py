@@ -22,6 +22,8 @@ from quantbench.backends.file_inputs import TensorSpec as TensorSpec
 from quantbench.backends.interface import Predictor
 from quantbench.errors import EvaluationError
 
+# What the step to a constant is given.
+NOTHING: Array = np.zeros(0)
 # Names, types and shapes of the arrays of a batch.
 Key = tuple[tuple[str, str, tuple[int, ...]], ...]
 
@@ -95,7 +97,7 @@ class FilePredictor(Predictor):
         plan = self._plans.get(key)
         if plan is None:
             plan = self._plans[key] = self._plan(inputs)
-        arrays = [step if name is None else step(inputs[name]) for name, step in plan.steps]  # type: ignore[operator,misc]
+        arrays = [step(NOTHING if name is None else inputs[name]) for name, step in plan.steps]
         return _Ready(inputs, arrays, plan)
 
     def _parts(self, arrays: Sequence[Array], plan: _Plan) -> list[tuple[Sequence[Array], int]]:
@@ -152,10 +154,11 @@ class FilePredictor(Predictor):
         if batch is not None and batch != n:
             self._tell(f"the file takes batches of {batch} only")
         names = dict(zip([spec.name for spec in specs], matched(specs, inputs, self._file, self._tell), strict=True))
-        steps: list[tuple[str | None, Step | Array]] = []
+        steps: list[tuple[str | None, Step]] = []
         for spec in self._runner.inputs:
             if spec.name in constants:
-                steps.append((None, constant_for(spec, constants[spec.name], batch or n, self._file)))
+                filled = constant_for(spec, constants[spec.name], batch or n, self._file)
+                steps.append((None, _always(filled)))
                 self._tell(f"input '{spec.name}': always {constants[spec.name]:g}")
             else:
                 name = names[spec.name]
@@ -185,17 +188,22 @@ class FilePredictor(Predictor):
         return lambda array: (array.astype(np.float32) - zero_point) * scale
 
 
+def _always(array: Array) -> Step:
+    return lambda _: array
+
+
 @dataclass(frozen=True)
 class _Plan:
     """The way from arrays of certain names, types and shapes to a forward.
 
     Attributes:
-        steps: for each input of the file: the name of the data's array and the step from it, or None and a constant.
+        steps: for each input of the file: the name of the data's array and the step from it, or None and one that gives
+            a constant.
         n: samples.
         batch: the file's fixed one where it is not `n`.
     """
 
-    steps: tuple[tuple[str | None, Step | Array], ...]
+    steps: tuple[tuple[str | None, Step], ...]
     n: int
     batch: int | None
 

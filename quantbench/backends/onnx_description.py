@@ -11,8 +11,9 @@ from quantbench.backends.interface import Description, Entry
 from quantbench.backends.onnx_file import Node, OnnxModel, Tensor, read_onnx
 
 DEQUANTIZE = "DequantizeLinear"
+Places = tuple[tuple[int, int, int, int], ...]
 # Operators that take integers with their scale: operator → places of values, scale and zero point, axis of the scale.
-SCALED = {
+SCALED: dict[str, Places] = {
     "QLinearConv": ((0, 1, 2, 1), (3, 4, 5, 0)),
     "QLinearMatMul": ((0, 1, 2, -2), (3, 4, 5, -1)),
     "com.microsoft.QGemm": ((0, 1, 2, 0), (3, 4, 5, 0)),
@@ -72,10 +73,9 @@ def digest(tensor: Tensor) -> str:
 
 def _schemes(node: Node, model: OnnxModel) -> dict[str, Entry]:
     """Constant → scheme and axis, of those that a node takes with their scale."""
+    places: Places = SCALED.get(node.op, ())
     if node.op == DEQUANTIZE:
         places = ((0, 1, 2, node.attributes.get("axis", 1)),)
-    else:
-        places = SCALED.get(node.op, ())
     found = {}
     for values, scale, zero_point, axis in places:
         name = _at(node, values)

@@ -169,21 +169,19 @@ def read_proto(path: Path) -> ModelProto:
 
 def model_of(proto: ModelProto, path: Path) -> OnnxModel:
     """A message in plain words; `path` tells the folder of its values."""
-    graphs = list(_graphs(proto))
-    functions = [node for function in proto.functions for node in function.node]
-    nodes = [node for graph in graphs for node in graph.node]
+    graphs, nodes = list(_graphs(proto)), list(_nodes(proto))
     constants: dict[str, Tensor] = {}
     for graph in graphs:
         for tensor in graph.initializer:
             _add(constants, tensor.name, tensor, path)
-    for node in (*nodes, *functions, *(inner for node in functions for graph in _inner(node) for inner in graph.node)):
+    for node in nodes:
         for attribute in node.attribute if node.op_type == "Constant" else ():
             if attribute.name == "value" and node.output:
                 _add(constants, node.output[0], attribute.t, path)
     held = {each.name for each in proto.graph.initializer}
     return OnnxModel(
         path=path,
-        nodes=tuple(_node(node, path) for node in (*nodes, *functions)),
+        nodes=tuple(_node(node, path) for node in nodes),
         constants=constants,
         sparse=tuple(each.values.name for graph in graphs for each in graph.sparse_initializer),
         inputs={each.name: _words(each.type) for each in proto.graph.input if each.name not in held},
@@ -266,11 +264,8 @@ def tensors_of(proto: ModelProto) -> Iterator[TensorProto]:
         yield from graph.initializer
         for sparse in graph.sparse_initializer:
             yield from (sparse.values, sparse.indices)
-        for node in graph.node:
-            yield from _held(node.attribute)
-    for function in proto.functions:
-        for node in function.node:
-            yield from _held(node.attribute)
+    for node in _nodes(proto):
+        yield from _held(node.attribute)
 
 
 def _held(attributes: Iterable[AttributeProto]) -> Iterator[TensorProto]:
@@ -283,12 +278,20 @@ def _held(attributes: Iterable[AttributeProto]) -> Iterator[TensorProto]:
 
 
 def _graphs(proto: ModelProto) -> Iterator[GraphProto]:
-    """The graph and those inside of its control flow; protobuf bounds their depth."""
-    stack = [proto.graph]
+    """The graph and those inside of its control flow and of functions; protobuf bounds their depth."""
+    stack = [proto.graph, *(graph for function in proto.functions for node in function.node for graph in _inner(node))]
     while stack:
-        graph = stack.pop()
+        graph = stack.pop(0)
         yield graph
         stack += [inner for node in graph.node for inner in _inner(node)]
+
+
+def _nodes(proto: ModelProto) -> Iterator[NodeProto]:
+    """The nodes of all graphs, then those of functions."""
+    for graph in _graphs(proto):
+        yield from graph.node
+    for function in proto.functions:
+        yield from function.node
 
 
 def _inner(node: NodeProto) -> Iterator[GraphProto]:

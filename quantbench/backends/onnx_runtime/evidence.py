@@ -25,8 +25,8 @@ from quantbench.temporary import temporary_folder
 # A rewriting for speed alone: it pads channels of floating-point convolutions and takes their names away.
 LEFT_OUT = ("NchwcTransformer",)
 OPTIMIZED, VALUES = "optimized.onnx", "optimized.bin"
-# What the runtime adds to the name of a node: in the profile, and where it moved it into another layout.
-TIMED, MOVED = "_kernel_time", re.compile(r"(_token_\d+|_nhwc)+$")
+# What the runtime and its tools add to the name of a node: in the profile, and where they made another one of it.
+TIMED, ADDED = "_kernel_time", re.compile(r"(_token_\d+|_nhwc|_MatMul_quant|_quant)+$")
 # Where the profile ends without a word.
 MOST_EVENTS = 1_000_000
 
@@ -67,9 +67,7 @@ def coverage_of(path: Path, settings: Settings, batches: Sequence[Mapping[str, A
     return found
 
 
-def _run(
-    path: Path, settings: Settings, batches: Sequence[Mapping[str, Array]], folder: Path
-) -> tuple[Kernel, ...]:
+def _run(path: Path, settings: Settings, batches: Sequence[Mapping[str, Array]], folder: Path) -> tuple[Kernel, ...]:
     """The kernels that ran, in their order."""
     options = options_of(settings)
     options.enable_profiling = True
@@ -112,7 +110,7 @@ def counted(graph: OnnxModel, kernels: Sequence[Kernel], given: Mapping[str, Sha
             continue
         made = [name for name in node.outputs if name]
         shapes |= dict(zip(made, kernel.outputs, strict=False))
-        layer = MOVED.sub("", node.name) or node.op
+        layer = ADDED.sub("", node.name) or node.op
         if node.op in HARMLESS:
             if node.op in SUMS and not products.isdisjoint(node.inputs):
                 uncounted[f"products summed by {node.op} in {layer}"] = None

@@ -9,19 +9,19 @@ import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from quantbench.arrays import OUTPUT, Inputs, Outputs
+from quantbench.arrays import Inputs, Outputs
 from quantbench.backends.file_predictor import FilePredictor
 from quantbench.backends.interface import Artifact
 from quantbench.backends.onnx_file import LARGEST
 from quantbench.backends.onnx_runtime.session import SessionRunner, Settings, open_session
 from quantbench.errors import QuantizationError
 from quantbench.extras import require
-from quantbench.foreign import first_line
 from quantbench.files import printable
+from quantbench.foreign import first_line
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto

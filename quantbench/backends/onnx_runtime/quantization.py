@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 WEIGHT_AXIS = {"Conv": 0, "ConvTranspose": 1, "MatMul": -1, "Gemm": -1}
 # As layers are written whose activations are quantized batch by batch.
 DYNAMIC_FORMS = ("ConvInteger", "MatMulInteger", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM")
+DYNAMIC_QUANTIZERS = "dynamic uint8 per_tensor affine", "minmax int8 per_tensor symmetric"
 Groups = Mapping[str, Sequence[str]]
 
 
@@ -75,7 +76,7 @@ def _dynamic(fp32: ModelProto, recipe: DynamicInt8) -> tuple[ModelProto, Observe
             reduce_range=saturates(),
         )
         found = _read(path)
-    return found, _observers(found, f"{' or '.join(operators)} with a constant weight", None, ("dynamic uint8", "minmax int8 per_tensor symmetric"))
+    return found, _observers(found, f"{' or '.join(operators)} with a constant weight", None, DYNAMIC_QUANTIZERS)
 
 
 def _static(
@@ -137,7 +138,9 @@ def _working(step: str) -> Iterator[Path]:
     except QuantizationError:
         raise
     except Exception as error:
-        raise QuantizationError(f"onnxruntime: {step} cannot work on this model: {printable(first_line(error))}") from error
+        raise QuantizationError(
+            f"onnxruntime: {step} cannot work on this model: {printable(first_line(error))}"
+        ) from error
     finally:
         logging.disable(before)
 

@@ -39,8 +39,8 @@ def write(proto: ModelProto, path: Path) -> bytes:
     """Writes a model without what tells of the machine and the tools; gives the bytes."""
     graph = proto.graph
     for each in (proto, graph, *graph.node, *graph.initializer, *graph.value_info, *graph.input, *graph.output):
-        del each.metadata_props[:]  # type: ignore[attr-defined]
-        each.ClearField("doc_string")  # type: ignore[arg-type]
+        del each.metadata_props[:]
+        each.ClearField("doc_string")
     content: bytes = proto.SerializeToString(deterministic=True)
     with replacing(path) as temporary:
         temporary.write_bytes(content)
