@@ -17,6 +17,8 @@ Array = NDArray[Any]
 Step = Callable[[Array], Array]
 # Takes a line about what is done to samples.
 Tell = Callable[[str], None]
+# Of an array; None stands for any size.
+Sizes = tuple[int | None, ...]
 # As the data has them, or moved to the end.
 Layout = Literal["nchw", "nhwc"]
 # Samples whose integers stand for more than the file's can hold are clipped; more than this share of them is told.
@@ -30,7 +32,7 @@ class TensorSpec:
 
     Attributes:
         name: in the file.
-        shape: None stands for any size; the first is the batch.
+        shape: None stands for any size; the first is the batch. None instead of all sizes stands for any shape.
         dtype: numpy's name of the values' type.
         scale: of integers that stand for real values, `(q − zero_point) · scale`; None for values as they are.
         zero_point: see `scale`.
@@ -42,13 +44,15 @@ class TensorSpec:
     """
 
     name: str
-    shape: tuple[int | None, ...]
+    shape: Sizes | None
     dtype: str
     scale: float | None = None
     zero_point: int = 0
     layout: Layout | None = None
 
     def __str__(self) -> str:
+        if self.shape is None:
+            return f"'{self.name}' {self.dtype} of any shape"
         sizes = ", ".join("?" if size is None else str(size) for size in self.shape)
         return f"'{self.name}' {self.dtype} [{sizes}]"
 
@@ -159,15 +163,17 @@ def constant_for(spec: TensorSpec, value: float, n: int, file: str) -> Array:
     Raises:
         EvaluationError: if the input's type cannot hold the number.
     """
-    array = np.full([n if size is None else size for size in spec.shape], value)
+    array = np.full([n if size is None else size for size in spec.shape or ()], value)
     cast = array.astype(spec.dtype)
     if not np.array_equal(cast, array):
         raise EvaluationError(f"{file}: takes {spec}, which cannot hold the constant {value}")
     return cast
 
 
-def fits(wanted: tuple[int | None, ...], shape: tuple[int, ...]) -> bool:
+def fits(wanted: Sizes | None, shape: tuple[int, ...]) -> bool:
     """True if an array of that shape can be given where the other is wanted; the batch is the runner's to cut."""
+    if wanted is None:
+        return True
     if len(wanted) != len(shape):
         return False
     return all(size in (None, own) for size, own in zip(wanted[1:], shape[1:], strict=True))
@@ -175,7 +181,7 @@ def fits(wanted: tuple[int | None, ...], shape: tuple[int, ...]) -> bool:
 
 def _is_moved(spec: TensorSpec, shape: tuple[int, ...], binding: Binding, file: str) -> bool:
     """True if the file takes a picture's channels last."""
-    if len(shape) != 4 or len(spec.shape) != 4:
+    if len(shape) != 4 or (spec.shape is not None and len(spec.shape) != 4):
         return False
     if (told := binding.layout or spec.layout) is not None:
         return told == "nhwc"

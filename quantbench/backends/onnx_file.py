@@ -24,6 +24,7 @@ LARGEST = 2**31 - 1
 ADVICE = "export it again"
 # Bits of types of which several values share a byte.
 PACKED_BITS = {"int4": 4, "uint4": 4, "float4_e2m1fn": 4, "int2": 2, "uint2": 2}
+ANY_SHAPE = "of any shape"
 # Domains that are written as no domain at all.
 DEFAULT_DOMAINS = ("", "ai.onnx")
 
@@ -36,13 +37,13 @@ class Tensor:
         dtype: numpy's name, or `string`.
         shape: of the values.
         proto: as the file holds it.
-        folder: of the file, for values that are kept beside it.
+        path: of the file, for values that are kept beside it.
     """
 
     dtype: str
     shape: tuple[int, ...]
     proto: TensorProto = field(repr=False, compare=False)
-    folder: Path = field(repr=False, compare=False)
+    path: Path = field(repr=False, compare=False)
 
     @property
     def nbytes(self) -> int:
@@ -67,7 +68,7 @@ class Tensor:
         if external_location(proto) is not None:
             proto = type(self.proto)()
             proto.CopyFrom(self.proto)
-            proto.raw_data = read_external(self.proto, self.folder)
+            proto.raw_data = read_external(self.proto, self.path)
             proto.data_location = proto.DEFAULT
             del proto.external_data[:]
         try:
@@ -75,7 +76,7 @@ class Tensor:
         # Counts, sizes and types of a damaged file trip the reader anywhere.
         except Exception as error:
             raise CheckpointError(
-                f"{self.folder / '…'}: '{printable(self.proto.name)}' does not hold {self.dtype} {list(self.shape)} "
+                f"{self.path}: '{printable(self.proto.name)}' does not hold {self.dtype} {list(self.shape)} "
                 f"({printable(error)[:120]}); {ADVICE}"
             ) from None
 
@@ -169,7 +170,7 @@ def read_proto(path: Path) -> ModelProto:
 
 def model_of(proto: ModelProto, path: Path) -> OnnxModel:
     """A message in plain words; `path` tells the folder of its values."""
-    graphs, nodes = list(_graphs(proto)), list(_nodes(proto))
+    graphs, nodes = list(_graphs(proto)), list(nodes_of(proto))
     constants: dict[str, Tensor] = {}
     for graph in graphs:
         for tensor in graph.initializer:
@@ -212,14 +213,14 @@ def external_location(tensor: TensorProto) -> str | None:
     return next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
 
 
-def read_external(tensor: TensorProto, folder: Path) -> bytes:
-    """The bytes of a tensor that are in another file.
+def read_external(tensor: TensorProto, path: Path) -> bytes:
+    """The bytes of a tensor of a model that are in another file.
 
     Raises:
         CheckpointError: as `files_of`.
     """
-    offset, length = _check_external(tensor, folder / "…")
-    with open_file(folder / (external_location(tensor) or "")) as file:
+    offset, length = _check_external(tensor, path)
+    with open_file(path.parent / (external_location(tensor) or "")) as file:
         file.seek(offset)
         return file.read(length)
 
@@ -264,7 +265,7 @@ def tensors_of(proto: ModelProto) -> Iterator[TensorProto]:
         yield from graph.initializer
         for sparse in graph.sparse_initializer:
             yield from (sparse.values, sparse.indices)
-    for node in _nodes(proto):
+    for node in nodes_of(proto):
         yield from _held(node.attribute)
 
 
@@ -286,7 +287,7 @@ def _graphs(proto: ModelProto) -> Iterator[GraphProto]:
         stack += [inner for node in graph.node for inner in _inner(node)]
 
 
-def _nodes(proto: ModelProto) -> Iterator[NodeProto]:
+def nodes_of(proto: ModelProto) -> Iterator[NodeProto]:
     """The nodes of all graphs, then those of functions."""
     for graph in _graphs(proto):
         yield from graph.node
@@ -343,7 +344,7 @@ def _add(constants: dict[str, Tensor], name: str, tensor: TensorProto, path: Pat
 
 
 def _tensor(tensor: TensorProto, path: Path) -> Tensor:
-    return Tensor(_dtype_name(tensor.data_type), tuple(tensor.dims), tensor, path.parent)
+    return Tensor(_dtype_name(tensor.data_type), tuple(tensor.dims), tensor, path)
 
 
 def _domain(domain: str) -> str:
@@ -376,7 +377,7 @@ def _words(kind: Any) -> str:
         return str(which or "of no type").removesuffix("_type")
     dtype = _dtype_name(kind.tensor_type.elem_type)
     if not kind.tensor_type.HasField("shape"):
-        return f"{dtype} of any shape"
+        return f"{dtype} {ANY_SHAPE}"
     sizes = [str(each.dim_value) if each.HasField("dim_value") else each.dim_param or "?"
              for each in kind.tensor_type.shape.dim]  # fmt: skip
     return f"{dtype} [{', '.join(sizes)}]"

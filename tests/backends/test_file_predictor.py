@@ -215,6 +215,12 @@ def test_one_array_for_two_inputs_is_refused():
     assert refused(Toy(*same), arrays(a=3)).startswith("a.onnx: 'a' of the data fits several of its inputs ('left'")
 
 
+def test_an_input_of_any_shape_takes_what_there_is():
+    runner = Toy(TensorSpec("x", None, "float32"))
+    predictor(runner)(arrays(a=3))
+    assert (runner.given[0][0].shape, str(runner.inputs[0])) == ((2, 3), "'x' float32 of any shape")
+
+
 def test_one_input_and_several_arrays_are_matched_by_shape():
     runner = Toy(TWO[1])
     predictor(runner)(arrays(a=3, b=4))
@@ -288,7 +294,7 @@ def test_an_output_without_a_row_for_each_sample_cannot_be_put_together():
 
 def test_an_output_that_nobody_asked_for_may_have_any_shape():
     outputs = (LOGITS, TensorSpec("loss", (), "float32"))
-    runner = Toy(FIXED, outputs=outputs, give=lambda arrays: [np.zeros((2, 2)), np.zeros(())])
+    runner = Toy(FIXED, outputs=outputs, give=lambda _: [np.zeros((2, 2)), np.zeros(())])
     assert {name: each.shape for name, each in predictor(runner, output="logits")({"input": pictures()}).items()} == {
         "logits": (5, 2)
     }
@@ -296,7 +302,9 @@ def test_an_output_that_nobody_asked_for_may_have_any_shape():
 
 def test_inputs_of_different_fixed_batches_are_refused():
     told = refused(Toy(FIXED, TensorSpec("b", (3, 1), "float32")), {"image": pictures(), "b": np.zeros((5, 1), "f")})
-    assert "its inputs have different fixed batches ('image' float32 [2, 3, 8, 6], 'b' float32 [3, 1]); write it" in told
+    assert (
+        "its inputs have different fixed batches ('image' float32 [2, 3, 8, 6], 'b' float32 [3, 1]); write it" in told
+    )
 
 
 # Outputs.

@@ -16,17 +16,18 @@ from typing import Any
 
 from quantbench.backends.coverage import Coverage
 from quantbench.backends.file_predictor import Array
-from quantbench.backends.onnx_file import Node, OnnxModel, read_onnx
+from quantbench.backends.onnx_file import Node, OnnxModel, nodes_of, read_onnx, read_proto
 from quantbench.backends.onnx_runtime.operators import HARMLESS, INT8, SUMS, Shape, macs_of
 from quantbench.backends.onnx_runtime.session import Settings, open_session, options_of
-from quantbench.errors import MeasurementError
+from quantbench.backends.onnx_runtime.writing import whole
+from quantbench.errors import MeasurementError, QuantizationError
 from quantbench.temporary import temporary_folder
 
 # A rewriting for speed alone: it pads channels of floating-point convolutions and takes their names away.
 LEFT_OUT = ("NchwcTransformer",)
 OPTIMIZED, VALUES = "optimized.onnx", "optimized.bin"
 # What the runtime and its tools add to the name of a node: in the profile, and where they made another one of it.
-TIMED, ADDED = "_kernel_time", re.compile(r"(_token_\d+|_nhwc|_MatMul_quant|_quant)+$")
+TIMED, ADDED = "_kernel_time", re.compile(r"(_token_\d+|_nhwc|_MatMul_quant|_quant|/\w+Fusion/)+$")
 # Where the profile ends without a word.
 MOST_EVENTS = 1_000_000
 
@@ -59,12 +60,29 @@ def coverage_of(path: Path, settings: Settings, batches: Sequence[Mapping[str, A
         MeasurementError: if nothing was seen that multiplies, or might.
     """
     with temporary_folder() as folder:
-        kernels = _run(path, settings, batches, Path(folder))
+        kernels = _run(_named(path, Path(folder)), settings, batches, Path(folder))
         graph = read_onnx(Path(folder) / OPTIMIZED)
     found = counted(graph, kernels, {name: array.shape for name, array in batches[0].items()})
     if found.macs == 0 and not found.uncounted:
         raise MeasurementError(f"{path}: no convolution or matrix product was seen in its forward")
     return found
+
+
+def _named(path: Path, folder: Path) -> Path:
+    """The file, or a copy of it in which each node has a name, by which its runs are told from those of others."""
+    proto = read_proto(path)
+    if all(node.name for node in nodes_of(proto)):
+        return path
+    try:
+        proto = whole(path)
+    # Too large for one file; what has no name stays uncounted.
+    except QuantizationError:
+        return path
+    for at, node in enumerate(nodes_of(proto)):
+        node.name = node.name or f"{node.op_type}#{at}"
+    copy = folder / path.name
+    copy.write_bytes(proto.SerializeToString())
+    return copy
 
 
 def _run(path: Path, settings: Settings, batches: Sequence[Mapping[str, Array]], folder: Path) -> tuple[Kernel, ...]:

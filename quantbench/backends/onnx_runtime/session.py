@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from quantbench.backends.coverage import Coverage
 from quantbench.backends.file_predictor import Array, Runner, TensorSpec
-from quantbench.errors import CheckpointError, ConfigError
+from quantbench.backends.onnx_file import ANY_SHAPE, read_onnx
+from quantbench.errors import CheckpointError, ConfigError, EvaluationError
 from quantbench.files import printable
 
 GraphOptimization = Literal["all", "extended", "basic", "none"]
@@ -27,8 +29,16 @@ DTYPES = {
 }  # fmt: skip
 # Only what ends the session is written to the terminal, by whoever catches it.
 FATAL = 4
-# Characters of the runtime's own message that are shown.
+# Characters of the runtime's own message that are shown, and what to do about some.
 SHOWN = 300
+ADVICE = {
+    "Unsupported model IR version": "; update onnxruntime, or export it again with an older version of onnx",
+    "under development": "; update onnxruntime, or export it again with an older opset",
+    "No Op registered": "; this runtime does not know that operator: export it again with another opset, or replace it",
+    "not a registered function/op": "; this runtime does not know that operator: replace it",
+    "Could not find an implementation": "; this runtime has no kernel of that operator for these types: replace it",
+}
+SOURCE = re.compile(r"/onnxruntime_src/\S+:\d+ [^(]*\(")
 
 
 @dataclass(frozen=True)
@@ -110,11 +120,25 @@ def open_session(
 
 
 def reason_of(error: Exception, file: Path) -> str:
-    """The runtime's own words, without its mark, the number of the error and the file that is named already."""
+    """The runtime's own words on one line, without its marks and places in its source, and what to do where that is
+    known."""
     text = " ".join(str(error).replace(str(file), file.name).split())
     if text.startswith("[ONNXRuntimeError]"):
         text = text.split(" : ", 3)[-1]
-    return printable(text)[:SHOWN]
+    text = printable(_without_places(text))[:SHOWN]
+    advice = next((advice for words, advice in ADVICE.items() if words in text), "")
+    return f"{text}{advice}"
+
+
+def _without_places(text: str) -> str:
+    """Takes out files of the runtime's source with the signature after them, which may hold parentheses itself."""
+    while found := SOURCE.search(text):
+        depth, end = 1, found.end()
+        while depth and end < len(text):
+            depth += {"(": 1, ")": -1}.get(text[end], 0)
+            end += 1
+        text = f"{text[: found.start()]}{text[end:].removeprefix(' const').lstrip()}"
+    return text
 
 
 class SessionRunner(Runner):
@@ -124,14 +148,16 @@ class SessionRunner(Runner):
         session: opened.
         file: for messages.
         output: the only one that is asked for; None for all of them.
+        unranked: names of inputs that take any shape, which the session shows as numbers.
 
     Raises:
         CheckpointError: if an input, or an output that is asked for, is no array of numbers.
     """
 
-    def __init__(self, session: Any, file: Path, output: str | None = None) -> None:
-        self.session = session
-        self.inputs = tuple(_spec(each, file, "input", "") for each in session.get_inputs())
+    def __init__(self, session: Any, file: Path, output: str | None = None, unranked: Collection[str] = ()) -> None:
+        self.session, self._file = session, file
+        specs = [_spec(each, file, "input", "") for each in session.get_inputs()]
+        self.inputs = tuple(replace(each, shape=None) if each.name in unranked else each for each in specs)
         given = session.get_outputs()
         chosen = [each for each in given if each.name == output] or given
         advice = "; name one that is (backend: {name: onnxruntime, output: …}): " + ", ".join(
@@ -142,8 +168,19 @@ class SessionRunner(Runner):
         self._asked = [each.name for each in self.outputs]
 
     def run(self, arrays: Sequence[Array]) -> Sequence[Array]:
-        """See `Runner.run`."""
-        found: list[Array] = self.session.run(self._asked, dict(zip(self._names, arrays, strict=True)))
+        """See `Runner.run`.
+
+        Raises:
+            EvaluationError: if the forward fails.
+        """
+        try:
+            found: list[Array] = self.session.run(self._asked, dict(zip(self._names, arrays, strict=True)))
+        # Of the runtime's own classes, which have no common base.
+        except Exception as error:
+            given = ", ".join(f"'{name}' {list(each.shape)}" for name, each in zip(self._names, arrays, strict=True))
+            raise EvaluationError(
+                f"{self._file}: its forward on {given} failed: {reason_of(error, self._file)}"
+            ) from error
         return found
 
 
@@ -157,7 +194,8 @@ class FileRunner(SessionRunner):
     """
 
     def __init__(self, path: Path, settings: Settings, output: str | None = None) -> None:
-        super().__init__(open_session(path, settings, path), path, output)
+        unranked = [name for name, words in read_onnx(path).inputs.items() if words.endswith(ANY_SHAPE)]
+        super().__init__(open_session(path, settings, path), path, output, unranked)
         self._path, self._settings = path, settings
 
     def kernels(self, batches: Sequence[Sequence[Array]]) -> Coverage | None:

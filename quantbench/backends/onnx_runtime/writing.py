@@ -29,7 +29,7 @@ def whole(path: Path) -> ModelProto:
     proto = read_proto(path)
     for tensor in tensors_of(proto):
         if external_location(tensor) is not None:
-            tensor.raw_data = read_external(tensor, path.parent)
+            tensor.raw_data = read_external(tensor, path)
             tensor.data_location = tensor.DEFAULT
             del tensor.external_data[:]
     return proto
