@@ -13,6 +13,8 @@ from quantbench.recipes.spec import describe
 class Checkpoints(DocumentKind):
     """Keys, dtypes, shapes, recipe and observers of an experiment's checkpoint: exact on each machine with its engine.
 
+    Files that hold their own graph add its operators, versions, inputs and outputs.
+
     Scales are not among them, since they may differ between processors.
     """
 
@@ -33,6 +35,8 @@ class Checkpoints(DocumentKind):
             "observers": run.observers,
             "payload_bytes": facts.payload_bytes,
             "keys": {key: describe_entry(entry) for key, entry in facts.keys.items()},
+            # State dicts tell no more than their keys; what was accepted of them stays as it is.
+            **({"graph": facts.graph} if facts.graph else {}),
         }
 
     def content(self, fact: Document) -> Document:

@@ -45,6 +45,7 @@ class Reload(Quantity[CheckpointFacts]):
             keys=reloaded.description.keys,
             reload_identical=_bytes(built.probe) == _bytes(reloaded.outputs),
             largest_difference=_largest_difference(built.probe, reloaded.outputs),
+            graph=reloaded.description.graph,
         )
 
     def judge(self, run: Run, measured: CheckpointFacts, bound: Any) -> Verdict:

@@ -101,6 +101,7 @@ class CheckpointFacts(Part):
     Attributes:
         reload_identical: whether its logits there were bit-identical to those of the model that was saved.
         largest_difference: largest absolute difference of a logit; −1 where they cannot be compared.
+        graph: what else the file tells of its structure; left out where it tells nothing.
     """
 
     sha256: str
@@ -108,6 +109,7 @@ class CheckpointFacts(Part):
     keys: dict[str, dict[str, Any]]
     reload_identical: bool
     largest_difference: float
+    graph: dict[str, Any] = Field(default_factory=dict, exclude_if=lambda graph: not graph)
 
     def impossible(self) -> str | None:
         """Less than no bytes, or logits that are identical and differ."""

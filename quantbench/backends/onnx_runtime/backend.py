@@ -20,8 +20,8 @@ from quantbench.backends.interface import (
 )
 from quantbench.backends.onnx_description import describe_onnx
 from quantbench.backends.onnx_file import files_of
+from quantbench.backends.onnx_runtime.file_runner import FileRunner
 from quantbench.backends.onnx_runtime.session import (
-    FileRunner,
     GraphOptimization,
     SessionRunner,
     Settings,

@@ -146,17 +146,14 @@ def _working(step: str) -> Iterator[Path]:
 
 
 def _preprocessed(fp32: ModelProto, folder: Path) -> Path:
-    """The model after upstream's own preparation: shapes are inferred, constants folded, batch norms fused."""
+    """The model after upstream's own preparation: types are inferred, constants folded, batch norms fused."""
     import onnx
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     source, path = folder / "fp32.onnx", folder / "prepared.onnx"
     onnx.save(fp32, source)
-    try:
-        quant_pre_process(source, path)
-    # Symbolic shapes need sympy, and stumble over operators that they do not know; types suffice.
-    except Exception:
-        quant_pre_process(source, path, skip_symbolic_shape=True)
+    # Its symbolic inference needs more libraries, gives other results without them, and only types are needed.
+    quant_pre_process(source, path, skip_symbolic_shape=True)
     return path
 
 

@@ -8,9 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from quantbench.backends.coverage import Coverage
 from quantbench.backends.file_predictor import Array, Runner, TensorSpec
-from quantbench.backends.onnx_file import ANY_SHAPE, read_onnx
 from quantbench.errors import CheckpointError, ConfigError, EvaluationError
 from quantbench.files import printable
 
@@ -182,27 +180,6 @@ class SessionRunner(Runner):
                 f"{self._file}: its forward on {given} failed: {reason_of(error, self._file)}"
             ) from error
         return found
-
-
-class FileRunner(SessionRunner):
-    """A file's session, which can tell of its kernels.
-
-    Args:
-        path: of the file.
-        settings: see `Settings`.
-        output: the only one that is asked for; None for all of them.
-    """
-
-    def __init__(self, path: Path, settings: Settings, output: str | None = None) -> None:
-        unranked = [name for name, words in read_onnx(path).inputs.items() if words.endswith(ANY_SHAPE)]
-        super().__init__(open_session(path, settings, path), path, output, unranked)
-        self._path, self._settings = path, settings
-
-    def kernels(self, batches: Sequence[Sequence[Array]]) -> Coverage | None:
-        """See `Runner.kernels`: a session's graph never changes, so that another one of the same file tells."""
-        from quantbench.backends.onnx_runtime.evidence import coverage_of
-
-        return coverage_of(self._path, self._settings, [dict(zip(self._names, each, strict=True)) for each in batches])
 
 
 def _spec(node: Any, file: Path, what: str, advice: str) -> TensorSpec:

@@ -1,6 +1,5 @@
 """The precision that really ran, from the runtime's own graph and profile; what cannot be told is named."""
 
-
 import numpy as np
 import onnx
 import pytest
@@ -68,7 +67,7 @@ def test_a_layer_that_falls_back_to_float_is_named(int8, tmp_path):
 def test_dynamic_quantization_is_int8_for_its_products_alone(tmp_path):
     reference, recipe = artifact_of(network(), tmp_path / "fp32.onnx"), RECIPES.create("dynamic_int8", "here", {})
     backend = onnxruntime().create()
-    made = backend.quantize(reference, recipe, Calibration(lambda: [], samples(2)), tmp_path)
+    made = backend.quantize(reference, recipe, Calibration(list, samples(2)), tmp_path)
     found = backend.kernels(made.artifact, samples(1))
     assert found.int8_layers == {"fc": MACS["fc"]}
     assert found.float_layers == {"conv1": MACS["conv1"], "conv2": MACS["conv2"]}
@@ -169,7 +168,9 @@ def test_a_kernel_that_is_of_no_node_is_named_unless_it_moves_values():
 
 
 def test_a_kernel_whose_name_is_that_of_two_nodes_is_named():
-    assert counted(graph(node(), node()), [Kernel("a", "MatMul", ((2, 2),))], {"x": (2, 3)}).uncounted == ("MatMul in a",)
+    assert counted(graph(node(), node()), [Kernel("a", "MatMul", ((2, 2),))], {"x": (2, 3)}).uncounted == (
+        "MatMul in a",
+    )
 
 
 def test_a_kernel_of_another_operator_than_its_node_is_named():

@@ -231,9 +231,7 @@ def test_sequences_as_input_are_refused(tmp_path):
 
 # Parameters of the backend.
 def test_providers_that_this_build_lacks_are_named_with_those_it_has(tmp_path):
-    with pytest.raises(
-        ConfigError, match=r"^here: providers: this build of onnxruntime has no 'NoSuch'; it has .*CPU"
-    ):
+    with pytest.raises(ConfigError, match=r"^here: providers: this build of onnxruntime has no 'NoSuch'; it has .*CPU"):
         loaded(network(), tmp_path, providers=["NoSuch"])
     with pytest.raises(ConfigError, match=r"^here: providers: none is named; this build has .*CPUExecutionProvider"):
         loaded(network(), tmp_path, providers=[])
@@ -301,9 +299,7 @@ def test_values_outside_of_the_model_s_folder_are_refused(location, tmp_path):
     folder.mkdir()
     path = beside(folder, location)
     os.link(folder / "values.bin", tmp_path / "values.bin")
-    with pytest.raises(
-        CheckpointError, match=rf"a\.onnx: the values of 'conv1\.weight' are in '{location}', outside "
-    ):
+    with pytest.raises(CheckpointError, match=rf"a\.onnx: the values of 'conv1\.weight' are in '{location}', outside "):
         files_of(path)
     with pytest.raises(CheckpointError, match="outside of the model's folder"):
         onnxruntime().create().load(of_files([path]), 1)
