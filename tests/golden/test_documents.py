@@ -12,6 +12,7 @@ from quantbench.golden.checkpoints import CHECKPOINTS
 from quantbench.golden.documents import MAX_BYTES, MISSING, differences
 from quantbench.golden.history import read_history, write_golden
 from quantbench.golden.interface import SHOWN_LINES, shortened
+from quantbench.records.parts import CheckpointFacts
 
 CONFIG = """\
 workload:
@@ -77,6 +78,40 @@ def test_a_golden_that_is_not_text_is_an_error(golden):
     golden("small/qat").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(CheckpointError, match="not valid JSON"):
         CHECKPOINTS.read(golden.folder, "small/qat")
+
+
+class Measured:
+    """Evidence of a run that described its file."""
+
+    engine, observers = "none", {}
+
+    def __init__(self, experiment, graph):
+        self.experiment = experiment
+        self.facts = CheckpointFacts(
+            sha256="0" * 64, payload_bytes=8, keys={"w": {"dtype": "int8", "shape": [8]}}, reload_identical=True,
+            largest_difference=0.0, graph=graph,
+        )  # fmt: skip
+
+    def measured(self, part):
+        return {"checkpoint": self.facts}[part]
+
+
+def test_a_file_s_graph_is_in_its_golden_and_what_moved_in_it_is_named(experiments):
+    before, after = (
+        CHECKPOINTS.document(
+            Measured(experiments[0], {"opset": {"ai.onnx": opset}, "operators": {"QLinearConv": count}})
+        )
+        for opset, count in ((20, 5), (21, 6))
+    )
+    assert CHECKPOINTS.compare(before, after) == [
+        "graph / operators / QLinearConv: 5 → 6", "graph / opset / ai.onnx: 20 → 21"]  # fmt: skip
+
+
+def test_a_file_that_tells_no_graph_has_none_in_its_golden_and_record(experiments):
+    measured = Measured(experiments[0], {})
+    assert "graph" not in CHECKPOINTS.document(measured)
+    assert "graph" not in measured.facts.model_dump(mode="json")
+    assert Measured(experiments[0], {"opset": {}}).facts.model_dump(mode="json")["graph"] == {"opset": {}}
 
 
 def test_equal_documents_have_no_differences():

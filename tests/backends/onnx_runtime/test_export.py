@@ -77,9 +77,7 @@ def test_a_file_of_onnx_is_its_own_lowered_form(tmp_path):
 
 def test_a_missing_exporter_is_told_with_what_installs_it(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "onnxscript", None)
-    with pytest.raises(
-        ExtraMissingError, match=r"to write a torch model as \.onnx: needs onnxscript, .*\[onnxruntime\]"
-    ):
+    with pytest.raises(ExtraMissingError, match=r"to write a torch model as \.onnx: needs onnxscript, .*\[onnxru"):
         BACKEND.lowered(reference(tmp_path), named(BATCH), tmp_path)
 
 
@@ -101,7 +99,7 @@ class Choosing(nn.Module):
 
 STOPS = {
     Svd: "^Svd cannot be written as ONNX: the operation aten::_linalg_svd has no form there; replace it, or quantize ",
-    Choosing: r"^Choosing cannot be written as ONNX: .*, at test_export\.py:\d+ in forward: `if x\.sum\(\) > 0:`; write",
+    Choosing: r"^Choosing cannot be written as ONNX: .*, at test_export\.py:\d+ in forward: `if x\.sum\(\) > 0:`; ",
 }
 
 
@@ -120,9 +118,7 @@ def test_a_file_that_gives_something_else_than_the_model_is_refused_with_figures
     proto, inputs = onnx.load(lowered[1].artifact.path), named(BATCH)
     expected = {"output": lowered[1].converted(inputs)["output"]}
     export._check_same(proto, inputs, expected, "Net", tmp_path / "a.onnx")
-    told = (
-        r"^Net written as ONNX gives something else: its output 'output' differs .* \(largest .*\) on 8 samples; does"
-    )
+    told = r"^Net written as ONNX gives something else: its output 'output' differs .* \(largest .*\) on 8 samples; "
     with pytest.raises(QuantizationError, match=told):
         export._check_same(proto, inputs, {"output": change(expected["output"])}, "Net", tmp_path / "a.onnx")
 
@@ -135,13 +131,9 @@ def test_a_model_too_large_for_one_file_is_refused(monkeypatch):
 
 
 def test_an_error_that_names_neither_is_told_in_its_first_line():
-    try:
-        try:
-            raise KeyError("inner")
-        except KeyError as inner:
-            raise ValueError("outer\nmore") from inner
-    except ValueError as error:
-        assert export._cause(error) == "KeyError: 'inner'; torch.onnx.export(model, …, dynamo=True) tells more"
+    error = ValueError("outer\nmore")
+    error.__cause__ = KeyError("inner")
+    assert export._cause(error) == "KeyError: 'inner'; torch.onnx.export(model, …, dynamo=True) tells more"
 
 
 def test_one_sample_is_taken_twice_since_a_size_of_one_never_changes():

@@ -152,7 +152,7 @@ def test_a_file_that_changed_since_it_was_measured_is_refused(tmp_path):
 
 
 UNKNOWN = {
-    "operator": (relu(PICTURE, PICTURE, "Foo"), "No Op registered for Foo with domain_version of 20; this runtime does"),
+    "operator": (relu(PICTURE, PICTURE, "Foo"), "No Op registered for Foo with domain_version of 20; this runtime"),
     "domain": (
         relu(PICTURE, PICTURE, "Foo", node={"domain": "my.ops"}, domains=["my.ops"]),
         "my.ops:Foo(-1) is not a registered function/op; this runtime does not know that operator: replace it",
