@@ -70,6 +70,11 @@ class FilePredictor(Predictor):
         self._kept = self._outputs_kept()
 
     @property
+    def takes(self) -> tuple[TensorSpec, ...]:
+        """See `Predictor.takes`."""
+        return self._runner.inputs
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """See `Predictor.notes`."""
         return tuple(self._notes)

@@ -19,6 +19,7 @@ from quantbench.upstream import silenced
 if TYPE_CHECKING:
     from torch import nn
 
+    from quantbench.backends.file_inputs import TensorSpec
     from quantbench.recipes.spec import Recipe, Trained
 
 # Which observer watches each layer: {"conv1": {"activation": "MinMaxObserver(…)", "weight": "…"}}.
@@ -189,6 +190,11 @@ class Predictor(Guarded, ABC):
         return inputs
 
     @property
+    def takes(self) -> tuple[TensorSpec, ...]:
+        """The inputs that the artifact's file tells; none where it tells nothing."""
+        return ()
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """Lines about what was done to samples and outputs because the artifact asks for it, known after a forward."""
         return ()
@@ -275,8 +281,8 @@ class Backend(Guarded, ABC):
 
     name: ClassVar[str]
     guarded = frozenset({
-        "load", "describe", "files_of", "supports", "quantize", "lowered", "rehearse", "kernels", "forms", "switchable", "prepare_training",
-        "freeze", "convert_trained",
+        "load", "describe", "files_of", "supports", "quantize", "lowered", "rehearse", "kernels", "forms", "switchable",
+        "prepare_training", "freeze", "convert_trained",
     })  # fmt: skip
     engine: str = "none"
     spec: BackendSpec

@@ -75,7 +75,21 @@ def _with_shared(command: Callable[..., None]) -> Callable[..., None]:
 
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-for command in (list_, compare, train, adopt, quantize, run, gates, inspect_, report, curves, ablate, sensitivity, search):
+for command in (
+    list_,
+    compare,
+    train,
+    adopt,
+    quantize,
+    run,
+    gates,
+    inspect_,
+    report,
+    curves,
+    ablate,
+    sensitivity,
+    search,
+):
     app.command(command.__name__.rstrip("_"))(_with_shared(command))
 
 

@@ -20,7 +20,9 @@ DATA_PARAM_HELP = (
     "Parameter of the data set, as in a workload file: size=96, 'mean=[0.5, 0.5, 0.5]', sample_rate=16000, "
     "targets=y, 'classes=[cat, dog]'; may be given several times."
 )
-BACKEND_PARAM_HELP = "Parameter of both files' backends: layout=nhwc, output=logits; reference.layout=… for one of them."
+BACKEND_PARAM_HELP = (
+    "Parameter of both files' backends: layout=nhwc, output=logits; reference.layout=… for one of them."
+)
 
 
 def compare(
@@ -79,7 +81,7 @@ def compare(
         # Nothing is accepted yet, whatever the project's goldens say of others.
         runs = Runs(Settings(Path(nothing), family=plan.family))
         status = show_session(runs, plan, Options(strict=strict_verdicts), [experiment], json)
-    if save and status != 2:  # noqa: PLR2004 — nothing that was broken is saved
+    if save and status != 2:
         _save(pair, save, configs, golden, experiment)
     raise typer.Exit(status)
 
@@ -116,7 +118,7 @@ def _params(given: list[str], option: str) -> dict[str, Any]:
             raise ConfigError(f"{option} {each}: give KEY=VALUE, such as size=96")
         try:
             found[key] = parsed(value)
-        except Exception as error:  # noqa: BLE001 — PyYAML raises many kinds
+        except Exception as error:
             raise ConfigError(f"{option} {each}: the value cannot be read as YAML ({error})") from None
     return found
 

@@ -58,9 +58,7 @@ def run(
     raise typer.Exit(show_session(runs, plan, options, configured, json))
 
 
-def show_session(
-    runs: Runs, plan: Plan, options: Options, configured: Sequence[Experiment], json: Path | None
-) -> int:
+def show_session(runs: Runs, plan: Plan, options: Options, configured: Sequence[Experiment], json: Path | None) -> int:
     """Makes the claims of a plan, shows what was found, and gives the exit status.
 
     Raises:

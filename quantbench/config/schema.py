@@ -146,10 +146,13 @@ class ReferenceConfig(Strict):
     Attributes:
         path: of the file; a relative one begins at the workload file.
         backend: that loads it, with its parameters; found by the file's suffix where it is not given.
+        accept_accuracy: compare with it although its accuracy is not surely more than that of giving every sample one
+            class; such a reference says nothing of a candidate, so that it is refused otherwise.
     """
 
     path: Annotated[str, StringConstraints(min_length=1)]
     backend: OptionalComponent = None
+    accept_accuracy: Annotated[bool, Field(strict=True)] = False
 
 
 class WorkloadConfig(Strict):

@@ -342,7 +342,7 @@ def _calibration(opened: OpenWorkload, experiment: Experiment) -> Calibration:
 
 
 def weights_sha256(opened: OpenWorkload, experiment: Experiment, backend: Backend) -> str:
-    """Hash of the weights that an experiment starts from: the reference's, those that it was fine-tuned to, or its file.
+    """Hash of the weights that an experiment starts from: the reference's, fine-tuned ones, or those of its file.
 
     Raises:
         BaselineError: if they are missing.

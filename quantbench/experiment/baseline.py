@@ -7,12 +7,13 @@ from functools import cached_property
 
 import torch
 
-from quantbench.backends.interface import Artifact, Backend
+from quantbench.backends.interface import Artifact, Backend, Predictor
 from quantbench.errors import BaselineError
 from quantbench.experiment.artifact import lowered, reference
 from quantbench.experiment.costs import MODEL, Costs, Lowered
+from quantbench.experiment.preprocessing import preprocessed_otherwise
 from quantbench.experiment.rivals import Fastest, fastest_fp32
-from quantbench.experiment.soundness import spare_outputs
+from quantbench.experiment.soundness import soundness, spare_outputs
 from quantbench.experiment.workload import changed_splits
 from quantbench.foreign import about
 from quantbench.golden import baselines
@@ -21,6 +22,11 @@ from quantbench.measure.evaluation import Evaluation
 # Of the reference's accuracy from its card's, 0..1, and in samples where there are few; a gate may be stricter.
 LARGEST_DRIFT = 0.01
 LARGEST_DRIFT_SAMPLES = 2
+
+
+def _noted(artifact: Artifact, predictor: Predictor) -> list[str]:
+    """What was done to samples and outputs because a file asks for it."""
+    return [f"{artifact.path.name}: {note}" for note in predictor.notes]
 
 
 @dataclass
@@ -60,7 +66,7 @@ class Baseline(Costs):
         predictor = self.loaded(torch.get_num_threads())
         with about(MODEL):
             found = self.opened.evaluated(predictor)
-            self.warnings += spare_outputs(self.opened, predictor)
+            self.warnings += [*spare_outputs(self.opened, predictor), *_noted(self.artifact, predictor)]
             return found
 
     @cached_property
@@ -74,8 +80,14 @@ class Baseline(Costs):
             BaselineError: if the accuracy is another.
         """
         found, opened = self.evaluation, self.opened
-        if opened.reference_file is not None:
-            # It has no card: what is loaded is the file itself.
+        if (config := opened.workload.config.reference) is not None:
+            # It has no card that tells its accuracy; what can be told is that it has learned something.
+            doubt = soundness(opened, found).doubt
+            if doubt and not config.accept_accuracy:
+                where, otherwise = opened.workload.where("reference"), self._preprocessed_otherwise()
+                raise BaselineError(
+                    f"{where}: {doubt}{otherwise}; nothing is compared with it, unless reference.accept_accuracy is set"
+                )
             return found
         card = baselines.load_card(opened.weights_path, opened.train_command)
         allowed = max(LARGEST_DRIFT, LARGEST_DRIFT_SAMPLES / len(found.correct))
@@ -87,6 +99,11 @@ class Baseline(Costs):
             "nothing is compared with it; restore the code of model, data or task, or make weights for it as it is: "
             f"{opened.train_command}"
         )
+
+    def _preprocessed_otherwise(self) -> str:
+        """Words about other statistics, or another layout, with which the reference is accurate; empty if none is."""
+        found = preprocessed_otherwise(self.opened, self.artifact)
+        return "" if found is None else f"; {found}"
 
     @property
     def left_out(self) -> list[str]:

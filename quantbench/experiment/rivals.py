@@ -63,7 +63,7 @@ def fastest_fp32(baseline: Costs, lowered_to: Callable[[Backend], Costs]) -> Fas
 def _forms(
     baseline: Costs, lowered_to: Callable[[Backend], Costs], left_out: list[str]
 ) -> dict[str, tuple[Costs, str, Predictor]]:
-    """Every form, by name, with its source and its name there; adds a line for each runtime that cannot run the model."""
+    """Every form, by name, with its source and its name there; adds a line for each runtime that cannot run it."""
     own = baseline.backend.forms(baseline.artifact, baseline.threads)
     found = {name: (baseline, name, form) for name, form in own.items()}
     for name in _rivals(baseline):

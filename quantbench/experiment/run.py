@@ -74,6 +74,7 @@ class Run(Results):
     Attributes:
         failed_controls: the session's, shared by its runs.
         not_timed: why nothing was timed.
+        notes: lines about what was done to samples and outputs because the candidate's file asks for it.
 
     Example:
         >>> from quantbench.stats.verdicts import at_least
@@ -88,6 +89,7 @@ class Run(Results):
     settings: Settings
     failed_controls: dict[str, str] = field(default_factory=dict)
     not_timed: str = "nothing was timed"
+    notes: list[str] = field(default_factory=list)
     _confirmed: dict[str, Measurement] = field(default_factory=dict)
     _refused: QuantbenchError | None = None
     _is_timed_checked: bool = False
@@ -145,7 +147,9 @@ class Run(Results):
         """The quantized model on the test split."""
         predictor = self.loaded(torch.get_num_threads())
         with about(MODEL):
-            return self.opened.evaluated(predictor)
+            found = self.opened.evaluated(predictor)
+            self.notes = [f"{self.artifact.path.name}: {note}" for note in predictor.notes]
+            return found
 
     @property
     def reference_evaluation(self) -> Evaluation:

@@ -78,8 +78,9 @@ class Runs:
         return [f"{name}: {line}" for name, each in self.baselines.items() for line in each.left_out]
 
     def warnings(self) -> list[str]:
-        """A sentence for each oddity of an fp32 model that was evaluated."""
-        return [f"{name}: {line}" for name, each in self.baselines.items() for line in each.warnings]
+        """A sentence for each oddity of an fp32 model that was evaluated, and for what a file's inputs asked for."""
+        own = [f"{name}: {line}" for name, each in self.baselines.items() for line in each.warnings]
+        return [*own, *(f"{id_}: {line}" for id_, each in self.by_id.items() for line in each.notes)]
 
     def run(self, experiment: Experiment) -> Run:
         """The experiment's run."""

@@ -17,7 +17,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "eager": ("fp32", "dynamic_int8", "static_int8", "qat_int8"),
     "low_bit": ("fp32", "low_bit"),
     "torch": ("fp32",),
-    "onnxruntime": ("fp32", "dynamic_int8", "static_int8"),
+    "onnxruntime": ("fp32", "dynamic_int8", "static_int8", "ready_made"),
 }
 
 

@@ -1,4 +1,4 @@
-"""A session over two files: what follows from the files themselves, its claims, and the acceptance of what was found."""
+"""A session over two files: what follows from the files, its claims, and the acceptance of what was found."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from quantbench.experiment.run import Settings
 from quantbench.experiment.runs import Runs
 from quantbench.experiment.workload import OpenWorkload
 from quantbench.golden.kinds import kind_checked_by
+from quantbench.session.acceptance import Accepting
 from quantbench.session.plan import Plan
 from quantbench.session.result import run_session
 from quantbench.session.session import Options
-from quantbench.session.acceptance import Accepting
 
 # Pictures of this size and larger are photographs, whose models take the statistics of ImageNet.
 PHOTOGRAPH = 64
@@ -47,7 +47,7 @@ def fitted(pair: Pair, path: Path) -> Pair:
     params, latency = dict(pair.data_params), dict(pair.latency)
     if workload.config.data.name == "image_folder":
         params = {**_pictures(loaded), **params}
-    fixed = {spec.shape[0] for each in loaded for spec in each.inputs if spec.shape and spec.shape[0]}
+    fixed = {spec.shape[0] for each in loaded for spec in each.takes if spec.shape and spec.shape[0]}
     if len(fixed) == 1:
         latency["batch_size"] = fixed.pop()
     return replace(pair, data_params=params, latency=latency)
@@ -56,9 +56,10 @@ def fitted(pair: Pair, path: Path) -> Pair:
 def _pictures(loaded: list[Predictor]) -> dict[str, Any]:
     """Size and statistics of pictures, as the first file that tells its size takes them."""
     for each in loaded:
-        for spec in each.inputs:
-            sides = [size for size in spec.shape[1:] if size is not None and size > PICTURE_AXES]
-            if len(spec.shape) == PICTURE_AXES and sides:
+        for spec in each.takes:
+            shape = spec.shape or ()
+            sides = [size for size in shape[1:] if size is not None and size > PICTURE_AXES]
+            if len(shape) == PICTURE_AXES and sides:
                 return {"size": sides[0], **(IMAGENET if sides[0] >= PHOTOGRAPH else {})}
     return {}
 
@@ -81,4 +82,4 @@ def accept(experiment: Experiment, golden: Path, reason: str) -> list[str]:
     result = run_session(runs, plan, reason, options)
     if result.broken:
         raise QuantbenchError("\n".join(result.broken))
-    return [*result.messages, *result.sentences]
+    return list(result.lines)

@@ -47,6 +47,7 @@ class SessionResult:
         sentences: about the run as a whole; none where nothing was measured.
         status: FAILED where a verdict fails or a gate was loosened, BROKEN where something or everything could not be
             measured.
+        lines: about what was accepted, and what was taken back.
         interrupted: line about a session that was stopped before all its claims were made; empty if it was not.
     """
 
@@ -59,6 +60,7 @@ class SessionResult:
     without_baseline: list[tuple[str, str]]
     sentences: list[str]
     status: Status
+    lines: tuple[str, ...] = ()
     interrupted: str = ""
 
 
@@ -145,4 +147,5 @@ def _result(session: Session, command: str, is_sound: bool, premises: list[str])
         without_baseline=[(each.experiment, each.message) for each in decisions if each.lacks_baseline],
         sentences=sentences,
         status=status,
+        lines=tuple(session.lines),
     )

@@ -80,6 +80,10 @@ class OnnxRuntimeBackend(Backend):
     def __init__(self, settings: Settings, binding: Binding) -> None:
         self._settings, self._binding = settings, binding
 
+    def files_of(self, path: Path) -> tuple[Path, ...]:
+        """See `Backend.files_of`: with the files of weights that lie beside it."""
+        return files_of(path)
+
     def supports(self, recipe: Recipe) -> str | None:
         """See `Backend.supports`."""
         from quantbench.backends.onnx_runtime.recipes import refusal
