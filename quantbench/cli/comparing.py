@@ -100,7 +100,8 @@ def _save(pair: Pair, name: str, configs: Path, golden: Path, experiment: Experi
         raise ConfigError(f"{path}: is there already, with other content; save under another name, or remove it")
     write_text(path, pair.text(configs))
     lines = accept(experiment, golden, f"saved by: {_command()}")
-    print("\n".join([f"{path}: written; gate it from now on with: pytest bench --experiment {experiment.id}", *lines]))
+    claims = "bench" if Path("bench").is_dir() else "--pyargs quantbench.claims"
+    print("\n".join([f"{path}: written; gate it from now on with: pytest {claims} --experiment {experiment.id}", *lines]))
 
 
 def _params(given: list[str], option: str) -> dict[str, Any]:
