@@ -133,7 +133,7 @@ def test_its_entries_are_listed_beside_ours(installed):
 
 def test_its_entries_go_through_claims_goldens_records_and_table(installed):
     assert installed.status["accept"] == 0, installed.output["accept"]
-    told = "golden/checkpoints/stripes/half@none.json: accepted for the first time, 38 keys"
+    told = "golden/checkpoints/stripes/half.json: accepted for the first time, 38 keys"
     assert told in installed.output["accept"]
 
     assert installed.status["gated"] == 0, installed.output["gated"]

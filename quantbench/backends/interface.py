@@ -259,6 +259,7 @@ class Backend(Guarded, ABC):
     Attributes:
         name: as registered.
         engine: the family of kernels it runs, which names goldens; `none` where there is only one.
+        libraries: distributions whose kernels compute, so that their versions decide the figures.
         spec: creates this backend again; set by `BackendSpec.create`.
 
     Example:
@@ -285,6 +286,7 @@ class Backend(Guarded, ABC):
         "prepare_training", "freeze", "convert_trained",
     })  # fmt: skip
     engine: str = "none"
+    libraries: ClassVar[tuple[str, ...]] = ("torch",)
     spec: BackendSpec
 
     def _called(self, method: str) -> str:

@@ -101,7 +101,9 @@ def _save(pair: Pair, name: str, configs: Path, golden: Path, experiment: Experi
     write_text(path, pair.text(configs))
     lines = accept(experiment, golden, f"saved by: {_command()}")
     claims = "bench" if Path("bench").is_dir() else "--pyargs quantbench.claims"
-    print("\n".join([f"{path}: written; gate it from now on with: pytest {claims} --experiment {experiment.id}", *lines]))
+    print(
+        "\n".join([f"{path}: written; gate it from now on with: pytest {claims} --experiment {experiment.id}", *lines])
+    )
 
 
 def _params(given: list[str], option: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from quantbench.experiment.run import Run
 from quantbench.files import sha256_of_json
 from quantbench.golden.accepted import AcceptedResult, AcceptedSpeedup
 from quantbench.golden.circumstances import Inputs, MachineClass
-from quantbench.measure.environment import environment
+from quantbench.measure.environment import RUNTIMES, environment
 from quantbench.recipes.translation import accepted_form
 from quantbench.records.run import Latency
 
@@ -56,7 +56,7 @@ class RunEvidence:
     @property
     def versions(self) -> dict[str, str]:
         """Of everything that computes."""
-        return versions_of_run()
+        return versions_of_run(self.run)
 
     @property
     def machine(self) -> MachineClass:
@@ -118,15 +118,22 @@ def _model_of(run: Run) -> dict[str, Any]:
     return {"model": {"name": run.opened.model.name, **run.opened.model_params()}}
 
 
-def versions_of_run() -> dict[str, str]:
+def versions_of_run(run: Run) -> dict[str, str]:
     """Versions of everything that computes, below the name of the operating system that it computes on."""
-    here = environment()
-    return {"system": here.system.partition(" ")[0], "python": here.python, **here.versions}
+    here, used = environment(), libraries_of(run)
+    # Of a runtime that is installed and not used, nothing follows.
+    versions = {name: version for name, version in here.versions.items() if name not in RUNTIMES or name in used}
+    return {"system": here.system.partition(" ")[0], "python": here.python, **versions}
+
+
+def libraries_of(run: Run) -> set[str]:
+    """Distributions whose kernels compute the candidate and its reference."""
+    return {*run.backend.libraries, *run.baseline.backend.libraries}
 
 
 def machine_of(run: Run, threads: int) -> MachineClass:
     """The class of this machine, with that many threads."""
-    return MachineClass.of(environment(), run.engine, threads)
+    return MachineClass.of(environment(), run.engine, threads, libraries_of(run))
 
 
 def timing_machine(run: Run) -> MachineClass:

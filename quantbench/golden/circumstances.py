@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from collections.abc import Collection
+from typing import Annotated, Final
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from quantbench.records.base import Environment
+
+TORCH: Final = "torch"
 
 
 class Strict(BaseModel):
@@ -18,8 +23,9 @@ class MachineClass(Strict):
 
     Attributes:
         isa: instruction sets among those for which int8 kernels exist.
-        torch: its version, without the build that tells of accelerators.
+        torch: its version, without the build that tells of accelerators; `none` where it computes nothing.
         threads: intra-operator.
+        runtimes: that compute beside or instead of torch, with their versions.
     """
 
     architecture: str
@@ -27,18 +33,35 @@ class MachineClass(Strict):
     engine: str
     torch: str
     threads: int
+    # Where there is none it goes without saying, as it did before there were others than torch.
+    runtimes: Annotated[tuple[str, ...], Field(exclude_if=lambda names: not names)] = ()
 
     @classmethod
-    def of(cls, environment: Environment, engine: str, threads: int) -> MachineClass:
-        """The class of the machine that an environment describes."""
-        torch = environment.versions.get("torch", "unknown").partition("+")[0]
+    def of(
+        cls, environment: Environment, engine: str, threads: int, libraries: Collection[str] = (TORCH,)
+    ) -> MachineClass:
+        """The class of the machine that an environment describes.
+
+        Args:
+            environment: of the machine.
+            engine: quantized engine in use.
+            threads: intra-operator.
+            libraries: distributions whose kernels compute.
+        """
+        versions = {name: environment.versions.get(name, "unknown").partition("+")[0] for name in libraries}
         return cls(
-            architecture=environment.architecture, isa=environment.isa, engine=engine, torch=torch, threads=threads
+            architecture=environment.architecture,
+            isa=environment.isa,
+            engine=engine,
+            torch=versions.pop(TORCH, "none"),
+            threads=threads,
+            runtimes=tuple(f"{name} {version}" for name, version in sorted(versions.items())),
         )
 
     def __str__(self) -> str:
         isa = " ".join((self.architecture, *self.isa))
-        return f"{isa}, engine {self.engine}, torch {self.torch}, {self.threads} thread(s)"
+        torch = () if self.torch == "none" else (f"torch {self.torch}",)
+        return ", ".join([isa, f"engine {self.engine}", *torch, *self.runtimes, f"{self.threads} thread(s)"])
 
 
 class Inputs(Strict):

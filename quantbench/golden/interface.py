@@ -13,6 +13,8 @@ from quantbench.records.run import Latency
 
 # The engine whose goldens carry no suffix; other engines choose other observers and so have goldens of their own.
 DEFAULT_ENGINE = "x86"
+# Of backends with one family of kernels, whose goldens carry none either.
+NO_ENGINE = "none"
 # Lines of a difference that are shown; the rest is counted.
 SHOWN_LINES = 24
 
@@ -73,7 +75,7 @@ class Kind(ABC, Generic[G]):
 
     def name(self, experiment: str, engine: str) -> str:
         """The file's path below the folder, without its suffix; of the default engine it is the experiment's id."""
-        return f"{experiment}@{engine}" if self.by_engine and engine != DEFAULT_ENGINE else experiment
+        return f"{experiment}@{engine}" if self.by_engine and engine not in (DEFAULT_ENGINE, NO_ENGINE) else experiment
 
     def path(self, golden: Path, name: str) -> Path:
         """The file of that name."""

@@ -8,9 +8,13 @@ import platform
 from functools import cache
 
 from quantbench.config.schema import INSTRUCTION_SETS
+from quantbench.extras import installed
 from quantbench.records.base import Environment
 
 COMPUTING_PACKAGES = ("torch", "torchvision", "torchaudio", "numpy", "quantbench-suite")
+ABSENT = "not installed"
+# Noted where they are installed.
+RUNTIMES = ("onnxruntime", "onnx", "openvino", "nncf", "ai-edge-litert", "torchao")
 
 
 @cache
@@ -27,7 +31,11 @@ def environment() -> Environment:
         cores=os.cpu_count() or 1,
         system=f"{platform.system()} {platform.release()}",
         python=platform.python_version(),
-        versions={package: _version(package) for package in COMPUTING_PACKAGES},
+        versions={
+            package: version
+            for package in (*COMPUTING_PACKAGES, *RUNTIMES)
+            if (version := _version(package)) != ABSENT or package in COMPUTING_PACKAGES
+        },
         accelerator=_accelerator(),
     )
 
@@ -36,10 +44,12 @@ def _version(package: str) -> str:
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
-        return "not installed"
+        return ABSENT
 
 
 def _accelerator() -> str | None:
+    if not installed("torch"):
+        return None
     import torch
 
     return torch.cuda.get_device_name() if torch.cuda.is_available() else None

@@ -112,7 +112,7 @@ def circumstances(run: Run, accepted: AcceptedResult) -> list[str]:
 
     from quantbench.experiment.result import inputs_of, machine_of, versions_of_run
 
-    here, versions = inputs_of(run), versions_of_run()
+    here, versions = inputs_of(run), versions_of_run(run)
     found = []
     machine = machine_of(run, torch.get_num_threads())
     if machine != accepted.machine:
@@ -154,7 +154,7 @@ def _other_samples(run: Run, accepted: AcceptedResult, here: str, requirement: s
         f"than this run's (n={run.accuracy.n:,}, sha256 {here[:12]}…), so that nothing can be compared"
     )
     then = accepted.versions.get("system", "–"), accepted.machine.architecture
-    now = versions_of_run()["system"], machine_of(run, 1).architecture
+    now = versions_of_run(run)["system"], machine_of(run, 1).architecture
     if run.opened.splits.platform_dependent and then != now:
         words += f"; each platform makes this data a little differently, and it was accepted on {' '.join(then)}"
         return _not_comparable(Outcome.INCONCLUSIVE, words, requirement)

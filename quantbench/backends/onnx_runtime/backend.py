@@ -76,6 +76,7 @@ class OnnxRuntimeBackend(Backend):
     """
 
     name: ClassVar[str] = NAME
+    libraries: ClassVar[tuple[str, ...]] = ("onnxruntime",)
 
     def __init__(self, settings: Settings, binding: Binding) -> None:
         self._settings, self._binding = settings, binding
