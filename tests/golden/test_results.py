@@ -252,3 +252,16 @@ def test_a_result_of_before_answers_were_kept_is_read(damaged, tmp_path):
     write_result(tmp_path, before)
     assert RESULTS.read(tmp_path, RESULT.experiment) == before
     assert "answers" not in RESULTS.content(before)
+
+
+def test_runtimes_that_compute_are_part_of_the_class_of_a_machine_and_torch_only_where_it_does():
+    environment = Environment(
+        processor="Example 9000", architecture="aarch64", isa=("asimddp",), cores=2, system="Linux 6.1",
+        python="3.11.7", versions={"torch": "2.14.1+cpu", "onnxruntime": "1.32.0"},
+    )  # fmt: skip
+    machine = MachineClass.of(environment, "none", 1, {"onnxruntime"})
+    assert (machine.torch, machine.runtimes) == ("none", ("onnxruntime 1.32.0",))
+    assert str(machine).endswith("engine none, onnxruntime 1.32.0, 1 thread(s)")
+    both = MachineClass.of(environment, "none", 1, {"onnxruntime", "torch"})
+    assert (both.torch, both != machine) == ("2.14.1", True)
+    assert "runtimes" not in MachineClass.of(environment, "x86", 1).model_dump(), "as it was accepted before"
