@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,24 @@ SCALED: dict[str, Places] = {
 }
 # Operators that scale sums of integers afterwards: operator → places of the weight and of its zero point.
 UNSCALED = {"ConvInteger": (1, 3), "MatMulInteger": (1, 3)}
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """The scale that makes real values of a constant.
+
+    Attributes:
+        scale: one number, one for each place along the axis, or one for each block along it; None where it is applied
+            to sums.
+        zero_point: in the same shape; None for zero.
+        axis: see `scale`.
+        block_size: values along the axis that share a scale; 0 without blocks.
+    """
+
+    scale: Tensor | None
+    zero_point: Tensor | None
+    axis: int
+    block_size: int
 
 
 def describe_onnx(path: Path) -> Description:
@@ -53,13 +73,17 @@ def structure(model: OnnxModel) -> dict[str, Any]:
 
 def entries(model: OnnxModel) -> dict[str, Entry]:
     """Dtype and shape of each constant; scheme and axis of those that stand for real values by a scale."""
-    keys: dict[str, Entry] = {
-        name: {"dtype": tensor.dtype, "shape": list(tensor.shape)} for name, tensor in model.constants.items()
+    scaled = quantized_constants(model)
+    return {
+        name: {"dtype": tensor.dtype, "shape": list(tensor.shape)}
+        | (_scheme(tensor, scaled[name]) if name in scaled else {})
+        for name, tensor in model.constants.items()
     }
-    for node in model.nodes:
-        for name, scheme in _schemes(node, model).items():
-            keys[name] |= scheme
-    return keys
+
+
+def quantized_constants(model: OnnxModel) -> dict[str, Quantization]:
+    """The constants that stand for real values by a scale, with what nodes take beside them."""
+    return {name: found for node in model.nodes for name, found in _taken(node, model)}
 
 
 def digest(tensor: Tensor) -> str:
@@ -71,32 +95,29 @@ def digest(tensor: Tensor) -> str:
     return hashed.hexdigest()
 
 
-def _schemes(node: Node, model: OnnxModel) -> dict[str, Entry]:
-    """Constant → scheme and axis, of those that a node takes with their scale."""
+def _taken(node: Node, model: OnnxModel) -> Iterator[tuple[str, Quantization]]:
+    """Constants that a node takes with their scale, or with their zero point alone."""
     places: Places = SCALED.get(node.op, ())
     if node.op == DEQUANTIZE:
         places = ((0, 1, 2, node.attributes.get("axis", 1)),)
-    found = {}
     for values, scale, zero_point, axis in places:
-        name = _at(node, values)
-        if name in model.constants and (scales := model.constants.get(_at(node, scale))) is not None:
-            found[name] = _scheme(model.constants[name], scales, model.constants.get(_at(node, zero_point)), axis)
-            if block := node.attributes.get("block_size"):
-                found[name]["block_size"] = block
+        scales = model.constants.get(_at(node, scale))
+        if (name := _at(node, values)) in model.constants and scales is not None:
+            zeros = model.constants.get(_at(node, zero_point))
+            yield name, Quantization(scales, zeros, axis, node.attributes.get("block_size", 0))
     if node.op in UNSCALED and (name := _at(node, UNSCALED[node.op][0])) in model.constants:
-        zeros = model.constants.get(_at(node, UNSCALED[node.op][1]))
-        found[name] = {"qscheme": f"{'per_channel' if zeros and zeros.shape not in ((), (1,)) else 'per_tensor'}_"
-                                  f"{_symmetry(model.constants[name], zeros)}"}  # fmt: skip
-    return found
+        yield name, Quantization(None, model.constants.get(_at(node, UNSCALED[node.op][1])), 0, 0)
 
 
-def _scheme(values: Tensor, scales: Tensor, zeros: Tensor | None, axis: int) -> Entry:
-    symmetry = _symmetry(values, zeros)
-    if scales.shape in ((), (1,)):
+def _scheme(values: Tensor, found: Quantization) -> Entry:
+    symmetry, axis = _symmetry(values, found.zero_point), found.axis % max(1, len(values.shape))
+    scales = found.scale or found.zero_point
+    if scales is None or scales.shape in ((), (1,)):
         return {"qscheme": f"per_tensor_{symmetry}"}
     if len(scales.shape) > 1 and len(scales.shape) == len(values.shape):
-        return {"qscheme": f"per_block_{symmetry}", "axis": axis % len(values.shape)}
-    return {"qscheme": f"per_channel_{symmetry}", "axis": axis % max(1, len(values.shape))}
+        return {"qscheme": f"per_block_{symmetry}", "axis": axis, "block_size": found.block_size}
+    # Without its scale nothing tells the axis.
+    return {"qscheme": f"per_channel_{symmetry}"} | ({"axis": axis} if found.scale else {})
 
 
 def _symmetry(values: Tensor, zeros: Tensor | None) -> str:

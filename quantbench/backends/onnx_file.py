@@ -6,6 +6,7 @@ file itself must lie in its folder.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,7 @@ LARGEST = 2**31 - 1
 ADVICE = "export it again"
 # Bits of types of which several values share a byte.
 PACKED_BITS = {"int4": 4, "uint4": 4, "float4_e2m1fn": 4, "int2": 2, "uint2": 2}
+ADDED = re.compile(r"(_token_\d+|_nhwc|_MatMul_quant|_quant|/\w+Fusion/)+$")
 ANY_SHAPE = "of any shape"
 # Domains that are written as no domain at all.
 DEFAULT_DOMAINS = ("", "ai.onnx")
@@ -190,6 +192,16 @@ def model_of(proto: ModelProto, path: Path) -> OnnxModel:
         opset={_domain(each.domain): each.version for each in proto.opset_import},
         locations=tuple(dict.fromkeys(_locations(proto))),
     )
+
+
+def layer_name(node: Node) -> str:
+    """Name of the layer that a node computes, without what runtimes and their tools add where they rewrite a graph.
+
+    Example:
+        >>> layer_name(Node("fc_MatMul_quant", "MatMulInteger", (), (), {}))
+        'fc'
+    """
+    return ADDED.sub("", node.name) or node.op
 
 
 def files_of(path: Path) -> tuple[Path, ...]:

@@ -12,7 +12,7 @@ from quantbench.cli.options import CONFIGS, GOLDEN, Configs, Engine, Golden
 
 
 def inspect_(
-    file: Annotated[Path, typer.Argument(help="A state dict saved by torch.save, or safetensors.")],
+    file: Annotated[Path, typer.Argument(help="A state dict saved by torch.save, safetensors, or .onnx.")],
     other: Annotated[Path | None, typer.Argument(help="A second one; the difference is explained.")] = None,
     experiment: Annotated[
         str | None,
@@ -32,6 +32,14 @@ def inspect_(
     from quantbench.errors import CheckpointError, ConfigError
     from quantbench.experiment.run import Settings
     from quantbench.experiment.runs import Runs
+    from quantbench.inspect.onnx_inspection import SUFFIX, compare_onnx_files, describe_onnx_file
+
+    if SUFFIX in (file.suffix, getattr(other, "suffix", None)):
+        if experiment is not None:
+            raise ConfigError(f"--as {experiment}: {file} is no state dict; give the two {SUFFIX} files instead")
+        text, is_explained = (describe_onnx_file(file), True) if other is None else compare_onnx_files(file, other)
+        print(text)
+        raise typer.Exit(0 if is_explained else 1)
     from quantbench.inspect.inspection import check_experiment, compare_files, describe_file
 
     if other is not None:

@@ -7,7 +7,6 @@ runtime fused the three into one kernel, and floating point otherwise.
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import Any
 
 from quantbench.backends.coverage import Coverage
 from quantbench.backends.file_predictor import Array
-from quantbench.backends.onnx_file import Node, OnnxModel, nodes_of, read_onnx, read_proto
+from quantbench.backends.onnx_file import Node, OnnxModel, layer_name, nodes_of, read_onnx, read_proto
 from quantbench.backends.onnx_runtime.operators import HARMLESS, INT8, SUMS, Shape, macs_of
 from quantbench.backends.onnx_runtime.session import Settings, open_session, options_of
 from quantbench.backends.onnx_runtime.writing import whole
@@ -26,8 +25,8 @@ from quantbench.temporary import temporary_folder
 # A rewriting for speed alone: it pads channels of floating-point convolutions and takes their names away.
 LEFT_OUT = ("NchwcTransformer",)
 OPTIMIZED, VALUES = "optimized.onnx", "optimized.bin"
-# What the runtime and its tools add to the name of a node: in the profile, and where they made another one of it.
-TIMED, ADDED = "_kernel_time", re.compile(r"(_token_\d+|_nhwc|_MatMul_quant|_quant|/\w+Fusion/)+$")
+# What the profile adds to the name of a node.
+TIMED = "_kernel_time"
 # Where the profile ends without a word.
 MOST_EVENTS = 1_000_000
 
@@ -128,7 +127,7 @@ def counted(graph: OnnxModel, kernels: Sequence[Kernel], given: Mapping[str, Sha
             continue
         made = [name for name in node.outputs if name]
         shapes |= dict(zip(made, kernel.outputs, strict=False))
-        layer = ADDED.sub("", node.name) or node.op
+        layer = layer_name(node)
         if node.op in HARMLESS:
             if node.op in SUMS and not products.isdisjoint(node.inputs):
                 uncounted[f"products summed by {node.op} in {layer}"] = None

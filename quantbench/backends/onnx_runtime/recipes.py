@@ -1,4 +1,4 @@
-"""What ONNX Runtime can do of the neutral recipes, and the reason and the alternative of what it cannot."""
+"""Neutral recipes that ONNX Runtime can run, and for the others the reason and what to use instead."""
 
 from __future__ import annotations
 

@@ -5,7 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from quantbench.backends.onnx_file import LARGEST, external_location, files_of, read_external, read_proto, tensors_of
+from quantbench.backends.onnx_file import (
+    DEFAULT_DOMAINS,
+    LARGEST,
+    external_location,
+    files_of,
+    nodes_of,
+    read_external,
+    read_proto,
+    tensors_of,
+)
 from quantbench.errors import QuantizationError
 from quantbench.files import replacing
 
@@ -41,6 +50,10 @@ def write(proto: ModelProto, path: Path) -> bytes:
     for each in (proto, graph, *graph.node, *graph.initializer, *graph.value_info, *graph.input, *graph.output):
         del each.metadata_props[:]
         each.ClearField("doc_string")
+    # Tools add every domain that they know.
+    used = {*DEFAULT_DOMAINS, *(node.domain for node in nodes_of(proto))}
+    for each in [each for each in proto.opset_import if each.domain not in used]:
+        proto.opset_import.remove(each)
     content: bytes = proto.SerializeToString(deterministic=True)
     with replacing(path) as temporary:
         temporary.write_bytes(content)
