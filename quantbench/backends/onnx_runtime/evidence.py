@@ -131,7 +131,8 @@ def counted(graph: OnnxModel, kernels: Sequence[Kernel], given: Mapping[str, Sha
         if node.op in HARMLESS:
             if node.op in SUMS and not products.isdisjoint(node.inputs):
                 uncounted[f"products summed by {node.op} in {layer}"] = None
-            if node.op == "Mul":
+            # The square of a value is what norms sum up.
+            if node.op == "Mul" and len(set(node.inputs)) > 1:
                 products |= set(made)
             continue
         macs = macs_of(node, [shapes.get(name) for name in node.inputs], [shapes.get(name) for name in node.outputs])

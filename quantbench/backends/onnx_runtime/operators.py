@@ -99,13 +99,21 @@ def _transposed(_: Node, inputs: Shapes, __: Shapes) -> int:
     return math.prod(_known(inputs[0])) * math.prod(_known(inputs[1])[1:])
 
 
-def _product(node: Node, inputs: Shapes, outputs: Shapes) -> int:
-    """Each output is a sum over the rows of the first factor."""
-    factor = _known(inputs[0])
-    if node.attributes.get("transBatchA"):
-        raise TypeError("an order of axes that is not followed")
-    summed = factor[-2] if node.attributes.get("transA") else factor[-1]
-    return math.prod(_known(outputs[0])) * summed
+def _product(second: int) -> Callable[[Node, Shapes, Shapes], int]:
+    """Each output is a sum over the rows of the first factor, or the columns of the second, at a place among the
+    inputs; either tells how many they are."""
+
+    def macs(node: Node, inputs: Shapes, outputs: Shapes) -> int:
+        if node.attributes.get("transBatchA") or node.attributes.get("transBatchB"):
+            raise TypeError("an order of axes that is not followed")
+        if (factor := inputs[0]) is not None:
+            summed = factor[-2] if node.attributes.get("transA") else factor[-1]
+        else:
+            factor = _known(inputs[second])
+            summed = factor[-1] if node.attributes.get("transB") or len(factor) == 1 else factor[-2]
+        return math.prod(_known(outputs[0])) * summed
+
+    return macs
 
 
 def _few_bits(node: Node, _: Shapes, outputs: Shapes) -> int:
@@ -128,11 +136,9 @@ FORMULAS: dict[str, Callable[[Node, Shapes, Shapes], int]] = {
     "QLinearConv": _convolution(3),
     "com.microsoft.QLinearConv": _convolution(3),
     "ConvTranspose": _transposed,
-    **dict.fromkeys(
-        ("Gemm", "MatMul", "QLinearMatMul", "MatMulInteger", *(f"com.microsoft.{name}" for name in (
-            "FusedMatMul", "FusedGemm", "QGemm", "MatMulIntegerToFloat", "DynamicQuantizeMatMul"))),
-        _product,
-    ),
+    **dict.fromkeys(("Gemm", "MatMul", "MatMulInteger", "com.microsoft.FusedMatMul", "com.microsoft.FusedGemm",
+                     "com.microsoft.MatMulIntegerToFloat", "com.microsoft.DynamicQuantizeMatMul"), _product(1)),
+    **dict.fromkeys(("QLinearMatMul", "com.microsoft.QGemm"), _product(3)),
     "com.microsoft.MatMulNBits": _few_bits,
     **dict.fromkeys(("LSTM", "GRU", "RNN", "com.microsoft.DynamicQuantizeLSTM"), _recurrent),
 }  # fmt: skip

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import math
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from quantbench.backends.interface import Calibration, Observers
 from quantbench.backends.onnx_runtime.calibration import Activations, Range, ranges_of
 from quantbench.backends.onnx_runtime.processor import saturates
 from quantbench.backends.onnx_runtime.recipes import DYNAMIC, describe_quantizer, quantizers
-from quantbench.backends.onnx_runtime.session import SessionRunner, Settings, open_session
+from quantbench.backends.onnx_runtime.session import FATAL, SessionRunner, Settings, open_session
 from quantbench.errors import QuantizationError
 from quantbench.files import printable
 from quantbench.foreign import first_line
@@ -29,6 +30,8 @@ from quantbench.temporary import temporary_folder
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
+# The runtime's own level outside of these steps.
+WARNING = 2
 # Operators whose second input is a weight, and the axis of its output channels.
 WEIGHT_AXIS = {"Conv": 0, "ConvTranspose": 1, "MatMul": -1, "Gemm": -1}
 # As layers are written whose activations are quantized batch by batch.
@@ -129,8 +132,11 @@ def _working(step: str) -> Iterator[Path]:
     Raises:
         QuantizationError: whatever it raises, in one line.
     """
+    import onnxruntime
+
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
+    onnxruntime.set_default_logger_severity(FATAL)
     try:
         with warnings.catch_warnings(), temporary_folder() as folder:
             warnings.simplefilter("ignore")
@@ -143,6 +149,7 @@ def _working(step: str) -> Iterator[Path]:
         ) from error
     finally:
         logging.disable(before)
+        onnxruntime.set_default_logger_severity(WARNING)
 
 
 def _preprocessed(fp32: ModelProto, folder: Path) -> Path:
@@ -154,7 +161,19 @@ def _preprocessed(fp32: ModelProto, folder: Path) -> Path:
     onnx.save(fp32, source)
     # Its symbolic inference needs more libraries, gives other results without them, and only types are needed.
     quant_pre_process(source, path, skip_symbolic_shape=True)
+    prepared = _read(path)
+    _flatten_biases(prepared)
+    onnx.save(prepared, path)
     return path
+
+
+def _flatten_biases(model: ModelProto) -> None:
+    """Gives biases `[1, n]` of Gemm the shape `[n]`, which means the same and which upstream's tool can quantize."""
+    users = Counter(name for node in model.graph.node for name in node.input)
+    biases = {node.input[2] for node in model.graph.node if node.op_type == "Gemm" and len(node.input) > 2}
+    for tensor in model.graph.initializer:
+        if tensor.name in biases and users[tensor.name] == 1 and len(tensor.dims) == 2 and tensor.dims[0] == 1:
+            del tensor.dims[0]
 
 
 def _read(path: Path) -> ModelProto:

@@ -147,6 +147,15 @@ def test_a_convolution_written_as_products_that_are_summed_is_named(tmp_path):
     assert kernels(by_hand, tmp_path).uncounted == ("products summed by ReduceSum in sum",)
 
 
+def test_squares_that_are_summed_belong_to_a_norm(tmp_path):
+    norm = model([helper.make_node("Mul", ["input", "input"], ["squares"], "mul"),
+                  helper.make_node("ReduceSum", ["squares", "axes"], ["sum"], "sum"),
+                  helper.make_node("MatMul", ["sum", "weight"], ["output"], "head")],
+                 {"input": PICTURE}, {"output": ["n", 3, 8, 2]},
+                 constants(weight=np.ones((1, 2), "f"), axes=np.array([3])))  # fmt: skip
+    assert kernels(norm, tmp_path).uncounted == ()
+
+
 def test_a_model_in_which_nothing_multiplies_is_an_error(tmp_path):
     with pytest.raises(MeasurementError, match=r"a\.onnx: no convolution or matrix product was seen in its forward"):
         kernels(model([helper.make_node("Relu", ["input"], ["output"])], {"input": PICTURE}, {"output": PICTURE}),
@@ -196,6 +205,10 @@ FORMULAS = {
         node("QLinearConv"), [(1, 3, 8, 8), (), (), (4, 3, 3, 3)], [(1, 4, 6, 6)], 4 * 36 * 27),
     "a product": (node(), [(5, 2, 3), (5, 3, 4)], [(5, 2, 4)], 5 * 2 * 3 * 4),
     "a product with a transposed factor": (node("Gemm", transA=1), [(3, 2), (3, 4)], [(2, 4)], 24),
+    "a product whose first factor is not known": (node("Gemm", transB=1), [None, (4, 3)], [(2, 4)], 24),
+    "a quantized product whose first factor is not known": (
+        node("QLinearMatMul"), [None, (), (), (3, 4)], [(2, 4)], 24),
+    "a product with a vector": (node(), [None, (3,)], [(2,)], 6),
     "a product with its batch in another order": (
         node("com.microsoft.FusedMatMul", transBatchA=1), [(2, 5, 3), (5, 3, 4)], [(5, 2, 4)], None),
     "weights of few bits": (node("com.microsoft.MatMulNBits", K=64), [(2, 64)], [(2, 8)], 2 * 8 * 64),

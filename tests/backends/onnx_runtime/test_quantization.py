@@ -226,6 +226,20 @@ def test_a_group_of_layers_that_is_not_there_is_refused(tmp_path):
     assert quantization._nodes_of(network(), ("block1",), {"block1": ("conv1", "bn1", "relu1")}) == ["conv1", "relu1"]
 
 
+def test_a_bias_with_an_axis_of_one_is_quantized_as_one_without(tmp_path):
+    wide = network()
+    bias = next(each for each in wide.graph.initializer if each.name == "fc.bias")
+    bias.dims.insert(0, 1)
+    assert quantized(tmp_path / "a", proto=wide)[1].artifact.sha256 == quantized(tmp_path / "b")[1].artifact.sha256
+
+
+def test_upstream_s_hints_do_not_reach_the_terminal(tmp_path, capfd):
+    spare = network()
+    spare.graph.initializer.extend([numpy_helper.from_array(np.zeros(3, "f"), "spare")])
+    quantized(tmp_path, proto=spare)
+    assert capfd.readouterr() == ("", "")
+
+
 PICTURE = ["n", 3, 8, 8]
 
 
