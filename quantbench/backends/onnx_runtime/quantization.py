@@ -23,7 +23,7 @@ from quantbench.backends.onnx_runtime.session import FATAL, SessionRunner, Setti
 from quantbench.errors import QuantizationError
 from quantbench.files import printable
 from quantbench.foreign import first_line
-from quantbench.recipes.spec import DynamicInt8, Quantizer, Recipe, StaticInt8
+from quantbench.recipes.spec import DynamicInt8, Fp32, Quantizer, Recipe, StaticInt8
 from quantbench.registry import unknown_name
 from quantbench.temporary import temporary_folder
 
@@ -62,7 +62,10 @@ def quantized(
             return fp32, {}
         case StaticInt8():
             return _static(fp32, recipe, calibration, binding, groups)
-    return fp32, {}
+        case Fp32():
+            return fp32, {}
+        case _:
+            raise QuantizationError(f"onnxruntime makes nothing by a recipe of kind {recipe.kind}")
 
 
 def _dynamic(fp32: ModelProto, recipe: DynamicInt8) -> tuple[ModelProto, Observers]:

@@ -269,7 +269,10 @@ def of_files(files):
 
 
 def test_values_in_another_file_belong_to_the_artifact(tmp_path):
-    artifact, inside = of_files(files_of(beside(tmp_path))), artifact_of(network(), tmp_path / "inside.onnx")
+    artifact, inside = (
+        of_files(onnxruntime().create().files_of(beside(tmp_path))),
+        artifact_of(network(), tmp_path / "inside.onnx"),
+    )
     assert [each.name for each in artifact.files] == ["a.onnx", "values.bin"]
     backend = onnxruntime().create()
     found, expected = (backend.load(each, 1)(samples())["output"] for each in (artifact, inside))

@@ -18,6 +18,7 @@ from quantbench.recipes.spec import (
     DynamicInt8,
     Fp32,
     Quantizer,
+    ReadyMade,
     StaticInt8,
 )
 from quantbench.registry import RECIPES
@@ -182,6 +183,12 @@ def test_a_trained_recipe_is_refused_with_what_to_use_instead(name, tmp_path):
     assert onnxruntime().create().supports(recipe) == REFUSED[name]
     with pytest.raises(QuantizationError, match=f"^{REFUSED[name]}$"):
         quantized(tmp_path, recipe)
+
+
+def test_a_candidate_that_was_made_elsewhere_is_not_made_here(tmp_path):
+    assert onnxruntime().create().supports(ReadyMade("a.onnx")) is None
+    with pytest.raises(QuantizationError, match=r"^onnxruntime makes nothing by a recipe of kind ready_made$"):
+        quantized(tmp_path, ReadyMade("a.onnx"))
 
 
 A, W = PER_TENSOR_ACTIVATION, PER_CHANNEL_WEIGHT
