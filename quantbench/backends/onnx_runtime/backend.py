@@ -61,7 +61,7 @@ def onnxruntime(
     Example:
         >>> from quantbench.recipes.qat_int8 import qat_int8
         >>> onnxruntime().supports(qat_int8())
-        "onnxruntime has no quantization-aware training: use backend: eager, or a static_int8 recipe"
+        'onnxruntime has no quantization-aware training: use backend: eager, or a static_int8 recipe'
     """
     require("backend 'onnxruntime'", "onnx", "onnxruntime")
     return OnnxRuntimeBackend(Settings(providers, graph_optimization), Binding(layout, output, constants or {}))
