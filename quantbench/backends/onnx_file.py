@@ -167,7 +167,25 @@ def read_proto(path: Path) -> ModelProto:
             f"{path}: no ONNX model: it names no version, no operator set or no output; give the file that an "
             "exporter wrote"
         )
+    # Where bytes are no text, protobuf gives them as they are.
+    if (odd := next((name for name in _names(model) if not isinstance(name, str)), None)) is not None:
+        raise CheckpointError(f"{path}: holds the name {printable(odd)[:80]}, which is no text; {ADVICE}")
     return model
+
+
+def _names(proto: ModelProto) -> Iterator[object]:
+    """Every name and other text by which parts of a model refer to each other."""
+    for graph in _graphs(proto):
+        yield from (each.name for each in (*graph.initializer, *graph.input, *graph.output, *graph.value_info))
+        for value in (*graph.input, *graph.output):
+            yield from (size.dim_param for size in value.type.tensor_type.shape.dim)
+        yield from (each.values.name for each in graph.sparse_initializer)
+    for node in nodes_of(proto):
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        yield from (each.name for each in node.attribute)
+    yield from (each.domain for each in proto.opset_import)
+    for tensor in tensors_of(proto):
+        yield from (text for entry in tensor.external_data for text in (entry.key, entry.value))
 
 
 def model_of(proto: ModelProto, path: Path) -> OnnxModel:

@@ -174,6 +174,14 @@ def test_values_that_are_not_what_their_shape_tells_are_refused(tmp_path):
     assert isinstance(read_onnx(path).constants["conv1.weight"], Tensor)
 
 
+@pytest.mark.parametrize("name", [b"conv1.weight", b"relu1", b"Gemm", b"output"])
+def test_names_that_are_no_text_are_refused(name, tmp_path):
+    path = tmp_path / "a.onnx"
+    path.write_bytes(network().SerializeToString().replace(name, b"\xf5" * len(name)))
+    with pytest.raises(CheckpointError, match=r"a\.onnx: holds the name .*, which is no text; export it again"):
+        read_onnx(path)
+
+
 def test_names_that_no_terminal_shows_are_escaped_in_messages(tmp_path):
     broken = network()
     broken.graph.initializer[0].name = "a\x1b[31m"

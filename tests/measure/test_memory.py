@@ -211,6 +211,18 @@ def test_a_block_that_is_not_seen_with_its_size_means_that_nothing_can_be_measur
 
 
 @linux
+def test_memory_that_the_first_block_alone_brings_belongs_to_the_library():
+    kept = []
+
+    def take(size):
+        if not kept:
+            kept.append(torch.ones(PROBE_BYTES // 5, dtype=torch.uint8))
+        torch.ones(size, dtype=torch.uint8)
+
+    check_instrument(take)
+
+
+@linux
 def test_a_block_that_stays_when_it_is_dropped_means_that_nothing_can_be_measured():
     kept = []
     with pytest.raises(MeasurementError, match=r"and [\d,]{10} stayed when it was freed"):

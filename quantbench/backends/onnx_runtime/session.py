@@ -109,6 +109,8 @@ def open_session(
             options or options_of(settings),
             providers=list(settings.providers),
             disabled_optimizers=list(disabled),
+            # Otherwise a provider that fails is replaced by the processor's, on standard output alone.
+            enable_fallback=0,
         )
     # Of its own classes, which have no common base.
     except Exception as error:

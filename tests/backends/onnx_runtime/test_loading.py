@@ -55,6 +55,10 @@ def test_threads_are_the_session_s_own_and_wait_without_spinning(tmp_path):
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
 
 
+def test_a_provider_that_fails_is_not_replaced_by_another_one(tmp_path):
+    assert loaded(network(), tmp_path)._runner.session._enable_fallback is False
+
+
 def test_what_a_forward_gave_stays_as_it_was_given(tmp_path):
     predictor = loaded(network(), tmp_path)
     first = predictor(samples(seed=1))["output"]
