@@ -25,7 +25,7 @@ LARGEST_DRIFT_SAMPLES = 2
 
 
 def _noted(artifact: Artifact, predictor: Predictor) -> list[str]:
-    """What was done to samples and outputs because a file asks for it."""
+    """Lines about what was done to samples and outputs because a file asks for it."""
     return [f"{artifact.path.name}: {note}" for note in predictor.notes]
 
 

@@ -64,8 +64,12 @@ def rival(project, monkeypatch):
             return Artifact(spec, artifact.files, artifact.sha256, artifact.recipe, artifact.model)
 
     monkeypatch.setitem(BACKENDS.table, "shadow", "rivals_of_tests:shadow")
-    monkeypatch.setattr(type(BACKENDS), "factory", lambda self, name, where, own=type(BACKENDS).factory:
-                        ShadowBackend if name == "shadow" else own(self, name, where))  # fmt: skip
+    own = type(BACKENDS).factory
+    monkeypatch.setattr(
+        type(BACKENDS),
+        "factory",
+        lambda self, name, where: ShadowBackend if name == "shadow" else own(self, name, where),
+    )
     monkeypatch.setitem(rivals.RUNTIMES, "shadow", ("numpy",))
     project.edit("runtimes: [], ", "runtimes: [shadow], ")
     return told
