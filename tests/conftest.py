@@ -271,7 +271,7 @@ def machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     from made_timings import Machine
 
     from quantbench.experiment import costs, repetition, rivals, run
-    from quantbench.measure import reload
+    from quantbench.measure import probe, reload
     from quantbench.session import session
 
     made = Machine()
@@ -283,7 +283,7 @@ def machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     # Where nothing runs, nothing must be kept quiet, which takes a whole collection of garbage each time.
     monkeypatch.setattr(run, "quiet_process", contextlib.nullcontext)
     if "real_processes" not in request.fixturenames:
-        for module in (reload, repetition):
+        for module in (probe, reload, repetition):
             monkeypatch.setattr(module, "in_fresh_process", made.in_this_process)
     return made
 

@@ -44,6 +44,7 @@ from quantbench.files import sha256_of_file, sha256_of_json
 from quantbench.golden.baselines import sha256_of_weights
 from quantbench.measure.environment import environment
 from quantbench.measure.evaluation import inputs_of
+from quantbench.measure.probe import probe_in_fresh_process
 from quantbench.provenance import Code, loaded_code, named_files
 from quantbench.recipes.spec import Fp32, ReadyMade, StaticInt8, Trained, describe
 from quantbench.registry import BACKENDS, DATA, MODELS, RECIPES, TASKS
@@ -359,7 +360,8 @@ def weights_sha256(opened: OpenWorkload, experiment: Experiment, backend: Backen
 
 
 def _loaded(artifact: Artifact, opened: OpenWorkload, subject: str) -> BuiltArtifact:
-    """A file made elsewhere, with the outputs of the model in it."""
+    """A file made elsewhere, with the outputs of the model in it; a runtime that crashes on it does so elsewhere."""
+    probe_in_fresh_process(artifact, probe_inputs(opened))
     predictor = artifact.backend.create().load(artifact, torch.get_num_threads())
     return BuiltArtifact(artifact, _finite(predictor, probe_inputs(opened), subject))
 
