@@ -11,10 +11,13 @@ from quantbench.errors import ExtraMissingError
 
 # Library → the extra that brings it.
 EXTRAS = {
+    "ai_edge_litert": "litert",
     "matplotlib": "plots",
+    "nncf": "openvino",
     "onnx": "onnxruntime",
     "onnxruntime": "onnxruntime",
     "onnxscript": "onnxruntime",
+    "openvino": "openvino",
     "soundfile": "audio",
     "torchaudio": "audio",
 }

@@ -347,8 +347,10 @@ BACKENDS: Factories[Backend] = Factories(
     "quantbench.backends",
     {
         "eager": "quantbench.backends.torch_ao.eager:eager",
+        "litert": "quantbench.backends.litert_runtime.backend:litert",
         "low_bit": "quantbench.backends.low_bit:low_bit",
         "onnxruntime": "quantbench.backends.onnx_runtime.backend:onnxruntime",
+        "openvino": "quantbench.backends.openvino_runtime.backend:openvino",
         "torch": "quantbench.backends.fp32:torch_fp32",
     },
 )

@@ -44,7 +44,7 @@ WITHOUT_TORCH = {
     "records",
     "report",
 }
-LIBRARIES = ("torch.ao", "torchao", "onnx", "onnxruntime", "openvino")
+LIBRARIES = ("torch.ao", "torchao", "onnx", "onnxruntime", "openvino", "nncf", "ai_edge_litert")
 MAY_IMPORT_LIBRARIES = ("backends/", "models/quantizable.py")
 # Its tables name what comes after it as text, and the types of that for the type checker; it imports none of it.
 TABLES = "quantbench.registry"

@@ -18,6 +18,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "low_bit": ("fp32", "low_bit"),
     "torch": ("fp32",),
     "onnxruntime": ("fp32", "dynamic_int8", "static_int8", "ready_made"),
+    "openvino": ("fp32", "static_int8", "ready_made"),
 }
 
 

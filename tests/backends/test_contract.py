@@ -11,19 +11,23 @@ from half_backend import SPEC as HALF
 from half_backend import rounded
 from onnx_models import artifact_of, network
 from tiny_model import tiny_cnn
+from tiny_tflite import write_tflite
 
 from quantbench.arrays import OUTPUT
 from quantbench.backends.checkpoint import schema_of
-from quantbench.backends.interface import Backend, BackendSpec, Calibration
+from quantbench.backends.interface import Artifact, Backend, BackendSpec, Calibration
 from quantbench.backends.module import ModulePredictor
 from quantbench.errors import CheckpointError, QuantizationError
 from quantbench.files import sha256_of_file
 from quantbench.measure.reload import reload_in_fresh_process
 from quantbench.quant.switchable import switchable_layers
+from quantbench.recipes.spec import Fp32
 from quantbench.registry import BACKENDS, RECIPES
 
 BATCH = torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 THREADS = 1
+# Backends that read a file of another as well as a torch model.
+OF_FILES = ("onnxruntime", "openvino")
 SPECS = [*(BackendSpec(name, {}, "here") for name in BACKENDS.names()), HALF]
 EVERY_BACKEND = pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
 NEEDED = {"ready_made": {"path": "net.onnx"}, "layers": {"layers": ["a"]}}
@@ -34,11 +38,23 @@ EVERY_RECIPE = [
 # What each backend in the table is asked to make here; one that is not named must be added.
 MAKES = {
     "eager": "static_int8_per_channel",
+    "litert": None,
     "low_bit": "low_bit",
     "onnxruntime": "static_int8_per_channel",
+    "openvino": "static_int8_per_channel",
     "torch": "fp32_baseline",
     HALF.name: None,
 }
+
+
+def tflite_in(folder, _):
+    return Artifact.of_files(
+        BackendSpec("litert", {}, "here"), [write_tflite(folder / "a.tflite", "int8", -1, 8)], Fp32()
+    )
+
+
+# What backends that make nothing load instead, of the size of the reference.
+ELSEWHERE = {HALF.name: lambda folder, reference: rounded(folder / "half.npz", reference), "litert": tflite_in}
 
 
 @pytest.fixture
@@ -67,10 +83,10 @@ def made(reference, tmp_path):
     def make(spec):
         name = MAKES[spec.name]
         if name is None:
-            return rounded(tmp_path / "half.npz", reference), None
+            return ELSEWHERE[spec.name](tmp_path, reference), None
         backend, recipe = spec.create(), RECIPES.create(name, "here", {})
         # A file of its own, since torch's exporter takes seconds.
-        source = artifact_of(network(), tmp_path / "reference.onnx") if spec.name == "onnxruntime" else reference
+        source = artifact_of(network(), tmp_path / "reference.onnx") if spec.name in OF_FILES else reference
         quantized = backend.quantize(source, recipe, calibration(source, backend, recipe, tmp_path), tmp_path)
         return quantized.artifact, quantized.converted
 

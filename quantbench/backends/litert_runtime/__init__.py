@@ -1,0 +1,1 @@
+"""Backend `litert`: `.tflite` files, run by LiteRT."""

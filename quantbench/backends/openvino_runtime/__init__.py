@@ -1,0 +1,1 @@
+"""Backend `openvino`: IR files and ONNX files, quantized by NNCF and run by OpenVINO."""
