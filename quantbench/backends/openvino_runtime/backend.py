@@ -111,9 +111,11 @@ class OpenvinoBackend(Backend):
             model = ptq.quantize(model, recipe, calibration.batches(), self.bias_correction, reference.path)
         return self._written(model, recipe, folder)
 
-    def lowered(self, reference: Artifact, samples: Inputs, folder: Path) -> Quantized:
-        """See `Backend.lowered`."""
-        return self._written(self._model(reference, samples), reference.recipe, folder)
+    def lowered(self, reference: Artifact, samples: Inputs, folder: Path) -> Quantized | None:
+        """See `Backend.lowered`; files of this backend are what they are."""
+        if reference.backend.name == self.name:
+            return None
+        return self._written(self._model(reference, samples), Fp32(), folder)
 
     def rehearse(self, reference: Artifact, recipe: Recipe, samples: Inputs) -> None:
         """See `Backend.rehearse`."""

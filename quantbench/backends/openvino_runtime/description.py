@@ -100,4 +100,4 @@ def _bytes(op: Any) -> bytes:
 
 def _port(port: Any) -> dict[str, Any]:
     spec = spec_of(port)
-    return {"name": spec.name, "dtype": spec.dtype, "shape": list(spec.shape)}
+    return {"name": spec.name, "dtype": spec.dtype, "shape": list(spec.shape or ())}

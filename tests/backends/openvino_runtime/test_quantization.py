@@ -5,6 +5,7 @@ import logging
 import sys
 
 import numpy as np
+import onnx_models
 import pytest
 import torch
 from artifacts import named, saved
@@ -247,6 +248,19 @@ def test_a_file_of_openvino_is_quantized_too(file, tmp_path):
     pictures = calibration(BATCH[:, :, :4, :4])
     quantized = SPEC.create().quantize(file, recipe("static_int8"), pictures, tmp_path / "out")
     assert quantized.converted.kernels(pictures.samples).int8_share == 1.0
+
+
+def test_a_file_of_openvino_is_its_own_fp32_form(file, tmp_path):
+    assert SPEC.create().lowered(file, named(BATCH[:2, :, :4, :4]), tmp_path) is None
+
+
+def test_a_file_of_onnx_is_quantized_too(tmp_path):
+    reference = onnx_models.artifact_of(onnx_models.network(), tmp_path / "a.onnx")
+    quantized = SPEC.create().quantize(reference, recipe("static_int8"), calibration(), tmp_path / "out")
+    assert quantized.converted.kernels(named(BATCH)).int8_share == 1.0
+    lowered = SPEC.create().lowered(reference, named(BATCH[:2]), tmp_path / "fp32")
+    own = reference.backend.create().load(reference, 1)(named(BATCH))["output"]
+    np.testing.assert_allclose(SPEC.create().load(lowered.artifact, 1)(named(BATCH))["output"], own, atol=1e-5)
 
 
 def test_a_conversion_that_computes_something_else_is_refused(reference):

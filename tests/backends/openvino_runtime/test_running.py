@@ -3,6 +3,7 @@
 from dataclasses import asdict
 
 import numpy as np
+import onnx_models
 import pytest
 from tiny_ir import CONV_MACS, FC_MACS, expected, ir, write_ir
 
@@ -219,6 +220,20 @@ def test_a_recurrent_layer_is_named_and_not_counted():
 def test_a_model_in_which_nothing_multiplies_is_a_mistake():
     with pytest.raises(MeasurementError, match=r"one\.xml: no convolution or matrix product was seen"):
         one_operator(lambda ops, x: ops.relu(x)).kernels([[weight(2, 4, 6, 6)]])
+
+
+def test_a_file_of_onnx_is_loaded_and_described(tmp_path):
+    path = tmp_path / "a.onnx"
+    path.write_bytes(onnx_models.network().SerializeToString())
+    spec = BackendSpec("openvino", {}, "here")
+    artifact = Artifact.of_files(spec, spec.create().files_of(path), Fp32())
+    given = spec.create().load(artifact, 1)(onnx_models.samples())
+    own = onnx_models.artifact_of(onnx_models.network(), path)
+    expected = own.backend.create().load(own, 1)(onnx_models.samples())
+    np.testing.assert_allclose(given["output"], expected["output"], atol=1e-5)
+    found = spec.create().describe(artifact)
+    assert found.graph["versions"]["format"] == "ONNX read by OpenVINO"
+    assert found.graph["operators"]["Convolution"] == 2
 
 
 def test_an_input_of_no_fixed_rank_is_refused(tmp_path):
