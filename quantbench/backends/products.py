@@ -35,3 +35,21 @@ def of_matrix_product(first: Sequence[int], output: Sequence[int]) -> int:
         return prod(output) * first[0]
     rows = output[-2] if len(output) > 1 else 1
     return prod(output) * (first[-1] if first[-2] == rows else first[-2])
+
+
+def are_pairs(operands: Sequence[tuple[Sequence[int] | None, bool]], output: Sequence[int]) -> bool:
+    """True if a multiplication value by value may pair each value with several weights, as a matrix product does.
+
+    Scaling the channels of a picture does not: the values are as many as the results, and the constants fewer.
+
+    Args:
+        operands: sizes of each, and True for a constant.
+        output: sizes of the result.
+
+    Example:
+        >>> are_pairs([([2, 6, 1], False), ([1, 6, 5], True)], [2, 6, 5])
+        True
+        >>> are_pairs([([2, 6, 5], False), ([1, 6, 1], True)], [2, 6, 5])
+        False
+    """
+    return not any(size is not None and prod(size) >= prod(output) for size, is_constant in operands if not is_constant)

@@ -14,7 +14,7 @@ from math import prod
 from typing import Any
 
 from quantbench.backends.coverage import Coverage
-from quantbench.backends.products import of_matrix_product
+from quantbench.backends.products import are_pairs, of_matrix_product
 from quantbench.errors import MeasurementError
 from quantbench.files import printable
 
@@ -28,6 +28,7 @@ PRODUCTS = {
 }  # fmt: skip
 # Characters of an operator's name, its last.
 LONGEST_NAME = 60
+SUMS = {"SUM", "MEAN"}
 # A delegate stands for operators that are listed beside it.
 DELEGATE = "DELEGATE"
 # Operators that do no sums of products.
@@ -52,10 +53,11 @@ NO_PRODUCTS = {
 
 @dataclass(frozen=True)
 class Tensor:
-    """Type and sizes of a value."""
+    """Type and sizes of a value; a constant is of the file."""
 
     dtype: str
     shape: tuple[int, ...]
+    is_constant: bool
 
 
 @dataclass(frozen=True)
@@ -67,30 +69,41 @@ class Operator:
         name: of its first output.
         inputs: None for one that was left out.
         outputs: of it.
+        reads: indices of the inputs.
+        writes: of the outputs.
     """
 
     kind: str
     name: str
     inputs: tuple[Tensor | None, ...]
     outputs: tuple[Tensor | None, ...]
+    reads: tuple[int, ...]
+    writes: tuple[int, ...]
 
 
 def operators_of(interpreter: Any) -> list[Operator]:
     """The operators of an interpreter, with the sizes of its last forward."""
     details = {int(each["index"]): each for each in interpreter.get_tensor_details()}
+    operators = interpreter._get_ops_details()
+    made = {int(index) for op in operators for index in op["outputs"]}
+    made |= {int(each["index"]) for each in interpreter.get_input_details()}
     tensors = {
-        index: Tensor(getattr(each["dtype"], "__name__", str(each["dtype"])), tuple(map(int, each["shape"])))
+        index: Tensor(_dtype(each), tuple(map(int, each["shape"])), index not in made)
         for index, each in details.items()
     }
     found: list[Operator] = []
-    for op in interpreter._get_ops_details():
+    for op in operators:
         inputs, outputs = ([int(index) for index in op[side]] for side in ("inputs", "outputs"))
         told = str(details[outputs[0]]["name"]) if outputs and outputs[0] in details else ""
         # TensorFlow's converter joins the names of what it fused; that of torch models begins with every class around.
         name = printable(told.partition(";")[0])[-LONGEST_NAME:] or f"{op['op_name']}_{op['index']}"
-        sides = (tuple(tensors.get(index) for index in side) for side in (inputs, outputs))
-        found.append(Operator(str(op["op_name"]), name, *sides))
+        taken, given = (tuple(tensors.get(index) for index in side) for side in (inputs, outputs))
+        found.append(Operator(str(op["op_name"]), name, taken, given, tuple(inputs), tuple(outputs)))
     return found
+
+
+def _dtype(details: dict[str, Any]) -> str:
+    return str(getattr(details["dtype"], "__name__", details["dtype"]))
 
 
 def coverage_of(runs: Sequence[Sequence[Operator]], file: str) -> Coverage:
@@ -116,12 +129,23 @@ def coverage_of(runs: Sequence[Sequence[Operator]], file: str) -> Coverage:
                     uncounted[f"{name} ({found})"] = None
                 else:
                     done[found[0]][name] += found[1]
+            elif op.kind == "MUL" and _is_summed(op, run):
+                uncounted[f"{name} (a product written as MUL and sum)"] = None
             elif op.kind not in NO_PRODUCTS and op.kind != DELEGATE:
                 uncounted[f"{name} ({op.kind})"] = None
     int8, floating = dict(done["int8"]), dict(done["float"])
     if not int8 and not floating and not uncounted:
         raise MeasurementError(f"{file}: no convolution or matrix product was seen among its operators")
     return Coverage(sum(int8.values()), sum(floating.values()), floating, int8, tuple(uncounted))
+
+
+def _is_summed(op: Operator, others: Sequence[Operator]) -> bool:
+    """True for a product of pairs of values, which another operator sums: a matrix product in other words."""
+    operands = [(each.shape, each.is_constant) for each in op.inputs if each is not None]
+    output = op.outputs[0] if op.outputs else None
+    if output is None or not are_pairs(operands, output.shape):
+        return False
+    return any(each.kind in SUMS and set(op.writes) & set(each.reads) for each in others)
 
 
 def _work(op: Operator) -> tuple[str, int] | str:

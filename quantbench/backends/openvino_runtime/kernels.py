@@ -15,7 +15,7 @@ from typing import Any
 
 from quantbench.backends.coverage import Coverage
 from quantbench.backends.file_predictor import Array
-from quantbench.backends.products import of_convolution, of_matrix_product
+from quantbench.backends.products import are_pairs, of_convolution, of_matrix_product
 from quantbench.errors import MeasurementError
 
 Shape = tuple[int, ...]
@@ -34,6 +34,7 @@ NO_PRODUCTS = {
     "ShuffleChannels", "Softmax", "SpaceToDepth", "Split", "StridedSlice", "Subgraph", "Tile", "TopK", "Transpose",
     "Unique",
 }  # fmt: skip
+SUMS = {"ReduceSum", "ReduceMean"}
 CONVOLUTIONS = {"Convolution", "GroupConvolution"}
 TRANSPOSED = {"ConvolutionBackpropData", "GroupConvolutionBackpropData"}
 
@@ -185,7 +186,18 @@ def _macs_of_file(model: Any) -> tuple[int, list[str]]:
                 total += of_convolution(second, output if kind in CONVOLUTIONS else first)
         elif kind in {"If", "Loop", "TensorIterator"}:
             uncounted.append(f"{name} ({kind})")
+        elif kind == "Multiply" and _is_summed(op):
+            uncounted.append(f"{name} (a product written as Multiply and sum)")
     return total, uncounted
+
+
+def _is_summed(op: Any) -> bool:
+    """True for a product of pairs of values, which the next operation sums: a matrix product in other words."""
+    output = _fixed(op.output(0).partial_shape)
+    operands = [(_fixed(port.get_partial_shape()), port.get_source_output().get_node()) for port in op.inputs()]
+    if output is None or not are_pairs([(size, _is_constant(node)) for size, node in operands], output):
+        return False
+    return any(port.get_node().get_type_name() in SUMS for port in op.output(0).get_target_inputs())
 
 
 def _is_constant(node: Any) -> bool:

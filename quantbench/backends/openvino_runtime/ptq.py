@@ -1,9 +1,9 @@
 """Static post-training quantization by NNCF: the recipe's words in NNCF's, and what differs.
 
 NNCF decides by itself which activations are quantized, and differs from torch.ao in this: symmetric weights use
-−127..127; the range of the first layer's weights, not of all activations, is halved for processors whose sums saturate;
-branches that meet share one scale. Its correction of biases, which no recipe knows, is off unless the backend is asked
-for it: on small networks it costs more accuracy than it saves.
+−127..127; the range of weights, not of activations, is halved for processors whose sums saturate; branches that meet
+share one scale. Its correction of biases, which no recipe knows, is off unless the backend is asked for it: on small
+networks it costs more accuracy than it saves.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def _one_by_one(model: Any, batches: Iterable[Inputs]) -> Iterator[dict[str, Any
 
 def _parameters(library: Any, recipe: StaticInt8, bias_correction: bool) -> Any:
     activation, weight = recipe.activation or HISTOGRAM_ACTIVATION, recipe.weight or PER_CHANNEL_WEIGHT
-    fixes = {None: "FIRST_LAYER", True: "ENABLE", False: "DISABLE"}
+    fixes = {None: "ENABLE", True: "ENABLE", False: "DISABLE"}
     # torch.ao leaves a bit of activations free, and NNCF one of weights; either word asks for it.
     reduced = activation.reduce_range if activation.reduce_range is not None else weight.reduce_range
     ranges = importlib.import_module("nncf.quantization.range_estimator").RangeEstimatorParametersSet

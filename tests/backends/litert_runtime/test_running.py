@@ -8,6 +8,8 @@ from tiny_tflite import CONV_MACS, FC_MACS, INPUT_SCALE, INPUT_ZERO, OUTPUT_SCAL
 
 from quantbench.backends.interface import Artifact, BackendSpec, Calibration
 from quantbench.backends.litert_runtime import kernels
+from quantbench.backends.litert_runtime.kernels import Operator, Tensor, operators_of
+from quantbench.backends.litert_runtime.tflite_file import open_tflite
 from quantbench.errors import ConfigError, EvaluationError, MeasurementError, QuantizationError
 from quantbench.quantities.int8_share import INT8_SHARE
 from quantbench.recipes.spec import Fp32
@@ -233,6 +235,20 @@ def test_work_follows_from_shapes(made, macs, tmp_path):
     path = b.written(tmp_path / "a.tflite", [x], [made(b, x)])
     found = predictor_of(path, layout="nhwc").kernels({"x": np.ones((1, 4, 6, 6), np.float32)})
     assert found.float_layers == {"y": macs}
+
+
+@pytest.mark.parametrize(("sizes", "is_named"), [(([1, 6, 1], [1, 6, 5]), True), (([1, 6, 5], [1, 6, 1]), False)])
+def test_a_product_in_other_words_is_named_and_a_scale_is_not(tmp_path, sizes, is_named):
+    b = Builder()
+    x, w = b.tensor("x", sizes[0]), b.tensor("w", sizes[1], "FLOAT32", np.ones(sizes[1], np.float32))
+    pairs, y = b.tensor("pairs", [1, 6, 5]), b.tensor("y", [1, 5])
+    axis = b.tensor("axis", [1], "INT32", np.array([1], np.int32))
+    b.operator("MUL", [x, w], [pairs], b.schema.MulOptionsT())
+    b.operator("SUM", [pairs, axis], [y], b.schema.ReducerOptionsT())
+    operators = operators_of(open_tflite(b.written(tmp_path / "a.tflite", [x], [y])))
+    fc = Operator("FULLY_CONNECTED", "fc", *[(Tensor("int8", (1, 1), False),) * 2] * 2, (), ())
+    found = kernels.coverage_of([[*operators, fc]], "a.tflite")
+    assert found.uncounted == (("pairs (a product written as MUL and sum)",) if is_named else ())
 
 
 def test_a_model_in_which_nothing_multiplies_is_a_mistake(tmp_path):

@@ -136,7 +136,7 @@ def test_the_scales_of_weights_are_as_the_recipe_says(granularity, scheme, expec
     assert (found.per_channel, found.mode.value, found.num_bits) == (*expected, 8)
 
 
-@pytest.mark.parametrize(("reduce_range", "fix"), [(None, "first_layer_only"), (True, "enable"), (False, "disable")])
+@pytest.mark.parametrize(("reduce_range", "fix"), [(None, "enable"), (True, "enable"), (False, "disable")])
 def test_a_bit_is_left_free_as_the_recipe_says(reduce_range, fix):
     activation = Quantizer("minmax", "uint8", "per_tensor", "affine", reduce_range)
     assert asked(StaticInt8(activation, WEIGHT, 8)).overflow_fix.value == fix

@@ -217,6 +217,18 @@ def test_a_recurrent_layer_is_named_and_not_counted():
     assert found.uncounted
 
 
+@pytest.mark.parametrize(("values", "weights", "is_named"), [(1, 5, True), (5, 1, False)])
+def test_a_product_in_other_words_is_named_and_a_scale_is_not(values, weights, is_named):
+    def spread(ops, x):
+        small = ops.reshape(ops.reduce_max(x, np.array([2, 3])), np.array([2, 4, 1]), special_zero=False)
+        value = ops.concat([small] * values, 2)
+        product = ops.reduce_sum(ops.multiply(value, weight(1, 4, weights), name="pairs"), np.array([1]))
+        return ops.matmul(product, weight(5, 5), False, False)
+
+    found = one_operator(spread).kernels([[weight(2, 4, 6, 6)]])
+    assert found.uncounted == (("pairs (a product written as Multiply and sum)",) if is_named else ())
+
+
 def test_a_model_in_which_nothing_multiplies_is_a_mistake():
     with pytest.raises(MeasurementError, match=r"one\.xml: no convolution or matrix product was seen"):
         one_operator(lambda ops, x: ops.relu(x)).kernels([[weight(2, 4, 6, 6)]])
