@@ -1,8 +1,9 @@
-"""Runtimes beside each other: `python benchmarks/runtimes.py overhead` (about a minute).
+"""Runtimes beside each other: `python benchmarks/runtimes.py overhead [FILE.tflite …]` (about two minutes).
 
 `overhead`: one forward through a predictor against the bare call of its runtime with the same array, both in every
 round, in random order; the figures are the medians of the paired differences and ratios. A network of one small layer
-shows the cost of the call itself, one of the embedded workloads its share.
+shows the cost of the call itself, one of the embedded workloads its share. Files of LiteRT are those that are named, since
+there is nothing here that makes them.
 """
 
 from __future__ import annotations
@@ -33,26 +34,36 @@ THREADS = 1
 
 def main() -> None:
     """Prints one table."""
-    parts: dict[str, Callable[[], None]] = {"overhead": overhead}
-    chosen = sys.argv[1] if len(sys.argv) == 2 else ""
+    parts: dict[str, Callable[[list[Path]], None]] = {"overhead": overhead}
+    chosen = sys.argv[1] if len(sys.argv) > 1 else ""
     if chosen not in parts:
-        sys.exit(f"usage: python benchmarks/runtimes.py {'|'.join(parts)}")
+        sys.exit(f"usage: python benchmarks/runtimes.py {'|'.join(parts)} [FILE.tflite …]")
     here = environment()
     print(f"{here.processor} ({', '.join(here.isa)}), {THREADS} thread\n")
-    parts[chosen]()
+    parts[chosen]([Path(name) for name in sys.argv[2:]])
 
 
-def overhead() -> None:
-    """Prints a row per model and batch."""
-    print("| model | batch | bare call, µs | predictor adds, µs | ratio [99 %] | target |")
+def overhead(tflite: list[Path]) -> None:
+    """Prints a row per runtime, model and batch."""
+    print("| runtime, model | batch | bare call, µs | predictor adds, µs | ratio [99 %] | target |")
     print("| --- | ---: | ---: | ---: | ---: | --- |")
     with temporary_folder() as folder:
         for name, path, shape in onnx_models(Path(folder)):
-            spec = BackendSpec("onnxruntime", {}, "benchmark")
-            predictor = spec.create().load(Artifact.of_files(spec, [path], Fp32()), THREADS)
-            for batch in (1, 8):
-                x = np.random.RandomState(0).randn(batch, *shape).astype(np.float32)
-                print(overhead_row(name, batch, onnxruntime_call(path, x), predictor, {"input": x}))
+            for runtime, call in {"onnxruntime": onnxruntime_call, "openvino": openvino_call}.items():
+                for batch in (1, 8):
+                    x = np.random.RandomState(0).randn(batch, *shape).astype(np.float32)
+                    row = overhead_row(f"{runtime}, {name}", batch, call(path, x), loaded(runtime, path), {"input": x})
+                    print(row)
+    for path in tflite:
+        bare, inputs = litert_call(path)
+        batch = len(next(iter(inputs.values())))
+        print(overhead_row(f"litert, {path.name}", batch, bare, loaded("litert", path), inputs))
+
+
+def loaded(runtime: str, path: Path) -> Predictor:
+    """The predictor of a file."""
+    spec = BackendSpec(runtime, {}, "benchmark")
+    return spec.create().load(Artifact.of_files(spec, [path], Fp32()), THREADS)
 
 
 def overhead_row(name: str, batch: int, bare: Callable[[], object], predictor: Predictor, inputs: Inputs) -> str:
@@ -69,6 +80,8 @@ def overhead_row(name: str, batch: int, bare: Callable[[], object], predictor: P
 
         return calls
 
+    # As everything that is timed: in the arrays that the file takes.
+    inputs = predictor.prepared(inputs)
     times = interleaved({"bare": repeated(bare), "predictor": repeated(lambda: predictor(inputs))}, ROUNDS)
     added = 1e6 * float(np.median(times["predictor"] - times["bare"])) / n
     ratios = times["predictor"] / times["bare"]
@@ -87,6 +100,31 @@ def onnxruntime_call(path: Path, x: np.ndarray[Any, Any]) -> Callable[[], object
     session = open_session(path, Settings(threads=THREADS), path)
     names, given = [each.name for each in session.get_outputs()], {"input": x}
     return lambda: session.run(names, given)
+
+
+def openvino_call(path: Path, x: np.ndarray[Any, Any]) -> Callable[[], object]:
+    """A bare call of OpenVINO, of a model that is compiled the same way."""
+    from quantbench.backends.openvino_runtime.reading import read_model
+    from quantbench.backends.openvino_runtime.runner import OpenvinoRunner, Settings
+
+    compiled = OpenvinoRunner(read_model([path]), Settings(), THREADS, str(path)).compiled
+    return lambda: compiled(x)
+
+
+def litert_call(path: Path) -> tuple[Callable[[], object], Inputs]:
+    """A bare call of LiteRT with one array, and that array."""
+    from quantbench.backends.litert_runtime.tflite_file import open_tflite
+
+    interpreter = open_tflite(path, THREADS, "xnnpack")
+    (given,), wanted = interpreter.get_input_details(), interpreter.get_output_details()
+    x = np.zeros(given["shape"], given["dtype"])
+
+    def call() -> object:
+        interpreter.set_tensor(given["index"], x)
+        interpreter.invoke()
+        return [interpreter.get_tensor(each["index"]) for each in wanted]
+
+    return call, {"input": x}
 
 
 def onnx_models(folder: Path) -> list[tuple[str, Path, tuple[int, ...]]]:

@@ -65,7 +65,8 @@ def _entry(tensor: Any, types: dict[int, str]) -> tuple[Entry, bytes]:
     if not len(scales):
         return entry, b""
     zeros = _array(quantization.ZeroPointAsNumpy())
-    entry["qscheme"] = "per_channel" if len(scales) > 1 else "per_tensor"
+    symmetry = "affine" if zeros.any() else "symmetric"
+    entry["qscheme"] = f"per_channel_{symmetry}" if len(scales) > 1 else f"per_tensor_{symmetry}"
     if len(scales) > 1:
         entry["axis"] = quantization.QuantizedDimension()
     return entry, scales.tobytes() + zeros.tobytes()

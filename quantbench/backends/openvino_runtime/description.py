@@ -9,8 +9,6 @@ from typing import Any
 from quantbench.backends.interface import Description, Entry
 from quantbench.backends.openvino_runtime.reading import spec_of
 
-# What stands between integers and the numbers that they are used as.
-SCALES = ("Subtract", "Multiply")
 INTEGERS = {"int8", "uint8", "int4", "uint4", "int2", "uint2"}
 # Types that numpy does not have, in its way of naming.
 LETTERS = {"i": "int", "u": "uint", "f": "float", "bf": "bfloat", "nf": "nfloat"}
@@ -58,10 +56,11 @@ def _free(name: str, taken: dict[str, Entry]) -> str:
 def _entry(op: Any) -> Entry:
     """Type and shape of a constant; of integers the shape of the scale that they are multiplied with."""
     entry: Entry = {"dtype": _dtype(op), "shape": list(op.output(0).shape)}
-    if entry["dtype"] not in INTEGERS or (scale := _scale_of(op)) is None:
+    if entry["dtype"] not in INTEGERS or (found := _scale_of(op)) is None:
         return entry
+    scale, symmetry = found
     axes = [axis for axis, size in enumerate(scale) if size > 1]
-    entry["qscheme"] = "per_channel" if axes else "per_tensor"
+    entry["qscheme"] = f"per_channel_{symmetry}" if axes else f"per_tensor_{symmetry}"
     if axes:
         entry["axis"] = axes[0] if len(axes) == 1 else axes
     return entry
@@ -74,10 +73,11 @@ def _dtype(op: Any) -> str:
     return LETTERS[letters] + name[len(letters) :] if letters in LETTERS else name
 
 
-def _scale_of(op: Any) -> list[int] | None:
-    """Shape of the constant that a quantized one is multiplied with, after its conversion to floating point."""
-    node = op
-    for _ in range(len(SCALES) + 1):
+def _scale_of(op: Any) -> tuple[list[int], str] | None:
+    """Shape of the constant that a quantized one is multiplied with after its conversion, and `affine` or `symmetric`."""
+    node, symmetry = op, "symmetric"
+    # Convert, Subtract, Multiply.
+    for _ in range(3):
         targets = [port.get_node() for port in node.output(0).get_target_inputs()]
         if len(targets) != 1:
             return None
@@ -85,8 +85,11 @@ def _scale_of(op: Any) -> list[int] | None:
         if node.get_type_name() == "Multiply":
             operands = [port.get_source_output().get_node() for port in node.inputs()]
             constants = [each for each in operands if each.get_type_name() == "Constant"]
-            return list(constants[0].output(0).shape) if constants else None
-        if node.get_type_name() not in ("Convert", *SCALES):
+            return (list(constants[0].output(0).shape), symmetry) if constants else None
+        if node.get_type_name() == "Subtract":
+            # Of a zero point.
+            symmetry = "affine"
+        elif node.get_type_name() != "Convert":
             return None
     return None
 

@@ -136,8 +136,13 @@ def description(path):
 
 def test_the_description_names_tensors_with_scales_operators_and_ports(tmp_path):
     found = description(write_tflite(tmp_path / "a.tflite", "int8", -1))
-    assert found.keys["conv/weight"] == {"dtype": "int8", "shape": [8, 3, 3, 3], "qscheme": "per_channel", "axis": 0}
-    assert found.keys["hidden"] == {"dtype": "int8", "shape": [1, 4, 4, 8], "qscheme": "per_tensor"}
+    assert found.keys["conv/weight"] == {
+        "dtype": "int8",
+        "shape": [8, 3, 3, 3],
+        "qscheme": "per_channel_symmetric",
+        "axis": 0,
+    }
+    assert found.keys["hidden"] == {"dtype": "int8", "shape": [1, 4, 4, 8], "qscheme": "per_tensor_affine"}
     assert found.graph == {
         "versions": {"format": "TFLite", "schema": 3, "operators": {"CONV_2D": 1, "FULLY_CONNECTED": 1}},
         "operators": {"CONV_2D": 1, "FULLY_CONNECTED": 1},

@@ -112,7 +112,12 @@ def test_the_description_names_constants_with_scales_operators_and_ports(tmp_pat
     description = spec.create().describe(
         Artifact.of_files(spec, files_of(write_ir(tmp_path / "a.xml", "int8")), Fp32())
     )
-    assert description.keys["conv"] == {"dtype": "int8", "shape": [8, 3, 3, 3], "qscheme": "per_channel", "axis": 0}
+    assert description.keys["conv"] == {
+        "dtype": "int8",
+        "shape": [8, 3, 3, 3],
+        "qscheme": "per_channel_symmetric",
+        "axis": 0,
+    }
     assert description.keys["fc/scale"] == {"dtype": "float32", "shape": [3, 1]}
     assert description.graph["operators"] == {
         "Convert": 2, "Convolution": 1, "FakeQuantize": 2, "MatMul": 1, "Multiply": 2, "Parameter": 1, "Relu": 1,
