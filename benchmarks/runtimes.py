@@ -2,8 +2,8 @@
 
 `overhead`: one forward through a predictor against the bare call of its runtime with the same array, both in every
 round, in random order; the figures are the medians of the paired differences and ratios. A network of one small layer
-shows the cost of the call itself, one of the embedded workloads its share. Files of LiteRT are those that are named, since
-there is nothing here that makes them.
+shows the cost of the call itself, one of the embedded workloads its share. Files of LiteRT are those that are named,
+since there is nothing here that makes them.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ def _dtype(op: Any) -> str:
 
 
 def _scale_of(op: Any) -> tuple[list[int], str] | None:
-    """Shape of the constant that a quantized one is multiplied with after its conversion, and `affine` or `symmetric`."""
+    """Shape of the constant that a quantized one is multiplied with, and `affine` or `symmetric`."""
     node, symmetry = op, "symmetric"
     # Convert, Subtract, Multiply.
     for _ in range(3):
