@@ -26,7 +26,7 @@ PRODUCTS = {
     "CONV_2D": (0, 1), "DEPTHWISE_CONV_2D": (0, 1), "FULLY_CONNECTED": (0, 1), "BATCH_MATMUL": (0, 1),
     "CONV_3D": (0, 1), "TRANSPOSE_CONV": (2, 1),
 }  # fmt: skip
-# Characters of an operator's name, its last.
+# Characters of an operator's name.
 LONGEST_NAME = 60
 SUMS = {"SUM", "MEAN"}
 # A delegate stands for operators that are listed beside it.
@@ -96,10 +96,22 @@ def operators_of(interpreter: Any) -> list[Operator]:
         inputs, outputs = ([int(index) for index in op[side]] for side in ("inputs", "outputs"))
         told = str(details[outputs[0]]["name"]) if outputs and outputs[0] in details else ""
         # TensorFlow's converter joins the names of what it fused; that of torch models begins with every class around.
-        name = printable(told.partition(";")[0])[-LONGEST_NAME:] or f"{op['op_name']}_{op['index']}"
+        name = _shortened(printable(told.partition(";")[0])) or f"{op['op_name']}_{op['index']}"
         taken, given = (tuple(tensors.get(index) for index in side) for side in (inputs, outputs))
         found.append(Operator(str(op["op_name"]), name, taken, given, tuple(inputs), tuple(outputs)))
     return found
+
+
+def _shortened(name: str) -> str:
+    """As many of the last parts of a path as are not too long.
+
+    Example:
+        >>> _shortened("convert.Wrapper/" + "models.resnet.Block_0/" * 3 + "relu")
+        'models.resnet.Block_0/models.resnet.Block_0/relu'
+    """
+    while len(name) > LONGEST_NAME and "/" in name:
+        name = name.partition("/")[2]
+    return name[-LONGEST_NAME:]
 
 
 def _dtype(details: dict[str, Any]) -> str:
