@@ -48,6 +48,7 @@ class LitertBackend(Backend):
     """
 
     name: ClassVar[str] = "litert"
+    libraries: ClassVar[tuple[str, ...]] = ("ai-edge-litert",)
 
     def __init__(self, delegate: Delegate, binding: Binding) -> None:
         self.delegate, self.binding = delegate, binding
