@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quantbench.data.folders import Contents
+from quantbench.data.decoding import UnusableFilesError
+from quantbench.data.folders import Contents, FolderFile
 from quantbench.data.source import Normalization, Progress
 from quantbench.errors import DataError
 from quantbench.files import printable
@@ -42,8 +43,6 @@ CUT_SHORT = re.compile(r"^data *: (\d+) \(should be (\d+)\)$", re.MULTILINE)
 UNKNOWN_LENGTH = 0x7000_0000
 # A rate such as 44,101 Hz shares no divisor with the target; its filter bank would fill the memory.
 LARGEST_FILTER = 1_000_000
-# Files that cannot be used and are named; the rest is counted.
-SHOWN_PROBLEMS = 5
 
 
 @dataclass(frozen=True)
@@ -63,29 +62,29 @@ class ClipFormat:
 
 @dataclass(frozen=True)
 class _Chunk:
-    paths: tuple[str, ...]
+    files: tuple[Path | FolderFile, ...]
     format: ClipFormat
     contents: Contents
 
 
 def decode_clips(
-    paths: Sequence[Path], clip_format: ClipFormat, progress: Progress, contents: Contents | None = None
+    files: Sequence[Path | FolderFile], clip_format: ClipFormat, progress: Progress, contents: Contents | None = None
 ) -> NDArray[np.int16]:
     """Decodes files into `[n, 1, clip_samples]` int16, on every core.
 
     Args:
-        paths: sound files, in the order of the result.
+        files: of sound, in the order of the result; those that were listed must not have changed since.
         clip_format: rate and length.
         progress: called with files done and in all.
         contents: hashes that the files must have, where they are known.
 
     Raises:
-        DataError: naming the files that cannot be used, each with its reason, after all were looked at.
+        UnusableFilesError: naming the files that cannot be used, each with its reason, after all were looked at.
     """
-    clips = np.empty((len(paths), 1, clip_format.clip_samples), dtype=np.int16)
+    clips = np.empty((len(files), 1, clip_format.clip_samples), dtype=np.int16)
     chunks = [
-        _Chunk(tuple(map(str, paths[start : start + CHUNK_FILES])), clip_format, contents or Contents())
-        for start in range(0, len(paths), CHUNK_FILES)
+        _Chunk(tuple(files[start : start + CHUNK_FILES]), clip_format, contents or Contents())
+        for start in range(0, len(files), CHUNK_FILES)
     ]
     problems: list[str] = []
     done = 0
@@ -95,34 +94,31 @@ def decode_clips(
             clips[done : done + len(part), 0] = part
             problems += wrong
             done += len(part)
-            progress(done, len(paths))
+            progress(done, len(files))
     if problems:
-        more = f"; and {len(problems) - SHOWN_PROBLEMS:,} more" if len(problems) > SHOWN_PROBLEMS else ""
-        shown = "; ".join(problems[:SHOWN_PROBLEMS])
-        raise DataError(
-            f"{len(problems):,} of {len(paths):,} sound files cannot be used: {shown}{more}. Repair or remove them; "
-            "nothing that was decoded before is lost"
-        )
+        raise UnusableFilesError(problems, len(files), "sound files")
     return clips
 
 
 def _decode_chunk(chunk: _Chunk) -> tuple[NDArray[np.int16], list[str]]:
     """`[k, clip_samples]` int16 and what is wrong with which file."""
-    clips = np.zeros((len(chunk.paths), chunk.format.clip_samples), dtype=np.int16)
+    clips = np.zeros((len(chunk.files), chunk.format.clip_samples), dtype=np.int16)
     problems = []
-    for row, path in zip(clips, chunk.paths, strict=True):
+    for row, file in zip(clips, chunk.files, strict=True):
         try:
-            row[:] = decode_clip(Path(path), chunk.format, chunk.contents)
+            row[:] = decode_clip(file, chunk.format, chunk.contents)
         except DataError as error:
             problems.append(str(error))
     return clips, problems
 
 
-def decode_clip(path: Path, clip_format: ClipFormat, contents: Contents | None = None) -> NDArray[np.int16]:
+def decode_clip(
+    file: Path | FolderFile, clip_format: ClipFormat, contents: Contents | None = None
+) -> NDArray[np.int16]:
     """One file as `[clip_samples]` int16.
 
     Args:
-        path: the file.
+        file: of sound; one that was listed must not have changed since.
         clip_format: rate and length.
         contents: hashes that the file must have, where they are known.
 
@@ -130,7 +126,8 @@ def decode_clip(path: Path, clip_format: ClipFormat, contents: Contents | None =
         DataError: if it is no sound file, cut short, empty, not mono, of a wrong rate, or holds NaN, infinity, values
             far beyond full scale, many beyond it, or none that 16 bits can tell from silence.
     """
-    sound, rate, is_floating = _read(path, clip_format, contents or Contents())
+    path, identity = (file.path, file.identity) if isinstance(file, FolderFile) else (str(file), "")
+    sound, rate, is_floating = _read(path, identity, clip_format, contents or Contents())
     shown = printable(path)
     if len(sound) == 0:
         raise DataError(f"{shown}: holds no sound: its length is zero")
@@ -162,14 +159,16 @@ def _check_scale(shown: str, loudness: NDArray[np.float64]) -> None:
         )
 
 
-def _read(path: Path, clip_format: ClipFormat, contents: Contents) -> tuple[NDArray[np.float64], int, bool]:
+def _read(
+    path: str, identity: str, clip_format: ClipFormat, contents: Contents
+) -> tuple[NDArray[np.float64], int, bool]:
     """The beginning of a file that a clip needs, `[n]`, its sample rate, and whether it holds floating point."""
     import soundfile
 
     shown = printable(path)
     try:
         # By its descriptor, since soundfile takes no name that is not UTF-8.
-        with contents.opened(str(path)) as stream:
+        with contents.opened(path, identity) as stream:
             # Python may have read ahead of what it gave.
             os.lseek(stream.fileno(), 0, os.SEEK_SET)
             with soundfile.SoundFile(stream.fileno(), closefd=False) as file:

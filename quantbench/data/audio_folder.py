@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import numpy as np
@@ -31,6 +30,7 @@ class AudioFolderSource(FolderSource):
     def __init__(self, root: str, clip_format: ClipFormat, obtain: str) -> None:
         super().__init__(root, obtain)
         self.format = clip_format
+        self.sample_bytes = 2 * clip_format.clip_samples
 
     def folders(self) -> ClassFolders:
         """Sound files in the folders of their labels."""
@@ -42,15 +42,12 @@ class AudioFolderSource(FolderSource):
         libraries = f"{version_of('soundfile')}:{version_of('torchaudio')}"
         return f"audio_folder:{self.format}:{source_digest(__file__, audio.__file__, folders.__file__)}:{libraries}"
 
-    def sides(self) -> dict[str, list[FolderFile]]:
-        """Files of both sides, all of them sounds."""
-        found = super().sides()
-        for files in found.values():
-            if foreign := [file.path for file in files if not self._is_sound(file.path)]:
-                more = f" (and {len(foreign) - 1:,} more)" if len(foreign) > 1 else ""
-                forms = " or ".join(SUFFIXES)
-                raise DataError(f"{printable(foreign[0])}{more}: not a {forms} file; convert it, or {TAKE_OUT}")
-        return found
+    def check_files(self, files: list[FolderFile]) -> None:
+        """See `FolderSource.check_files`: all of them are sounds."""
+        if foreign := [file.path for file in files if not self._is_sound(file.path)]:
+            more = f" (and {len(foreign) - 1:,} more)" if len(foreign) > 1 else ""
+            forms = " or ".join(SUFFIXES)
+            raise DataError(f"{printable(foreign[0])}{more}: not a {forms} file; convert it, or {TAKE_OUT}")
 
     def _is_sound(self, path: str) -> bool:
         if path.lower().endswith(SUFFIXES):
@@ -61,7 +58,7 @@ class AudioFolderSource(FolderSource):
 
     def decode_files(self, files: list[FolderFile], progress: Progress) -> NDArray[np.generic]:
         """`[n, 1, clip_samples]` int16."""
-        return decode_clips([Path(file.path) for file in files], self.format, progress, self.contents)
+        return decode_clips(files, self.format, progress, self.contents)
 
 
 def audio_folder(

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from quantbench.data.folders import SIDES, ClassFolders, Contents, FolderFile, sides_of, stat_key
+from quantbench.data.file_source import FileSource, Listing
+from quantbench.data.folders import SIDES, ClassFolders, FolderFile, told_apart
 from quantbench.data.roots import Root
-from quantbench.data.source import Arrays, Decoded, Progress, Source
-from quantbench.files import data_dir
+from quantbench.errors import DataError, DataMissingError
+from quantbench.files import data_dir, printable
+
+# Class folders that are named with a note; the rest is counted.
+SHOWN_CLASSES = 3
 
 
-class FolderSource(Source):
+class FolderSource(FileSource):
     """Samples in one file each, in one folder for each class.
 
-    A subclass says what is in the folders, which settings decide the samples, and how a file becomes one.
+    The training side may be absent, and so may both sides: then the folders of the root itself are the classes, and all
+    of their files are to test with.
+
+    A subclass says what is in the folders, which settings decide the samples, and how files become samples.
 
     Args:
         root: as a workload file gives it.
@@ -27,13 +34,11 @@ class FolderSource(Source):
         root: the folder that holds train/ and test/.
     """
 
-    by_content = True
-
     def __init__(self, root: str, obtain: str) -> None:
+        super().__init__()
         self._root = Root(root)
         self.root: Path = self._root.path
         self.obtain = obtain
-        self.contents = Contents()
 
     def locate(self, folder: Path) -> None:
         """Looks for a relative root in the folder of the workload file first."""
@@ -44,45 +49,85 @@ class FolderSource(Source):
     def folders(self) -> ClassFolders:
         """Description of the folders, by which they are walked."""
 
-    @abstractmethod
-    def facts(self) -> str:
-        """The settings and the versions of libraries that decide the samples."""
+    def check_files(self, files: list[FolderFile]) -> None:
+        """Refuses files of a side that are none of this data set's.
 
-    @abstractmethod
-    def decode_files(self, files: list[FolderFile], progress: Progress) -> NDArray[np.generic]:
-        """Decodes files into `[n, …]`, in their order."""
+        Raises:
+            DataError: naming them.
+        """
 
-    def fingerprint(self) -> str:
-        """Hash of all by which the system tells the files apart, without reading them."""
-        return stat_key(self.root, self._files(), self.facts())
+    def classes(self) -> tuple[str, ...]:
+        """Names of the class folders, which are the same on both sides.
 
-    def content(self, progress: Progress) -> str:
-        """Hash of every file's place and bytes."""
-        return self.contents.key(self._files(), self.facts(), progress)
+        Raises:
+            DataError: if they differ, or if there is one only.
+        """
+        folders, sides = self.folders(), self._sides()
+        found = [folders.classes(side) for side in sides.values()]
+        shown, what = printable(folders.root), folders.label
+        folder = "class folder" if what == "class" else what
+        if odd := set.union(*found) - set.intersection(*found):
+            names = ", ".join(told_apart(odd))
+            raise DataError(f"{shown}: train/ and test/ have different {folder}s: {names}; give both the same ones")
+        if len(found[0]) == 1:
+            (only,) = found[0]
+            raise DataError(f"{shown}: one {folder} only, '{only}'; a classification data set needs at least two")
+        return tuple(sorted(found[0]))
 
-    def decode(self, progress: Progress) -> Decoded:
-        """Decodes every file; one that cannot be used ends it with its path."""
-        found = self.sides()
-        classes = tuple(sorted({file.label for file in found["train"]}))
-        files = [file for side in SIDES for file in found[side]]
-        inputs = self.decode_files(files, progress)
-        labels = np.array([classes.index(file.label) for file in files], dtype=np.int64)
-        places, n = tuple(file.place for file in files), len(found["train"])
-        train, test = slice(None, n), slice(n, None)
-        return Decoded(
-            Arrays(inputs[train], labels[train], places=places[train]),
-            Arrays(inputs[test], labels[test], places=places[test]),
-            classes,
+    def listing(self, side: str) -> Listing | None:
+        """Files of a side, in the order of the samples.
+
+        Raises:
+            DataMissingError: if the folder is not there.
+            DataError: naming what is wrong.
+        """
+        sides = self._sides()
+        if side not in sides:
+            return None
+        files = self.folders().files(sides[side])
+        self.check_files(files)
+        label_of = {name: label for label, name in enumerate(self.classes())}
+        return Listing(files, np.array([label_of[file.label] for file in files], dtype=np.int64))
+
+    @property
+    def note(self) -> str:  # type: ignore[override]
+        """A line about folders that are classes although no side is above them."""
+        if "" not in self._sides().values():
+            return ""
+        names = sorted(self.folders().classes(""))
+        more = f" and {len(names) - SHOWN_CLASSES:,} more" if len(names) > SHOWN_CLASSES else ""
+        what = "classes" if self.folders().label == "class" else f"{self.folders().label}s"
+        return (
+            f"{printable(self.root)}: has no test/, so its folders are taken for the {what} of the test side: "
+            f"{', '.join(names[:SHOWN_CLASSES])}{more}"
         )
 
-    def sides(self) -> dict[str, list[FolderFile]]:
-        """Files of both sides, in the order of the samples."""
+    @property
+    def training_place(self) -> str:
+        """Words for where training samples belong."""
+        beside = " and the others into test/" if "" in self._sides().values() else ""
+        return f"{printable(self.root)}/train/<{self.folders().label}>/{beside}"
+
+    def _sides(self) -> dict[str, str]:
+        """Side → its folder below the root, which is empty where the root itself holds the classes.
+
+        Raises:
+            DataMissingError: if there is no folder.
+            DataError: if one is no folder.
+        """
         # Spelled out, so that the command can be pasted where the variable is not set.
         how = self.obtain.replace("$QUANTBENCH_DATA", str(data_dir()))
         how = how or f"name the folder that holds train/ and test/ with data.root{self._root.looked}"
         self._root.check(how)
-        return sides_of(self.folders(), how)
-
-    def _files(self) -> list[FolderFile]:
-        found = self.sides()
-        return [file for side in SIDES for file in found[side]]
+        there = [side for side in SIDES if os.path.lexists(self.root / side)]
+        if not there and self.root.is_dir() and any(each.is_dir() for each in self.root.iterdir()):
+            return {"test": ""}
+        for side in there or SIDES:
+            top = printable(self.root / side)
+            if not (self.root / side).is_dir():
+                if side in there:
+                    raise DataError(f"{top}: is no folder, or a link that leads nowhere; repair it")
+                raise DataMissingError(f"{top}: no such folder. To get it: {how}")
+        if "test" not in there:
+            raise DataMissingError(f"{printable(self.root / 'test')}: no such folder. To get it: {how}")
+        return {side: side for side in there}

@@ -16,6 +16,9 @@ from dataclasses import dataclass, field
 from io import BufferedReader
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from quantbench.data.source import Progress
 from quantbench.errors import DataError, DataMissingError
 from quantbench.files import SPECIAL, open_file, printable
@@ -26,7 +29,7 @@ TAKE_OUT = "take it out of the folder"
 DEEPEST = 64
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FolderFile:
     """A file of a class.
 
@@ -34,13 +37,23 @@ class FolderFile:
         path: where it is read.
         place: below the folder of the data set, for example `train/cat/1.png`.
         label: name of its class folder.
-        stat: of the file itself where the path is a link.
+        size: bytes of the file itself where the path is a link.
+        identity: all by which the system tells it apart without reading it.
     """
 
     path: str
     place: str
     label: str
-    stat: os.stat_result
+    size: int
+    identity: str
+
+
+def identity_of(found: os.stat_result) -> str:
+    """All by which the system tells a file apart without reading it.
+
+    Names, sizes and times can be given to other contents (`os.utime`); inode and time of status change cannot.
+    """
+    return f"{found.st_size}:{found.st_mtime_ns}:{found.st_ctime_ns}:{found.st_ino}:{found.st_dev}"
 
 
 @dataclass(frozen=True)
@@ -62,27 +75,35 @@ class ClassFolders:
     nested: bool = False
 
     def files(self, side: str) -> list[FolderFile]:
-        """Files of `<root>/<side>/<class>/`, by class, folder and name.
+        """Files of `<root>/<side>/<class>/`, by class, folder and name; of `<root>/<class>/` where `side` is empty.
 
         Raises:
             DataError: naming the first entry that is no file of a class, or the folder that holds none.
         """
-        top = self.root / side
+        top, below = self.root / side, f"{side}/" if side else ""
         above = [top.stat()]
         found: dict[str, list[FolderFile]] = {}
-        for entry in visible(top):
+        for entry in self._class_folders(side):
+            found[entry.path] = list(self._below(Path(entry.path), f"{below}{entry.name}", entry.name, above))
+        if not any(found.values()):
+            raise DataError(f"{printable(top)}: no {self.kind}; put them into {below}<{self.label}>/{self.forms}")
+        for folder, files in found.items():
+            if not files:
+                raise DataError(f"{printable(folder)}: holds no {self.kind}; put some there, or remove the folder")
+        return [file for files in found.values() for file in files]
+
+    def classes(self, side: str) -> set[str]:
+        """Names of the class folders of a side, without a look at what is in them."""
+        return {entry.name for entry in self._class_folders(side)}
+
+    def _class_folders(self, side: str) -> Iterator[os.DirEntry[str]]:
+        for entry in visible(self.root / side):
             if not stat.S_ISDIR(_stat(entry).st_mode):
                 raise self._misplaced(entry.path, side)
             if not entry.name.isprintable():
                 shown = printable(entry.path)
                 raise DataError(f"{shown}: a {self.label} has a name that can be printed, in UTF-8; rename the folder")
-            found[entry.path] = list(self._below(Path(entry.path), f"{side}/{entry.name}", entry.name, above))
-        if not any(found.values()):
-            raise DataError(f"{printable(top)}: no {self.kind}; put them into {side}/<{self.label}>/{self.forms}")
-        for folder, files in found.items():
-            if not files:
-                raise DataError(f"{printable(folder)}: holds no {self.kind}; put some there, or remove the folder")
-        return [file for files in found.values() for file in files]
+            yield entry
 
     def of_class(self, label: str) -> list[FolderFile]:
         """Files of one class, where `<root>/<class>/` has no side above it; none where there is no such folder."""
@@ -102,7 +123,7 @@ class ClassFolders:
             if stat.S_ISDIR(found.st_mode):
                 folders.append(entry)
             elif stat.S_ISREG(found.st_mode):
-                yield FolderFile(entry.path, f"{place}/{entry.name}", label, found)
+                yield FolderFile(entry.path, f"{place}/{entry.name}", label, found.st_size, identity_of(found))
             else:
                 what = SPECIAL.get(stat.S_IFMT(found.st_mode), "no ordinary file")
                 raise DataError(f"{printable(entry.path)}: is {what}; {TAKE_OUT}")
@@ -152,10 +173,8 @@ def _stat(entry: os.DirEntry[str]) -> os.stat_result:
         raise DataError(f"{shown}: is a link to {target}, which leads nowhere; repair or remove it") from None
 
 
-def stat_key(root: Path, files: Iterable[FolderFile], facts: str) -> str:
+def stat_key(root: Path | str, files: Iterable[FolderFile], facts: str) -> str:
     """Hash of all by which the system tells files apart without reading them, and of what else decides the samples.
-
-    Names, sizes and times can be given to other contents (`os.utime`); inode and time of status change cannot.
 
     Args:
         root: the folder of the data set.
@@ -164,9 +183,7 @@ def stat_key(root: Path, files: Iterable[FolderFile], facts: str) -> str:
     """
     digest = hashlib.sha256(f"{facts}\0{os.path.realpath(root)}\0".encode(errors="surrogateescape"))
     for file in files:
-        s = file.stat
-        line = f"{file.place}\0{s.st_size}:{s.st_mtime_ns}:{s.st_ctime_ns}:{s.st_ino}:{s.st_dev}\n"
-        digest.update(line.encode(errors="surrogateescape"))
+        digest.update(f"{file.place}\0{file.identity}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 
@@ -200,12 +217,25 @@ class Contents:
             progress(done, len(files))
         return digest.hexdigest()
 
-    @contextmanager
-    def opened(self, path: str) -> Iterator[BufferedReader]:
-        """Opens a file for reading.
+    def hash_of(self, file: FolderFile) -> NDArray[np.uint8]:
+        """SHA-256 of a file's bytes, `[32]` uint8.
 
         Raises:
-            DataError: if it cannot be read, or is not what was hashed before.
+            DataError: if it cannot be read, or is not the file that was listed.
+        """
+        with self.opened(file.path, file.identity) as stream:
+            return np.frombuffer(hashlib.file_digest(stream, "sha256").digest(), np.uint8)
+
+    @contextmanager
+    def opened(self, path: str, identity: str = "") -> Iterator[BufferedReader]:
+        """Opens a file for reading.
+
+        Args:
+            path: of the file.
+            identity: that it had when it was listed; empty where that does not matter.
+
+        Raises:
+            DataError: if it cannot be read, is not what was hashed before, or not the file that was listed.
         """
         try:
             stream = open_file(Path(path))
@@ -214,36 +244,15 @@ class Contents:
         with stream:
             if known := self._of.get(path):
                 if hashlib.file_digest(stream, "sha256").digest() != known:
-                    raise DataError(f"{printable(path)}: was changed while it was read; run again when it is at rest")
+                    raise _changed(path)
                 stream.seek(0)
             yield stream
+            # After it was read, so that what was read is what was listed.
+            if identity and identity_of(os.fstat(stream.fileno())) != identity:
+                raise _changed(path)
 
 
-def sides_of(folders: ClassFolders, obtain: str) -> dict[str, list[FolderFile]]:
-    """Files of `<root>/train` and `<root>/test`, which have the same classes.
+def _changed(path: str) -> DataError:
+    return DataError(f"{printable(path)}: was changed while it was read; run again when it is at rest")
 
-    Args:
-        folders: the data set.
-        obtain: how the data is got, for the message where a side is absent.
 
-    Raises:
-        DataMissingError: if a side is not there.
-        DataError: naming what is wrong.
-    """
-    shown, what = printable(folders.root), folders.label
-    for side in SIDES:
-        top = folders.root / side
-        if not top.is_dir():
-            if os.path.lexists(top):
-                raise DataError(f"{printable(top)}: is no folder, or a link that leads nowhere; repair it")
-            raise DataMissingError(f"{printable(top)}: no such folder. To get it: {obtain}")
-    found = {side: folders.files(side) for side in SIDES}
-    labels = {side: {file.label for file in files} for side, files in found.items()}
-    folder = "class folder" if what == "class" else what
-    if odd := labels["train"] ^ labels["test"]:
-        names = ", ".join(told_apart(odd))
-        raise DataError(f"{shown}: train/ and test/ have different {folder}s: {names}; give both the same ones")
-    if len(labels["train"]) < 2:
-        (only,) = labels["train"]
-        raise DataError(f"{shown}: one {folder} only, '{only}'; a classification data set needs at least two")
-    return found

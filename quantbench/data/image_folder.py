@@ -43,6 +43,7 @@ class ImageFolderSource(FolderSource):
         super().__init__(root, obtain)
         self.format = wanted
         self.normalization = Normalization(255.0, mean, std)
+        self.sample_bytes = 3 * wanted.size**2
 
     @property
     def size(self) -> int:
@@ -63,7 +64,7 @@ class ImageFolderSource(FolderSource):
         inputs = np.empty((len(files), 3, self.size, self.size), dtype=np.uint8)
         with strict_pillow():
             for i, file in enumerate(files):
-                with self.contents.opened(file.path) as stream:
+                with self.contents.opened(file.path, file.identity) as stream:
                     inputs[i] = decode_picture(stream, printable(file.path), self.format)
                 progress(i + 1, len(files))
         return inputs

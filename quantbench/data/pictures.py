@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-import warnings
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,19 +53,38 @@ class PictureFormat:
     background: tuple[int, int, int] | None = None
 
 
+class _Strictness:
+    """Pillow's settings while any thread decodes; the last one to end restores what was there."""
+
+    def __init__(self) -> None:
+        self.lock, self.users = threading.Lock(), 0
+        self.before: tuple[bool, int | None] = (False, None)
+
+
+_STRICTNESS = _Strictness()
+
+
 @contextmanager
 def strict_pillow() -> Iterator[None]:
-    """Makes Pillow strict, whatever code of a user made of its settings: nothing cut short, nothing far too large."""
+    """Makes Pillow strict, whatever code of a user made of its settings: nothing cut short, nothing far too large.
+
+    Several threads may be in it at a time.
+    """
     from PIL import Image, ImageFile
 
-    before = ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS
-    ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS = False, MAX_PIXELS
+    with _STRICTNESS.lock:
+        if _STRICTNESS.users == 0:
+            _STRICTNESS.before = ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS
+        _STRICTNESS.users += 1
+        # Without Pillow's own limit, which warns first: warnings cannot be made errors in one thread alone.
+        ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS = False, None
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            yield
+        yield
     finally:
-        ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS = before
+        with _STRICTNESS.lock:
+            _STRICTNESS.users -= 1
+            if _STRICTNESS.users == 0:
+                ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS = _STRICTNESS.before
 
 
 def decode_picture(stream: BinaryIO, shown: str, wanted: PictureFormat) -> NDArray[np.uint8]:
@@ -85,6 +104,11 @@ def decode_picture(stream: BinaryIO, shown: str, wanted: PictureFormat) -> NDArr
     stream.seek(0)
     try:
         with Image.open(stream, formats=FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise DataError(
+                    f"{shown}: claims more than {MAX_PIXELS:,} pixels, which would fill the memory; make it smaller, or "
+                    "remove the file"
+                )
             frames = 1 if image.format in OF_ONE_PICTURE else getattr(image, "n_frames", 1)
             if frames > 1:
                 raise DataError(f"{shown}: holds {frames} pictures; save the one that is meant in a file of its own")
@@ -101,11 +125,6 @@ def decode_picture(stream: BinaryIO, shown: str, wanted: PictureFormat) -> NDArr
             return np.asarray(rgb, dtype=np.uint8).transpose(2, 0, 1)
     except DataError:
         raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise DataError(
-            f"{shown}: claims more than {MAX_PIXELS:,} pixels, which would fill the memory; make it "
-            "smaller, or remove the file"
-        ) from None
     except Exception as error:  # Pillow's decoders let through whatever their parsers meet in damaged bytes
         reason = " ".join(str(error).split()) if not isinstance(error, UnidentifiedImageError) else ""
         reason = reason or f"its content is none of {', '.join(FORMATS)}"

@@ -10,19 +10,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from quantbench.data import audio, folders
-from quantbench.data.audio import AUDIO_NORMALIZATION, ClipFormat, decode_clips
-from quantbench.data.folders import (
-    TAKE_OUT,
-    ClassFolders,
-    Contents,
-    FolderFile,
-    stat_key,
-    visible,
-)
-from quantbench.data.source import Arrays, Decoded, Progress, Source, download_allowed, source_digest
+from quantbench.data.audio import AUDIO_NORMALIZATION, CLIP_SAMPLES, ClipFormat, decode_clips
+from quantbench.data.file_source import FileSource, Listing
+from quantbench.data.folders import TAKE_OUT, ClassFolders, FolderFile, visible
+from quantbench.data.source import Progress, download_allowed, source_digest
 from quantbench.data.speech_words import WORDS, check_words
 from quantbench.errors import DataError, DataMissingError
 from quantbench.extras import require, version_of
@@ -53,51 +48,46 @@ class Clip:
         return Path(self.file.path)
 
 
-class SpeechCommandsSource(Source):
+class SpeechCommandsSource(FileSource):
     """Clips of the chosen words below `$QUANTBENCH_DATA/SpeechCommands`."""
 
     normalization = AUDIO_NORMALIZATION
-    by_content = True
+    sample_bytes = 2 * CLIP_SAMPLES
     obtain = "--real-data, which lets torchaudio download Speech Commands v0.02 (2.3 GB, 105,829 clips)"
 
     def __init__(self, words: tuple[str, ...], split: SplitBy, test_percent: int) -> None:
+        super().__init__()
         self.words = words
         self.split = split
         self.test_percent = test_percent
         self.folder = data_dir() / FOLDER
         self.root = self.folder
-        self.contents = Contents()
         self._known: list[Clip] | None = None
         self._in_order: list[Clip] | None = None
 
-    def fingerprint(self) -> str:
-        """Hash of the words, the split, the decoder, and all by which the system tells the files apart."""
-        return stat_key(self.folder, [clip.file for clip in self.ordered()], self._facts())
+    def classes(self) -> tuple[str, ...]:
+        """The words."""
+        return self.words
 
-    def content(self, progress: Progress) -> str:
-        """Hash of the same, and of every file's bytes."""
-        return self.contents.key([clip.file for clip in self.ordered()], self._facts(), progress)
+    def listing(self, side: str) -> Listing:
+        """Clips of a side, with their speakers as groups."""
+        clips = [clip for clip in self.ordered() if clip.is_test == (side == "test")]
+        return Listing(
+            [clip.file for clip in clips],
+            np.array([self.words.index(clip.word) for clip in clips], dtype=np.int64),
+            np.array([int(clip.speaker, 16) for clip in clips], dtype=np.int64),
+        )
 
-    def _facts(self) -> str:
+    def facts(self) -> str:
+        """The words, the split, the decoder and the versions of the libraries that it calls."""
         made_by = source_digest(__file__, audio.__file__, folders.__file__)
         libraries = f"{version_of('soundfile')}:{version_of('torchaudio')}"
         n_train = sum(not clip.is_test for clip in self.ordered())
         return f"speech_commands:{','.join(self.words)}:{n_train}:{made_by}:{libraries}"
 
-    def decode(self, progress: Progress) -> Decoded:
-        """Decodes the training side, then the test side."""
-        clips = self.ordered()
-        sound = decode_clips([clip.path for clip in clips], ClipFormat(source_rate=RATE), progress, self.contents)
-        labels = np.array([self.words.index(clip.word) for clip in clips], dtype=np.int64)
-        speakers = np.array([int(clip.speaker, 16) for clip in clips], dtype=np.int64)
-        places = tuple(clip.file.place for clip in clips)
-        n_train = sum(not clip.is_test for clip in clips)
-        train, test = slice(None, n_train), slice(n_train, None)
-        return Decoded(
-            Arrays(sound[train], labels[train], speakers[train], places[train]),
-            Arrays(sound[test], labels[test], speakers[test], places[test]),
-            self.words,
-        )
+    def decode_files(self, files: list[FolderFile], progress: Progress) -> NDArray[np.generic]:
+        """`[n, 1, 8000]` int16."""
+        return decode_clips(files, ClipFormat(source_rate=RATE), progress, self.contents)
 
     def ordered(self) -> list[Clip]:
         """Every clip, in the order of the samples: the training side first."""
