@@ -114,7 +114,7 @@ def trained(job: Job, golden: Path) -> dict[str, Fingerprint]:
         raise SystemExit(f"{workload.path}: its training split is not a selection")
     # Spread over the whole, since folders keep their classes together.
     few = indices[np.linspace(0, len(indices) - 1, TRAINED_ON).astype(int)]
-    vars(opened)["splits"] = replace(splits, train=replace(splits.train, indices=few))
+    vars(splits)["train"] = replace(splits.train, indices=few)
     opened.train_baseline()
     baseline = reference(opened).artifact
     fp32 = baseline.backend.create().load(baseline, torch.get_num_threads())

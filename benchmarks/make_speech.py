@@ -16,7 +16,7 @@ ATTEMPTS = 2
 TARGET_S, TARGET_BYTES = 90.0, 300_000_000
 MAKE = """
 from quantbench.config import DataConfig
-from quantbench.data.splits import open_splits
+from quantbench.data.opening import open_splits
 splits = open_splits(DataConfig(name="spoken_words"), "data")
 print(*(split.sha256 for split in (splits.train, splits.calibration, splits.test)))
 """

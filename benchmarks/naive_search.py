@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from quantbench.arrays import INPUT
 from quantbench.measure.allocator import keep_freed_memory
 from quantbench.measure.evaluation import EVALUATION_BATCH
 from quantbench.progress import Progress
@@ -97,7 +98,9 @@ class NaiveSearch:
     def _pass(self, low: tuple[str, ...]) -> tuple[NDArray[np.bool_], int, NDArray[np.float32]]:
         """Which samples are right, how many logits are not finite, and the margins."""
         with self.engine.configured(low):
-            logits = torch.cat([self.model(inputs) for inputs in self.engine.split.batches(EVALUATION_BATCH)])
+            logits = torch.cat(
+                [self.model(torch.from_numpy(inputs[INPUT])) for inputs in self.engine.split.batches(EVALUATION_BATCH)]
+            )
         self.engine.macs += self.engine.replay.macs * self.engine.n
         outcome = self.engine.outcome(logits, np.arange(self.engine.n))
         return outcome.correct, int((~outcome.finite).sum()), outcome.margin

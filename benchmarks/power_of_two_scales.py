@@ -11,8 +11,10 @@ import argparse
 from functools import partial
 from pathlib import Path
 
+import torch
 from torch import nn
 
+from quantbench.arrays import INPUT
 from quantbench.backends.module import ModulePredictor
 from quantbench.backends.torch_ao.eager import EagerBackend, default_engine
 from quantbench.config.selection import find_workload
@@ -60,7 +62,7 @@ def main() -> None:
         for max_shift in (None, *MAX_SHIFTS):
             params = {"calibration_n": N} | ({} if max_shift is None else {"max_shift": max_shift})
             recipe = RECIPES.create("static_int8" if max_shift is None else "static_int8_pow2", "here", params)
-            calibration = list(opened.splits.calibration.batches(BATCH, limit=N))
+            calibration = [torch.from_numpy(each[INPUT]) for each in opened.splits.calibration.batches(BATCH, limit=N)]
             int8 = backend.quantize_module(model, recipe, partial(iter, calibration)).model
             after = evaluate(ModulePredictor(int8), test)
             clamp = "–" if max_shift is None else f"{100 * clamped(int8, max_shift):.0f} %"

@@ -20,6 +20,7 @@ import torch
 from naive_search import naive_search
 from numpy.typing import NDArray
 
+from quantbench.arrays import INPUT
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
 from quantbench.data.splits import Split
@@ -242,7 +243,7 @@ def main() -> None:
     )
     # Loads kernels and thread pools before anything is timed.
     with torch.inference_mode():
-        problem.model(next(problem.split.batches(64)))
+        problem.model(torch.from_numpy(next(problem.split.batches(64))[INPUT]))
     modes: tuple[Mode | Literal["naive"], ...] = ("naive", "exact", "adaptive")
     results = {mode: measured(problem, arguments.epsilon, mode, arguments.memory, arguments.delta) for mode in modes}
     check_equal(results["exact"][0], results["naive"][0])

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from quantbench.arrays import INPUT
 from quantbench.data.cache import CachedSide
 from quantbench.data.source import Normalization
 from quantbench.data.splits import Split
@@ -108,7 +109,7 @@ def labelled_split(model, n=300, wrong=0.1, seed=0):
     inputs = random.integers(0, 256, (n, 1, 8, 8)).astype(np.uint8)
     unlabelled = _split(inputs, np.zeros(n, np.int64))
     with torch.inference_mode():
-        labels = torch.cat([model(x) for x in unlabelled.batches(64)]).argmax(1).numpy()
+        labels = torch.cat([model(torch.from_numpy(x[INPUT])) for x in unlabelled.batches(64)]).argmax(1).numpy()
     return _split(inputs, np.where(random.random(n) < wrong, random.integers(0, 4, n), labels).astype(np.int64))
 
 

@@ -78,12 +78,14 @@ class DataConfig(Component):
         search_pool: samples on which choices are made: the best epoch of a training, when to stop it, bit widths.
         classes: names in the order of the model's outputs; where it is empty, in the order of the data set, which is
             that of their names for folders. May name classes of which there is no sample.
+        cache: keep decoded samples in the cache; `off` decodes them anew in each pass.
     """
 
     calibration_pool: PositiveInt = 1024
     search_pool: Annotated[int, Field(ge=0, strict=True)] = 0
     # Where it is not given it goes without saying, as it did when hashes of the configuration were accepted.
     classes: Annotated[tuple[str, ...], Field(exclude_if=lambda names: not names)] = ()
+    cache: Annotated[bool, Field(exclude_if=lambda kept: kept)] = True
 
 
 def _check_runtimes(names: tuple[str, ...] | None) -> tuple[str, ...] | None:

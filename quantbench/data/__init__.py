@@ -1,1 +1,1 @@
-"""Data sets: one file each, one `register` decorator; read through `quantbench.data.splits.open_splits`."""
+"""Data sets: one file each, one `register` decorator; read through `quantbench.data.opening.open_splits`."""

@@ -154,7 +154,8 @@ def open_uncached(name: str, source: Source) -> CachedData:
             others=arrays.others,
         )
 
-    return CachedData(decoded.train and side(decoded.train), side(decoded.test), tuple(decoded.classes))
+    train = None if decoded.train is None else side(decoded.train)
+    return CachedData(train, side(decoded.test), tuple(decoded.classes))
 
 
 def made_by_of(name: str, source: Source, params: Mapping[str, Any]) -> str:

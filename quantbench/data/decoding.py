@@ -9,17 +9,14 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from quantbench.data.folders import Contents, FolderFile
 from quantbench.data.source import Progress
 from quantbench.errors import DataError
-
-if TYPE_CHECKING:
-    from quantbench.data.file_source import FileSource
-    from quantbench.data.folders import FolderFile
 
 # Decoded by one thread at a time, and by all of them ahead of whoever takes it.
 CHUNK_BYTES, AHEAD_BYTES = 1 << 20, 64 << 20
@@ -28,7 +25,18 @@ CHUNK_FILES = 64
 DIGEST_BYTES = 16
 # Files that cannot be used and are named; the rest is counted.
 SHOWN_PROBLEMS = 5
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Decoder(Protocol):
+    """Whatever decodes files, see `FileSource`."""
+
+    contents: Contents
+    sample_bytes: int
+
+    def decode_files(self, files: list[FolderFile], progress: Progress) -> NDArray[np.generic]:
+        """Decodes files into `[n, …]`, in their order."""
 
 
 class UnusableFilesError(DataError):
@@ -83,7 +91,7 @@ def chunk_files(sample_bytes: int) -> int:
 
 
 def in_order(
-    source: FileSource, files: Sequence[FolderFile], progress: Progress, with_hashes: bool = False
+    source: Decoder, files: Sequence[FolderFile], progress: Progress, with_hashes: bool = False
 ) -> Iterator[Chunk]:
     """Decodes files on every core and gives their samples in order.
 
@@ -123,7 +131,7 @@ def in_order(
 
 @contextmanager
 def ahead_of(work: Callable[[T], R], tasks: Sequence[T], ahead: int) -> Iterator[Iterator[R]]:
-    """Results of tasks in their order, computed by a thread for each core, at most `ahead` of them before they are taken.
+    """Results of tasks in their order, computed by a thread for each core, at most `ahead` of them in advance.
 
     Whoever stops taking them ends the work.
     """

@@ -66,7 +66,7 @@ class FolderSource(FileSource):
         found = [folders.classes(side) for side in sides.values()]
         shown, what = printable(folders.root), folders.label
         folder = "class folder" if what == "class" else what
-        if odd := set.union(*found) - set.intersection(*found):
+        if odd := found[0].union(*found) - found[0].intersection(*found):
             names = ", ".join(told_apart(odd))
             raise DataError(f"{shown}: train/ and test/ have different {folder}s: {names}; give both the same ones")
         if len(found[0]) == 1:

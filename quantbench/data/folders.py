@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantbench.data.source import Progress
-from quantbench.errors import DataError, DataMissingError
+from quantbench.errors import DataError
 from quantbench.files import SPECIAL, open_file, printable
 
 SIDES = ("train", "test")
@@ -254,5 +254,3 @@ class Contents:
 
 def _changed(path: str) -> DataError:
     return DataError(f"{printable(path)}: was changed while it was read; run again when it is at rest")
-
-

@@ -106,8 +106,8 @@ def decode_picture(stream: BinaryIO, shown: str, wanted: PictureFormat) -> NDArr
         with Image.open(stream, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise DataError(
-                    f"{shown}: claims more than {MAX_PIXELS:,} pixels, which would fill the memory; make it smaller, or "
-                    "remove the file"
+                    f"{shown}: claims more than {MAX_PIXELS:,} pixels, which would fill the memory; make it "
+                    "smaller, or remove the file"
                 )
             frames = 1 if image.format in OF_ONE_PICTURE else getattr(image, "n_frames", 1)
             if frames > 1:

@@ -34,7 +34,9 @@ def limit_bytes() -> int:
     except ValueError:
         limit = math.nan
     if not 0 <= limit < math.inf:
-        raise CacheError(f"{VARIABLE}: '{printable(given)}' is no size; set it to gigabytes, such as 20, or to 0 for none")
+        raise CacheError(
+            f"{VARIABLE}: '{printable(given)}' is no size; set it to gigabytes, such as 20, or to 0 for none"
+        )
     return int(limit * GB)
 
 

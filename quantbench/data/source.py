@@ -145,10 +145,8 @@ def _tensors(norm: Normalization, dim: int, device: str) -> tuple[torch.Tensor, 
 
     # Outside inference mode, so that a training may use what an evaluation made.
     with torch.inference_mode(False):
-        scale, shift = (
-            None if each is None else torch.tensor(each, device=torch.device(device)) for each in _factors(norm, dim)
-        )
-        return scale, shift
+        scale, shift = _factors(norm, dim)
+        return torch.tensor(scale, device=device), None if shift is None else torch.tensor(shift, device=device)
 
 
 def source_digest(*modules: str) -> str:
@@ -185,6 +183,11 @@ class Source(Guarded, ABC):
     by_content: bool = False
     root: Path | None = None
     obtain: str = ""
+
+    @property
+    def training_place(self) -> str:
+        """Words for where training samples belong, for messages where there are none."""
+        return "its training side"
 
     def _called(self, method: str) -> str:
         return f"data set {type(self).__name__}: {method}"

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from quantbench.config.component import Component
 from quantbench.config.schema import DataConfig, Workload
 from quantbench.config.training import TrainingConfig
+from quantbench.data.opening import Splits, open_splits
 from quantbench.data.source import Normalization
-from quantbench.data.splits import Splits, open_splits
 from quantbench.errors import BaselineError, ConfigError, QuantbenchError
 from quantbench.golden import baselines
 from quantbench.measure.allocator import keep_freed_memory

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from quantbench.arrays import INPUT, Inputs, Outputs
+from quantbench.arrays import Inputs, Outputs
 from quantbench.backends.interface import Predictor
 from quantbench.config.schema import EvaluationConfig
 from quantbench.data.splits import Split
@@ -18,6 +18,8 @@ from quantbench.tasks.interface import Task
 from quantbench.tasks.top1 import Top1
 
 EVALUATION_BATCH = EvaluationConfig().batch_size
+# Outputs that are kept before they are judged; those of 50,000 samples and 1,000 classes would take 200 MB.
+JUDGED_BYTES = 64 << 20
 TOP1 = Top1()
 
 
@@ -76,28 +78,84 @@ def evaluate(predictor: Predictor, split: Split, task: Task = TOP1, batch_size: 
         >>> evaluate(model, split).accuracy
         1.0
     """
-    labels = np.array(split.labels)
-    batches: list[Outputs] = []
-    seen = 0
-    for inputs in inputs_of(split, batch_size):
-        n = len(inputs[INPUT])
-        with about(f"samples {seen:,} to {seen + n - 1:,} of split '{split.name}'"):
+    # Of all samples, also those that repeat others and are left out once all are decoded.
+    targets = np.array(split.side.labels if split.indices is None else split.side.labels[split.indices])
+    parts: list[_Judged] = []
+    waiting, n_bytes = _Outputs(), 0
+    for inputs, positions in split.passes(batch_size):
+        n = len(positions)
+        with about(f"samples {waiting.seen:,} to {waiting.seen + n - 1:,} of split '{split.name}'"):
             outputs = predictor(inputs)
-            task.check(outputs, n, labels)
-        batches.append(outputs)
-        seen += n
-    # Judged all at once: done batch by batch, it would cost a small int8 model several per cent of its time.
-    whole = {name: np.concatenate([each[name] for each in batches]) for name in batches[0]}
-    _check_finite(whole, split, task)
-    scores = task.scores(whole, labels)
-    _check_scores(scores, task, len(labels))
-    return Evaluation(scores, task.loss(whole, labels), task.answers(whole))
+            task.check(outputs, n, targets)
+        waiting.add(outputs, positions)
+        n_bytes += sum(array.nbytes for array in outputs.values())
+        if n_bytes >= JUDGED_BYTES:
+            parts.append(_judged(waiting, split, task))
+            n_bytes = 0
+    if waiting.positions or not parts:
+        parts.append(_judged(waiting, split, task))
+    return _joined(parts)
+
+
+@dataclass
+class _Outputs:
+    """Outputs that wait to be judged, with the positions of their samples in the side.
+
+    Attributes:
+        seen: samples of the whole pass.
+    """
+
+    batches: list[Outputs] = field(default_factory=list)
+    positions: list[NDArray[np.int64]] = field(default_factory=list)
+    seen: int = 0
+
+    def add(self, outputs: Outputs, positions: NDArray[np.int64]) -> None:
+        self.batches.append(outputs)
+        self.positions.append(positions)
+        self.seen += len(positions)
+
+    def taken(self) -> tuple[Outputs, NDArray[np.int64]]:
+        """All of them at once, which wait no longer."""
+        whole = {name: np.concatenate([each[name] for each in self.batches]) for name in self.batches[0]}
+        positions = np.concatenate(self.positions)
+        self.batches, self.positions = [], []
+        return whole, positions
+
+
+# Scores, answers and mean loss of some samples, and how many those are.
+_Judged = tuple[NDArray[np.float64], NDArray[np.int64] | None, float | None, int]
+
+
+def _judged(waiting: _Outputs, split: Split, task: Task) -> _Judged:
+    """Scores of what waits.
+
+    All at once, up to `JUDGED_BYTES`: batch by batch, it would cost a small int8 model several per cent of its time.
+    """
+    whole, positions = waiting.taken()
+    targets = np.array(split.side.labels[positions])
+    _check_finite(whole, split, task, positions, waiting.seen)
+    scores = task.scores(whole, targets)
+    _check_scores(scores, task, len(targets))
+    return scores, task.answers(whole), task.loss(whole, targets), len(targets)
+
+
+def _joined(parts: list[_Judged]) -> Evaluation:
+    if len(parts) == 1:
+        scores, answers, loss, _ = parts[0]
+        return Evaluation(scores, loss, answers)
+    losses = [(loss, n) for _, _, loss, n in parts if loss is not None]
+    total = sum(n for _, n in losses)
+    answered = [answers for _, answers, _, _ in parts if answers is not None]
+    return Evaluation(
+        np.concatenate([scores for scores, _, _, _ in parts]),
+        sum(loss * n for loss, n in losses) / total if len(losses) == len(parts) else None,
+        np.concatenate(answered) if len(answered) == len(parts) else None,
+    )
 
 
 def inputs_of(split: Split, batch_size: int, limit: int | None = None) -> Iterator[Inputs]:
     """Batches of a split as predictors take them: `{"input": [≤ batch_size, channels, …]}`, never augmented."""
-    for batch in split.batches(batch_size, limit):
-        yield {INPUT: batch.numpy()}
+    return split.batches(batch_size, limit)
 
 
 def _check_scores(scores: object, task: Task, n: int) -> None:
@@ -112,13 +170,14 @@ def _check_scores(scores: object, task: Task, n: int) -> None:
         )
 
 
-def _check_finite(outputs: Outputs, split: Split, task: Task) -> None:
+def _check_finite(outputs: Outputs, split: Split, task: Task, positions: NDArray[np.int64], seen: int) -> None:
     for array in outputs.values():
         finite = np.isfinite(array).reshape(len(array), -1).all(axis=1)
         if not finite.all():
             first = int(finite.argmin())
+            path = split.side.path_of(int(positions[first])) or f"sample {seen - len(positions) + first}"
             raise EvaluationError(
-                f"the model's {task.outputs_name} are not finite for {int((~finite).sum()):,} of {len(split):,} "
-                f"samples of '{split.name}', the first being {split.path_of(first) or f'sample {first}'}; look at its "
+                f"the model's {task.outputs_name} are not finite for {int((~finite).sum()):,} of {seen:,} "
+                f"samples of '{split.name}', the first being {path}; look at its "
                 "weights, scales and inputs before trusting any figure of it"
             )

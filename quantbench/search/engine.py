@@ -81,7 +81,7 @@ class Engine:
 
     def inputs(self, ids: Ids) -> torch.Tensor:
         """Model input `[m, channels, …]` float32 of some samples."""
-        return self.split.normalization(self.split.take(ids)[0])
+        return self.split.normalization(torch.from_numpy(self.split.take(ids)[0]))
 
     @contextmanager
     def configured(self, low: Collection[str]) -> Iterator[None]:

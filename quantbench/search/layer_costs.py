@@ -27,7 +27,8 @@ def layer_costs(problem: Problem) -> list[LayerCost]:
     try:
         # Not in inference mode, whose tensors nothing can be counted on.
         with torch.no_grad():
-            problem.model(next(problem.split.batches(1)))
+            (sample,) = next(problem.split.batches(1)).values()
+            problem.model(torch.from_numpy(sample))
     finally:
         for handle in handles:
             handle.remove()

@@ -15,7 +15,8 @@ from torch import nn
 from quantbench.backends.module import ModulePredictor
 from quantbench.cache import CacheEntry, Meta
 from quantbench.config.schema import NO_SEARCH_POOL
-from quantbench.data.splits import Split, check_disjoint
+from quantbench.data.checks import check_disjoint
+from quantbench.data.splits import Split
 from quantbench.errors import ConfigError, QuantizationError
 from quantbench.experiment.accuracy import paired_accuracy
 from quantbench.experiment.run import Run

@@ -24,7 +24,7 @@ def check_augmentation(config: TrainingConfig, split: Split) -> None:
     Raises:
         TrainingError: naming the augmentation and those that fit.
     """
-    dims = split.side.inputs.ndim
+    dims = split.stored(0, 1).ndim
     kind, fitting = KINDS.get(dims, (f"samples of {dims - 1} dimensions", ()))
     for name in config.augment:
         if name not in fitting:

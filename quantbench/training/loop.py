@@ -185,7 +185,7 @@ class _Loop:
 
 def _layout(model: nn.Module, split: Split) -> torch.memory_format:
     """Channels last, which is the faster one, where the model's forward runs in it; `.view` may not."""
-    samples = split.normalization(split.stored(0, min(2, len(split))))
+    samples = split.normalization(torch.from_numpy(split.stored(0, min(2, len(split)))))
     if samples.dim() != 4:
         return torch.channels_last
     try:
@@ -211,7 +211,7 @@ def _epoch(loop: _Loop, progressed: Progressed) -> EpochSummary:
         order = torch.randperm(len(split)).numpy()
         for step in range(steps):
             positions = order[step * config.batch_size : (step + 1) * config.batch_size]
-            stored, labels = split.take(positions)
+            stored, labels = map(torch.from_numpy, split.take(positions))
             augmented = augment(stored)
             where = f"at epoch {epoch + 1}, step {step + 1} of {steps}"
             try:

@@ -9,8 +9,9 @@ import pytest
 
 from quantbench.config.schema import DataConfig
 from quantbench.data.cache import open_cached
+from quantbench.data.checks import check_disjoint
+from quantbench.data.opening import open_splits
 from quantbench.data.source import Arrays, Decoded, Normalization, Source
-from quantbench.data.splits import check_disjoint, open_splits
 from quantbench.errors import DataError
 
 WHERE = "configs/a.yaml: workload.data"

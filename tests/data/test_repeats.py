@@ -8,7 +8,9 @@ import pytest
 from PIL import Image
 
 from quantbench.config.schema import DataConfig
-from quantbench.data.splits import Split, open_splits, without_repeats
+from quantbench.data.checks import without_repeats
+from quantbench.data.opening import open_splits
+from quantbench.data.splits import Split
 from quantbench.errors import DataError
 
 WHERE = "configs/a.yaml: workload.data"

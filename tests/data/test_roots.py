@@ -6,8 +6,8 @@ from PIL import Image
 
 from quantbench.config.reading import load_workload
 from quantbench.config.schema import DataConfig
+from quantbench.data.opening import open_splits
 from quantbench.data.roots import Root
-from quantbench.data.splits import open_splits
 from quantbench.errors import ConfigError, DataMissingError
 
 

@@ -8,8 +8,8 @@ import pytest
 from quantbench.config.schema import DataConfig
 from quantbench.data import shapes as module
 from quantbench.data.cache import open_cached
+from quantbench.data.opening import open_splits
 from quantbench.data.shapes_drawing import CLASSES, draw_shapes
-from quantbench.data.splits import open_splits
 from quantbench.errors import DataError
 
 FEW = 60
@@ -54,7 +54,7 @@ def test_shapes_open_as_four_disjoint_splits_of_the_asked_sizes(few):
     sizes = {name: len(getattr(splits, name)) for name in ("train", "calibration", "search", "test")}
     assert sizes == {"train": FEW - 30, "calibration": 20, "search": 10, "test": FEW}
     (batch,) = splits.test.batches(FEW)
-    assert batch.shape == (FEW, 3, 32, 32)
+    assert batch["input"].shape == (FEW, 3, 32, 32)
 
 
 def test_the_stored_statistics_normalize_the_training_side():

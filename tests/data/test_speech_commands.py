@@ -11,9 +11,9 @@ import yaml
 from quantbench.config.schema import DataConfig
 from quantbench.data import speech_commands as module
 from quantbench.data.cache import open_cached
+from quantbench.data.opening import open_splits
 from quantbench.data.speech_commands import speech_commands
 from quantbench.data.speech_words import WORDS
-from quantbench.data.splits import open_splits
 from quantbench.errors import DataError
 from quantbench.registry import DATA
 

@@ -14,8 +14,8 @@ pytest.importorskip("espeakng_loader", reason="the extra 'speech' is not install
 from quantbench.config.schema import DataConfig
 from quantbench.data import spoken_words as module
 from quantbench.data.cache import open_cached
+from quantbench.data.opening import open_splits
 from quantbench.data.speech_words import WORDS
-from quantbench.data.splits import open_splits
 from quantbench.errors import DataError, DataMissingError
 
 FRESH_RUN = """

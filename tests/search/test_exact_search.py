@@ -8,6 +8,7 @@ import torch
 from naive_search import naive_search
 from tiny_switchable import Chain, CodesConv, Residual, built, labelled_split
 
+from quantbench.arrays import INPUT
 from quantbench.errors import EvaluationError
 from quantbench.records.base import unpack_bits
 from quantbench.records.search import Decision
@@ -67,7 +68,8 @@ def test_the_search_is_greedy_by_sensitivity_and_stays_within_epsilon():
         problem.model.get_submodule(layer).bits = 3 if layer in accepted else 8
     with torch.inference_mode():
         right = (
-            torch.cat([problem.model(x) for x in problem.split.batches(64)]).argmax(1).numpy() == problem.split.labels
+            torch.cat([problem.model(torch.from_numpy(x[INPUT])) for x in problem.split.batches(64)]).argmax(1).numpy()
+            == problem.split.labels
         )
     drop_pp = 100 * (found.accuracy - right.mean())
     assert drop_pp == pytest.approx(next(each.drop_pp for each in reversed(found.decisions) if each.accepted))
@@ -240,6 +242,7 @@ def test_each_layers_correctness_is_that_of_the_model_with_that_layer_low():
         problem.model.get_submodule(name).bits = 8
     with torch.inference_mode():
         right = (
-            torch.cat([problem.model(x) for x in problem.split.batches(64)]).argmax(1).numpy() == problem.split.labels
+            torch.cat([problem.model(torch.from_numpy(x[INPUT])) for x in problem.split.batches(64)]).argmax(1).numpy()
+            == problem.split.labels
         )
     assert np.array_equal(unpack_bits(each.correct, each.n), right)

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from quantbench.backends.module import ModulePredictor
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import find_workload, select
-from quantbench.data.splits import open_splits
+from quantbench.data.opening import open_splits
 from quantbench.errors import BaselineError, TrainingError
 from quantbench.experiment import fine_tuning
 from quantbench.experiment.adoption import adopt
