@@ -316,6 +316,7 @@ DATA: Factories[Source] = Factories(
         "audio_folder": "quantbench.data.audio_folder:audio_folder",
         "cifar10": "quantbench.data.cifar10:cifar10",
         "image_folder": "quantbench.data.image_folder:image_folder",
+        "npz": "quantbench.data.npz:npz",
         "shapes": "quantbench.data.shapes:shapes",
         "speech_commands": "quantbench.data.speech_commands:speech_commands",
         "spoken_words": "quantbench.data.spoken_words:spoken_words",

@@ -71,6 +71,10 @@ class FileSource(Source):
     def decode_files(self, files: list[FolderFile], progress: Progress) -> NDArray[np.generic]:
         """Decodes files into `[n, …]`, in their order; several threads call it at a time, each with a few files."""
 
+    def decode_again(self, files: list[FolderFile], progress: Progress) -> NDArray[np.generic]:
+        """Decodes files that `decode_files` accepted before and that are unchanged, without looking for damage again."""
+        return self.decode_files(files, progress)
+
     @property
     def training_place(self) -> str:
         """Words for where training samples belong, for messages where there are none."""

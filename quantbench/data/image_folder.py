@@ -61,11 +61,18 @@ class ImageFolderSource(FolderSource):
 
     def decode_files(self, files: list[FolderFile], progress: Progress) -> NDArray[np.generic]:
         """`[n, 3, size, size]` uint8."""
+        return self._decoded(files, progress, is_known=False)
+
+    def decode_again(self, files: list[FolderFile], progress: Progress) -> NDArray[np.generic]:
+        """The same, in half the time for photographs."""
+        return self._decoded(files, progress, is_known=True)
+
+    def _decoded(self, files: list[FolderFile], progress: Progress, is_known: bool) -> NDArray[np.generic]:
         inputs = np.empty((len(files), 3, self.size, self.size), dtype=np.uint8)
         with strict_pillow():
             for i, file in enumerate(files):
                 with self.contents.opened(file.path, file.identity) as stream:
-                    inputs[i] = decode_picture(stream, printable(file.path), self.format)
+                    inputs[i] = decode_picture(stream, printable(file.path), self.format, is_known)
                 progress(i + 1, len(files))
         return inputs
 

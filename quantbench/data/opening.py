@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantbench.config.schema import DataConfig
-from quantbench.data.cache import check_classes, is_users, made_by_of, open_cached, open_uncached
+from quantbench.data.cache import CachedData, check_classes, is_users, made_by_of, open_cached, open_uncached
 from quantbench.data.checks import check_disjoint, check_labels, without_repeats
 from quantbench.data.file_side import FileSide
 from quantbench.data.file_source import FileSource, Listing
@@ -27,6 +27,8 @@ from quantbench.registry import DATA, unknown_name
 # Which training samples are set aside must never depend on the seed of a training.
 HOLDOUT_SEED = 20_200_501
 # Splits of the training side.
+# Targets below this are numbers of classes where nothing names them.
+MOST_CLASSES = 100_000
 OF_TRAINING = ("train", "calibration", "search")
 
 
@@ -121,7 +123,10 @@ def open_splits(config: DataConfig, where: str, folder: Path | None = None, as_u
 def _decoded_now(source: Source, config: DataConfig, where: str) -> Splits:
     """Splits of a data set that is decoded whole."""
     data = open_cached(config.name, source, config.params) if config.cache else open_uncached(config.name, source)
-    classes, label_of = _in_order(data.classes, config.classes, f"{where}.classes")
+    if data.classes:
+        classes, label_of = _in_order(data.classes, config.classes, f"{where}.classes")
+    else:
+        classes, label_of = _of_numbers(data, config.classes, f"{where}.classes"), None
 
     def relabelled(labels: NDArray[Any]) -> NDArray[Any]:
         return labels if label_of is None else label_of[labels]
@@ -186,6 +191,22 @@ def _of_files(source: FileSource, config: DataConfig, where: str) -> Splits:
     test = Split("test", side, None, norm, settle=ledger.settle_one)
     notes = (source.note,) if source.note else ()
     return Splits(test, training, classes, ledger, source.platform_dependent, notes)
+
+
+def _of_numbers(data: CachedData, names: tuple[str, ...], where: str) -> tuple[str, ...]:
+    """Classes of targets that the data has no names for: as given, or their numbers; none where they are no classes.
+
+    Raises:
+        ConfigError: if names are given for targets that are no numbers of them.
+    """
+    targets = [side.labels for side in (data.train, data.test) if side is not None]
+    largest = max(int(each.max()) if each.ndim == 1 and each.dtype.kind in "iu" else MOST_CLASSES for each in targets)
+    is_class = largest < MOST_CLASSES and min(int(each.min()) for each in targets) >= 0
+    if not names:
+        return tuple(map(str, range(max(2, largest + 1)))) if is_class else ()
+    if not is_class or largest >= len(names):
+        raise ConfigError(f"{where}: {len(names)} names, but the targets are no numbers from 0 to {len(names) - 1}")
+    return names
 
 
 def _positions(split: Split) -> NDArray[np.int64]:

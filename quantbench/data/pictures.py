@@ -87,13 +87,14 @@ def strict_pillow() -> Iterator[None]:
                 ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS = _STRICTNESS.before
 
 
-def decode_picture(stream: BinaryIO, shown: str, wanted: PictureFormat) -> NDArray[np.uint8]:
+def decode_picture(stream: BinaryIO, shown: str, wanted: PictureFormat, is_known: bool = False) -> NDArray[np.uint8]:
     """One file as `[3, size, size]` uint8, upright by its EXIF orientation.
 
     Args:
         stream: the file.
         shown: its path, for messages.
         wanted: size, and what is done with greys of 16 bits and with transparency.
+        is_known: it was shown before, so that no part of it is missing.
 
     Raises:
         DataError: naming the file, if it is no picture, damaged, or cannot be shown in 8 bits without loss.
@@ -114,7 +115,7 @@ def decode_picture(stream: BinaryIO, shown: str, wanted: PictureFormat) -> NDArr
                 raise DataError(f"{shown}: holds {frames} pictures; save the one that is meant in a file of its own")
             depth = _depth(image, header, shown)
             _check_covered(image, shown)
-            if image.format in OF_ONE_PICTURE:
+            if image.format in OF_ONE_PICTURE and not is_known:
                 image.load()
                 stream.seek(0)
                 check_whole(image, stream.read(), shown)

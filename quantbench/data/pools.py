@@ -95,7 +95,7 @@ class Pool:
     def again(self, rows: NDArray[np.int64] | slice) -> Iterator[Chunk]:
         """Some samples, decoded now and not kept."""
         files = self.files[rows] if isinstance(rows, slice) else [self.files[row] for row in rows]
-        return in_order(self.source, files, lambda *_: None)
+        return in_order(self.source, files, lambda *_: None, is_known=self._known is not None)
 
     def decoded(self, show: Callable[[int, int], None] = lambda *_: None) -> Iterator[Chunk]:
         """Every sample, decoded now; whoever takes all of them leaves them kept, and their content known.

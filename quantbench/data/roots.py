@@ -21,12 +21,14 @@ class Root:
 
     Args:
         given: as written, with `~`, `$VAR` and `${VAR}`.
+        key: of the workload file that it is written under.
 
     Attributes:
         path: the folder, as far as variables are set.
     """
 
-    def __init__(self, given: str) -> None:
+    def __init__(self, given: str, key: str = "data.root") -> None:
+        self.key = key
         self._unset = [name for name in _variables(given) if name not in os.environ and name != DATA_VARIABLE]
         self.given = Path(VARIABLE.sub(_value, given)).expanduser()
         self.path = data_dir() / self.given
@@ -50,7 +52,7 @@ class Root:
         """
         if self._unset:
             raise DataMissingError(
-                f"data.root: ${self._unset[0]} is not set; set it to its folder. To get the data: {how}"
+                f"{self.key}: ${self._unset[0]} is not set; set it to its folder. To get the data: {how}"
             )
 
     @property

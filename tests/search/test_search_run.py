@@ -175,7 +175,7 @@ def test_a_search_split_that_shares_samples_with_the_test_split_is_refused(open_
     run = open_search().run
     splits = run.opened.splits
     shared = replace(splits.test, name="search", indices=np.arange(7))
-    run.opened.__dict__["splits"] = replace(splits, search=shared)
+    vars(splits)["search"] = shared
     with pytest.raises(DataError, match="splits 'search' and 'test' share 7 sample") as error:
         SearchRun(run)
     assert "chain.yaml: workload.data" in str(error.value)
