@@ -1,8 +1,8 @@
 """Cost of a gate on a folder of ImageNet's size: time to its first batch, peak memory, and time per picture.
 
 Makes 200,000 training and 50,000 test pictures of 224×224 pixels (JPEG, 1,000 classes) and opens them as a gate on a
-ready-made pair does, each time in a fresh process: everything is decoded while the pass runs, nothing before. A bare loop
-beside it decodes the same files with Pillow alone, on as many threads, and calls the same model.
+ready-made pair does, each time in a fresh process: everything is decoded while the pass runs, nothing before. A bare
+loop beside it decodes the same files with Pillow alone, on as many threads, and calls the same model.
 
 The test pictures have different pixels, since a repeat is counted once: a few hundred are encoded, and of each of them
 many are made by changing one number of its quantization tables, which changes every block. The training pictures are
@@ -34,6 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantbench.arrays import INPUT, OUTPUT, Inputs, Outputs
+from quantbench.backends.interface import Predictor
 
 SIZE, CLASSES = 224, 1_000
 N_TRAIN, N_TEST = 200_000, 50_000
@@ -41,6 +42,19 @@ N_TRAIN, N_TEST = 200_000, 50_000
 ENCODED, PLACES, STEPS = 320, 16, 8
 BATCH, CALIBRATION = 64, 256
 Predict = Callable[[Inputs], Outputs]
+
+
+class Noted(Predictor):
+    """A model, and the time of its first answer."""
+
+    def __init__(self, predict: Predict) -> None:
+        self.predict, self.first = predict, 0.0
+
+    def __call__(self, inputs: Inputs) -> Outputs:
+        """The model's outputs."""
+        outputs = self.predict(inputs)
+        self.first = self.first or time.time()
+        return outputs
 
 
 def linear() -> Predict:
@@ -133,13 +147,13 @@ def predictor_of(named: str) -> Predict:
     return made
 
 
-def gate(folder: Path, model: str, kept: bool, calibrate: bool, passes: int) -> dict[str, Any]:
+def gate(folder: Path, model: str, calibrate: bool, passes: int) -> dict[str, Any]:
     """Opens the folder and passes its test side; in a process of its own."""
     from quantbench.config.schema import DataConfig
     from quantbench.data.opening import open_splits
     from quantbench.measure.evaluation import evaluate, inputs_of
 
-    config = DataConfig(name="image_folder", root=str(folder), size=SIZE, cache=kept)
+    config = DataConfig.model_validate({"name": "image_folder", "root": str(folder), "size": SIZE})
     splits = open_splits(config, "large_folder", as_used=True)
     calibrated_s = None
     if calibrate:
@@ -147,14 +161,7 @@ def gate(folder: Path, model: str, kept: bool, calibrate: bool, passes: int) -> 
         for _ in inputs_of(splits.calibration, BATCH, CALIBRATION):
             pass
         calibrated_s = time.perf_counter() - start
-    predict, first = predictor_of(model), 0.0
-
-    def noted(inputs: Inputs) -> Outputs:
-        nonlocal first
-        outputs = predict(inputs)
-        first = first or time.time()
-        return outputs
-
+    noted = Noted(predictor_of(model))
     seconds, of_cpu = [], []
     for _ in range(passes):
         start, busy = time.perf_counter(), time.process_time()
@@ -162,7 +169,7 @@ def gate(folder: Path, model: str, kept: bool, calibrate: bool, passes: int) -> 
         seconds.append(time.perf_counter() - start)
         of_cpu.append(time.process_time() - busy)
     return {
-        "first_batch_at": first,
+        "first_batch_at": noted.first,
         "calibration_s": calibrated_s,
         "pass_s": seconds,
         "cpu_s": of_cpu,
@@ -217,7 +224,7 @@ def peak_mb() -> float:
 def in_a_process(arguments: list[str], cache: str) -> tuple[dict[str, Any], float]:
     """Runs a part of this script in a process of its own; gives what it found, and when it was started."""
     started = time.time()
-    child = subprocess.run(
+    child = subprocess.run(  # noqa: S603 — this script
         [sys.executable, __file__, *arguments],
         env={**os.environ, "QUANTBENCH_CACHE": cache},
         capture_output=True,
@@ -240,7 +247,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.part in ("gate", "calibrated"):
         calibrate = arguments.part == "calibrated"
-        print(json.dumps(gate(arguments.folder, arguments.model, True, calibrate, 1 if calibrate else 2)))
+        print(json.dumps(gate(arguments.folder, arguments.model, calibrate, 1 if calibrate else 2)))
         return
     if arguments.part:
         print(json.dumps(bare(arguments.folder, arguments.model, arguments.part == "serial", arguments.limit)))

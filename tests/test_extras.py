@@ -78,12 +78,11 @@ def sounds(tmp_path):
     return tmp_path / "sounds"
 
 
-@pytest.mark.parametrize("library", ["soundfile", "torchaudio"])
-def test_a_folder_of_sounds_names_what_decodes_it(without, sounds, library):
-    without(library)
+def test_a_folder_of_sounds_names_what_decodes_it(without, sounds):
+    without("soundfile")
     with pytest.raises(ExtraMissingError) as error:
         open_cached("audio_folder", audio_folder(str(sounds)))
-    assert str(error.value) == missing("audio_folder", library)
+    assert str(error.value) == missing("audio_folder", "soundfile")
 
 
 def test_speech_commands_names_what_lists_it_once_the_data_is_there(without, tmp_path):

@@ -1,4 +1,4 @@
-"""Sound files as one-second clips: read with soundfile, resampled with torchaudio, decoded in parallel."""
+"""Sound files as one-second clips: read with soundfile, resampled, decoded in parallel."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +42,8 @@ CUT_SHORT = re.compile(r"^data *: (\d+) \(should be (\d+)\)$", re.MULTILINE)
 UNKNOWN_LENGTH = 0x7000_0000
 # A rate such as 44,101 Hz shares no divisor with the target; its filter bank would fill the memory.
 LARGEST_FILTER = 1_000_000
+# Zero crossings of the sinc on either side, and the share of half the lower rate that passes.
+ZERO_CROSSINGS, CUTOFF = 6, 0.99
 
 
 @dataclass(frozen=True)
@@ -211,20 +212,29 @@ def _check_length(path: str, log: str) -> None:
 
 
 def resample(sound: NDArray[np.float64], rate: int, new_rate: int) -> NDArray[np.float64]:
-    """`[n]` samples at one rate to the other by torchaudio's windowed sinc.
+    """`[n]` samples at one rate to the other by a windowed sinc.
 
     In float64, so that the rounding to int16 that follows gives the same integers on every processor.
-    """
-    import torch
 
-    resampled: NDArray[np.float64] = _resampler(rate, new_rate)(torch.from_numpy(sound)).numpy()
-    return resampled
+    Source: band-limited interpolation (Smith, ccrma.stanford.edu/~jos/resample), with the window, width and cut-off
+    that torchaudio's `Resample` has by default: 56 million samples of Speech Commands come out the same.
+    """
+    filters, width, old, new = _filters(rate, new_rate)
+    padded = np.pad(sound, (width, width + old))
+    frames = np.lib.stride_tricks.sliding_window_view(padded, len(filters))[::old]
+    resampled: NDArray[np.float64] = (np.ascontiguousarray(frames) @ filters).reshape(-1)
+    return resampled[: math.ceil(new * len(sound) / old)]
 
 
 # Each filter takes up to 100 MB, and a folder has few rates.
 @lru_cache(maxsize=8)
-def _resampler(rate: int, new_rate: int) -> Any:
-    import torch
-    from torchaudio.transforms import Resample
-
-    return Resample(rate, new_rate, dtype=torch.float64)
+def _filters(rate: int, new_rate: int) -> tuple[NDArray[np.float64], int, int, int]:
+    """Filters `[taps, new]` of the `new` outputs for `old` inputs, inputs in front of the first, and both numbers."""
+    common = math.gcd(rate, new_rate)
+    old, new = rate // common, new_rate // common
+    cutoff = CUTOFF * min(old, new)
+    width = math.ceil(ZERO_CROSSINGS * old / cutoff)
+    distance = np.arange(-width, width + old) / old - np.arange(new)[:, None] / new
+    t = np.clip(distance * cutoff, -ZERO_CROSSINGS, ZERO_CROSSINGS)
+    filters = np.sinc(t) * np.cos(t * np.pi / ZERO_CROSSINGS / 2) ** 2 * (cutoff / old)
+    return np.ascontiguousarray(filters.T), width, old, new

@@ -37,10 +37,10 @@ class AudioFolderSource(FolderSource):
         return ClassFolders(self.root, "sound file", "label", f", as {' or '.join(SUFFIXES)}")
 
     def facts(self) -> str:
-        """The format, the decoder and the versions of the libraries that it calls."""
-        require("audio_folder", "soundfile", "torchaudio")
-        libraries = f"{version_of('soundfile')}:{version_of('torchaudio')}"
-        return f"audio_folder:{self.format}:{source_digest(__file__, audio.__file__, folders.__file__)}:{libraries}"
+        """The format, the decoder and the version of the library that it calls."""
+        require("audio_folder", "soundfile")
+        made_by = source_digest(__file__, audio.__file__, folders.__file__)
+        return f"audio_folder:{self.format}:{made_by}:{version_of('soundfile')}"
 
     def check_files(self, files: list[FolderFile]) -> None:
         """See `FolderSource.check_files`: all of them are sounds."""

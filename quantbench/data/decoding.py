@@ -30,7 +30,7 @@ R = TypeVar("R")
 
 
 class Decoder(Protocol):
-    """Whatever decodes files, see `FileSource`."""
+    """A data set that decodes files, see `FileSource`."""
 
     contents: Contents
     sample_bytes: int

@@ -72,7 +72,7 @@ class FileSource(Source):
         """Decodes files into `[n, …]`, in their order; several threads call it at a time, each with a few files."""
 
     def decode_again(self, files: list[FolderFile], progress: Progress) -> NDArray[np.generic]:
-        """Decodes files that `decode_files` accepted before and that are unchanged, without looking for damage again."""
+        """Decodes unchanged files that `decode_files` accepted before, without looking for damage again."""
         return self.decode_files(files, progress)
 
     @property

@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 
 # Entries that say of a test side and files of a training side that no file is in both.
 COMPARED = "data_compared"
+# Of splits, in messages.
+ORDER = ("train", "calibration", "search", "test")
 
 
 class Ledger:
-    """What is known of the samples of one data set.
+    """Record of the splits of one data set whose samples are known.
 
     Args:
         where: the place in the configuration, for messages.
@@ -70,16 +72,14 @@ class Ledger:
         self._known |= whole
         if self.classes:
             check_labels(self._sides(), self.classes, self.where)
-        check_disjoint(list(self._known.values()), self.where)
-        if "test" in whole:
-            self._check_files(whole["test"])
+        check_disjoint([self._known[name] for name in ORDER if name in self._known], self.where)
         for split in splits:
             kept, line = without_repeats(whole[split.name])
             split.indices, split.settle = kept.indices, None
             self.lines += [line] if line else []
 
     def _sides(self) -> list[Split]:
-        """What is known of the training side, and the test split, if it is known."""
+        """The known part of the training side, and the test split, if it is known."""
         of_training = [split for name, split in self._known.items() if name != "test"]
         sides = [self._known["test"]] if "test" in self._known else []
         if of_training:
@@ -87,8 +87,23 @@ class Ledger:
             sides.insert(0, replace(of_training[0], name="training", indices=indices))
         return sides
 
-    def _check_files(self, test: Split) -> None:
-        """Refuses files of the test side that lie on the training side too, where that is not decoded."""
+    def compare_files(self, test: Split) -> None:
+        """Refuses files of the test side that lie on the training side too, where that is not decoded.
+
+        Raises:
+            DataError: naming one of them.
+        """
+        if self._failure is not None:
+            raise self._failure
+        try:
+            self._compare_files(test)
+        except DataError as error:
+            self._failure = error
+            # Whoever asks for the split again is told again.
+            test.settle = self.settle_one
+            raise
+
+    def _compare_files(self, test: Split) -> None:
         training = self.training_side()
         if training is None or not isinstance(test.side, FileSide) or not isinstance(training.side, FileSide):
             return

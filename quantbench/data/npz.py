@@ -229,7 +229,7 @@ def _array(shown: str, stream: IO[bytes], n_bytes: int, name: str) -> NDArray[An
     if min(shape, default=0) < 0 or n * dtype.itemsize > n_bytes:
         raise DataError(f"{shown} claims {list(shape)} of {dtype}, which is more than the file holds")
     array = np.empty(n, dtype)
-    view, done = memoryview(array).cast("B") if n else memoryview(b""), 0
+    view, done = memoryview(array.data).cast("B") if n else memoryview(b""), 0
     while done < len(view):
         part = stream.read(min(1 << 20, len(view) - done))
         if not part:

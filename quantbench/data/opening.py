@@ -188,7 +188,7 @@ def _of_files(source: FileSource, config: DataConfig, where: str) -> Splits:
         raise TypeError(f"{type(source).__name__}.listing('test') gave None")
     side = FileSide(listing, [pool(listing, np.arange(len(listing.files)))])
     ledger = Ledger(where, classes, training_side)
-    test = Split("test", side, None, norm, settle=ledger.settle_one)
+    test = Split("test", side, None, norm, settle=ledger.settle_one, passed=ledger.compare_files)
     notes = (source.note,) if source.note else ()
     return Splits(test, training, classes, ledger, source.platform_dependent, notes)
 

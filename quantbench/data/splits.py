@@ -22,7 +22,7 @@ JUDGED = ("search", "test")
 
 
 class Side(Protocol):
-    """Where the samples of one published side are stored."""
+    """Store of the samples of one published side."""
 
     @property
     def labels(self) -> NDArray[Any]:
@@ -59,6 +59,7 @@ class Split:
         normalization: stored integers → model input.
         absent: the reason why there are no samples; empty where there are.
         settle: checks the samples once all of them are decoded, and leaves repeats out; None once that is done.
+        passed: checks at the end of a pass what would keep its first batch waiting; None where there is nothing.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Split:
     normalization: Normalization
     absent: str = ""
     settle: Callable[[Split], None] | None = field(default=None, repr=False)
+    passed: Callable[[Split], None] | None = field(default=None, repr=False)
 
     def settled(self) -> Split:
         """This split, its samples decoded and checked.
@@ -168,7 +170,7 @@ class Split:
             if (batches := streamed(self.side, self.indices, lambda: self.settled().indices, asked)) is not None:
                 for stored, positions in batches:
                     yield {name: self.normalization(array) for name, array in stored.items()}, positions
-                self.settled()
+                self._end_of_pass(limit)
                 return
         n = len(self) if limit is None else min(limit, len(self))
         indices = self.indices
@@ -176,6 +178,15 @@ class Split:
             stop = min(start + batch_size, n)
             positions = np.arange(start, stop) if indices is None else indices[start:stop]
             yield {name: self.normalization(array) for name, array in self._rows(start, stop).items()}, positions
+        self._end_of_pass(limit)
+
+    def _end_of_pass(self, limit: int | None) -> None:
+        if limit is not None:
+            return
+        self.settled()
+        if self.passed is not None:
+            self.passed(self)
+            self.passed = None
 
     def _check_present(self) -> None:
         if self.absent:

@@ -18,8 +18,9 @@ from quantbench.tasks.interface import Task
 from quantbench.tasks.top1 import Top1
 
 EVALUATION_BATCH = EvaluationConfig().batch_size
-# Outputs that are kept before they are judged; those of 50,000 samples and 1,000 classes would take 200 MB.
-JUDGED_BYTES = 64 << 20
+# Outputs that are kept before they are judged; those of 50,000 samples and 1,000 classes would take 200 MB, and their
+# loss three times that in float64.
+JUDGED_BYTES = 16 << 20
 TOP1 = Top1()
 
 

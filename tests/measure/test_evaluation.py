@@ -11,6 +11,7 @@ from quantbench.data.cache import CachedSide
 from quantbench.data.source import Normalization
 from quantbench.data.splits import Split
 from quantbench.errors import EvaluationError
+from quantbench.measure import evaluation as evaluation_module
 from quantbench.measure.evaluation import Evaluation
 from quantbench.measure.evaluation import evaluate as evaluate_predictor
 from quantbench.tasks.interface import Task
@@ -162,3 +163,18 @@ def test_another_task_scores_every_sample_in_its_own_words_and_may_have_no_loss(
     assert (found.scores.tolist(), found.loss, found.accuracy) == ([0.0, 0.25, 0.5], None, 0.25)
     with pytest.raises(EvaluationError, match=r"^the model's pixels are not finite for 3 of 3 samples"):
         evaluate_predictor(ModulePredictor(lambda x: {"y": x / 0 * 0}), split_of([0, 0, 0]), Brightness())
+
+
+@pytest.mark.parametrize("bytes_judged", [1, 40])
+def test_outputs_that_are_judged_in_parts_give_the_figures_of_all_at_once(monkeypatch, bytes_judged):
+    table = torch.randn(7, N_CLASSES, generator=torch.Generator().manual_seed(0)).tolist()
+    labels = [0, 1, 2, 0, 1, 2, 0]
+    whole = evaluate(says(table), split_of(labels), 2)
+    monkeypatch.setattr(evaluation_module, "JUDGED_BYTES", bytes_judged)
+    parts = evaluate(says(table), split_of(labels), 2)
+    assert parts.scores.tolist() == whole.scores.tolist()
+    assert parts.answers.tolist() == whole.answers.tolist()
+    assert parts.loss == pytest.approx(whole.loss, rel=1e-14)
+    table[5][1] = math.nan
+    with pytest.raises(EvaluationError, match=r"not finite for 1 of [67] samples of 'test', the first being sample 5;"):
+        evaluate(says(table), split_of(labels), 2)

@@ -79,3 +79,14 @@ def test_a_task_needs_nothing_but_scores():
     assert Mean().loss(outputs, LABELS) is None
     assert Mean().scores(outputs, LABELS).tolist() == [1.5]
     assert Mean.outputs_name == "outputs"
+
+
+def test_ties_and_losses_are_those_of_torch():
+    from torch.nn.functional import cross_entropy
+
+    random = np.random.RandomState(0)
+    table, labels = random.randint(-3, 4, (500, 7)).astype(np.float32), random.randint(0, 7, 500)
+    as_float64 = torch.from_numpy(table).double()
+    np.testing.assert_array_equal(TASK.answers({"output": table}), as_float64.argmax(1).numpy())
+    expected = float(cross_entropy(as_float64, torch.from_numpy(labels)))
+    assert TASK.loss({"output": table}, labels) == pytest.approx(expected, rel=1e-14)
