@@ -166,7 +166,7 @@ class Split:
         """
         self._check_present()
         if isinstance(self.side, FileSide) and limit != 0:
-            asked = Asked(batch_size, limit, distinct=self.name in JUDGED)
+            asked = Asked(batch_size, limit, distinct=self.name in JUDGED, checked=self.name == "calibration")
             if (batches := streamed(self.side, self.indices, lambda: self.settled().indices, asked)) is not None:
                 for stored, positions in batches:
                     yield {name: self.normalization(array) for name, array in stored.items()}, positions

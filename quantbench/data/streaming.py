@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from quantbench.arrays import INPUT
 from quantbench.data.decoding import Chunk
 from quantbench.data.file_side import FileSide
+from quantbench.data.pools import Pool
 
 # Samples as stored and their positions in the side.
 Part = tuple[NDArray[Any], NDArray[np.int64]]
@@ -25,11 +26,13 @@ class Asked:
         batch_size: samples of a batch.
         limit: samples in all; None for those of the whole split.
         distinct: leave those out that repeat an earlier one.
+        checked: check the whole split before a part of it is given.
     """
 
     batch_size: int
     limit: int | None
     distinct: bool
+    checked: bool
 
 
 def streamed(
@@ -53,10 +56,10 @@ def streamed(
     if not pool.is_known:
         if asked.limit is None or asked.limit >= len(whole):
             chunks = pool.decoded()
-        elif asked.distinct:
-            chunks = pool.again(slice(None))
-        else:
+        elif asked.checked:
             return None
+        else:
+            chunks = _few_at_a_time(pool, len(whole), asked.limit)
         parts = _parts(chunks, whole)
         found = _without_repeats(parts) if asked.distinct else ((inputs, at) for _, inputs, at in parts)
         return _batches(_at_most(found, asked.limit), asked.batch_size)
@@ -70,6 +73,13 @@ def streamed(
         return _batches(_chosen(_parts(pool.decoded(), whole), wanted), asked.batch_size)
     parts = _parts(pool.again(rows[: asked.limit]), wanted)
     return _batches(((inputs, at) for _, inputs, at in parts), asked.batch_size)
+
+
+def _few_at_a_time(pool: Pool, n: int, step: int) -> Iterator[Chunk]:
+    """Samples in order, decoded `step` at a time, since few of them will be taken."""
+    for start in range(0, n, step):
+        for chunk in pool.again(slice(start, start + step)):
+            yield replace(chunk, start=start + chunk.start)
 
 
 def _parts(chunks: Iterable[Chunk], positions: NDArray[np.int64]) -> Iterator[tuple[Chunk, NDArray[Any], NDArray[Any]]]:

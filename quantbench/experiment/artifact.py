@@ -29,7 +29,7 @@ from quantbench.backends.interface import (
 from quantbench.backends.weights import check_weights
 from quantbench.cache import CODE, HASHES, CacheEntry, Meta
 from quantbench.config.schema import Experiment
-from quantbench.errors import BaselineError, EvaluationError, QuantizationError
+from quantbench.errors import BaselineError, DataError, EvaluationError, QuantizationError
 from quantbench.experiment.files import ready_made_file, sha256_of
 from quantbench.experiment.fine_tuning import (
     checked_trained_path,
@@ -75,7 +75,7 @@ class BuiltArtifact:
 
 def probe_inputs(opened: OpenWorkload) -> Inputs:
     """The first test samples, normalized: `[≤ PROBE_N, channels, …]`."""
-    return next(inputs_of(opened.splits.test, PROBE_N))
+    return next(inputs_of(opened.splits.test, PROBE_N, PROBE_N))
 
 
 def one_sample(opened: OpenWorkload) -> Inputs:
@@ -327,6 +327,8 @@ def _calibration(opened: OpenWorkload, experiment: Experiment) -> Calibration:
     recipe, pool = experiment.recipe, opened.splits.calibration
     limit = None
     if isinstance(recipe, StaticInt8):
+        if pool.absent:
+            raise DataError(pool.absent)
         limit = recipe.calibration_n
         if limit > len(pool):
             raise QuantizationError(

@@ -108,7 +108,7 @@ class Costs:
                 f"{self.opened.workload.where('latency.batch_size')}: {batch_size} samples are to be timed at once, "
                 f"but the test split has {len(test)}; at most {len(test)}"
             )
-        return next(inputs_of(test, batch_size))
+        return next(inputs_of(test, batch_size, batch_size))
 
     @cached_property
     def timed(self) -> Predictor:

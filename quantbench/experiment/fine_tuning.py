@@ -31,7 +31,7 @@ REHEARSAL_N = 2
 
 def rehearsal_inputs(opened: OpenWorkload) -> Inputs:
     """The first training samples, normalized: `[≤ REHEARSAL_N, channels, …]`."""
-    return next(inputs_of(opened.splits.train, REHEARSAL_N))
+    return next(inputs_of(opened.splits.train, REHEARSAL_N, REHEARSAL_N))
 
 
 def named_sample(opened: OpenWorkload, error: SampleError) -> str:

@@ -87,7 +87,7 @@ def spare_outputs(opened: OpenWorkload, predictor: Predictor) -> list[str]:
     """Line about outputs that no label can ever reach, of a task whose outputs name classes."""
     from quantbench.measure.evaluation import inputs_of
 
-    outputs = list(predictor(next(inputs_of(opened.splits.test, 1))).values())
+    outputs = list(predictor(next(inputs_of(opened.splits.test, 1, 1))).values())
     n_classes = len(opened.splits.classes)
     if not opened.task.has_answers or len(outputs) != 1 or outputs[0].ndim < 2 or outputs[0].shape[1] <= n_classes:
         return []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import islice
 
 import numpy as np
 
@@ -44,7 +43,8 @@ def check_timed(opened: OpenWorkload, model: str, evaluated: Predictor, timed: P
         EvaluationError: saying by how much they differ.
     """
     config = opened.workload.config
-    expected = evaluated(next(inputs_of(opened.splits.test, config.evaluation.batch_size)))
+    n = config.evaluation.batch_size
+    expected = evaluated(next(inputs_of(opened.splits.test, n, n)))
     found = timed(timed.prepared(inputs))
     worst = _difference(expected, found)
     if worst > OTHER_ANSWER and _difference(found, timed(timed.prepared(inputs))) > ROUNDING:
@@ -96,7 +96,7 @@ def check_unchanged(
 def other_samples(opened: OpenWorkload, inputs: Inputs) -> Inputs:
     """A batch of the test split of the same shape, of other samples as far as there are some."""
     n = len(next(iter(inputs.values())))
-    batches = list(islice(inputs_of(opened.splits.test, n), 2))
+    batches = list(inputs_of(opened.splits.test, n, 2 * n))
     joined = {name: np.concatenate([each[name] for each in batches]) for name in inputs}
     # Of a split that is one batch, the same samples in another order.
     return {name: np.roll(rows, 1, axis=0)[:n] if len(batches) == 1 else rows[-n:] for name, rows in joined.items()}

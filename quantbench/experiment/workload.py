@@ -54,8 +54,13 @@ class OpenWorkload:
 
     @cached_property
     def splits(self) -> Splits:
-        """The data; made, decoded or downloaded on first use."""
-        return open_splits(self.workload.config.data, self.workload.where("data"), self.workload.path.parent)
+        """The data; made, decoded or downloaded on first use.
+
+        A card holds hashes of all splits; beside a file made elsewhere only what is used is decoded.
+        """
+        config = self.workload.config
+        as_used = config.reference is not None
+        return open_splits(config.data, self.workload.where("data"), self.workload.path.parent, as_used)
 
     @cached_property
     def task(self) -> Task:

@@ -124,11 +124,15 @@ class Session:
         """
         with self.noting(experiment, "opening it"), _downloads(self.options.real_data):
             run = self.runs.run(experiment)
-            lines = run.opened.splits.repeats
-            self.repeats.update(dict.fromkeys(f"{experiment.workload.name}: {line}" for line in lines))
+            self._note_repeats(run)
             if run.settings.retrain:
                 run.candidate  # noqa: B018
         return run
+
+    def _note_repeats(self, run: Run) -> None:
+        """Notes what is known of repeats: of a split that is decoded as it is used, once it was measured on."""
+        lines = run.opened.splits.repeats
+        self.repeats.update(dict.fromkeys(f"{run.experiment.workload.name}: {line}" for line in lines))
 
     def decide(self, run: Run, quantity: str) -> Decision | None:
         """Measures and judges a quantity of an experiment that was opened.
@@ -182,6 +186,7 @@ class Session:
 
     def decision(self, run: Run, verdict: Verdict, behaviour: str = "") -> Decision:
         """A verdict as it is shown."""
+        self._note_repeats(run)
         fails = verdict.outcome is Outcome.FAIL or (self.options.strict and verdict.outcome is Outcome.INCONCLUSIVE)
         try:
             message = explain(run.experiment, verdict)
