@@ -68,7 +68,7 @@ def test_a_sample_that_gives_nan_is_named_as_one_of_its_side(project, monkeypatc
     def damaged(self, *args, **kwargs):
         for batch in batches(self, *args, **kwargs):
             if self.name == split:
-                batch[1] = float("nan")
+                batch["input"][1] = float("nan")
             yield batch
 
     splits = OpenWorkload(find_workload("tiny", project.configs), project.golden).splits
