@@ -15,7 +15,7 @@ bench: $(STAMP)
 	$(BIN)/pytest bench -k ptq $(PYTEST_ARGS)
 
 test: $(STAMP)
-	$(BIN)/pytest tests -n auto --dist worksteal --cov=quantbench --durations=10 $(PYTEST_ARGS)
+	$(BIN)/pytest tests -n auto --dist worksteal --package-coverage=quantbench --durations=10 $(PYTEST_ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
