@@ -7,7 +7,7 @@ import gc
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,6 +58,7 @@ def _modules_of_tests(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 # Time of every image, by which one that a test wrote into is found.
 DRAWN = 1_000_000_000
+IMAGES = Path("data", "images")
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,13 @@ class Project:
 
     @property
     def images(self) -> Path:
-        """The image folder."""
-        return self.root / "data" / "images"
+        """The image folder, the project's own from now on: a copy shares it with others until it is asked for."""
+        folder = self.root / IMAGES
+        if folder.is_symlink():
+            shared = folder.resolve()
+            folder.unlink()
+            shutil.copytree(shared, folder)
+        return folder
 
     @property
     def weights(self) -> Path:
@@ -104,7 +110,7 @@ class Project:
         self.config.write_text(text.replace(old, new))
 
     def replace_image(self, path: str | Path, pixels: np.ndarray) -> None:
-        """Puts `[8, 8, 3]` pixels in the place of an image, which other projects may share.
+        """Puts `[8, 8, 3]` pixels in the place of an image.
 
         Args:
             path: within the image folder, or absolute.
@@ -116,11 +122,10 @@ class Project:
         Image.fromarray(pixels.astype(np.uint8)).save(self.images / path)
 
     def copy_to(self, root: Path) -> Project:
-        """A copy; its images are hard links, since copying hundreds of files takes longer than most tests."""
+        """A copy; its image folder is a link, since copying and reading hundreds of files takes longer than most tests."""
         shutil.copytree(self.root, root, ignore=shutil.ignore_patterns("images"))
-        copy = Project(root, self.name)
-        shutil.copytree(self.images, copy.images, copy_function=_link)
-        return copy
+        (root / IMAGES).symlink_to((self.root / IMAGES).resolve())
+        return Project(root, self.name)
 
     def keep_all_within(self, patch: pytest.MonkeyPatch) -> None:
         """Data and cache in the project's own folder."""
@@ -142,12 +147,6 @@ def write_images(root: Path, per_class: dict[str, int], seed: int = 0) -> None:
                 pixels[..., label] += random.randint(0, 60)
                 Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"{i:03}.png")
                 os.utime(folder / f"{i:03}.png", (DRAWN, DRAWN))
-
-
-def _link(source: str, target: str) -> str:
-    assert Path(source).stat().st_mtime == DRAWN, f"{source}: a test wrote into it; call replace_image"
-    os.link(source, target)
-    return target
 
 
 @pytest.fixture(scope="session")
@@ -180,9 +179,13 @@ def copied(project: Project, root: Path, monkeypatch: pytest.MonkeyPatch) -> Pro
 
 
 @pytest.fixture(scope="session")
-def trained_project(made_once: Callable[..., Path]) -> Project:
+def trained_project(made_once: Callable[..., Path]) -> Iterator[Project]:
     """Made once: images, configuration and a baseline trained for three epochs."""
-    return Project(made_once("project", _train_project))
+    project = Project(made_once("project", _train_project))
+    yield project
+    written = [path for path in project.images.rglob("*.png") if path.stat().st_mtime != DRAWN]
+    assert not written, "a test wrote into images that all share; ask for project.images, or call replace_image"
+    assert len(list(project.images.rglob("*.*"))) == 390, "a test added or removed images that all share"
 
 
 def _train_project(root: Path) -> None:
@@ -213,8 +216,9 @@ def _train_chain(root: Path, trained_project: Project) -> None:
     from quantbench.experiment.runs import Runs
 
     project = Project(root, "chain")
-    shutil.copytree(trained_project.images, project.images, copy_function=_link)
-    project.configs.mkdir()
+    project.configs.mkdir(parents=True)
+    (project.root / IMAGES).parent.mkdir()
+    (project.root / IMAGES).symlink_to(trained_project.images)
     project.config.write_text(CHAIN)
     with pytest.MonkeyPatch.context() as patch:
         project.keep_all_within(patch)
@@ -266,7 +270,8 @@ def machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     """A machine that times and weighs as it is told to, in the place of this process's instruments.
 
     The real instrument has tests of its own, which hold however busy the machine is. What fresh processes load or
-    quantize again is loaded and quantized here, unless `real_processes` is asked for.
+    quantize again is loaded and quantized here, unless `real_processes` is asked for. Forwards that no round has run
+    are not compared with fresh ones, unless `real_checks` is asked for.
     """
     from made_timings import Machine
 
@@ -279,6 +284,8 @@ def machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(costs, "peak_memory", made.peak_memory)
     monkeypatch.setattr(rivals, "fastest_form", lambda forms, *_: next(iter(forms.items())))
     monkeypatch.setattr(run, "time_forwards", made.time_forwards)
+    if "real_checks" not in request.fixturenames:
+        monkeypatch.setattr(run, "check_unchanged", made.check_unchanged)
     monkeypatch.setattr(session, "moment", made.moment)
     # Where nothing runs, nothing must be kept quiet, which takes a whole collection of garbage each time.
     monkeypatch.setattr(run, "quiet_process", contextlib.nullcontext)
@@ -291,6 +298,11 @@ def machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.fixture
 def real_processes() -> None:
     """Asks `machine` that artifacts are loaded, and made again, in fresh processes, as users' are."""
+
+
+@pytest.fixture
+def real_checks() -> None:
+    """Asks `machine` that models that were timed are compared with fresh ones."""
 
 
 @pytest.fixture

@@ -14,6 +14,8 @@ from quantbench.measure.evaluation import inputs_of
 from quantbench.quantities.judging import judge
 from quantbench.stats.speed import SpeedQuestions
 
+pytestmark = pytest.mark.usefixtures("real_checks")
+
 QUESTIONS = SpeedQuestions()
 STATIC = "tiny/ptq_static_int8_per_channel"
 NET = """\

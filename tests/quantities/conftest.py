@@ -6,6 +6,7 @@ import pytest
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from quantbench.experiment import run as runner
+from quantbench.experiment import timing
 from quantbench.measure import confirmation, latency
 from quantbench.measure.clocks import Reading
 from quantbench.measure.load import Moment
@@ -38,6 +39,7 @@ def operators(project, monkeypatch):
         return measured
 
     monkeypatch.setattr(runner, "time_forwards", under_the_clock(latency.time_forwards))
+    monkeypatch.setattr(runner, "check_unchanged", timing.check_unchanged)
     monkeypatch.setattr(runner, "quiet_process", latency.quiet_process)
     # In this process: the clock does not run in another.
     monkeypatch.setattr(runner, "time_in_fresh_process", under_the_clock(confirmation.run))
