@@ -228,6 +228,31 @@ def _train_chain(root: Path, trained_project: Project) -> None:
         assert run.artifact.path.is_file()
 
 
+@pytest.fixture(scope="session")
+def made_artifacts(trained_project: Project, made_once: Callable[..., Path]) -> Path:
+    """Made once: a cache with the project's reference, and its candidates of the post-training experiments."""
+    return made_once("artifacts", lambda root: _make_artifacts(root, trained_project))
+
+
+def _make_artifacts(root: Path, project: Project) -> None:
+    from quantbench.config.reading import load_experiments
+    from quantbench.experiment.run import Settings
+    from quantbench.experiment.runs import Runs
+
+    with pytest.MonkeyPatch.context() as patch:
+        project.keep_all_within(patch)
+        patch.setenv("QUANTBENCH_CACHE", str(root))
+        runs = Runs(Settings(project.golden))
+        for experiment in load_experiments(project.configs):
+            if experiment.name != "qat_int8":
+                assert runs.run(experiment).artifact.path.is_file()
+
+
+@pytest.fixture
+def nothing_made() -> None:
+    """Asks `project` that its cache holds no artifact, for tests of how they are made."""
+
+
 @pytest.fixture
 def chain(trained_chain: Project, machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A copy of it that a test may break, with a cache of its own; the current folder is its root."""
@@ -235,9 +260,22 @@ def chain(trained_chain: Project, machine: Machine, tmp_path: Path, monkeypatch:
 
 
 @pytest.fixture
-def project(trained_project: Project, machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
-    """A copy of the project that a test may break, with a cache of its own; the current folder is its root."""
-    return copied(trained_project, tmp_path / "project", monkeypatch)
+def project(
+    request: pytest.FixtureRequest,
+    trained_project: Project,
+    machine: Machine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Project:
+    """A copy of the project that a test may break, with a cache of its own; the current folder is its root.
+
+    The cache holds the artifacts of the post-training experiments, unless `nothing_made` is asked for.
+    """
+    copy = copied(trained_project, tmp_path / "project", monkeypatch)
+    if "nothing_made" not in request.fixturenames:
+        for kind in ("references", "quantized"):
+            shutil.copytree(request.getfixturevalue("made_artifacts") / kind, copy.root / "cache" / kind)
+    return copy
 
 
 @pytest.fixture
