@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import pkgutil
+import platform
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -34,6 +35,15 @@ Bench = Callable[..., pytest.RunResult]
 # With 150 samples even no flip at all leaves room for a loss of 2.5 pp.
 LENIENT = "latency: {batch_size: 4, runtimes: [], rounds: 12}\n  regression: {accuracy_pp: 3.0, speedup: 0.9}"
 REASON = "as it was trained"
+
+
+# What it is does not change, and pytest-benchmark starts a program in each run to ask.
+ARCHITECTURE = platform.architecture()
+
+
+@pytest.fixture(autouse=True)
+def _known_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "architecture", lambda: ARCHITECTURE)
 
 
 @pytest.fixture
