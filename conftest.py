@@ -1,3 +1,3 @@
 """Loads the plugin also where the package runs from a checkout; its entry point has the same name, so it loads once."""
 
-pytest_plugins = ["quantbench.plugin", "pytester", "package_coverage"]
+pytest_plugins = ["quantbench.plugin", "pytester"]

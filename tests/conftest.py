@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from filelock import FileLock
+from package_coverage import pytest_addoption, pytest_configure  # noqa: F401 — hooks
 
 if TYPE_CHECKING:
     from made_timings import Machine
