@@ -123,7 +123,7 @@ class Project:
         Image.fromarray(pixels.astype(np.uint8)).save(self.images / path)
 
     def copy_to(self, root: Path) -> Project:
-        """A copy; its image folder is a link, since copying and reading hundreds of files takes longer than most tests."""
+        """A copy; its image folder is a link, since to copy and read hundreds of files takes longer than most tests."""
         shutil.copytree(self.root, root, ignore=shutil.ignore_patterns("images"))
         (root / IMAGES).symlink_to((self.root / IMAGES).resolve())
         return Project(root, self.name)
