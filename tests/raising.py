@@ -144,7 +144,7 @@ experiments:
     gates: {accuracy_drop_pp: 10.0, size_ratio: 0.2}
 """
 # Claims enough to see that an experiment was judged.
-QUANTITIES_HERE = ("accuracy_drop_pp", "size_ratio", "speedup", "int8_share", "reload")
+QUANTITIES_HERE = ("accuracy_drop_pp", "size_ratio", "speedup", "speedup_over_fastest", "int8_share", "reload")
 
 
 @contextmanager

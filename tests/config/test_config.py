@@ -66,7 +66,7 @@ NAMES = {
     "data set": (
         "name: shapes", "name: shape",
         "workload.data: unknown data set 'shape'. Did you mean 'shapes'? Known: audio_folder, cifar10, image_folder, "
-        "shapes, speech_commands, spoken_words, or 'your.module:factory'",
+        "npz, shapes, speech_commands, spoken_words, or 'your.module:factory'",
     ),
     "recipe": (
         "name: static_int8_per_tensor", "name: static_int8_per_tenser",
@@ -101,7 +101,7 @@ NAMES = {
     "data key": (
         "name: shapes", "name: shapes, calibration_pol: 9",
         "workload.data: unknown parameter of data set 'shapes': 'calibration_pol'. Did you mean 'calibration_pool'? "
-        "Known: calibration_pool, classes, name, search_pool",
+        "Known: cache, calibration_pool, classes, name, search_pool",
     ),
     "recipe key": (
         "calibration_n", "calibration_m",

@@ -20,7 +20,10 @@ def test_the_versions_are_those_of_the_libraries_that_compute():
 
 def test_an_absent_library_is_said_to_be_absent(monkeypatch):
     monkeypatch.setattr(module, "COMPUTING_PACKAGES", ("torch", "no-such-package"))
-    assert environment.__wrapped__().versions == {"torch": version("torch"), "no-such-package": "not installed"}
+    monkeypatch.setattr(module, "RUNTIMES", ("numpy", "no-such-runtime"))
+    assert environment.__wrapped__().versions == {
+        "torch": version("torch"), "no-such-package": "not installed", "numpy": version("numpy"),
+    }, "a runtime is noted where it is installed"  # fmt: skip
 
 
 def test_the_processor_and_the_instruction_sets_of_int8_kernels_are_named():

@@ -18,7 +18,9 @@ from quantbench.registry import RECIPES
 INPUTS = torch.randn(16, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 # Recipes for some layers have tests of their own, with a model that has layers.
 POST_TRAINING = [
-    name for name in RECIPES.names() if not name.startswith(("qat", "low")) and not name.endswith("_layers")
+    name
+    for name in RECIPES.names()
+    if not name.startswith(("qat", "low", "ready_made")) and not name.endswith("_layers")
 ]
 
 USER_MODEL = """\
