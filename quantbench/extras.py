@@ -19,6 +19,7 @@ EXTRAS = {
     "onnxscript": "onnxruntime",
     "openvino": "openvino",
     "soundfile": "audio",
+    "torchao": "torchao",
     "torchaudio": "audio",
 }
 

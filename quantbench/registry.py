@@ -329,6 +329,7 @@ RECIPES: Factories[Recipe] = Factories(
     {
         "dynamic_int8": "quantbench.recipes.dynamic_int8:dynamic_int8",
         "fp32_baseline": "quantbench.recipes.fp32:fp32_baseline",
+        "function": "quantbench.recipes.function:function",
         "low_bit": "quantbench.recipes.low_bit:low_bit",
         "qat_int8": "quantbench.recipes.qat_int8:qat_int8",
         "qat_int8_layers": "quantbench.recipes.qat_int8:qat_int8_layers",

@@ -10,6 +10,7 @@ import torch
 
 from quantbench.backends.entry import describe_entry as describe_entry
 from quantbench.backends.interface import Entry, Schema
+from quantbench.backends.tensor_classes import bytes_of, describe_composed, is_composed
 from quantbench.backends.torch_file import ADVICE, PER_CHANNEL, read_torch_file
 from quantbench.errors import BaselineError, CheckpointError
 from quantbench.files import open_file, printable, replacing
@@ -56,7 +57,7 @@ def payload_bytes(state: dict[str, Any]) -> int:
     for value in state.values():
         for tensor in value if isinstance(value, tuple) else (value,):
             if isinstance(tensor, torch.Tensor):
-                total += tensor.numel() * tensor.element_size()
+                total += bytes_of(tensor)
                 if tensor.is_quantized and tensor.qscheme() in PER_CHANNEL:
                     scales, zeros = tensor.q_per_channel_scales(), tensor.q_per_channel_zero_points()
                     total += scales.numel() * scales.element_size() + zeros.numel() * zeros.element_size()
@@ -68,6 +69,8 @@ def _entry(value: Any) -> Entry:
         return {"members": [_entry(member) for member in value]}
     if not isinstance(value, torch.Tensor):
         return {"type": type(value).__name__, "value": str(value)}
+    if is_composed(value):
+        return describe_composed(value)
     entry: Entry = {"dtype": str(value.dtype).removeprefix("torch."), "shape": list(value.shape)}
     if value.is_quantized:
         entry["qscheme"] = str(value.qscheme()).removeprefix("torch.")

@@ -19,4 +19,6 @@ def describe_entry(entry: Entry) -> str:
     axis = f" axis {entry['axis']}" if "axis" in entry else ""
     block = f" block {entry['block_size']}" if "block_size" in entry else ""
     scheme = f" {entry['qscheme']}" if "qscheme" in entry else ""
-    return f"{entry['dtype']} {entry['shape']}{scheme}{axis}{block}"
+    name = f"{entry['class']} " if "class" in entry else ""
+    activation = f" activation {entry['activation']}" if "activation" in entry else ""
+    return f"{name}{entry['dtype']} {entry['shape']}{scheme}{axis}{block}{activation}"

@@ -9,17 +9,19 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from quantbench.backends.checkpoint import write_checkpoint
+from quantbench.backends.checkpoint import read_checkpoint, write_checkpoint
 from quantbench.backends.fp32_forms import predictors
 from quantbench.backends.interface import Artifact, ModelSource, Predictor, Quantized
 from quantbench.backends.module import ModulePredictor
+from quantbench.backends.own_function import fill_returned, write_returned
 from quantbench.backends.state_dict import FILE_NAME, Converted, StateDictBackend
+from quantbench.errors import CheckpointError, QuantizationError
 from quantbench.recipes.lowering import unsupported
-from quantbench.recipes.spec import Fp32, Recipe
+from quantbench.recipes.spec import Fp32, Function, Recipe
 
 
 class TorchBackend(StateDictBackend):
-    """A model from its factory with the weights of its state dict, run in floating point."""
+    """A model from its factory with the weights of its state dict, run as it was written or as a function made it."""
 
     name: ClassVar[str] = "torch"
 
@@ -34,11 +36,33 @@ class TorchBackend(StateDictBackend):
     def quantize_module(
         self,
         model: nn.Module,
-        recipe: Recipe,  # noqa: ARG002
+        recipe: Recipe,
         batches: Callable[[], Iterable[torch.Tensor]],  # noqa: ARG002
     ) -> Converted:
         """See `StateDictBackend.quantize_module`: the model itself, since some can be run and not be copied."""
+        if isinstance(recipe, Function):
+            raise QuantizationError(
+                f"'{recipe.function}' is called by its experiment; give what it returned to write_returned"
+            )
         return Converted(model, {})
+
+    def module(self, artifact: Artifact) -> nn.Module:
+        """See `StateDictBackend.module`; what a function returned may have tensors of other dtypes and classes."""
+        if not isinstance(artifact.recipe, Function):
+            return super().module(artifact)
+        if artifact.model is None:
+            raise CheckpointError(f"{artifact.path}: a state dict is no model without its factory")
+        return fill_returned(artifact, artifact.recipe, artifact.model.build(), read_checkpoint(artifact.path))
+
+    def write_returned(self, module: nn.Module, recipe: Function, source: ModelSource, folder: Path) -> Quantized:
+        """Writes a module in eval mode that a function of the user's made, as an artifact.
+
+        Raises:
+            ForeignError: if its state dict cannot be saved.
+        """
+        path = folder / FILE_NAME
+        write_returned(module, path, recipe.function)
+        return Quantized(Artifact.of_files(self.spec, [path], recipe, source), ModulePredictor(module))
 
     def forms(self, artifact: Artifact, threads: int) -> dict[str, Predictor]:
         """See `Backend.forms`: fused, channels last."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from quantbench.backends.tensor_classes import is_composed
 from quantbench.recipes.spec import QatInt8, Recipe, StaticInt8
 
 ORIGIN_KEY = "quantbench_origin"
@@ -76,6 +77,8 @@ def kind_of(state: dict[str, Any]) -> str:
         return "prepared for post-training quantization, not converted: fp32 weights with observers"
     if any(key.endswith(PACKED_CODES) for key in state):
         return _low_bit_kind(state)
+    if composed := [type(value).__name__ for value in state.values() if is_composed(value)]:
+        return f"of torchao: {len(composed)} tensors of {', '.join(sorted(set(composed)))}"
     if is_dynamic(state):
         return "dynamic int8"
     origin = origin_of(state)
@@ -100,7 +103,7 @@ def is_dynamic(state: dict[str, Any]) -> bool:
 
 def _is_quantized(value: Any) -> bool:
     members = value if isinstance(value, tuple) else (value,)
-    return any(isinstance(member, torch.Tensor) and member.is_quantized for member in members)
+    return any(isinstance(each, torch.Tensor) and (each.is_quantized or is_composed(each)) for each in members)
 
 
 def method_mismatch(state: dict[str, Any], recipe: Recipe) -> str | None:

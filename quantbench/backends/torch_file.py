@@ -21,7 +21,8 @@ from typing import Any, BinaryIO
 
 import torch
 
-from quantbench.errors import CheckpointError
+from quantbench.backends.tensor_classes import bytes_of, import_classes, is_composed, problem_of_composed
+from quantbench.errors import CheckpointError, ExtraMissingError
 from quantbench.files import open_file, printable, read_bytes
 from quantbench.upstream import silenced
 
@@ -41,6 +42,8 @@ DEEPEST = 32
 LARGEST_SHARING = 16
 # Classes whose instances can be of any size, whatever the size of the file that names them.
 UNBOUNDED = re.compile(rb"c(?:__builtin__|builtins)\nbytearray\n|ctorch(?:\.\w+)*\n\w*Tensor\n")
+# Classes of tensors that are opened once their library named them as safe.
+COMPOSED = re.compile(rb"ctorchao(?:\.\w+)*\n\w+\n")
 PLAIN = (str, int, float, complex, bool, bytes, type(None), torch.dtype, torch.device, torch.Size, set)
 # Dtype of the integers → smallest and largest.
 INTEGERS = {torch.qint8: (-128, 127), torch.quint8: (0, 255), torch.qint32: (-(2**31), 2**31 - 1)}
@@ -63,7 +66,7 @@ def read_torch_file(path: Path, advice: str = ADVICE, content: bytes | None = No
             size = file.seek(0, 2)
             file.seek(0)
             if file.read(len(ZIP)) == ZIP:
-                _check_archive(file, size)
+                _check_archive(file, size, f"{path}: a tensor of torchao")
                 file.seek(0)
                 loaded = _loaded(file)
             else:
@@ -85,6 +88,8 @@ def read_torch_file(path: Path, advice: str = ADVICE, content: bytes | None = No
             f"{path}: refused: opening it could run code or build objects that are not tensors ({_reason(error)}); "
             f"{advice}"
         ) from None
+    except ExtraMissingError:
+        raise
     # Damaged bytes trip the reader anywhere: EOFError, KeyError, RuntimeError, struct.error, TypeError and more.
     except Exception as error:
         raise CheckpointError(f"{path}: not a whole checkpoint ({_reason(error)}); {advice}") from None
@@ -128,10 +133,16 @@ def _loaded(file: BinaryIO) -> Any:
         return torch.load(file, weights_only=True, map_location="cpu")
 
 
-def _check_archive(file: BinaryIO, size: int) -> None:
+def _check_archive(file: BinaryIO, size: int, composed: str) -> None:
     """Refuses members that are compressed, overlap or are not what their checksums say, before any is taken in.
 
+    Args:
+        file: the archive.
+        size: its bytes.
+        composed: words for a tensor that needs a library to be opened.
+
     Raises:
+        ExtraMissingError: if that library is missing.
         ValueError: naming the member.
         zipfile.BadZipFile: the same.
         pickle.UnpicklingError: if a value could be of any size.
@@ -158,6 +169,8 @@ def _check_archive(file: BinaryIO, size: int) -> None:
             if found := UNBOUNDED.search(pickled):
                 name = found[0][1:].decode("ascii").strip().replace("\n", ".")
                 raise pickle.UnpicklingError(f"Unsupported: GLOBAL {name}")
+            if COMPOSED.search(pickled):
+                import_classes(composed)
 
 
 def _check_old_format(content: bytes) -> None:
@@ -200,7 +213,7 @@ def _problem(loaded: Any, size: int) -> str | None:
         if problem := _problem_of(value):
             return f"{place}{problem}"
         if isinstance(value, torch.Tensor):
-            total += value.numel() * value.element_size()
+            total += bytes_of(value)
     if total > LARGEST_SHARING * size:
         return f"its tensors take {total:,} bytes, and the file has {size:,}: they share memory that is written once"
     return None
@@ -248,6 +261,8 @@ def _problem_of(value: Any) -> str | None:
     if not isinstance(value, torch.Tensor):
         # Of such names a representation is made, which another type may answer with any number of bytes.
         return None if type(value) in PLAIN else f"is a {type(value).__name__}, no tensor and no plain value"
+    if is_composed(value):
+        return problem_of_composed(value)
     if type(value) not in (torch.Tensor, torch.nn.Parameter):
         return f"is a tensor of the class {type(value).__name__}; only plain ones are read"
     if value.is_nested or value.layout is not torch.strided:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from quantbench.backends.operators import packed_of, tensors_of
+from quantbench.backends.tensor_classes import codes_of, parts_of
 
 # In the names of torch's modules that only hold the packed weights of the layer around them.
 STORE = "Packed"
@@ -36,7 +37,10 @@ class WeightUse:
             for buffer in model.buffers():
                 self._weights.setdefault(_storage(buffer), frozenset())
             for name, parameter in model.named_parameters(remove_duplicate=False):
-                key = _storage(parameter)
+                # Scales beside the codes say nothing of them.
+                for part in parts_of(parameter).values():
+                    self._weights.setdefault(_storage(part), frozenset())
+                key = _storage(codes_of(parameter))
                 self._weights[key] = self._weights.get(key, frozenset()) | {name}
             self._weights.pop(0, None)
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from quantbench.config.import_paths import check_import_path, is_import_path, project_of
 from quantbench.config.schema import (
+    FUNCTION,
     NAME_PATTERN,
     NO_SEARCH_POOL,
     DataConfig,
@@ -45,6 +46,8 @@ FIRST_STEP = (
     "or write my_model.yaml into it (docs/your-model.md shows one) and bring its weights: quantbench adopt my_model "
     "weights.pt"
 )
+# Parameters of a recipe that are import paths themselves.
+FUNCTION_PATHS = ("function", "structure")
 # A workload file is a page of text; anything larger is a mistake or an attack on the parser.
 MAX_CONFIG_BYTES = 1 << 20
 
@@ -125,6 +128,11 @@ def _check_import_paths(workload: Workload, experiments: list[Experiment]) -> No
     for where, name in named.items():
         if is_import_path(name):
             check_import_path(name, where, project)
+    for experiment in experiments:
+        recipe = experiment.config.recipe
+        for key in FUNCTION_PATHS if recipe.name == FUNCTION else ():
+            if isinstance(path := recipe.params.get(key), str):
+                check_import_path(path, experiment.where(f"recipe.{key}"), project)
 
 
 def _in_new_words(content: Any, path: Path) -> Any:

@@ -40,6 +40,9 @@ DEFAULT = "default"
 DEFAULT_BACKEND = Component(name="eager")
 # The recipe of candidates that are files made elsewhere.
 READY_MADE = "ready_made"
+# The recipe of candidates that the user's own function makes, and the backend of the modules that it returns.
+FUNCTION = "function"
+FUNCTION_BACKEND = Component(name="torch")
 # Ends what is said of a search where nothing is held out for it.
 NO_SEARCH_POOL = (
     "no sample is held out to search on, and the test split is for reporting; set workload.data.search_pool to the "
@@ -348,6 +351,8 @@ class Experiment:
     def backend(self) -> Component:
         """The backend that is configured, or else the one that loads the recipe's file, or the file that is compared.
 
+        Of a function that is given a module it is the one for modules.
+
         Raises:
             ConfigError: if no backend is known for the file.
         """
@@ -355,8 +360,9 @@ class Experiment:
             return self.config.backend
         if self.config.recipe.name == READY_MADE and isinstance(path := self.config.recipe.params.get("path"), str):
             return Component(name=backend_of_file(path, self.where("recipe.path")))
-        reference = self.workload.config.reference
-        return DEFAULT_BACKEND if reference is None else reference_backend(self.workload)
+        if self.workload.config.reference is not None:
+            return reference_backend(self.workload)
+        return FUNCTION_BACKEND if self.config.recipe.name == FUNCTION else DEFAULT_BACKEND
 
 
 def reference_backend(workload: Workload) -> Component:

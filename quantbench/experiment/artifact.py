@@ -39,6 +39,7 @@ from quantbench.experiment.fine_tuning import (
     retrain_command,
     weights_of,
 )
+from quantbench.experiment.own_quantizer import own_modules, quantized_by_function
 from quantbench.experiment.workload import OpenWorkload
 from quantbench.files import sha256_of_file, sha256_of_json
 from quantbench.golden.baselines import sha256_of_weights
@@ -46,7 +47,7 @@ from quantbench.measure.environment import environment
 from quantbench.measure.evaluation import inputs_of
 from quantbench.measure.probe import probe_in_fresh_process
 from quantbench.provenance import Code, loaded_code, named_files
-from quantbench.recipes.spec import Fp32, ReadyMade, StaticInt8, Trained, describe
+from quantbench.recipes.spec import Fp32, Function, ReadyMade, StaticInt8, Trained, describe
 from quantbench.registry import BACKENDS, DATA, MODELS, RECIPES, TASKS
 from quantbench.temporary import temporary_folder
 
@@ -214,6 +215,10 @@ def build_candidate(
     """
     if isinstance(experiment.recipe, ReadyMade):
         return _loaded(ready_made_file(experiment, backend), opened, f"{experiment.id}: the ready-made model")
+    if isinstance(experiment.recipe, Function):
+        batches, probe = _calibration(opened, experiment).batches, probe_inputs(opened)
+        made = quantized_by_function(experiment, backend, source, batches, probe, folder)
+        return _probed(made, opened, f"{experiment.id}: the quantized model")
     try:
         quantized = backend.quantize(source, experiment.recipe, _calibration(opened, experiment), folder)
     except SampleError as error:
@@ -280,7 +285,10 @@ def content_of(opened: OpenWorkload, experiment: Experiment, backend: Backend) -
         "normalization": asdict(opened.splits.test.normalization),
         "files": _files_of(opened, config.recipe.params, backend.spec.params),
         "code": _code_of(
-            opened, RECIPES.outside_module(config.recipe.name), BACKENDS.outside_module(backend.spec.name)
+            opened,
+            RECIPES.outside_module(config.recipe.name),
+            BACKENDS.outside_module(backend.spec.name),
+            *own_modules(experiment),
         ),
         **_surroundings(),
     }

@@ -9,6 +9,7 @@ import torch
 
 from quantbench.backends.checkpoint import describe_entry, read_checkpoint, read_safetensors, schema_of
 from quantbench.backends.origin import PACKED
+from quantbench.backends.tensor_classes import is_composed
 from quantbench.backends.torch_file import PER_CHANNEL
 from quantbench.errors import BaselineError, CheckpointError
 
@@ -81,7 +82,7 @@ def value_difference(old: Any, new: Any) -> str | None:
         return "; ".join(part for part in parts if part) or None
     if not isinstance(old, torch.Tensor):
         return None if old == new else f"{old} → {new}"
-    one, other = ((value.dequantize() if value.is_quantized else value).detach() for value in (old, new))
+    one, other = (_in_floating_point(value).detach() for value in (old, new))
     if torch.equal(one, other):
         return None
     if one.numel() == 1:
@@ -92,3 +93,7 @@ def value_difference(old: Any, new: Any) -> str | None:
     differences = differences[~(one.isnan() & other.isnan())]
     largest = float(differences.max()) if differences.numel() else 0.0
     return f"values differ by up to {largest:.3g}" if largest != 0.0 else None
+
+
+def _in_floating_point(value: torch.Tensor) -> torch.Tensor:
+    return value.dequantize() if value.is_quantized or is_composed(value) else value

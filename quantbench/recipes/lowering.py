@@ -16,9 +16,9 @@ RUNTIMES = {"onnxruntime": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("
 KINDS: dict[str, tuple[str, ...]] = {
     "eager": ("fp32", "dynamic_int8", "static_int8", "qat_int8"),
     "low_bit": ("fp32", "low_bit"),
-    "torch": ("fp32",),
-    "onnxruntime": ("fp32", "dynamic_int8", "static_int8", "ready_made"),
-    "openvino": ("fp32", "static_int8", "ready_made"),
+    "torch": ("fp32", "function"),
+    "onnxruntime": ("fp32", "dynamic_int8", "static_int8", "ready_made", "function"),
+    "openvino": ("fp32", "static_int8", "ready_made", "function"),
 }
 
 

@@ -101,6 +101,24 @@ class ReadyMade(Recipe):
 
 
 @dataclass(frozen=True)
+class Function(Recipe):
+    """The user's own function makes the candidate.
+
+    Attributes:
+        function: its import path.
+        params: name and value of each parameter that it is called with beside the model and the calibration batches.
+        structure: import path of a function fp32 model → module of the structure that the candidate's state dict fits;
+            None for the structure of the fp32 model.
+    """
+
+    kind: ClassVar[str] = "function"
+
+    function: str
+    params: tuple[tuple[str, Any], ...] = ()
+    structure: str | None = None
+
+
+@dataclass(frozen=True)
 class DynamicInt8(Recipe):
     """Weights quantized once, activations batch by batch; no calibration.
 
@@ -213,10 +231,12 @@ def _description(value: Any) -> dict[str, Any]:
     for field in fields(value):
         held = getattr(value, field.name)
         if held != field.default:
-            description[field.name] = (
-                _description(held) if is_dataclass(held) else list(held) if isinstance(held, tuple) else held
-            )
+            description[field.name] = _description(held) if is_dataclass(held) else _without_tuples(held)
     return description
+
+
+def _without_tuples(value: Any) -> Any:
+    return [_without_tuples(each) for each in value] if isinstance(value, tuple) else value
 
 
 PER_TENSOR_ACTIVATION = Quantizer("minmax", "uint8", "per_tensor", "affine")
