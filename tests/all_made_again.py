@@ -31,7 +31,7 @@ def experiments(configs: Path) -> list[Experiment]:
     rest = set(RECIPES.names()) - {experiment.config.recipe.name for experiment in known}
     layers = {name: {"layers": ["features"]} for name in rest if name.endswith("_layers")}
     # Those that train are made by the configuration's alone, and what is ready-made by nobody here.
-    untrained = sorted(name for name in rest if not name.startswith(("qat", "low_bit", "ready_made")))
+    untrained = sorted(name for name in rest if not name.startswith(("qat", "low_bit", "function", "ready_made")))
     return [*known, *(with_recipe(workload, name, layers.get(name, {"calibration_n": 32})) for name in untrained)]
 
 

@@ -1,4 +1,4 @@
-"""Modules that a function of the user's returned: written as their state dict, and filled into their structure again."""
+"""Modules that a function of the user's returned: their state dict as a file, and filled into a structure again."""
 
 from __future__ import annotations
 

@@ -73,17 +73,21 @@ def describe_composed(tensor: Any) -> Entry:
     entry: Entry = {"class": name, "dtype": _name(codes), "shape": list(tensor.shape)}
     if block := getattr(tensor, "block_size", None):
         entry["block_size"] = list(block)
-    if (
-        given := getattr(tensor, "act_quant_kwargs", None) or getattr(tensor, "activation_quantization", None)
-    ) is not None:
-        granularity = getattr(given, "granularity", None)
-        entry["activation"] = (
-            given.name if isinstance(given, Enum) else f"{type(given).__name__} {granularity or ''}".strip()
-        )
+    if activation := _activation_of(tensor):
+        entry["activation"] = activation
     entry["parts"] = {
         key: {"dtype": _name(part.dtype), "shape": list(part.shape)} for key, part in parts_of(tensor).items()
     }
     return entry
+
+
+def _activation_of(tensor: Any) -> str:
+    """The quantization of activations before a product with the tensor, in torchao's words; empty without one."""
+    given = getattr(tensor, "act_quant_kwargs", None) or getattr(tensor, "activation_quantization", None)
+    if given is None:
+        return ""
+    words = given.name if isinstance(given, Enum) else f"{type(given).__name__} {getattr(given, 'granularity', '')}"
+    return words.strip()
 
 
 def problem_of_composed(value: Any) -> str | None:

@@ -30,6 +30,7 @@ from quantbench.recipes.lowering import FORMATS
 from quantbench.recipes.spec import Function
 from quantbench.registry import unknown_name
 from quantbench.temporary import temporary_folder
+from quantbench.upstream import silenced
 
 # Folder of a returned file among the candidate's: the file keeps its name, and may have any.
 MADE = "made"
@@ -125,7 +126,8 @@ def _called(experiment: Experiment, recipe: Function, given: Any, batches: Calib
     where, params = experiment.where("recipe"), dict(recipe.params)
     function = own_function(recipe.function, f"{where}.function")
     _check_parameters(function, recipe.function, params, where)
-    with calling(f"{experiment.id}: '{recipe.function}'"), _another_draw(), kept(), contextlib.chdir(Path.cwd()):
+    place = contextlib.chdir(Path.cwd())
+    with calling(f"{experiment.id}: '{recipe.function}'"), _another_draw(), kept(), place, silenced():
         with loading(recipe.function.partition(":")[0]):
             returned = function(given, batches, **params)
         if isinstance(returned, torch.nn.Module):
@@ -157,7 +159,7 @@ def _check_parameters(function: Callable[..., Any], name: str, params: dict[str,
 
 @contextmanager
 def _another_draw() -> Iterator[None]:
-    """Random states that are never the same, so that what a function draws without a seed shows; put back at the end."""
+    """Random states that are never the same, so that a draw without a seed shows; put back at the end."""
     states = torch.get_rng_state(), np.random.get_state(), random.getstate()
     torch.default_generator.seed()
     np.random.seed()

@@ -33,6 +33,6 @@ def function(function: ImportPath, structure: ImportPath | None = None, **params
             json.dumps(value, allow_nan=False)
         except (TypeError, ValueError):
             raise ValueError(
-                f"'{name}' is a {type(value).__name__}; write text, a number, true or false, or a list or mapping of such"
+                f"'{name}' is a {type(value).__name__}; write text, numbers, true or false, or lists and maps of such"
             ) from None
     return Function(function, tuple(params.items()), structure)

@@ -30,7 +30,7 @@ THREADS = 1
 OF_FILES = ("onnxruntime", "openvino")
 SPECS = [*(BackendSpec(name, {}, "here") for name in BACKENDS.names()), HALF]
 EVERY_BACKEND = pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
-NEEDED = {"ready_made": {"path": "net.onnx"}, "layers": {"layers": ["a"]}}
+NEEDED = {"function": {"function": "own:int8"}, "ready_made": {"path": "net.onnx"}, "layers": {"layers": ["a"]}}
 EVERY_RECIPE = [
     RECIPES.create(name, "here", NEEDED.get("layers" if name.endswith("_layers") else name, {}))
     for name in RECIPES.names()

@@ -19,7 +19,9 @@ N_CLASSES = 7
 EVERY_MODEL = pytest.mark.parametrize("name", MODELS.names())
 # Recipes for some layers have tests of their own, with a model that has layers.
 POST_TRAINING = [
-    name for name in RECIPES.names() if not name.startswith(("qat", "low_bit", "ready_made")) and "_layers" not in name
+    name
+    for name in RECIPES.names()
+    if not name.startswith(("qat", "low_bit", "function", "ready_made")) and "_layers" not in name
 ]
 # torchvision's networks give the same bits as ours (test_resnet.py), whatever the recipe.
 OWN_MODEL = pytest.mark.parametrize("name", [name for name in MODELS.names() if not name.startswith("torchvision_")])

@@ -20,7 +20,7 @@ EVERY_RECIPE = pytest.mark.parametrize("name", RECIPES.names())
 
 
 # Parameters that a recipe cannot do without.
-NEEDED = {"ready_made": {"path": "net.onnx"}}
+NEEDED = {"function": {"function": "own:int8"}, "ready_made": {"path": "net.onnx"}}
 
 
 def create(name, **params):
