@@ -122,7 +122,7 @@ def quantized_by_function(
 
 
 def _called(experiment: Experiment, recipe: Function, given: Any, batches: CalibrationBatches) -> Any:
-    """What the function returns, a path as an absolute one; random states and settings of the process are put back."""
+    """Calls the function, and puts back random states and settings of the process; a returned path is absolute."""
     where, params = experiment.where("recipe"), dict(recipe.params)
     function = own_function(recipe.function, f"{where}.function")
     _check_parameters(function, recipe.function, params, where)

@@ -55,6 +55,52 @@ def test_a_backend_is_named_alone_or_with_its_parameters(load, line, name, param
     assert backend.described == ({"name": name, **params} if params else name)
 
 
+def test_a_function_s_modules_are_torch_s_and_its_files_those_of_the_reference(load):
+    own = '{name: function, function: "own:int8"}'
+    assert load(recipe=own).backend.name == "torch"
+    assert load(recipe=own, experiment="    backend: onnxruntime\n").backend.name == "onnxruntime"
+    with pytest.raises(ConfigError, match=r"'eager' does not run recipes of kind function; set backend: torch$"):
+        load(recipe=own, experiment="    backend: eager\n")
+
+
+@pytest.mark.parametrize("key", ["function", "structure"])
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [
+        ("int8", r"'int8' is no import path; write 'your\.module:factory'$"),
+        ("os:system", r"'os:system' is in .*, outside of the project; .* allow it with --allow-import os"),
+    ],
+)
+def test_functions_of_a_recipe_are_located_and_not_imported_when_it_is_read(load, key, path, line):
+    paths = {"function": "nowhere.own:int8", key: path}
+    given = ", ".join(f'{name}: "{each}"' for name, each in paths.items())
+    with pytest.raises(ConfigError, match=rf"^w\.yaml: experiments\.e\.recipe\.{key}: {line}"):
+        load(recipe=f"{{name: function, {given}}}")
+
+
+def test_a_function_s_module_is_not_imported_when_its_file_is_read(load):
+    Path("raising_at_import.py").write_text("raise RuntimeError('imported')")
+    recipe = load(recipe='{name: function, function: "raising_at_import:int8", bits: 4, names: [a, b]}').recipe
+    assert recipe.params == (("bits", 4), ("names", ["a", "b"]))
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ("name: function", r"recipe\.function: Missing required argument"),
+        ("name: function, function: 3", r"recipe\.function: Input should be a valid string \(given: 3\)"),
+        (
+            'name: function, function: "own:int8", day: 2026-01-01',
+            r"recipe: recipe 'function' refuses these parameters: 'day' is a date; write text, numbers, true or false",
+        ),
+        ('name: function, function: "own:int8", x: .nan', r"refuses these parameters: 'x' is a float"),
+    ],
+)
+def test_a_wrong_parameter_of_a_function_is_named(load, given, line):
+    with pytest.raises(ConfigError, match=line):
+        load(recipe=f"{{{given}}}")
+
+
 def test_a_backend_with_parameters_is_checked_as_one_without(load):
     with pytest.raises(ConfigError, match=r"^w\.yaml: experiments\.e\.backend: unknown backend 'eagre'\. Did you mean"):
         load(experiment="    backend: {name: eagre, engine: x86}\n")

@@ -133,6 +133,12 @@ def test_a_function_that_draws_at_random_is_found(own, by):
     assert "the checkpoint differs in 'fc.bias'" in verdict.measured
 
 
+@pytest.mark.usefixtures("real_processes")
+def test_a_fresh_process_finds_the_function_and_the_structure_and_makes_the_same_bits(own):
+    run = own(own_functions.EAGER, "int8", structure='"own_quantize:structure"')
+    assert [judge(run, name).outcome for name in ("determinism", "reload")] == ["PASS", "PASS"]
+
+
 def test_a_converted_model_is_loaded_into_the_structure_that_a_second_function_gives(own):
     run = own(own_functions.EAGER, "int8", structure='"own_quantize:structure"', gates="{int8_share: 1.0}")
     found = outcomes(run)
@@ -255,6 +261,18 @@ def test_it_leaves_random_states_settings_and_folder_of_the_process(own):
     run.candidate  # noqa: B018 — made now
     os.environ.pop("CI", None)
     assert surroundings() == before
+
+
+def test_a_run_goes_on_with_the_other_experiments_and_with_its_environment(own, project, quantbench, monkeypatch):
+    monkeypatch.delenv("CI", raising=False)
+    own(own_functions.PLAIN, "leaving")
+    text = project.config.read_text()
+    other = text.partition("experiments:\n")[2].replace("own:\n", "raising:\n", 1).replace(":leaving", ":raising")
+    project.config.write_text(text + other)
+    status, out, err = quantbench("run", "tiny/*")
+    assert (status, "CI" in os.environ) == (1, False)
+    assert "tiny/own " in out
+    assert "tiny/raising: 'own_quantize:raising' raised KeyError: 'width'" in err
 
 
 def surroundings():

@@ -95,12 +95,14 @@ def test_an_experiment_made_up_for_one_recipe_runs_through_its_backend(tmp_path,
 
 
 def test_every_kind_of_recipe_has_a_backend_of_ours_and_the_baseline_any():
-    needed = {"ready_made": {"path": "a.onnx"}}
-    made = [RECIPES.create(name, "here", {"layers": ["a"]} if "layers" in name else needed.get(name, {}))
-            for name in RECIPES.table]  # fmt: skip
+    needed = {"function": {"function": "own:int8"}, "ready_made": {"path": "net.onnx"}}
+    made = [
+        RECIPES.create(name, "here", {"layers": ["a"]} if "layers" in name else needed.get(name, {}))
+        for name in RECIPES.table
+    ]
     assert {recipe.kind: default_backend(recipe) for recipe in made} == {
         "fp32": "eager", "dynamic_int8": "eager", "static_int8": "eager", "qat_int8": "eager", "low_bit": "low_bit",
-        "ready_made": "onnxruntime",
+        "function": "torch", "ready_made": "onnxruntime",
     }  # fmt: skip
     assert set(LOWERED) <= set(BACKENDS.table)
     assert all("fp32" in kinds for kinds in LOWERED.values())

@@ -141,6 +141,14 @@ def test_a_parameter_of_fine_tuning_out_of_range_is_named(key, value):
         create("qat_int8", **{key: value})
 
 
+def test_a_function_is_described_with_its_parameters_as_lists():
+    described = describe(create("function", bits=4, layers=["a"], structure="own:structure"))
+    assert described == {
+        "kind": "function", "function": "own:int8", "params": [["bits", 4], ["layers", ["a"]]],
+        "structure": "own:structure",
+    }  # fmt: skip
+
+
 def test_an_unknown_parameter_is_refused_with_the_nearest_that_exists():
     with pytest.raises(ConfigError, match=r"'calibration'\. Did you mean 'calibration_n'\?"):
         create("static_int8_per_tensor", calibration=256)

@@ -14,9 +14,9 @@ DOCS = (Path(__file__).parents[2] / "docs" / "your-model.md").read_text(encoding
 CLASSES = ("blue", "green", "red")
 
 
-def block(language):
+def block(language, page=DOCS):
     """The first block of code in that language."""
-    return re.search(rf"```{language}\n(.*?)```", DOCS, re.DOTALL)[1]
+    return re.search(rf"```{language}\n(.*?)```", page, re.DOTALL)[1]
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def documented(tmp_path, monkeypatch, machine):
     monkeypatch.syspath_prepend(tmp_path)
     torch.save(told_apart(importlib.import_module("my_package.models").Net(3)), tmp_path / "weights.pt")
     yield tmp_path
-    for name in ("my_package", "my_package.models"):
+    for name in ("my_package", "my_package.models", "my_package.quantize"):
         sys.modules.pop(name, None)
 
 
@@ -70,4 +70,17 @@ def test_the_documented_model_passes_the_documented_gates(quantbench):
     status, _, err = quantbench("run", "my_model/*")
     # Goldens were not accepted yet, which pytest does.
     assert re.findall(r"my_model/\S+: (\w+): (?:FAIL|INCONCLUSIVE)", err) == ["checkpoint", "accuracy_vs_accepted"], err
+    assert status == 1
+
+
+def test_the_documented_quantizers_pass_the_documented_gates(documented, quantbench):
+    section = DOCS.partition("## Your own quantizer")[2]
+    (documented / "my_package" / "quantize.py").write_text(block("python", section))
+    config = documented / "configs" / "my_model.yaml"
+    config.write_text(config.read_text().partition("experiments:")[0] + block("yaml", section))
+    assert quantbench("adopt", "my_model", "weights.pt")[0] == 0
+    status, _, err = quantbench("run", "my_model/*")
+    found = re.findall(r"my_model/(\S+): (\w+): (?:FAIL|INCONCLUSIVE)", err)
+    assert {claim for _, claim in found} == {"checkpoint", "accuracy_vs_accepted"}, err
+    assert {name for name, _ in found} == {"torchao_int8", "rounded_to_6_bits"}
     assert status == 1
