@@ -239,16 +239,18 @@ def _of_file(path: Path, backend: Backend, source: Artifact, recipe: Function, f
     name, own = printable(path.name), backend.spec.name
     if not path.is_file():
         raise QuantizationError(f"{subject} returned the path {printable(path)}, and there is no such file")
-    if (loader := FORMATS.get(path.suffix.lower(), own)) != own:
-        raise QuantizationError(
-            f"{subject} returned {name}, which backend '{loader}' loads and '{own}' does not; set backend: {loader}"
-        )
     try:
         files = _copies(backend.files_of(path), path.parent, folder / MADE)
         artifact = Artifact.of_files(backend.spec, files, recipe, source.model)
         return Quantized(artifact, backend.load(artifact, torch.get_num_threads()))
     except CheckpointError as error:
-        raise QuantizationError(f"{subject} returned {name}: {error}") from error
+        loader = FORMATS.get(path.suffix.lower(), own)
+        reason = (
+            f", which backend '{loader}' loads and '{own}' does not; set backend: {loader}"
+            if loader != own
+            else f": {error}"
+        )
+        raise QuantizationError(f"{subject} returned {name}{reason}") from error
 
 
 def _same(first: Outputs, second: Outputs) -> bool:
