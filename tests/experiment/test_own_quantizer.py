@@ -5,10 +5,11 @@ import random
 from pathlib import Path
 
 import numpy as np
+import onnx
 import own_functions
 import pytest
 import torch
-from files_made_elsewhere import colours, saved
+from files_made_elsewhere import colours, quantized, saved
 from judged import measure_and_judge
 
 from quantbench.config.reading import load_experiments
@@ -109,6 +110,13 @@ def test_a_function_that_quantizes_nothing_is_found(own):
         measure_and_judge(own(own_functions.PLAIN, "same"))
 
 
+def test_a_list_among_the_parameters_reaches_it_as_one(own):
+    run = own(own_functions.PLAIN, bits=2, leave="[fc.weight, fc.bias]")
+    kept, rounded = (run.loaded(1).module.get_parameter(name).unique().numel() for name in ("fc.weight", "conv.weight"))
+    assert (kept, rounded) == (24, 3)
+    assert judge(run, "determinism").outcome == "PASS"
+
+
 def test_the_reference_stays_as_it_was_though_the_function_writes_into_its_model(own):
     run = own(own_functions.PLAIN, bits=2)
     before = run.baseline.artifact.sha256
@@ -154,6 +162,29 @@ def test_a_file_is_given_and_returned_and_gated_by_the_backend_that_loads_it(of_
     assert (run.artifact.path.parent.name, run.artifact.path.name) == ("made", "int8.onnx")
     assert run.artifact.path.is_relative_to(project.root / "cache")
     assert run.results["coverage"].int8_macs > 0
+
+
+def test_a_function_that_is_given_a_module_may_return_a_file_of_another_runtime(own, project):
+    saved(quantized(), project.root / "elsewhere.onnx")
+    run = own(own_functions.PLAIN, "elsewhere", backend="onnxruntime")
+    assert [judge(run, name).outcome for name in ("reload", "determinism")] == ["PASS", "PASS"]
+    assert run.evaluation.accuracy > 0.8
+
+
+def test_a_state_dict_as_a_file_is_loaded_as_a_returned_module_s(own):
+    run = own(own_functions.PLAIN, "state")
+    assert [judge(run, name).outcome for name in ("reload", "determinism")] == ["PASS", "PASS"]
+    assert run.artifact.path.name == "own.pt"
+
+
+def test_files_beside_it_are_copied_on_the_way_in_and_out(of_file, project):
+    onnx.save_model(
+        colours(), project.root / "net.onnx", save_as_external_data=True, location="net.data", size_threshold=0
+    )
+    run = of_file("in_place")
+    assert [path.name for path in run.artifact.files] == ["net.onnx", "net.data"]
+    assert all(path.is_relative_to(project.root / "cache") for path in run.artifact.files)
+    assert judge(run, "reload").outcome == "PASS"
 
 
 def test_a_copy_may_be_written_over(of_file, project):
