@@ -15,6 +15,7 @@ from judged import measure_and_judge
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
 from quantbench.errors import ConfigError, ForeignError, QuantizationError
+from quantbench.experiment.artifact import content_of
 from quantbench.experiment.own_quantizer import CalibrationBatches
 from quantbench.experiment.run import Settings
 from quantbench.experiment.runs import Runs
@@ -132,6 +133,11 @@ def test_an_edit_of_the_function_makes_the_candidate_again(own, project, capsys)
     assert own().candidate.kept is None
     assert own().candidate.kept is not None
     assert own(bits=3).candidate.kept is None, "another parameter"
+
+
+def test_the_modules_of_function_and_structure_are_in_the_key_before_it_is_called(own):
+    run = own(own_functions.PLAIN, "half", structure='"own_quantize:wrapped"')
+    assert "own_quantize" in content_of(run.opened, run.experiment, run.backend)["code"]
 
 
 @pytest.mark.parametrize("by", ["torch", "numpy"])
@@ -314,11 +320,11 @@ def surroundings():
 
 
 def test_batches_are_drawn_when_asked_for_and_again_each_time_as_copies():
-    drawn = []
+    drawn, held = [], np.zeros((2, 3), np.float32)
 
     def draw():
         drawn.append(1)
-        yield {"input": np.zeros((2, 3), np.float32)}
+        yield {"input": held}
 
     arrays = CalibrationBatches(draw, as_tensors=False)
     assert drawn == []
