@@ -78,7 +78,7 @@ def kind_of(state: dict[str, Any]) -> str:
     if any(key.endswith(PACKED_CODES) for key in state):
         return _low_bit_kind(state)
     if composed := [type(value).__name__ for value in state.values() if is_composed(value)]:
-        return f"of torchao: {len(composed)} tensors of {', '.join(sorted(set(composed)))}"
+        return f"of torchao: {len(composed)} tensor{'s' * (len(composed) > 1)} of {', '.join(sorted(set(composed)))}"
     if is_dynamic(state):
         return "dynamic int8"
     origin = origin_of(state)
