@@ -39,6 +39,9 @@ def compare(
     threads: Annotated[int, typer.Option(help="Threads of a timed forward.")] = 1,
     param: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help=DATA_PARAM_HELP)] = None,
     backend: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help=BACKEND_PARAM_HELP)] = None,
+    accept_accuracy: Annotated[
+        bool, typer.Option("--accept-accuracy", help="Take a reference whose accuracy no model is needed for.")
+    ] = False,
     save: Annotated[str | None, typer.Option(metavar="NAME", help="Write configs/NAME.yaml and its goldens.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write the record to this file.")] = None,
     strict_verdicts: Annotated[bool, typer.Option("--strict-verdicts", help="INCONCLUSIVE fails.")] = False,
@@ -73,6 +76,7 @@ def compare(
         _params(param or [], "--param"),
         {name: bound for name, bound in bounds.items() if bound is not None},
         {"batch_size": batch_size, "threads": threads},
+        accept_accuracy,
     )
     pair = fitted(pair, configs / f"{save or NAMELESS}.yaml")
     experiment = pair.experiment(configs / f"{save or NAMELESS}.yaml")

@@ -35,6 +35,7 @@ class Pair:
         data_params: parameters of the data set beside its place.
         gates: bounds by quantity.
         latency: settings of the measurement of speed.
+        accept_accuracy: compare although the reference is not surely better than chance.
     """
 
     reference: Path
@@ -44,6 +45,7 @@ class Pair:
     data_params: Mapping[str, Any] = field(default_factory=dict)
     gates: Mapping[str, Any] = field(default_factory=dict)
     latency: Mapping[str, Any] = field(default_factory=dict)
+    accept_accuracy: bool = False
 
     def content(self, folder: Path) -> dict[str, Any]:
         """The content of a workload file in that folder.
@@ -51,9 +53,12 @@ class Pair:
         Raises:
             ConfigError: if a file is of no known format, or the data cannot be told.
         """
+        reference = self._file("reference", self.reference, folder)
+        if self.accept_accuracy:
+            reference["accept_accuracy"] = True
         return {
             "workload": {
-                "reference": self._file("reference", self.reference, folder),
+                "reference": reference,
                 "data": {**data_of(self.data, folder), **self.data_params},
                 "latency": dict(self.latency),
             },

@@ -86,7 +86,8 @@ class Baseline(Costs):
             if doubt and not config.accept_accuracy:
                 where, otherwise = opened.workload.where("reference"), self._preprocessed_otherwise()
                 raise BaselineError(
-                    f"{where}: {doubt}{otherwise}; nothing is compared with it, unless reference.accept_accuracy is set"
+                    f"{where}: {doubt}{otherwise}; nothing is compared with it, unless reference.accept_accuracy is "
+                    "set (compare: --accept-accuracy)"
                 )
             return found
         card = baselines.load_card(opened.weights_path, opened.train_command)

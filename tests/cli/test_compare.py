@@ -74,6 +74,12 @@ def test_a_reference_at_chance_is_refused_with_what_makes_it_accurate(compare, f
     assert "(data: mean=[" in line
 
 
+def test_a_reference_at_chance_is_compared_with_on_request(compare):
+    blind = ("--param", "mean=[0, 0, 0]", "--param", "std=[0.001, 1, 1]", "--accept-accuracy")
+    status, out, _ = compare(*blind)
+    assert (status, out.splitlines()[1].split()[:2]) == (0, ["compare/candidate", "33.33"])
+
+
 def test_a_file_that_takes_channels_last_is_given_them_last_and_that_is_told(compare, files, project):
     last = saved(colours(last=True), project.root / "last.onnx")
     status, out, err = compare(pair=(last, files[1]))
