@@ -91,8 +91,12 @@ def with_recipe(workload: Workload, recipe: str, params: dict[str, Any]) -> Expe
 def _made_up(
     workload: Workload, name: str, recipe: Component, place: str, backend: Component | None = None
 ) -> Experiment:
-    """An experiment without gates, through the given backend or the first that runs such recipes."""
-    if backend is None and (first := default_backend(RECIPES.create(recipe.name, place, recipe.params))):
+    """An experiment without gates, through the given backend, a reference file's, or the first that runs it."""
+    if (
+        backend is None
+        and workload.config.reference is None
+        and (first := default_backend(RECIPES.create(recipe.name, place, recipe.params)))
+    ):
         backend = Component(name=first)
     config = ExperimentConfig(recipe=recipe) if backend is None else ExperimentConfig(recipe=recipe, backend=backend)
     return Experiment(workload, name, config, place)

@@ -184,6 +184,8 @@ class OpenWorkload:
             ConfigError: if its file does not say.
         """
         training = self.workload.config.training
+        if self.workload.config.reference is not None:
+            raise self._lacks("training")
         if training is None:
             raise ConfigError(f"{self.workload.where('training')}: missing; training needs at least {{epochs: N}}")
         return training
