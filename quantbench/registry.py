@@ -354,6 +354,7 @@ BACKENDS: Factories[Backend] = Factories(
         "onnxruntime": "quantbench.backends.onnx_runtime.backend:onnxruntime",
         "openvino": "quantbench.backends.openvino_runtime.backend:openvino",
         "torch": "quantbench.backends.fp32:torch_fp32",
+        "torchscript": "quantbench.backends.torchscript:torchscript",
     },
 )
 # In the order in which they are judged and in which their columns stand.

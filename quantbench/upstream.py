@@ -15,6 +15,7 @@ MESSAGES = (
     ".*reduce_range will be deprecated.*",
     ".*Please use quant_min and quant_max to specify the range.*",
     ".*TypedStorage is deprecated.*",
+    r".*`torch\.jit\.\w+` is deprecated.*",
 )
 
 

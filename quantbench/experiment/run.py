@@ -34,7 +34,7 @@ from quantbench.measure.latency import (
     time_forwards,
     untimed_reason,
 )
-from quantbench.recipes.spec import Fp32, Trained, describe
+from quantbench.recipes.spec import Fp32, ReadyMade, Trained, describe
 from quantbench.records.run import RunRecord, VerdictRecord
 from quantbench.stats.multiplicity import Family
 from quantbench.stats.sequential import Looks
@@ -133,8 +133,17 @@ class Run(Results):
 
     @cached_property
     def counterpart(self) -> Costs:
-        """The reference as the backend of the candidate runs it: what its size, work, memory and speed are held to."""
-        return self.baseline.lowered_to(self.backend)
+        """The reference as the backend of the candidate runs it: what its size, work, memory and speed are held to.
+
+        A candidate that was made elsewhere is held to the reference as it is, where it cannot be written so.
+        """
+        try:
+            return self.baseline.lowered_to(self.backend)
+        except QuantbenchError as error:
+            if not isinstance(self.experiment.recipe, ReadyMade):
+                raise
+            self.notes.append(f"size, memory and speed are over the reference as it is: {error}")
+            return self.baseline
 
     def loaded(self, threads: int) -> Predictor:
         """The quantized model as loaded from its file, never the object that was converted."""
@@ -148,7 +157,7 @@ class Run(Results):
         predictor = self.loaded(torch.get_num_threads())
         with about(MODEL):
             found = self.opened.evaluated(predictor)
-            self.notes = [f"{self.artifact.path.name}: {note}" for note in predictor.notes]
+            self.notes += [f"{self.artifact.path.name}: {note}" for note in predictor.notes]
             return found
 
     @property

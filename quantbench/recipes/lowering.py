@@ -9,7 +9,7 @@ from __future__ import annotations
 from quantbench.recipes.spec import Recipe
 
 # Suffix of a file that was made elsewhere → the backend that loads it.
-FORMATS = {".onnx": "onnxruntime", ".xml": "openvino", ".tflite": "litert"}
+FORMATS = {".onnx": "onnxruntime", ".xml": "openvino", ".tflite": "litert", ".pt": "torchscript", ".ts": "torchscript"}
 # Runtime into which an fp32 reference can be written → the libraries without which it cannot.
 RUNTIMES = {"onnxruntime": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("openvino",)}
 # The first backend of a kind is its default.

@@ -10,6 +10,7 @@ from artifacts import named, saved
 from half_backend import SPEC as HALF
 from half_backend import rounded
 from onnx_models import artifact_of, network
+from programs import program_in
 from tiny_model import tiny_cnn
 from tiny_tflite import write_tflite
 
@@ -43,6 +44,7 @@ MAKES = {
     "onnxruntime": "static_int8_per_channel",
     "openvino": "static_int8_per_channel",
     "torch": "fp32_baseline",
+    "torchscript": None,
     HALF.name: None,
 }
 
@@ -54,7 +56,11 @@ def tflite_in(folder, _):
 
 
 # What backends that make nothing load instead, of the size of the reference.
-ELSEWHERE = {HALF.name: lambda folder, reference: rounded(folder / "half.npz", reference), "litert": tflite_in}
+ELSEWHERE = {
+    HALF.name: lambda folder, reference: rounded(folder / "half.npz", reference),
+    "litert": tflite_in,
+    "torchscript": lambda folder, _: program_in(folder / "program.pt", tiny_cnn().eval(), BATCH),
+}
 
 
 @pytest.fixture

@@ -4,7 +4,9 @@ import json
 import re
 
 import pytest
+import torch
 from files_made_elsewhere import COLOURS, colours, quantized, saved
+from programs import program_in
 
 # Blue and green are mistaken for each other.
 WRONG = COLOURS[[1, 0, 2]]
@@ -85,6 +87,19 @@ def test_a_file_that_takes_channels_last_is_given_them_last_and_that_is_told(com
     status, out, err = compare(pair=(last, files[1]))
     assert (status, err) == (0, "")
     assert "last.onnx: input 'x': channels moved last (NCHW → NHWC)" in out
+
+
+def test_a_program_of_torchscript_is_compared_with_a_file_of_onnx(compare, files, project):
+    class Colours(torch.nn.Module):
+        def forward(self, x):
+            return torch.nn.functional.conv2d(x, torch.eye(3)[:, :, None, None]).mean((2, 3))
+
+    path = project.root / "fp32.pt"
+    program_in(path, Colours(), torch.zeros(4, 3, 8, 8))
+    status, out, err = compare("--param", "size=8", pair=(path, files[1]))
+    assert (status, err) == (0, "")
+    assert out.splitlines()[1].split()[:2] == ["compare/candidate", "88.67"]
+    assert "compare/candidate: size, memory and speed are over the reference as it is: " in out
 
 
 def test_a_file_of_a_fixed_batch_is_run_and_timed_in_it(compare, files, project):
