@@ -341,8 +341,7 @@ class Backend(Guarded, ABC):
             samples: a few normalized inputs, for formats that are made by running the model.
             folder: for the files.
 
-        Returns:
-            None where candidates are compared with the reference as it is.
+        Returns: None where candidates are compared with the reference as it is.
 
         Raises:
             QuantizationError: if the model cannot be written in that format, naming the operation that stops it.

@@ -7,18 +7,19 @@ file itself must lie in its folder.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from quantbench.backends.onnx_messages import graphs_of, nodes_of, tensors_of
 from quantbench.errors import CheckpointError
 from quantbench.files import is_inside, open_file, printable, read_bytes
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
+    from onnx import AttributeProto, ModelProto, NodeProto, TensorProto
 
 # What a message of protobuf can hold; a larger model has its values in other files.
 LARGEST = 2**31 - 1
@@ -175,7 +176,7 @@ def read_proto(path: Path) -> ModelProto:
 
 def _names(proto: ModelProto) -> Iterator[object]:
     """Every name and other text by which parts of a model refer to each other."""
-    for graph in _graphs(proto):
+    for graph in graphs_of(proto):
         yield from (each.name for each in (*graph.initializer, *graph.input, *graph.output, *graph.value_info))
         for value in (*graph.input, *graph.output):
             yield from (size.dim_param for size in value.type.tensor_type.shape.dim)
@@ -190,7 +191,7 @@ def _names(proto: ModelProto) -> Iterator[object]:
 
 def model_of(proto: ModelProto, path: Path) -> OnnxModel:
     """A message in plain words; `path` tells the folder of its values."""
-    graphs, nodes = list(_graphs(proto)), list(nodes_of(proto))
+    graphs, nodes = list(graphs_of(proto)), list(nodes_of(proto))
     constants: dict[str, Tensor] = {}
     for graph in graphs:
         for tensor in graph.initializer:
@@ -287,49 +288,6 @@ def _locations(proto: ModelProto) -> Iterator[str]:
     for tensor in tensors_of(proto):
         if (location := external_location(tensor)) is not None:
             yield location
-
-
-def tensors_of(proto: ModelProto) -> Iterator[TensorProto]:
-    """Every tensor that a model holds."""
-    for graph in _graphs(proto):
-        yield from graph.initializer
-        for sparse in graph.sparse_initializer:
-            yield from (sparse.values, sparse.indices)
-    for node in nodes_of(proto):
-        yield from _held(node.attribute)
-
-
-def _held(attributes: Iterable[AttributeProto]) -> Iterator[TensorProto]:
-    for attribute in attributes:
-        if attribute.HasField("t"):
-            yield attribute.t
-        if attribute.HasField("sparse_tensor"):
-            yield from (attribute.sparse_tensor.values, attribute.sparse_tensor.indices)
-        yield from attribute.tensors
-
-
-def _graphs(proto: ModelProto) -> Iterator[GraphProto]:
-    """The graph and those inside of its control flow and of functions; protobuf bounds their depth."""
-    stack = [proto.graph, *(graph for function in proto.functions for node in function.node for graph in _inner(node))]
-    while stack:
-        graph = stack.pop(0)
-        yield graph
-        stack += [inner for node in graph.node for inner in _inner(node)]
-
-
-def nodes_of(proto: ModelProto) -> Iterator[NodeProto]:
-    """The nodes of all graphs, then those of functions."""
-    for graph in _graphs(proto):
-        yield from graph.node
-    for function in proto.functions:
-        yield from function.node
-
-
-def _inner(node: NodeProto) -> Iterator[GraphProto]:
-    for attribute in node.attribute:
-        if attribute.HasField("g"):
-            yield attribute.g
-        yield from attribute.graphs
 
 
 def _node(node: NodeProto, path: Path) -> Node:

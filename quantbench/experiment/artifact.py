@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
-from functools import cache
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-import quantbench
 from quantbench.arrays import Inputs, Outputs
 from quantbench.backends.finite import SampleError
 from quantbench.backends.fp32 import TorchBackend
@@ -27,9 +25,9 @@ from quantbench.backends.interface import (
     Quantized,
 )
 from quantbench.backends.weights import check_weights
-from quantbench.cache import CODE, HASHES, CacheEntry, Meta
 from quantbench.config.schema import Experiment
 from quantbench.errors import BaselineError, DataError, EvaluationError, QuantizationError
+from quantbench.experiment.built import PROBE_N, BuiltArtifact, cached, entry_of, source_digest
 from quantbench.experiment.files import ready_made_file, sha256_of
 from quantbench.experiment.fine_tuning import (
     checked_trained_path,
@@ -41,7 +39,6 @@ from quantbench.experiment.fine_tuning import (
 )
 from quantbench.experiment.own_quantizer import own_modules, quantized_by_function
 from quantbench.experiment.workload import OpenWorkload
-from quantbench.files import sha256_of_file, sha256_of_json
 from quantbench.golden.baselines import sha256_of_weights
 from quantbench.measure.environment import environment
 from quantbench.measure.evaluation import inputs_of
@@ -51,27 +48,7 @@ from quantbench.recipes.spec import Fp32, Function, ReadyMade, StaticInt8, Train
 from quantbench.registry import BACKENDS, DATA, MODELS, RECIPES, TASKS
 from quantbench.temporary import temporary_folder
 
-# Test samples whose outputs are compared bit by bit after an artifact was loaded again.
-PROBE_N = 64
 CALIBRATION_BATCH = 64
-PROBE = "probe.npz"
-
-
-@dataclass(frozen=True)
-class BuiltArtifact:
-    """An artifact on disk.
-
-    Attributes:
-        artifact: its files.
-        probe: outputs `[≤ PROBE_N, …]` of the model that was saved, before it was saved.
-        code: the user's modules that were loaded when it was made; empty where it is not in the cache.
-        kept: the entry of the cache that it was read from; None where it was made now.
-    """
-
-    artifact: Artifact
-    probe: Outputs
-    code: Code = field(default_factory=dict)
-    kept: CacheEntry | None = None
 
 
 def probe_inputs(opened: OpenWorkload) -> Inputs:
@@ -146,12 +123,12 @@ def reference(opened: OpenWorkload, again: bool = False) -> BuiltArtifact:
         "code": _code_of(opened),
         **_surroundings(),
     }
-    entry = _entry("references", opened.workload.name, content, "writing it again")
+    entry = entry_of("references", opened.workload.name, content, "writing it again")
 
     def at(files: Sequence[Path], _: Observers) -> Artifact:
         return Artifact.of_files(_torch_backend(opened).spec, files, Fp32(), model_source(opened))
 
-    return _cached(entry, content, at, lambda folder: build_reference(opened, folder, model), again)
+    return cached(entry, content, at, lambda folder: build_reference(opened, folder, model), again)
 
 
 def build_reference(opened: OpenWorkload, folder: Path, model: torch.nn.Module | None = None) -> BuiltArtifact:
@@ -192,7 +169,7 @@ def candidate(
     if isinstance(experiment.recipe, ReadyMade):
         return build_candidate(opened, experiment, backend, source, Path())
     content = content_of(opened, experiment, backend)
-    entry = _entry("quantized", experiment.id.replace("/", "-"), content, "quantizing again")
+    entry = entry_of("quantized", experiment.id.replace("/", "-"), content, "quantizing again")
 
     def at(files: Sequence[Path], observers: Observers) -> Artifact:
         return candidate_at(opened, experiment, backend, files, observers)
@@ -200,7 +177,7 @@ def candidate(
     def make(folder: Path) -> BuiltArtifact:
         return build_candidate(opened, experiment, backend, source, folder)
 
-    return _cached(entry, content, at, make, again)
+    return cached(entry, content, at, make, again)
 
 
 def build_candidate(
@@ -250,7 +227,7 @@ def lowered(opened: OpenWorkload, backend: Backend, source: Artifact) -> BuiltAr
         "code": _code_of(opened, BACKENDS.outside_module(backend.spec.name)),
         **_surroundings(),
     }
-    entry = _entry("lowered", f"{opened.workload.name}-{backend.spec.name}", content, "writing it again")
+    entry = entry_of("lowered", f"{opened.workload.name}-{backend.spec.name}", content, "writing it again")
 
     def at(files: Sequence[Path], _: Observers) -> Artifact:
         return Artifact.of_files(backend.spec, files, Fp32(), source.model)
@@ -262,7 +239,7 @@ def lowered(opened: OpenWorkload, backend: Backend, source: Artifact) -> BuiltAr
         return _probed(written, opened, f"the fp32 model by {backend.spec.name}")
 
     try:
-        return _cached(entry, content, at, make, again=False)
+        return cached(entry, content, at, make, again=False)
     except _NoFormat:
         return None
 
@@ -320,7 +297,7 @@ def _surroundings() -> dict[str, Any]:
     return {
         "environment": environment().model_dump(mode="json", exclude={"accelerator"}),
         "threads": torch.get_num_threads(),
-        "source": _source_digest(),
+        "source": source_digest(),
     }
 
 
@@ -389,52 +366,3 @@ def _finite(predictor: Predictor, inputs: Inputs, subject: str) -> Outputs:
             "inputs before trusting any figure of it"
         )
     return outputs
-
-
-def _cached(
-    entry: CacheEntry,
-    content: dict[str, Any],
-    at: Callable[[Sequence[Path], Observers], Artifact],
-    make: Callable[[Path], BuiltArtifact],
-    again: bool,
-) -> BuiltArtifact:
-    """The artifact in an entry of the cache, made there if it is not.
-
-    Args:
-        entry: whose name tells the content.
-        content: everything that decides the bytes.
-        at: files and observers → the artifact.
-        make: makes the artifact in a folder.
-        again: whatever is there.
-    """
-
-    def fill(folder: Path) -> Meta:
-        built = make(folder)
-        np.savez(folder / PROBE, **built.probe)  # type: ignore[arg-type]
-        files = [path.relative_to(folder).as_posix() for path in built.artifact.files]
-        return {"content": content, "observers": built.artifact.observers, "files": files}
-
-    with entry.locked():
-        kept = None if again else entry.read(_check_meta)
-        meta = kept or entry.write(fill)
-        with np.load(entry.folder / PROBE) as probe:
-            outputs = dict(probe)
-        artifact = at([entry.folder / name for name in meta["files"]], meta["observers"])
-        return BuiltArtifact(artifact, outputs, meta[CODE], entry if kept else None)
-
-
-def _check_meta(meta: Meta) -> None:
-    """Raises KeyError or TypeError unless observers are noted, and a hash of each file."""
-    _ = meta["observers"], [meta[HASHES][name] for name in (*meta["files"], PROBE)]
-
-
-def _entry(kind: str, name: str, content: dict[str, Any], again: str) -> CacheEntry:
-    return CacheEntry(kind, f"{name}-{sha256_of_json(content)[:16]}", again, by_users_code=True)
-
-
-@cache
-def _source_digest() -> str:
-    """Hash of our own code: quantizing again costs seconds, an artifact made by other code costs trust."""
-    root = Path(quantbench.__file__).parent
-    files = sorted(root.rglob("*.py"))
-    return sha256_of_json({str(file.relative_to(root)): sha256_of_file(file) for file in files})

@@ -12,7 +12,8 @@ import torch
 
 from quantbench.arrays import OUTPUT, Outputs
 from quantbench.config.schema import Experiment
-from quantbench.experiment.artifact import BuiltArtifact, backend_of, build_from_files
+from quantbench.experiment.artifact import backend_of, build_from_files
+from quantbench.experiment.built import BuiltArtifact
 from quantbench.experiment.workload import OpenWorkload
 from quantbench.files import cache_dir, data_dir
 from quantbench.measure.fresh import in_fresh_process

@@ -11,8 +11,9 @@ import torch
 from quantbench.backends.interface import Artifact, Backend, Predictor
 from quantbench.config.schema import Experiment
 from quantbench.errors import QuantbenchError
-from quantbench.experiment.artifact import BuiltArtifact, backend_of, candidate
+from quantbench.experiment.artifact import backend_of, candidate
 from quantbench.experiment.baseline import Baseline
+from quantbench.experiment.built import BuiltArtifact
 from quantbench.experiment.costs import Costs
 from quantbench.experiment.fine_tuning import fine_tune
 from quantbench.experiment.results import Results

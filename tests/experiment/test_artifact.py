@@ -210,8 +210,8 @@ def test_a_calibration_beyond_the_pool_asked_for_at_the_shell_names_the_option(p
 def test_an_edit_of_our_own_code_changes_the_key(tmp_path, monkeypatch, edited):
     shutil.copytree(Path(quantbench.__file__).parent, tmp_path / "quantbench")
     monkeypatch.setattr(quantbench, "__file__", str(tmp_path / "quantbench" / "__init__.py"))
-    before = quantized._source_digest.__wrapped__()
-    assert before == quantized._source_digest.__wrapped__()
+    before = quantized.source_digest.__wrapped__()
+    assert before == quantized.source_digest.__wrapped__()
     with (tmp_path / "quantbench" / edited).open("a") as file:
         file.write("# edited\n")
-    assert quantized._source_digest.__wrapped__() != before
+    assert quantized.source_digest.__wrapped__() != before

@@ -7,7 +7,8 @@ from half_backend import SPEC, rounded
 from quantbench.arrays import OUTPUT
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
-from quantbench.experiment.artifact import BuiltArtifact, probe_inputs
+from quantbench.experiment.artifact import probe_inputs
+from quantbench.experiment.built import BuiltArtifact
 from quantbench.experiment.repetition import Repetition, differences
 from quantbench.experiment.run import Settings
 from quantbench.experiment.runs import Runs

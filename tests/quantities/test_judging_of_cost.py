@@ -10,8 +10,8 @@ from tiny_model import tiny_cnn
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
 from quantbench.errors import QuantizationError
-from quantbench.experiment.artifact import BuiltArtifact
 from quantbench.experiment.baseline import Baseline
+from quantbench.experiment.built import BuiltArtifact
 from quantbench.experiment.run import Settings
 from quantbench.experiment.runs import Runs
 from quantbench.golden import baselines

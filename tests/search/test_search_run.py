@@ -137,7 +137,7 @@ OTHER_VERSIONS = environment().model_copy(update={"versions": {"torch": "9.9"}})
 CONTENT = {
     "calibration": lambda chain, _: chain.edit("calibration_n: 32", "calibration_n: 31"),
     "recipe": lambda chain, _: chain.edit("{name: static_int8,", "{name: static_int8_per_tensor,"),
-    "code": lambda _, patch: patch.setattr(quantized, "_source_digest", lambda: "other"),
+    "code": lambda _, patch: patch.setattr(quantized, "source_digest", lambda: "other"),
     "library versions": lambda _, patch: patch.setattr(quantized, "environment", lambda: OTHER_VERSIONS),
 }
 

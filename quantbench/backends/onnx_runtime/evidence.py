@@ -15,7 +15,8 @@ from typing import Any
 
 from quantbench.backends.coverage import Coverage
 from quantbench.backends.file_predictor import Array
-from quantbench.backends.onnx_file import Node, OnnxModel, layer_name, nodes_of, read_onnx, read_proto
+from quantbench.backends.onnx_file import Node, OnnxModel, layer_name, read_onnx, read_proto
+from quantbench.backends.onnx_messages import nodes_of
 from quantbench.backends.onnx_runtime.operators import HARMLESS, INT8, SUMS, Shape, macs_of
 from quantbench.backends.onnx_runtime.session import Settings, open_session, options_of
 from quantbench.backends.onnx_runtime.writing import whole

@@ -10,11 +10,10 @@ from quantbench.backends.onnx_file import (
     LARGEST,
     external_location,
     files_of,
-    nodes_of,
     read_external,
     read_proto,
-    tensors_of,
 )
+from quantbench.backends.onnx_messages import nodes_of, tensors_of
 from quantbench.errors import QuantizationError
 from quantbench.files import replacing
 
