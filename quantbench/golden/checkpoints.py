@@ -36,7 +36,8 @@ class Checkpoints(DocumentKind):
             "payload_bytes": facts.payload_bytes,
             "keys": {key: describe_entry(entry) for key, entry in facts.keys.items()},
             # State dicts tell no more than their keys; what was accepted of them stays as it is.
-            **({"graph": facts.graph} if facts.graph else {}),
+            # In the order of keys in which the accepted one was written, however deep they lie.
+            **({"graph": json.loads(json.dumps(facts.graph, sort_keys=True))} if facts.graph else {}),
         }
 
     def content(self, fact: Document) -> Document:

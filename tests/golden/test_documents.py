@@ -107,6 +107,14 @@ def test_a_file_s_graph_is_in_its_golden_and_what_moved_in_it_is_named(experimen
         "graph / operators / QLinearConv: 5 → 6", "graph / opset / ai.onnx: 20 → 21"]  # fmt: skip
 
 
+def test_a_graph_is_the_accepted_one_whatever_the_order_of_its_keys(experiments):
+    said, written = (
+        {"inputs": [dict(pairs)]} for pairs in ([("name", "x"), ("dtype", "f")], [("dtype", "f"), ("name", "x")])
+    )
+    accepted = CHECKPOINTS.content(CHECKPOINTS.document(Measured(experiments[0], written)))
+    assert CHECKPOINTS.compare(accepted, CHECKPOINTS.document(Measured(experiments[0], said))) == []
+
+
 def test_a_file_that_tells_no_graph_has_none_in_its_golden_and_record(experiments):
     measured = Measured(experiments[0], {})
     assert "graph" not in CHECKPOINTS.document(measured)
