@@ -316,7 +316,7 @@ def machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
     from quantbench.experiment import costs, repetition, rivals, run
     from quantbench.measure import probe, reload
-    from quantbench.session import session
+    from quantbench.session import pair, session
 
     made = Machine()
     monkeypatch.setattr(run, "time_in_fresh_process", made.time_in_fresh_process)
@@ -329,7 +329,7 @@ def machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     # Where nothing runs, nothing must be kept quiet, which takes a whole collection of garbage each time.
     monkeypatch.setattr(run, "quiet_process", contextlib.nullcontext)
     if "real_processes" not in request.fixturenames:
-        for module in (probe, reload, repetition):
+        for module in (pair, probe, reload, repetition):
             monkeypatch.setattr(module, "in_fresh_process", made.in_this_process)
     return made
 

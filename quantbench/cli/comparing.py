@@ -35,7 +35,9 @@ def compare(
     min_int8_share: Annotated[
         float | None, typer.Option(help="Smallest accepted share of multiply-accumulates in int8, 0 to 1.")
     ] = None,
-    batch_size: Annotated[int, typer.Option(help="Samples in one timed forward.")] = 1,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Samples in one timed forward; default: what the files are fixed to, or 1.")
+    ] = None,
     threads: Annotated[int, typer.Option(help="Threads of a timed forward.")] = 1,
     param: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help=DATA_PARAM_HELP)] = None,
     backend: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help=BACKEND_PARAM_HELP)] = None,
@@ -75,18 +77,23 @@ def compare(
         _backends(backend or []),
         _params(param or [], "--param"),
         {name: bound for name, bound in bounds.items() if bound is not None},
-        {"batch_size": batch_size, "threads": threads},
+        {"threads": threads, **({} if batch_size is None else {"batch_size": batch_size})},
         accept_accuracy,
     )
-    pair = fitted(pair, configs / f"{save or NAMELESS}.yaml")
-    experiment = pair.experiment(configs / f"{save or NAMELESS}.yaml")
+    path = configs / f"{save or NAMELESS}.yaml"
+    pair, guessed = fitted(pair, path)
+    experiment = pair.experiment(path)
     plan = plan_of(experiment)
+    if save:
+        _check_new(path, pair.text(configs))
     with temporary_folder() as nothing:
         # Nothing is accepted yet, whatever the project's goldens say of others.
         runs = Runs(Settings(Path(nothing), family=plan.family))
         status = show_session(runs, plan, Options(strict=strict_verdicts), [experiment], json)
-    if save and status != 2:
-        _save(pair, save, configs, golden, experiment)
+    for line in guessed:
+        print(line)
+    if save:
+        _save(pair, path, golden, experiment, status)
     raise typer.Exit(status)
 
 
@@ -94,16 +101,23 @@ def _command() -> str:
     return shlex.join(["quantbench", *sys.argv[1:]])
 
 
-def _save(pair: Pair, name: str, configs: Path, golden: Path, experiment: Experiment) -> None:
-    """Writes the workload file, then accepts what was found as its goldens."""
+def _check_new(path: Path, text: str) -> None:
+    """Refuses to write over another workload, before anything is measured."""
+    if path.exists() and path.read_bytes() != text.encode():
+        raise ConfigError(f"{path}: is there already, with other content; save under another name, or remove it")
+
+
+def _save(pair: Pair, path: Path, golden: Path, experiment: Experiment, status: int) -> None:
+    """Accepts what was found as goldens and writes the workload file; nothing of a pair that does not hold."""
     from quantbench.files import write_text
     from quantbench.session.pair import accept
 
-    path = configs / f"{name}.yaml"
-    if path.exists() and path.read_text(encoding="utf-8") != pair.text(configs):
-        raise ConfigError(f"{path}: is there already, with other content; save under another name, or remove it")
-    write_text(path, pair.text(configs))
+    if status:
+        print(f"{path}: not written, and nothing is accepted: a gate failed", file=sys.stderr)
+        return
+    # First, so that a file that was written has its goldens.
     lines = accept(experiment, golden, f"saved by: {_command()}")
+    write_text(path, pair.text(path.parent))
     claims = "bench" if Path("bench").is_dir() else "--pyargs quantbench.claims"
     print(
         "\n".join([f"{path}: written; gate it from now on with: pytest {claims} --experiment {experiment.id}", *lines])

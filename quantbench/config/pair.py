@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,8 +20,6 @@ from quantbench.registry import validation_lines
 # The experiment's name, and the workload's where none is given.
 EXPERIMENT, NAMELESS = "candidate", "compare"
 SOUNDS = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif")
-# Files of a folder of data that are looked at to tell sounds from pictures.
-LOOKED_AT = 10_000
 
 
 @dataclass(frozen=True)
@@ -102,8 +101,6 @@ def check_name(name: str) -> None:
     Raises:
         ConfigError: saying what it is made of.
     """
-    import re
-
     if re.fullmatch(NAME_PATTERN, name) is None:
         raise ConfigError(f"--save {name}: the name of a workload; use letters, digits, '_', '-' and '.' only")
 
@@ -119,18 +116,16 @@ def data_of(place: Path, folder: Path) -> dict[str, Any]:
     if not place.is_dir():
         what = "neither a folder nor an .npz file" if place.exists() else "no such folder or file"
         raise ConfigError(f"--data {place}: {what}; give a folder of class folders, or an .npz file of arrays")
-    is_sound = next((each.suffix.lower() in SOUNDS for each in _files(place)), False)
-    return {"name": "audio_folder" if is_sound else "image_folder", "root": _beside(place, folder)}
+    return {"name": "audio_folder" if _is_sound(place) else "image_folder", "root": _beside(place, folder)}
 
 
-def _files(place: Path) -> list[Path]:
-    found: list[Path] = []
-    for top, folders, names in os.walk(place, followlinks=True):
+def _is_sound(place: Path) -> bool:
+    """True if the first file in a folder is a sound; what does not go with it is refused when it is read."""
+    for _, folders, names in os.walk(place, followlinks=True):
         folders.sort()
-        found += [Path(top, name) for name in sorted(names) if not name.startswith(".")][:1]
-        if found or len(found) > LOOKED_AT:
-            break
-    return found
+        if seen := sorted(name for name in names if not name.startswith(".")):
+            return Path(seen[0]).suffix.lower() in SOUNDS
+    return False
 
 
 def _beside(path: Path, folder: Path) -> str:

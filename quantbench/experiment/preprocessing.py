@@ -61,6 +61,7 @@ def preprocessed_otherwise(opened: OpenWorkload, artifact: Artifact) -> str | No
             predictor = trial.backend.create().load(replace(artifact, backend=trial.backend), 1)
             found: Evaluation = evaluate(predictor, replace(few, normalization=trial.normalization), task)
         except QuantbenchError:
+            # Not every way fits the file, and none of them decides anything: what is looked for is a hint.
             continue
         right = int(found.correct.sum())
         if wilson_interval(right, len(rows)).low > blank and (best is None or found.accuracy > best[0]):

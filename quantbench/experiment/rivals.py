@@ -33,10 +33,6 @@ class Fastest:
     form: str
     left_out: tuple[str, ...] = ()
 
-    def again(self, threads: int) -> Predictor:
-        """The same, loaded anew."""
-        return self.source.backend.forms(self.source.artifact, threads)[self.form]
-
 
 def fastest_fp32(baseline: Costs, lowered_to: Callable[[Backend], Costs]) -> Fastest:
     """Times every fp32 form of a reference for a moment, of its own backend and of each runtime that is installed.

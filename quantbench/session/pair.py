@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from quantbench.backends.interface import Predictor
+from quantbench.backends.file_inputs import TensorSpec
+from quantbench.backends.interface import Artifact
 from quantbench.config.pair import Pair
 from quantbench.config.schema import Experiment
+from quantbench.data.image_folder import DEFAULT_MEAN, DEFAULT_STD
 from quantbench.errors import QuantbenchError
 from quantbench.experiment.artifact import backend_of
 from quantbench.experiment.files import ready_made_file
@@ -16,6 +19,7 @@ from quantbench.experiment.run import Settings
 from quantbench.experiment.runs import Runs
 from quantbench.experiment.workload import OpenWorkload
 from quantbench.golden.kinds import kind_checked_by
+from quantbench.measure.fresh import in_fresh_process
 from quantbench.session.acceptance import Accepting
 from quantbench.session.plan import Plan
 from quantbench.session.result import run_session
@@ -24,11 +28,12 @@ from quantbench.session.session import Options
 # Pictures of this size and larger are photographs, whose models take the statistics of ImageNet.
 PHOTOGRAPH = 64
 IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+SMALL = {"mean": list(DEFAULT_MEAN), "std": list(DEFAULT_STD)}
 PICTURE_AXES = 4
 
 
-def fitted(pair: Pair, path: Path) -> Pair:
-    """The pair with what its files tell: the size of pictures, and the batch that a file is fixed to.
+def fitted(pair: Pair, path: Path) -> tuple[Pair, list[str]]:
+    """The pair with what its files tell, the size of pictures and the batch that a file is fixed to; lines about it.
 
     Args:
         pair: as it was asked for.
@@ -40,27 +45,41 @@ def fitted(pair: Pair, path: Path) -> Pair:
     if reference is None:
         raise QuantbenchError(f"{pair.reference}: is no file that a backend loads")
     backend = backend_of(experiment, None)
-    loaded = [
-        reference.backend.create().load(reference, 1),
-        backend.load(ready_made_file(experiment, backend), 1),
-    ]
-    params, latency = dict(pair.data_params), dict(pair.latency)
-    if workload.config.data.name == "image_folder":
-        params = {**_pictures(loaded), **params}
-    fixed = {spec.shape[0] for each in loaded for spec in each.takes if spec.shape and spec.shape[0]}
-    if len(fixed) == 1:
-        latency["batch_size"] = fixed.pop()
-    return replace(pair, data_params=params, latency=latency)
+    taken = [spec for each in (reference, ready_made_file(experiment, backend)) for spec in inputs_of_file(each)]
+    found = _pictures(taken) if workload.config.data.name == "image_folder" else {}
+    guessed = {key: value for key, value in found.items() if key not in pair.data_params}
+    lines = [f"guessed, since --param does not say it: {key}={value}" for key, value in guessed.items()]
+    latency = {"batch_size": _fixed_batch(taken), **pair.latency}
+    return replace(pair, data_params={**guessed, **pair.data_params}, latency=latency), lines
 
 
-def _pictures(loaded: list[Predictor]) -> dict[str, Any]:
-    """Size and statistics of pictures, as the first file that tells its size takes them."""
-    for each in loaded:
-        for spec in each.takes:
-            shape = spec.shape or ()
-            sides = [size for size in shape[1:] if size is not None and size > PICTURE_AXES]
-            if len(shape) == PICTURE_AXES and sides:
-                return {"size": sides[0], **(IMAGENET if sides[0] >= PHOTOGRAPH else {})}
+def inputs_of_file(artifact: Artifact) -> tuple[TensorSpec, ...]:
+    """The inputs that a file tells, read in a process of its own: a foreign file may crash its runtime.
+
+    Raises:
+        CheckpointError: if it cannot be loaded, or its runtime crashes.
+    """
+    died = f"{artifact.path}: backend '{artifact.backend.name}' crashed in native code while it loaded the file"
+    return in_fresh_process(_inputs_of, artifact, died=f"{died}; update the runtime, or write the file again")
+
+
+def _inputs_of(artifact: Artifact) -> tuple[TensorSpec, ...]:
+    return artifact.backend.create().load(artifact, 1).takes
+
+
+def _fixed_batch(taken: Sequence[TensorSpec]) -> int:
+    """The batch that files are fixed to, where they agree; else one sample, as on a device."""
+    fixed = {spec.shape[0] for spec in taken if spec.shape and spec.shape[0]}
+    return fixed.pop() if len(fixed) == 1 else 1
+
+
+def _pictures(taken: Sequence[TensorSpec]) -> dict[str, Any]:
+    """Size and statistics of pictures, as the first input that tells its size takes them."""
+    for spec in taken:
+        shape = spec.shape or ()
+        sides = [size for size in shape[1:] if size is not None and size > PICTURE_AXES]
+        if len(shape) == PICTURE_AXES and sides:
+            return {"size": sides[0], **(IMAGENET if sides[0] >= PHOTOGRAPH else SMALL)}
     return {}
 
 

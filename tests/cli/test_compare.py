@@ -128,6 +128,38 @@ def test_a_candidate_of_another_form_fails_against_what_was_accepted(compare, pr
     assert "mine/candidate: checkpoint: FAIL" in err
 
 
+def test_a_candidate_that_fails_a_gate_is_not_saved(compare, files, project):
+    wrong = saved(quantized(WRONG), project.root / "wrong.onnx")
+    status, _, err = compare("--save", "mine", pair=(files[0], wrong))
+    assert status == 1
+    assert "configs/mine.yaml: not written, and nothing is accepted: a gate failed" in err
+    assert not (project.configs / "mine.yaml").exists()
+    assert not (project.golden / "results" / "mine").exists()
+
+
+def test_what_is_guessed_is_told_and_what_is_given_is_kept(compare, files, project):
+    _, out, _ = compare("--param", "mean=[0.5, 0.5, 0.5]")
+    assert "guessed, since --param does not say it: size=8" in out
+    assert "guessed, since --param does not say it: std=[" in out
+    assert "does not say it: mean" not in out
+    path = project.root / "record.json"
+    fixed = saved(colours(batch=7), project.root / "fixed.onnx")
+    compare("--batch-size", 3, "--json", path, pair=(fixed, files[1]))
+    assert json.loads(path.read_text())["records"][0]["latency"]["batch_size"] == 3
+
+
+def test_a_file_that_crashes_its_runtime_is_an_error_and_no_crash(compare, monkeypatch, machine):
+    from quantbench.errors import CheckpointError
+    from quantbench.session import pair
+
+    def die(_work, *_, died):
+        raise CheckpointError(died)
+
+    monkeypatch.setattr(pair, "in_fresh_process", die)
+    status, _, err = compare()
+    assert (status, "fp32.onnx: backend 'onnxruntime' crashed in native code" in err) == (2, True)
+
+
 def test_a_workload_that_is_there_is_not_written_over(compare, project):
     (project.configs / "mine.yaml").write_text("workload: {}\n")
     status, _, err = compare("--save", "mine")

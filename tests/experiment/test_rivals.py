@@ -92,7 +92,7 @@ def test_a_runtime_s_fp32_is_timed_beside_the_model_s_own_forms(project, rival, 
     chosen(monkeypatch, "shadow")
     fastest = baseline_of(project).fastest
     assert (fastest.name, fastest.source.artifact.path.name, fastest.left_out) == ("shadow", "model.shadow", ())
-    assert fastest.again(1)(baseline_of(project).latency_inputs).keys() == {"output"}
+    assert fastest.predictor(baseline_of(project).latency_inputs).keys() == {"output"}
 
 
 def test_the_reference_is_written_for_a_runtime_once_and_then_read_from_the_cache(project, rival, monkeypatch):
