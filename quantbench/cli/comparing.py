@@ -54,14 +54,8 @@ def compare(
 
     Exit status: 0 all gates hold, 1 a gate failed, 2 something could not be measured at all.
     """
-    from quantbench.cli.running import show_session
     from quantbench.config.pair import NAMELESS, Pair, check_name
-    from quantbench.experiment.run import Settings
-    from quantbench.experiment.runs import Runs
     from quantbench.report.documents import check_place
-    from quantbench.session.pair import fitted, plan_of
-    from quantbench.session.session import Options
-    from quantbench.temporary import temporary_folder
 
     if json:
         check_place(json)
@@ -81,20 +75,40 @@ def compare(
         accept_accuracy,
     )
     path = configs / f"{save or NAMELESS}.yaml"
+    raise typer.Exit(_compared(pair, path, golden if save else None, strict_verdicts, json))
+
+
+def _compared(pair: Pair, path: Path, golden: Path | None, is_strict: bool, json: Path | None) -> int:
+    """Measures a pair, shows it, and gives the exit status.
+
+    Args:
+        pair: as it was asked for.
+        path: of its workload file.
+        golden: the folder of goldens, where it is to be saved.
+        is_strict: INCONCLUSIVE fails.
+        json: file for the record.
+    """
+    from quantbench.cli.running import show_session
+    from quantbench.experiment.run import Settings
+    from quantbench.experiment.runs import Runs
+    from quantbench.session.pair import fitted, plan_of
+    from quantbench.session.session import Options
+    from quantbench.temporary import temporary_folder
+
     pair, guessed = fitted(pair, path)
     experiment = pair.experiment(path)
     plan = plan_of(experiment)
-    if save:
-        _check_new(path, pair.text(configs))
+    if golden:
+        _check_new(path, pair.text(path.parent))
     with temporary_folder() as nothing:
         # Nothing is accepted yet, whatever the project's goldens say of others.
         runs = Runs(Settings(Path(nothing), family=plan.family))
-        status = show_session(runs, plan, Options(strict=strict_verdicts), [experiment], json)
+        status = show_session(runs, plan, Options(strict=is_strict), [experiment], json)
     for line in guessed:
         print(line)
-    if save:
+    if golden:
         _save(pair, path, golden, experiment, status)
-    raise typer.Exit(status)
+    return status
 
 
 def _command() -> str:
