@@ -79,4 +79,4 @@ def killed(split, state_file, step, config=CONFIG, validation=None):
 def different_keys(first, second):
     """Keys whose tensors are not the same bit for bit."""
     assert first.keys() == second.keys()
-    return [key for key in first if not torch.equal(first[key], second[key])]
+    return [key for key in first if not torch.equal(first[key].cpu(), second[key].cpu())]

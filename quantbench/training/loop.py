@@ -29,6 +29,7 @@ from quantbench.measure.evaluation import evaluate
 from quantbench.progress import Progress
 from quantbench.tasks.top1 import check_logits
 from quantbench.training.augmentation import augmentation, check_augmentation
+from quantbench.training.device import device_facts, forked_generators, same_bits, training_device
 from quantbench.training.divergence import LossWatch
 from quantbench.training.schedule import make_schedule
 from quantbench.training.state import EpochSummary, Part, Progressed, alone, restore, save
@@ -102,7 +103,7 @@ def train(
         EvaluationError: if the model's output is not `[n, classes]` with a column for every label.
     """
     _check(model, split, config, validation)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = training_device()
     layout = _layout(model, split)
     model.to(device, memory_format=layout)  # type: ignore[call-overload]
     optimizer = torch.optim.SGD(
@@ -111,8 +112,8 @@ def train(
     schedule = make_schedule(optimizer, config, math.ceil(len(split) / config.batch_size))
     loop = _Loop(model, split, config, optimizer, schedule, device, layout, show, state_file)
     parts: dict[str, Part] = {"model": model, "optimizer": optimizer, "schedule": schedule}
-    identity = _identity(split, config, validation) | dict(origin or {})
-    with alone(state_file):
+    identity = _identity(split, config, validation) | dict(device_facts(device)) | dict(origin or {})
+    with alone(state_file), same_bits(device):
         progressed = restore(state_file, identity, parts)
         with _told_when_interrupted(progressed, loop):
             while not progressed.has_ended(config.epochs, config.patience):
@@ -206,7 +207,7 @@ def _epoch(loop: _Loop, progressed: Progressed) -> EpochSummary:
     augment = augmentation(config)
     watch: LossWatch | None = None
     loss_sum = n_correct = n_seen = lr = 0.0
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=forked_generators(loop.device)):
         torch.manual_seed(config.seed * 1_000_003 + epoch)
         order = torch.randperm(len(split)).numpy()
         for step in range(steps):
@@ -272,8 +273,11 @@ def _not_finite(loop: _Loop, stored: torch.Tensor, positions: NDArray[np.int64])
 def _validated(summary: EpochSummary, validation: Validation, loop: _Loop, epoch: int) -> EpochSummary:
     """The epoch with its loss and accuracy on the validation split, in fp32 as the result is evaluated."""
     model = validation.evaluated(loop.model)
+    # The loop's device for the model in training and copies of it; another one may be elsewhere.
+    weight = next(model.parameters(), None)
+    there = replace(loop, device=loop.device if weight is None else weight.device)
     try:
-        found = evaluate(ModulePredictor(lambda inputs: model(loop.placed(inputs)).cpu()), validation.split)
+        found = evaluate(ModulePredictor(lambda inputs: model(there.placed(inputs)).cpu()), validation.split)
     except EvaluationError as error:
         raise TrainingError(_diverged(loop, f"after epoch {epoch + 1}: {error}", epoch)) from None
     return replace(summary, validation_loss=found.loss, validation_accuracy=found.accuracy)

@@ -15,6 +15,7 @@ from quantbench.quantities.speed import questions_of, withdraw
 from quantbench.quantities.speedup import SPEEDUP
 from quantbench.quantities.speedup_vs_accepted import SPEEDUP_VS_ACCEPTED
 from quantbench.records.run import RecordFile
+from quantbench.session import session
 from quantbench.session.plan import Plan
 from quantbench.session.result import run_session
 from quantbench.stats.verdicts import Outcome
@@ -88,7 +89,8 @@ def test_controls_that_held_are_told_with_their_range_and_number(both, machine):
     ]
 
 
-def test_the_summary_begins_with_what_disturbed_the_timings(both, machine):
+def test_the_summary_begins_with_what_disturbed_the_timings(both, machine, monkeypatch):
+    monkeypatch.setattr(session, "usable_cores", lambda: 2)
     machine.here = [timings(2.0)]
     machine.moments = [
         Moment(0.0, 0.0, busy_s=0.0),

@@ -51,7 +51,7 @@ def trained(split, tmp_path, name="a", **settings):
 
 
 def heard_values(model):
-    return np.rint(torch.cat(model.heard).numpy()[:, 0] * 32_768).astype(int)
+    return np.rint(torch.cat(model.heard).cpu().numpy()[:, 0] * 32_768).astype(int)
 
 
 def refusal(split, tmp_path, *augment):
