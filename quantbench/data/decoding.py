@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -95,7 +95,7 @@ def chunk_files(sample_bytes: int) -> int:
 
 def in_order(
     source: Decoder, files: Sequence[FolderFile], progress: Progress, with_hashes: bool = False, is_known: bool = False
-) -> Iterator[Chunk]:
+) -> Generator[Chunk]:
     """Decodes files on every core and gives their samples in order.
 
     Args:

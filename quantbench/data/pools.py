@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -92,12 +92,12 @@ class Pool:
             return self.rows(rows)
         return self.inputs[rows]
 
-    def again(self, rows: NDArray[np.int64] | slice) -> Iterator[Chunk]:
+    def again(self, rows: NDArray[np.int64] | slice) -> Generator[Chunk]:
         """Some samples, decoded now and not kept."""
         files = self.files[rows] if isinstance(rows, slice) else [self.files[row] for row in rows]
         return in_order(self.source, files, lambda *_: None, is_known=self._known is not None)
 
-    def decoded(self, show: Callable[[int, int], None] = lambda *_: None) -> Iterator[Chunk]:
+    def decoded(self, show: Callable[[int, int], None] = lambda *_: None) -> Generator[Chunk]:
         """Every sample, decoded now; whoever takes all of them leaves them kept, and their content known.
 
         Whoever does not leaves nothing.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
@@ -146,7 +147,7 @@ class Split:
         rows = positions if indices is None else indices[positions]
         return _only(self.side.rows(rows), self.name), self.side.labels[rows]
 
-    def batches(self, batch_size: int, limit: int | None = None) -> Iterator[Inputs]:
+    def batches(self, batch_size: int, limit: int | None = None) -> Generator[Inputs]:
         """Model input, name → `[≤ batch_size, channels, …]`, in order, never augmented.
 
         Args:
@@ -156,10 +157,12 @@ class Split:
         Raises:
             DataError: if the split has no samples, or one of them is damaged.
         """
-        for inputs, _ in self.passes(batch_size, limit):
-            yield inputs
+        # Closed by name: on some versions of Python a closed generator leaves those open that it took from.
+        with closing(self.passes(batch_size, limit)) as batches:
+            for inputs, _ in batches:
+                yield inputs
 
-    def passes(self, batch_size: int, limit: int | None = None) -> Iterator[tuple[Inputs, NDArray[np.int64]]]:
+    def passes(self, batch_size: int, limit: int | None = None) -> Generator[tuple[Inputs, NDArray[np.int64]]]:
         """Batches as `batches` gives them, and the positions `[m]` of their samples in the side.
 
         Files that nobody asked for before are decoded a few batches ahead; when all were taken, the split is settled.
@@ -168,8 +171,9 @@ class Split:
         if isinstance(self.side, FileSide) and limit != 0:
             asked = Asked(batch_size, limit, distinct=self.name in JUDGED, checked=self.name == "calibration")
             if (batches := streamed(self.side, self.indices, lambda: self.settled().indices, asked)) is not None:
-                for stored, positions in batches:
-                    yield {name: self.normalization(array) for name, array in stored.items()}, positions
+                with closing(batches):
+                    for stored, positions in batches:
+                        yield {name: self.normalization(array) for name, array in stored.items()}, positions
                 self._end_of_pass(limit)
                 return
         n = len(self) if limit is None else min(limit, len(self))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from quantbench.data.pools import Pool
 
 # Samples as stored and their positions in the side.
 Part = tuple[NDArray[Any], NDArray[np.int64]]
+Batches = Generator[tuple[dict[str, NDArray[Any]], NDArray[np.int64]]]
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ def streamed(
     indices: NDArray[np.int64] | None,
     settled: Callable[[], NDArray[np.int64] | None],
     asked: Asked,
-) -> Iterator[tuple[dict[str, NDArray[Any]], NDArray[np.int64]]] | None:
+) -> Batches | None:
     """Batches as stored, with the positions of their samples in the side; None where they lie in memory or are mapped.
 
     Args:
@@ -62,7 +64,7 @@ def streamed(
             chunks = _few_at_a_time(pool, len(whole), asked.limit)
         parts = _parts(chunks, whole)
         found = _without_repeats(parts) if asked.distinct else ((inputs, at) for _, inputs, at in parts)
-        return _batches(_at_most(found, asked.limit), asked.batch_size)
+        return _batches(_at_most(found, asked.limit), asked.batch_size, chunks)
     if pool.inputs is not None:
         return None
     wanted = settled()
@@ -70,16 +72,19 @@ def streamed(
     _, rows = side.pool_of(wanted)
     if pool.keeps and asked.limit is None:
         # It was in the cache, and is not any more.
-        return _batches(_chosen(_parts(pool.decoded(), whole), wanted), asked.batch_size)
-    parts = _parts(pool.again(rows[: asked.limit]), wanted)
-    return _batches(((inputs, at) for _, inputs, at in parts), asked.batch_size)
+        chunks = pool.decoded()
+        return _batches(_chosen(_parts(chunks, whole), wanted), asked.batch_size, chunks)
+    chunks = pool.again(rows[: asked.limit])
+    parts = _parts(chunks, wanted)
+    return _batches(((inputs, at) for _, inputs, at in parts), asked.batch_size, chunks)
 
 
-def _few_at_a_time(pool: Pool, n: int, step: int) -> Iterator[Chunk]:
+def _few_at_a_time(pool: Pool, n: int, step: int) -> Generator[Chunk]:
     """Samples in order, decoded `step` at a time, since few of them will be taken."""
     for start in range(0, n, step):
-        for chunk in pool.again(slice(start, start + step)):
-            yield replace(chunk, start=start + chunk.start)
+        with closing(pool.again(slice(start, start + step))) as chunks:
+            for chunk in chunks:
+                yield replace(chunk, start=start + chunk.start)
 
 
 def _parts(chunks: Iterable[Chunk], positions: NDArray[np.int64]) -> Iterator[tuple[Chunk, NDArray[Any], NDArray[Any]]]:
@@ -116,23 +121,24 @@ def _at_most(parts: Iterable[Part], limit: int | None) -> Iterator[Part]:
             return
 
 
-def _batches(parts: Iterable[Part], size: int) -> Iterator[tuple[dict[str, NDArray[Any]], NDArray[np.int64]]]:
-    """Samples in batches of that size, of which the last may be smaller."""
+def _batches(parts: Iterable[Part], size: int, source: Generator[Chunk]) -> Batches:
+    """Samples in batches of that size, the last perhaps smaller; whoever stops taking them ends the decoding."""
     batch: NDArray[Any] | None = None
     at, filled = np.empty(size, np.int64), 0
-    for inputs, positions in parts:
-        taken = 0
-        while taken < len(inputs):
-            if batch is None:
-                batch = np.empty((size, *inputs.shape[1:]), inputs.dtype)
-            n = min(size - filled, len(inputs) - taken)
-            batch[filled : filled + n], at[filled : filled + n] = (
-                inputs[taken : taken + n],
-                positions[taken : taken + n],
-            )
-            filled, taken = filled + n, taken + n
-            if filled == size:
-                yield {INPUT: batch}, at
-                batch, at, filled = None, np.empty(size, np.int64), 0
-    if batch is not None:
-        yield {INPUT: batch[:filled]}, at[:filled]
+    with closing(source):
+        for inputs, positions in parts:
+            taken = 0
+            while taken < len(inputs):
+                if batch is None:
+                    batch = np.empty((size, *inputs.shape[1:]), inputs.dtype)
+                n = min(size - filled, len(inputs) - taken)
+                batch[filled : filled + n], at[filled : filled + n] = (
+                    inputs[taken : taken + n],
+                    positions[taken : taken + n],
+                )
+                filled, taken = filled + n, taken + n
+                if filled == size:
+                    yield {INPUT: batch}, at
+                    batch, at, filled = None, np.empty(size, np.int64), 0
+        if batch is not None:
+            yield {INPUT: batch[:filled]}, at[:filled]

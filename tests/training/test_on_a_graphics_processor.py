@@ -3,11 +3,13 @@
 import pytest
 import torch
 from tiny_model import tiny_cnn
-from tiny_training import CONFIG, STEPS, different_keys, killed, trained
+from tiny_training import CONFIG, STEPS, different_keys, killed, new_model, trained
 
 from quantbench.errors import TrainingError
+from quantbench.progress import Progress
 from quantbench.training import loop
 from quantbench.training.device import device_facts, same_bits, training_device
+from quantbench.training.loop import train
 
 cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device here")
 
@@ -56,10 +58,11 @@ def test_a_training_begun_on_the_processor_is_not_continued_here(split, state_fi
 @cuda
 def test_settings_and_generators_are_given_back(split, state_file):
     assert training_device().type == "cuda"
+    model, before = new_model(), settings()
     torch.cuda.manual_seed(5)
-    expected, before = torch.rand(1, device="cuda"), settings()
+    expected = torch.rand(1, device="cuda")
     torch.cuda.manual_seed(5)
-    trained(split, state_file)
+    train(model, split, CONFIG, state_file, Progress("test"))
     assert torch.equal(torch.rand(1, device="cuda"), expected)
     assert settings() == before
 
