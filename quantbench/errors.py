@@ -58,6 +58,20 @@ class QuantizationError(QuantbenchError):
     """A model cannot be prepared, calibrated or converted as the recipe asks."""
 
 
+class SampleError(QuantizationError):
+    """A sample with which a model gives values that are not finite.
+
+    Args:
+        text: without the sample.
+        sample: its position among those that were shown.
+        in_rehearsal: those of the rehearsal were shown, not those of the calibration.
+    """
+
+    def __init__(self, text: str, sample: int, in_rehearsal: bool = False) -> None:
+        super().__init__(f"sample {sample} (counted from 0): {text}")
+        self.text, self.sample, self.in_rehearsal = text, sample, in_rehearsal
+
+
 class TrainingError(QuantbenchError):
     """A training diverged or cannot be continued."""
 
@@ -76,6 +90,10 @@ class NoEvidenceError(MeasurementError):
 
 class ForeignError(QuantbenchError):
     """Code of a user or of a library raised something, which is kept as `__cause__`; see `quantbench.foreign`."""
+
+
+class LibraryMissingError(ForeignError, ExtraMissingError):
+    """Code that was called imports an optional library that is not installed; the text says which extra brings it."""
 
 
 class StatisticsError(QuantbenchError, ValueError):

@@ -12,9 +12,9 @@ PACKAGE = Path(quantbench.__file__).parent
 # A folder may import those before it, never one after it; modules at the root stand for themselves. Rooms of one line
 # do not know each other.
 ROOMS = (
-    ("errors",), ("exits",), ("stopping",), ("foreign",), ("extras",), ("temporary",), ("files",), ("streams",),
+    ("errors",), ("exits",), ("stopping",), ("extras",), ("foreign",), ("temporary",), ("files",), ("streams",),
     ("strict_json",),
-    ("provenance",), ("cache",), ("progress",), ("upstream",), ("arrays",), ("registry",),
+    ("provenance",), ("cache",), ("progress",), ("upstream",), ("arrays",), ("torch_process",), ("registry",),
     ("stats",), ("quant",), ("recipes",), ("config",), ("records",),
     ("data", "models", "tasks"), ("backends",), ("measure",), ("training",), ("golden",), ("experiment",),
     ("search", "inspect", "ablation"), ("quantities",), ("session",), ("report",), ("claims",),
@@ -44,16 +44,38 @@ WITHOUT_TORCH = {
     "records",
     "report",
 }
+TORCH = ("torch", "torchvision", "torchaudio", "torchao", "safetensors")
+# Rooms that are about torch models: importing a module of theirs may import torch.
+ROOMS_OF_TORCH = {"quant", "models", "backends", "training", "search", "inspect", "ablation"}
+# Within these, what files of other runtimes need.
+OF_FILES = (
+    "quantbench.backends.interface", "quantbench.backends.file_predictor", "quantbench.backends.process_settings",
+    "quantbench.backends.onnx_runtime", "quantbench.backends.openvino_runtime", "quantbench.backends.litert_runtime",
+    "quantbench.inspect.onnx_inspection",
+)  # fmt: skip
+# Modules of other rooms that import it in a function, which only torch models reach, or which asks whether it is there.
+IN_FUNCTIONS = {
+    "quantbench.torch_process", "quantbench.data.cifar10", "quantbench.data.source", "quantbench.data.speech_commands",
+    "quantbench.measure.environment", "quantbench.golden.baselines", "quantbench.experiment.adoption",
+    "quantbench.experiment.own_quantizer", "quantbench.experiment.workload",
+}  # fmt: skip
 LIBRARIES = ("torch.ao", "torchao", "onnx", "onnxruntime", "openvino", "nncf", "ai_edge_litert")
 MAY_IMPORT_LIBRARIES = ("backends/", "models/quantizable.py")
 # Its tables name what comes after it as text, and the types of that for the type checker; it imports none of it.
 TABLES = "quantbench.registry"
 
 
-def imports(source, module=""):
-    """Every dotted name that a source text imports, in functions and for type checking too, but for the tables'."""
-    found = set()
-    for node in ast.walk(without_types(ast.parse(source)) if module == TABLES else ast.parse(source)):
+def imports(source, module="", at_once=False):
+    """Every dotted name that a source text imports, in functions and for type checking too, but for the tables'.
+
+    Args:
+        source: the text.
+        module: its name, for relative imports.
+        at_once: only what is imported when the module is.
+    """
+    found, tree = set(), ast.parse(source)
+    nodes = outside_functions(tree) if at_once else ast.walk(without_types(tree) if module == TABLES else tree)
+    for node in nodes:
         match node:
             case ast.Import():
                 found |= {alias.name for alias in node.names}
@@ -76,6 +98,15 @@ def without_types(tree):
     return tree
 
 
+def outside_functions(tree):
+    """Every node of a module that runs when it is imported."""
+    waiting = [without_types(tree)]
+    while waiting:
+        yield (node := waiting.pop())
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            waiting += ast.iter_child_nodes(node)
+
+
 def modules():
     """Dotted name → path below the package, for every module."""
     paths = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
@@ -84,6 +115,9 @@ def modules():
 
 MODULES = modules()
 IMPORTS = {name: imports((PACKAGE / path).read_text(encoding="utf-8"), name) for name, path in MODULES.items()}
+AT_ONCE = {
+    name: imports((PACKAGE / path).read_text(encoding="utf-8"), name, at_once=True) for name, path in MODULES.items()
+}
 OWN = {name: {each for each in found if each in MODULES} - {"quantbench", name} for name, found in IMPORTS.items()}
 
 
@@ -144,6 +178,47 @@ def test_plain_modules_never_name_torch():
     assert wrong == []
 
 
+def imported_with(name):
+    """Every module of ours that is imported when one is, with it and the packages that they are in."""
+    found, waiting = set(), [name]
+    while waiting:
+        parts = (module := waiting.pop()).split(".")
+        if module not in found:
+            found.add(module)
+            waiting += [each for each in AT_ONCE[module] if each in MODULES]
+            waiting += [".".join(parts[:end]) for end in range(1, len(parts))]
+    return found
+
+
+def torch_of(name):
+    """Modules by which the import of one imports torch; none if it does not."""
+    return sorted(each for each in imported_with(name) if any(is_below(found, TORCH) for found in AT_ONCE[each]))
+
+
+def test_the_import_of_a_module_imports_torch_in_rooms_of_torch_models_alone():
+    wrong = {name: torch_of(name) for name in MODULES if name.split(".")[1:2] and unit(name) not in ROOMS_OF_TORCH}
+    assert {name: by for name, by in wrong.items() if by} == {}
+    assert torch_of("quantbench.training.schedule") == ["quantbench.training.schedule"], "this test looks at nothing"
+
+
+def test_what_loads_and_describes_files_of_other_runtimes_imports_no_torch():
+    of_files = [name for name in MODULES if is_below(name, OF_FILES)]
+    assert {name: torch_of(name) for name in of_files if torch_of(name)} == {}
+    assert set(OF_FILES) <= set(of_files)
+
+
+def test_other_rooms_name_torch_in_few_functions():
+    naming = {name for name in MODULES if name.split(".")[1:2] and unit(name) not in ROOMS_OF_TORCH
+              for found in inside_functions(name) if is_below(found, TORCH)}  # fmt: skip
+    assert naming == IN_FUNCTIONS
+
+
+def inside_functions(name):
+    """Names that a module imports in its functions."""
+    tree = without_types(ast.parse((PACKAGE / MODULES[name]).read_text(encoding="utf-8")))
+    return imports(ast.unparse(tree), name) - AT_ONCE[name]
+
+
 def test_quantization_libraries_are_imported_in_one_folder_only():
     wrong = [
         f"{MODULES[name]} imports {found}"
@@ -178,3 +253,10 @@ def test_types_that_are_imported_for_the_type_checker_alone_count_everywhere_but
     source = "if TYPE_CHECKING:\n    from torch import nn\nimport json"
     assert imports(source, TABLES) == {"json"}
     assert "torch.nn" in imports(source, "quantbench.recipes.spec")
+
+
+def test_what_a_function_imports_is_not_imported_with_its_module():
+    source = (
+        "import json\nif TYPE_CHECKING:\n    import torch\ndef f():\n    import torch\nclass A:\n    import numpy\n"
+    )
+    assert imports(source, at_once=True) == {"json", "numpy"}

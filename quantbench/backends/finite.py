@@ -10,24 +10,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from quantbench.errors import QuantizationError
+from quantbench.errors import SampleError
 
 # Child of a layer that sees its results.
 OBSERVER = ".activation_post_process"
-
-
-class SampleError(QuantizationError):
-    """A sample with which a model gives values that are not finite.
-
-    Args:
-        text: without the sample.
-        sample: its position among those that were shown.
-        in_rehearsal: those of the rehearsal were shown, not those of the calibration.
-    """
-
-    def __init__(self, text: str, sample: int, in_rehearsal: bool = False) -> None:
-        super().__init__(f"sample {sample} (counted from 0): {text}")
-        self.text, self.sample, self.in_rehearsal = text, sample, in_rehearsal
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,27 +12,16 @@ from quantbench.backends.interface import Artifact
 from quantbench.backends.process_settings import kept
 from quantbench.errors import CheckpointError, QuantizationError
 from quantbench.foreign import calling, cause_of
+from quantbench.recipes.function import own_function
 from quantbench.recipes.spec import Function
-from quantbench.registry import Factories
 from quantbench.upstream import silenced
 
 # Keys that do not fit and are named; the rest is counted.
 SHOWN_MISFITS = 3
-# Reached by import paths alone.
-OWN_FUNCTIONS: Factories[Any] = Factories("function", "quantbench.functions", {})
 STRUCTURE = (
     'give structure: "your.module:function" (fp32 model → module of the structure of what is returned), or return the '
     "path of a file that another backend loads"
 )
-
-
-def own_function(path: str, where: str) -> Callable[..., Any]:
-    """The function of an import path, imported now.
-
-    Raises:
-        ConfigError: if there is none.
-    """
-    return OWN_FUNCTIONS.factory(path, where)
 
 
 def write_returned(module: nn.Module, path: Path, function: str) -> None:

@@ -23,7 +23,6 @@ from quantbench.backends.checkpoint import (
     serialize,
     write_checkpoint,
 )
-from quantbench.backends.finite import SampleError
 from quantbench.backends.interface import (
     Artifact,
     Backend,
@@ -38,8 +37,9 @@ from quantbench.backends.interface import (
 from quantbench.backends.kernels import measure_coverage
 from quantbench.backends.module import ModulePredictor
 from quantbench.backends.origin import kind_of, method_mismatch, note_origin
+from quantbench.backends.torch_reference import no_module
 from quantbench.backends.weights import check_weights, load_state
-from quantbench.errors import CheckpointError, QuantizationError
+from quantbench.errors import CheckpointError, QuantizationError, SampleError
 from quantbench.recipes.lowering import unsupported
 from quantbench.recipes.spec import Recipe, Trained
 from quantbench.upstream import silenced
@@ -237,10 +237,7 @@ def reference_module(reference: Artifact) -> nn.Module:
     """
     backend = reference.backend.create()
     if not isinstance(backend, StateDictBackend):
-        raise QuantizationError(
-            f"{reference.path}: is loaded by backend '{reference.backend.name}' and is no torch module, which this "
-            "recipe needs; give the state dict that it was made from"
-        )
+        raise no_module(reference)
     return backend.module(reference)
 
 

@@ -6,14 +6,11 @@ import inspect
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from quantbench.arrays import Inputs, Outputs
-from quantbench.backends.finite import SampleError
-from quantbench.backends.fp32 import TorchBackend
 from quantbench.backends.interface import (
     Artifact,
     Backend,
@@ -24,9 +21,8 @@ from quantbench.backends.interface import (
     Predictor,
     Quantized,
 )
-from quantbench.backends.weights import check_weights
 from quantbench.config.schema import Experiment
-from quantbench.errors import BaselineError, DataError, EvaluationError, QuantizationError
+from quantbench.errors import BaselineError, DataError, EvaluationError, QuantizationError, SampleError
 from quantbench.experiment.built import PROBE_N, BuiltArtifact, cached, entry_of, source_digest
 from quantbench.experiment.files import ready_made_file, sha256_of
 from quantbench.experiment.fine_tuning import (
@@ -47,6 +43,12 @@ from quantbench.provenance import Code, loaded_code, named_files
 from quantbench.recipes.spec import Fp32, Function, ReadyMade, StaticInt8, Trained, describe
 from quantbench.registry import BACKENDS, DATA, MODELS, RECIPES, TASKS
 from quantbench.temporary import temporary_folder
+from quantbench.torch_process import get_threads
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from quantbench.backends.fp32 import TorchBackend
 
 CALIBRATION_BATCH = 64
 
@@ -131,7 +133,7 @@ def reference(opened: OpenWorkload, again: bool = False) -> BuiltArtifact:
     return cached(entry, content, at, lambda folder: build_reference(opened, folder, model), again)
 
 
-def build_reference(opened: OpenWorkload, folder: Path, model: torch.nn.Module | None = None) -> BuiltArtifact:
+def build_reference(opened: OpenWorkload, folder: Path, model: nn.Module | None = None) -> BuiltArtifact:
     """The reference written into a folder, whatever is in the cache.
 
     Args:
@@ -141,6 +143,8 @@ def build_reference(opened: OpenWorkload, folder: Path, model: torch.nn.Module |
     """
     if (file := opened.reference_file) is not None:
         return _loaded(file, opened, f"{file.path}: the reference")
+    from quantbench.backends.weights import check_weights
+
     model = model or opened.load_baseline()
     # Before quantizing: integers made from NaN can look sound, and observers stumble over it without a word.
     check_weights(model, opened.weights_path, opened.train_command)
@@ -296,12 +300,14 @@ def _code_of(opened: OpenWorkload, *modules: str | None) -> Code:
 def _surroundings() -> dict[str, Any]:
     return {
         "environment": environment().model_dump(mode="json", exclude={"accelerator"}),
-        "threads": torch.get_num_threads(),
+        "threads": get_threads(),
         "source": source_digest(),
     }
 
 
 def _torch_backend(opened: OpenWorkload) -> TorchBackend:
+    from quantbench.backends.fp32 import TorchBackend
+
     backend = BackendSpec("torch", {}, opened.workload.where("model")).create()
     if not isinstance(backend, TorchBackend):
         raise TypeError(f"backend 'torch' is a {type(backend).__name__}")
@@ -349,7 +355,7 @@ def weights_sha256(opened: OpenWorkload, experiment: Experiment, backend: Backen
 def _loaded(artifact: Artifact, opened: OpenWorkload, subject: str) -> BuiltArtifact:
     """A file made elsewhere, with the outputs of the model in it; a runtime that crashes on it does so elsewhere."""
     probe_in_fresh_process(artifact, probe_inputs(opened))
-    predictor = artifact.backend.create().load(artifact, torch.get_num_threads())
+    predictor = artifact.backend.create().load(artifact, get_threads())
     return BuiltArtifact(artifact, _finite(predictor, probe_inputs(opened), subject))
 
 

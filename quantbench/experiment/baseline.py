@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 
-import torch
-
 from quantbench.backends.interface import Artifact, Backend, Predictor
 from quantbench.errors import BaselineError
 from quantbench.experiment.artifact import lowered, reference
@@ -18,6 +16,7 @@ from quantbench.experiment.workload import changed_splits
 from quantbench.foreign import about
 from quantbench.golden import baselines
 from quantbench.measure.evaluation import Evaluation
+from quantbench.torch_process import get_threads
 
 # Of the reference's accuracy from its card's, 0..1, and in samples where there are few; a gate may be stricter.
 LARGEST_DRIFT = 0.01
@@ -63,7 +62,7 @@ class Baseline(Costs):
     @cached_property
     def evaluation(self) -> Evaluation:
         """On the test split."""
-        predictor = self.loaded(torch.get_num_threads())
+        predictor = self.loaded(get_threads())
         with about(MODEL):
             found = self.opened.evaluated(predictor)
             self.warnings += [*spare_outputs(self.opened, predictor), *_noted(self.artifact, predictor)]

@@ -5,15 +5,13 @@ from __future__ import annotations
 import copy
 import shlex
 from pathlib import Path
-
-from torch import nn
+from typing import TYPE_CHECKING
 
 from quantbench.arrays import Inputs
-from quantbench.backends.finite import SampleError
 from quantbench.backends.interface import Artifact, Backend
 from quantbench.config.schema import Experiment
 from quantbench.config.training import TrainingConfig
-from quantbench.errors import BaselineError, QuantizationError
+from quantbench.errors import BaselineError, QuantizationError, SampleError
 from quantbench.experiment.workload import OpenWorkload, check_data, make_card
 from quantbench.golden import baselines
 from quantbench.measure.evaluation import inputs_of
@@ -21,9 +19,9 @@ from quantbench.progress import progress
 from quantbench.recipes.spec import Trained
 from quantbench.recipes.translation import accepted_form
 from quantbench.records.card import BaselineCard
-from quantbench.training.loop import Validation, train
-from quantbench.training.mixed_precision import float32_fake_quantizers
-from quantbench.training.state import forget_training, state_path
+
+if TYPE_CHECKING:
+    from torch import nn
 
 # Training samples that show whether a model can be quantized at all.
 REHEARSAL_N = 2
@@ -55,6 +53,10 @@ def fine_tune(
         reference: that is fine-tuned.
         amp: compute in bf16.
     """
+    from quantbench.training.loop import Validation, train
+    from quantbench.training.mixed_precision import float32_fake_quantizers
+    from quantbench.training.state import forget_training, state_path
+
     recipe = experiment.recipe
     if not isinstance(recipe, Trained):
         raise TypeError(f"{experiment.id}: a recipe of kind {recipe.kind} is not trained")

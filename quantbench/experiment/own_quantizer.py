@@ -7,30 +7,32 @@ import inspect
 import os
 import random
 import shutil
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from quantbench.arrays import Inputs, Outputs
-from quantbench.backends.fp32 import TorchBackend
 from quantbench.backends.interface import Artifact, Backend, Quantized
-from quantbench.backends.own_function import STRUCTURE, own_function
 from quantbench.backends.process_settings import kept
-from quantbench.backends.state_dict import reference_module
 from quantbench.config.schema import Experiment
 from quantbench.errors import CheckpointError, ConfigError, QuantizationError
 from quantbench.files import printable, sha256_of_file
 from quantbench.foreign import calling
 from quantbench.provenance import loading
+from quantbench.recipes.function import own_function
 from quantbench.recipes.lowering import FORMATS
 from quantbench.recipes.spec import Function
 from quantbench.registry import unknown_name
 from quantbench.temporary import temporary_folder
+from quantbench.torch_process import get_threads, random_state_kept
 from quantbench.upstream import silenced
+
+if TYPE_CHECKING:
+    from torch import nn
 
 # Folder of a returned file among the candidate's: the file keeps its name, and may have any.
 MADE = "made"
@@ -61,8 +63,14 @@ class CalibrationBatches:
         for inputs in self._batches():
             # Copies, since the function may write into them.
             values = {name: array.copy() for name, array in inputs.items()}
-            given = {name: torch.from_numpy(array) if self._as_tensors else array for name, array in values.items()}
+            given = _tensors(values) if self._as_tensors else values
             yield given if len(given) > 1 else next(iter(given.values()))
+
+
+def _tensors(arrays: Inputs) -> dict[str, Any]:
+    import torch
+
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
 def own_modules(experiment: Experiment) -> tuple[str, ...]:
@@ -109,16 +117,28 @@ def quantized_by_function(
         raise TypeError(f"{experiment.id}: a recipe of kind {recipe.kind} names no function")
     subject = f"{experiment.where('recipe')}: '{recipe.function}'"
     with temporary_folder() as beside:
-        given: Any = _copied(source, Path(beside)) if source.model is None else reference_module(source)
+        given: Any = _copied(source, Path(beside)) if source.model is None else _module(source)
         returned = _called(experiment, recipe, given, CalibrationBatches(batches, as_tensors=source.model is not None))
         _check_unchanged(source, subject)
-        if isinstance(returned, torch.nn.Module):
+        if _is_module(returned):
             return _of_module(returned, backend, source, recipe, probe, folder, subject)
         if isinstance(returned, Path):
             return _of_file(returned, backend, source, recipe, folder, subject)
     raise QuantizationError(
         f"{subject} returned a {type(returned).__name__}; return the quantized nn.Module, or the path of its file"
     )
+
+
+def _module(source: Artifact) -> nn.Module:
+    from quantbench.backends.state_dict import reference_module
+
+    return reference_module(source)
+
+
+def _is_module(returned: Any) -> bool:
+    """True for a module of torch, which whoever made it has imported."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(returned, torch.nn.Module)
 
 
 def _called(experiment: Experiment, recipe: Function, given: Any, batches: CalibrationBatches) -> Any:
@@ -130,7 +150,7 @@ def _called(experiment: Experiment, recipe: Function, given: Any, batches: Calib
     with calling(f"{experiment.id}: '{recipe.function}'"), _another_draw(), kept(), place, silenced():
         with loading(recipe.function.partition(":")[0]):
             returned = function(given, batches, **params)
-        if isinstance(returned, torch.nn.Module):
+        if _is_module(returned):
             return returned.eval()
         return Path(os.fspath(returned)).absolute() if isinstance(returned, str | os.PathLike) else returned
 
@@ -160,16 +180,15 @@ def _check_parameters(function: Callable[..., Any], name: str, params: dict[str,
 @contextmanager
 def _another_draw() -> Iterator[None]:
     """Random states that are never the same, so that a draw without a seed shows; put back at the end."""
-    states = torch.get_rng_state(), np.random.get_state(), random.getstate()
-    torch.default_generator.seed()
-    np.random.seed()
-    random.seed()
-    try:
-        yield
-    finally:
-        torch.set_rng_state(states[0])
-        np.random.set_state(states[1])
-        random.setstate(states[2])
+    states = np.random.get_state(), random.getstate()
+    with random_state_kept(another=True):
+        np.random.seed()
+        random.seed()
+        try:
+            yield
+        finally:
+            np.random.set_state(states[0])
+            random.setstate(states[1])
 
 
 def _copied(source: Artifact, folder: Path) -> Path:
@@ -197,7 +216,7 @@ def _check_unchanged(source: Artifact, subject: str) -> None:
 
 
 def _of_module(
-    module: torch.nn.Module,
+    module: nn.Module,
     backend: Backend,
     source: Artifact,
     recipe: Function,
@@ -206,6 +225,9 @@ def _of_module(
     subject: str,
 ) -> Quantized:
     """A returned module as its state dict, which has to give the same outputs when it is loaded."""
+    from quantbench.backends.fp32 import TorchBackend
+    from quantbench.backends.own_function import STRUCTURE
+
     if source.model is None:
         raise QuantizationError(
             f"{subject} returned an nn.Module, of which {source.path.name} tells no structure to load its weights "
@@ -217,7 +239,7 @@ def _of_module(
         )
     made = backend.write_returned(module, recipe, source.model, folder)
     try:
-        loaded = backend.load(made.artifact, torch.get_num_threads())
+        loaded = backend.load(made.artifact, get_threads())
     except CheckpointError as error:
         # The file is gone with the folder that it was written to.
         reason = str(error).removeprefix(f"{made.artifact.path}: ")
@@ -242,7 +264,7 @@ def _of_file(path: Path, backend: Backend, source: Artifact, recipe: Function, f
     try:
         files = _copies(backend.files_of(path), path.parent, folder / MADE)
         artifact = Artifact.of_files(backend.spec, files, recipe, source.model)
-        return Quantized(artifact, backend.load(artifact, torch.get_num_threads()))
+        return Quantized(artifact, backend.load(artifact, get_threads()))
     except CheckpointError as error:
         loader = FORMATS.get(path.suffix.lower(), own)
         reason = (

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from quantbench.arrays import OUTPUT, Outputs
 from quantbench.config.schema import Experiment
@@ -19,6 +18,7 @@ from quantbench.files import cache_dir, data_dir
 from quantbench.measure.fresh import in_fresh_process
 from quantbench.provenance import Code, differing_code, loaded_code
 from quantbench.temporary import temporary_folder
+from quantbench.torch_process import get_threads, set_threads
 
 # Keys that came out differently and are named; the rest is counted.
 SHOWN_KEYS = 4
@@ -54,7 +54,7 @@ def run(experiment: Experiment, golden: Path, engine: str | None, threads: int, 
         cache: where the decoded data set lies.
         data: where data sets that people bring lie.
     """
-    torch.set_num_threads(threads)
+    set_threads(threads)
     # The process may stem from a server that was started with other surroundings.
     os.environ.update(QUANTBENCH_CACHE=str(cache), QUANTBENCH_DATA=str(data))
     opened, backend = OpenWorkload(experiment.workload, golden), backend_of(experiment, engine)
@@ -72,7 +72,7 @@ def repeat_in_fresh_process(experiment: Experiment, golden: Path, engine: str | 
         QuantbenchError: any error of the fresh process.
     """
     died = f"{experiment.id}: the fresh process that quantized it again died"
-    arguments = (experiment, golden, engine, torch.get_num_threads(), cache_dir(), data_dir())
+    arguments = (experiment, golden, engine, get_threads(), cache_dir(), data_dir())
     return in_fresh_process(run, *arguments, died=died)
 
 

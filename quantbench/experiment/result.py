@@ -19,6 +19,7 @@ from quantbench.measure.environment import RUNTIMES, environment
 from quantbench.recipes.spec import ReadyMade
 from quantbench.recipes.translation import accepted_form
 from quantbench.records.run import Latency
+from quantbench.torch_process import get_threads
 
 # The task without which configurations were accepted before there were others.
 DEFAULT_TASK = "top1"
@@ -65,9 +66,7 @@ class RunEvidence:
     @property
     def machine(self) -> MachineClass:
         """The class of this machine, with the threads that it computes with."""
-        import torch
-
-        return machine_of(self.run, torch.get_num_threads())
+        return machine_of(self.run, get_threads())
 
     @property
     def timing_machine(self) -> MachineClass:

@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 
-import torch
-
 from quantbench.backends.interface import Artifact, Backend, Predictor
 from quantbench.config.schema import Experiment
 from quantbench.errors import QuantbenchError
@@ -40,6 +38,7 @@ from quantbench.records.run import RunRecord, VerdictRecord
 from quantbench.stats.multiplicity import Family
 from quantbench.stats.sequential import Looks
 from quantbench.stats.speed import Measurement, SpeedQuestions
+from quantbench.torch_process import get_threads
 
 # In messages.
 MODEL = "the quantized model"
@@ -155,7 +154,7 @@ class Run(Results):
     @cached_property
     def evaluation(self) -> Evaluation:
         """The quantized model on the test split."""
-        predictor = self.loaded(torch.get_num_threads())
+        predictor = self.loaded(get_threads())
         with about(MODEL):
             found = self.opened.evaluated(predictor)
             self.notes += [f"{self.artifact.path.name}: {note}" for note in predictor.notes]
@@ -318,7 +317,7 @@ class Run(Results):
                 "recipe": describe(self.experiment.recipe),
                 "backend": self.experiment.backend.name,
                 "engine": self.engine,
-                "threads": torch.get_num_threads(),
+                "threads": get_threads(),
                 "environment": environment(),
                 "data_name": self.experiment.workload.config.data.name,
                 "data_note": self.experiment.workload.config.data_note,

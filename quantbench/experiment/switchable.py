@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from torch import nn
+from typing import TYPE_CHECKING
 
 from quantbench.backends.interface import Artifact
 from quantbench.config.schema import Experiment
 from quantbench.errors import QuantizationError
 from quantbench.experiment.artifact import one_sample
 from quantbench.experiment.workload import OpenWorkload
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def switchable_model(

@@ -129,10 +129,11 @@ def _portable(error: QuantbenchError) -> QuantbenchError:
 
 @functools.cache
 def fresh_context() -> multiprocessing.context.ForkServerContext | multiprocessing.context.SpawnContext:
-    """Starts processes from a server that has imported the backends that this process has imported, and nothing else,
-    forked once per job: fresh, without seconds of import each."""
+    """Starts processes from a server that has imported torch and the backends that this process has imported, and
+    nothing else, forked once per job: fresh, without seconds of import each."""
     if sys.platform == "win32":
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([LOADER, *sorted(name for name in sys.modules if name.startswith(BACKENDS))])
+    imported = sorted(name for name in sys.modules if name == "torch" or name.startswith(BACKENDS))
+    context.set_forkserver_preload([LOADER, *imported])
     return context

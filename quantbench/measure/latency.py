@@ -15,13 +15,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from quantbench.errors import MeasurementError
 from quantbench.measure.clocks import PROCESSOR, WALL, Reading, Samples, after_forward, before_forward
 from quantbench.measure.load import Load, moment, usable_cores
 from quantbench.stats.sequential import Looks
+from quantbench.torch_process import computing
 
 INT8, FP32, FP32_AGAIN, FP32_FASTEST = "int8", "fp32", "fp32_again", "fp32_fastest"
 # The shorter of fp32 and int8 several times in a row: as long as the longer one, and known to be so much longer.
@@ -252,15 +252,16 @@ def untimed_reason(threads: int) -> str | None:
 
 @contextmanager
 def quiet_process(threads: int) -> Iterator[None]:
-    """Pins intra-operator threads, stops the garbage collector and autograd; restores all of it."""
-    before, collecting = torch.get_num_threads(), gc.isenabled()
-    torch.set_num_threads(threads)
-    gc.collect()
-    gc.disable()
-    try:
-        with torch.inference_mode():
+    """Pins intra-operator threads, stops the garbage collector and autograd; restores all of it.
+
+    A runtime of files was told its threads when it loaded its model.
+    """
+    collecting = gc.isenabled()
+    with computing(threads):
+        gc.collect()
+        gc.disable()
+        try:
             yield
-    finally:
-        torch.set_num_threads(before)
-        if collecting:
-            gc.enable()
+        finally:
+            if collecting:
+                gc.enable()

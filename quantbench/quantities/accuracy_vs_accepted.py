@@ -108,13 +108,12 @@ def change_of_behaviour(run: Run) -> str | None:
 
 def circumstances(run: Run, accepted: AcceptedResult) -> list[str]:
     """Changes of the circumstances since the result was accepted; where it is empty, every bit should be the same."""
-    import torch
-
     from quantbench.experiment.result import inputs_of, machine_of, versions_of_run
+    from quantbench.torch_process import get_threads
 
     here, versions = inputs_of(run), versions_of_run(run)
     found = []
-    machine = machine_of(run, torch.get_num_threads())
+    machine = machine_of(run, get_threads())
     if machine != accepted.machine:
         found.append(f"machine ({accepted.machine} → {machine})")
     found += [

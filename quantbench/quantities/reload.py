@@ -31,14 +31,13 @@ class Reload(Quantity[CheckpointFacts]):
 
     def measure(self, run: Run) -> CheckpointFacts:
         """The file as a fresh process finds it."""
-        import torch
-
         from quantbench.experiment.artifact import probe_inputs
         from quantbench.files import sha256_of_file
         from quantbench.measure.reload import reload_in_fresh_process
+        from quantbench.torch_process import get_threads
 
         built, artifact = run.candidate, run.artifact
-        reloaded = reload_in_fresh_process(artifact, probe_inputs(run.opened), torch.get_num_threads())
+        reloaded = reload_in_fresh_process(artifact, probe_inputs(run.opened), get_threads())
         return CheckpointFacts(
             sha256=sha256_of_file(artifact.path),
             payload_bytes=reloaded.description.payload_bytes,
@@ -69,12 +68,11 @@ RELOAD = Reload()
 
 def _random_forward(run: Run) -> str:
     """Line about a forward that gives something else each time, whatever file it was loaded from; empty otherwise."""
-    import torch
-
     from quantbench.experiment.artifact import probe_inputs
     from quantbench.measure.reload import run_loaded
+    from quantbench.torch_process import get_threads
 
-    inputs, predictor = probe_inputs(run.opened), run.loaded(torch.get_num_threads())
+    inputs, predictor = probe_inputs(run.opened), run.loaded(get_threads())
     first, second = (run_loaded(run.artifact, predictor, inputs) for _ in range(2))
     if _bytes(first) == _bytes(second):
         return ""

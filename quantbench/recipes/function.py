@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from pydantic import StringConstraints
 
 from quantbench.recipes.spec import Function
+from quantbench.registry import Factories
 
 ImportPath = Annotated[str, StringConstraints(min_length=1)]
+# Reached by import paths alone.
+OWN_FUNCTIONS: Factories[Any] = Factories("function", "quantbench.functions", {})
 
 
 def function(function: ImportPath, structure: ImportPath | None = None, **params: Any) -> Function:
@@ -36,3 +40,12 @@ def function(function: ImportPath, structure: ImportPath | None = None, **params
                 f"'{name}' is a {type(value).__name__}; write text, numbers, true or false, or lists and maps of such"
             ) from None
     return Function(function, tuple(params.items()), structure)
+
+
+def own_function(path: str, where: str) -> Callable[..., Any]:
+    """The function of an import path, imported now.
+
+    Raises:
+        ConfigError: if there is none.
+    """
+    return OWN_FUNCTIONS.factory(path, where)

@@ -14,9 +14,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from quantbench.backends.process_settings import kept
+from quantbench.torch_process import random_state_kept
 
 # Signals that end a run, or a test that takes too long.
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGALRM") if hasattr(signal, name))
@@ -30,17 +30,16 @@ def restored() -> Iterator[None]:
     new files, standard streams, warning filters, signal handlers, and limits that were lowered. Imported and patched
     modules, `sys.path`, levels of loggers, the locale and running threads stay as they are.
     """
-    states = torch.get_rng_state(), np.random.get_state(), random.getstate()
+    states = np.random.get_state(), random.getstate()
     with ExitStack() as stack:
-        for each in (_streams, _signals, _filters, _limits, _files, _environment, kept):
+        for each in (_streams, _signals, _filters, _limits, _files, _environment, kept, random_state_kept):
             stack.enter_context(each())
         stack.enter_context(np.errstate(**np.geterr()))
         try:
             yield
         finally:
-            torch.set_rng_state(states[0])
-            np.random.set_state(states[1])
-            random.setstate(states[2])
+            np.random.set_state(states[0])
+            random.setstate(states[1])
 
 
 @contextmanager

@@ -6,11 +6,11 @@ from stepped import HERE, QAT_QCONFIG, QCONFIG
 from tiny_model import TinyCNN, tiny_cnn
 from torch import nn
 
-from quantbench.backends.finite import SampleError, first_not_finite
+from quantbench.backends.finite import first_not_finite
 from quantbench.backends.low_bit import LowBitBackend
 from quantbench.backends.torch_ao.eager import EagerBackend
 from quantbench.backends.torch_ao.steps import calibrate, convert, fuse, prepare, prepare_qat
-from quantbench.errors import QuantizationError
+from quantbench.errors import QuantizationError, SampleError
 from quantbench.models.quantizable import FloatFunctional, QuantStub
 from quantbench.registry import RECIPES
 

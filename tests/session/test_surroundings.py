@@ -14,7 +14,8 @@ import pytest
 import torch
 from torch.nn.modules.module import register_module_forward_hook
 
-from quantbench.backends.process_settings import _flushes, kept
+from quantbench.backends.process_settings import kept
+from quantbench.backends.torch_settings import _flushes
 from quantbench.session.surroundings import restored
 
 

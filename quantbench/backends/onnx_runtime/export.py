@@ -18,6 +18,7 @@ from quantbench.backends.file_predictor import FilePredictor
 from quantbench.backends.interface import Artifact
 from quantbench.backends.onnx_file import LARGEST
 from quantbench.backends.onnx_runtime.session import SessionRunner, Settings, open_session
+from quantbench.backends.torch_reference import check_module
 from quantbench.errors import QuantizationError
 from quantbench.extras import require
 from quantbench.files import printable
@@ -50,6 +51,7 @@ def exported(reference: Artifact, samples: Inputs, path: Path) -> ModelProto:
         QuantizationError: if the model cannot be written that way, naming the operation or line that stops it, or if
             what was written computes something else.
     """
+    check_module(reference)
     require("backend 'onnxruntime', to write a torch model as .onnx", "onnx", "onnxscript")
     from quantbench.backends.module import ModulePredictor
     from quantbench.backends.state_dict import reference_module

@@ -14,6 +14,7 @@ from quantbench.arrays import INPUT, OUTPUT, Inputs
 from quantbench.backends.interface import Artifact, Predictor
 from quantbench.backends.openvino_runtime.library import openvino, quiet
 from quantbench.backends.openvino_runtime.reading import read_model, reason_of
+from quantbench.backends.torch_reference import check_module
 from quantbench.errors import QuantizationError
 from quantbench.foreign import message_of
 
@@ -35,6 +36,7 @@ def model_of(reference: Artifact, samples: Inputs) -> Any:
     """
     if reference.path.suffix.lower() in (".xml", ".onnx"):
         return read_model(reference.files)
+    check_module(reference)
     from quantbench.backends.state_dict import reference_module
 
     return _converted(reference_module(reference), samples, reference.path)
