@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import version
 
@@ -16,11 +18,14 @@ EXTRAS = {
     "nncf": "openvino",
     "onnx": "onnxruntime",
     "onnxruntime": "onnxruntime",
-    "onnxscript": "onnxruntime",
+    "onnxscript": "torch",
     "openvino": "openvino",
+    "safetensors": "torch",
     "soundfile": "audio",
+    "torch": "torch",
     "torchao": "torchao",
-    "torchaudio": "audio",
+    "torchaudio": "torch",
+    "torchvision": "torch",
 }
 
 
@@ -39,17 +44,53 @@ def require(needed_by: str, *libraries: str) -> None:
             importlib.import_module(library)
         except (ImportError, OSError) as error:
             # An OSError where a library lacks a system library of its own.
-            cause = str(error).partition("\n")[0]
-            raise ExtraMissingError(
-                f"{needed_by}: needs {library}, which cannot be imported ({cause}); "
-                f"pip install 'quantbench-suite[{EXTRAS[library]}]'"
-            ) from None
+            raise ExtraMissingError(_message(needed_by, library, error)) from None
+
+
+@contextmanager
+def needing(needed_by: str) -> Iterator[None]:
+    """An import of modules that need optional libraries: a missing one is reported as by `require`.
+
+    Raises:
+        ExtraMissingError: as `require`.
+    """
+    try:
+        yield
+    except ImportError as error:
+        if (line := missing(needed_by, error)) is None:
+            raise
+        raise ExtraMissingError(line) from None
+
+
+def missing(needed_by: str, error: BaseException) -> str | None:
+    """The line about an optional library that an error says is not installed; None if it says no such thing.
+
+    Args:
+        needed_by: what needs it.
+        error: of any kind.
+    """
+    if type(error) is not ModuleNotFoundError:
+        return None
+    library = str(error.name).partition(".")[0]
+    return _message(needed_by, library, error) if library in EXTRAS and not _is_found(library) else None
+
+
+def _message(needed_by: str, library: str, error: BaseException) -> str:
+    cause = str(error).partition("\n")[0]
+    return (
+        f"{needed_by}: needs {library}, which cannot be imported ({cause}); "
+        f"pip install 'quantbench-suite[{EXTRAS[library]}]'"
+    )
 
 
 @cache
 def installed(*libraries: str) -> bool:
     """True if all of them can be found; none is imported."""
-    return all(importlib.util.find_spec(library) is not None for library in libraries)
+    return all(_is_found(library) for library in libraries)
+
+
+def _is_found(library: str) -> bool:
+    return importlib.util.find_spec(library) is not None
 
 
 @cache

@@ -16,7 +16,8 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, ClassVar
 
-from quantbench.errors import ForeignError, QuantbenchError
+from quantbench.errors import ForeignError, LibraryMissingError, QuantbenchError
+from quantbench.extras import missing
 
 # What a message shows of another; the rest is in the traceback.
 LONGEST = 200
@@ -160,11 +161,16 @@ class about:  # noqa: N801 — used as a function
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: TracebackType | None) -> None:
         """Raises it with the subject in front."""
         if isinstance(error, ForeignError):
-            raise ForeignError(f"{self.subject}: {error}") from error.__cause__
+            raise type(error)(f"{self.subject}: {error}") from error.__cause__
 
 
 def foreign(what: str, error: BaseException) -> ForeignError:
-    """The line about what a call raised, with the layer and the line of code where that can be read off it."""
+    """The line about what a call raised, with the layer and the line of code where that can be read off it.
+
+    Of an optional library that is not installed it says what installs it instead.
+    """
+    if (line := missing(what, error)) is not None:
+        return LibraryMissingError(line)
     return ForeignError(f"{what} raised {cause_of(error)}{_place_of(error)}; {HINT}")
 
 

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from pydantic import ConfigDict, PydanticUndefinedAnnotation, PydanticUserError, ValidationError, validate_call
 
 from quantbench.errors import ConfigError
+from quantbench.extras import needing
 from quantbench.files import LONGEST_NAME, printable, short_name
 from quantbench.foreign import calling, foreign, message_of, passes, raised_by
 from quantbench.provenance import loading
@@ -131,18 +132,20 @@ class Registry(Generic[T]):
 
         Raises:
             ConfigError: if there is no such entry, or it cannot be imported.
+            ExtraMissingError: if it needs an optional library that is not installed.
         """
         self.check(name, where)
         if name in self.table:
             module, _, attribute = self.table[name].partition(":")
-            ours: T = getattr(importlib.import_module(module), attribute)
+            with needing(f"{where}: {self.kind} '{name}'"):
+                ours: T = getattr(importlib.import_module(module), attribute)
             return ours
         found: T = _import_outside(name, where) if ":" in name else self._load(self._installed[name], where)
         return found
 
     def _load(self, entry: EntryPoint, where: str) -> Any:
         try:
-            with loading(entry.module):
+            with loading(entry.module), needing(f"{where}: {self.kind} '{entry.name}'"):
                 return entry.load()
         # Code of another distribution, which may raise anything when it is imported.
         except BaseException as error:
@@ -285,7 +288,7 @@ def _import_outside(name: str, where: str) -> Any:
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, here)
     try:
-        with loading(module_name):
+        with loading(module_name), needing(f"{where}: '{name}'"):
             return getattr(importlib.import_module(module_name), attribute)
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(f"{where}: cannot import '{name}': {error}") from error

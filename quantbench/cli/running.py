@@ -73,7 +73,8 @@ def show_session(runs: Runs, plan: Plan, options: Options, configured: Sequence[
         print("\n".join(f"quantbench: {line}" for line in [*broken, result.interrupted]), file=sys.stderr)
         raise typer.Exit(status())
     if broken or result.status is Status.BROKEN:
-        raise QuantbenchError("\n".join(broken or ["nothing was measured: the data is not on this machine"]))
+        absent = "the data, or a library, is not on this machine"
+        raise QuantbenchError("\n".join(broken or [f"nothing was measured: {absent}"]))
     return result.status or (Status.FAILED if unwritten else Status.PASSED)
 
 

@@ -37,12 +37,12 @@ def quantbench_session(request: pytest.FixtureRequest) -> Session:
 @pytest.fixture
 def experiment_run(request: pytest.FixtureRequest, quantbench_session: Session) -> Run:
     """The measurements of one experiment, shared by every claim about it."""
-    from quantbench.errors import DataMissingError
+    from quantbench.session.absence import ABSENT
 
     try:
         with _uncaptured(request.config):
             return quantbench_session.open(request.param)
-    except DataMissingError as error:
+    except ABSENT as error:
         if quantbench_session.must_run(request.param, error):
             raise
         request.node.user_properties.append((NOT_RUN_PROPERTY, [request.param.id, str(error)]))

@@ -248,7 +248,7 @@ class State:
 
     @property
     def not_run(self) -> dict[str, str]:
-        """Experiments whose data is not on this machine → why, here and in workers."""
+        """Experiments whose data, or a library of theirs, is not on this machine → why, here and in workers."""
         return {**(self._session.not_run if self._session else {}), **self.elsewhere}
 
     def not_run_list(self) -> list[NotRun]:
@@ -267,7 +267,7 @@ class State:
 
     def sentences(self) -> list[str]:
         """Sentences of the summary about the run as a whole."""
-        from quantbench.session.session import optional_sentences
+        from quantbench.session.absence import optional_sentences
         from quantbench.stats.multiplicity import Family
 
         if self._session:

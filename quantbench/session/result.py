@@ -37,7 +37,7 @@ class SessionResult:
 
     Attributes:
         records: of those of which anything was measured.
-        not_run: of those whose data is not on this machine.
+        not_run: of those whose data, or a library of theirs, is not on this machine.
         errors: of the others, by experiment.
         broken: a line for each error.
         tracebacks: of the same errors.

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from quantbench.config.schema import Experiment
 from quantbench.data.source import DOWNLOAD_VARIABLE
-from quantbench.errors import DataMissingError, ForeignError, QuantbenchError
+from quantbench.errors import ForeignError, QuantbenchError
 from quantbench.experiment.run import Run
 from quantbench.experiment.runs import Runs
 from quantbench.foreign import calling, traceback_of
@@ -20,14 +20,20 @@ from quantbench.quantities.judging import explain, explain_briefly, judge, judge
 from quantbench.quantities.speed import questions_of, withdraw
 from quantbench.records.run import ExperimentError, NotRun, RunRecord
 from quantbench.registry import QUANTITIES
+from quantbench.session.absence import (
+    ABSENT,
+    OPTIONAL_HINT,
+    Absence,
+    check_libraries,
+    is_error,
+    optional_sentences,
+    with_hint,
+)
 from quantbench.session.acceptance import Acceptances, Accepting
 from quantbench.session.records import checked, in_order
 from quantbench.session.surroundings import restored
 from quantbench.stats.regression import Change
 from quantbench.stats.verdicts import Outcome, Verdict
-
-# End of the message about absent data that fails the run.
-OPTIONAL_HINT = "; or set workload.optional: true, and a run goes on without it"
 
 
 @dataclass(frozen=True)
@@ -85,7 +91,7 @@ class Session:
         runs: opens each workload and runs each experiment once.
         options: how.
         to_time: experiments whose forwards are still to be timed, in the order of the plan.
-        not_run: experiments whose data is not on this machine → why.
+        not_run: experiments whose data, or a library of theirs, is not on this machine → why.
         broken: a line for each error that a claim ended with, once → its traceback.
         lost: of these, lines about what the end of the session could not do, which no claim has told.
         lines: those that the end of the session prints.
@@ -120,10 +126,12 @@ class Session:
 
         Raises:
             DataMissingError: if its data is not on this machine; noted for the end.
+            NotInstalledError: if an optional library that it needs is not; noted too.
             QuantbenchError: if data or weights are broken; noted too.
         """
         with self.noting(experiment, "opening it"), _downloads(self.options.real_data):
             run = self.runs.run(experiment)
+            check_libraries(run)
             self._note_repeats(run)
             if run.settings.retrain:
                 run.candidate  # noqa: B018
@@ -280,7 +288,7 @@ class Session:
         return in_order(found, experiments)
 
     def not_run_list(self) -> list[NotRun]:
-        """Experiments whose data is not on this machine."""
+        """Experiments whose data, or a library of theirs, is not on this machine."""
         return [NotRun(experiment=id_, reason=reason) for id_, reason in self.not_run.items()]
 
     def errors(self) -> list[ExperimentError]:
@@ -306,12 +314,9 @@ class Session:
         found = disturbances(*self._timed_between, usable_cores())
         return [f"the machine disturbed its timings: {'; '.join(found)}"] if found else []
 
-    def must_run(self, experiment: Experiment, error: DataMissingError) -> bool:
-        """Tells whether absent data is an error: the user's own always, any in CI, unless the workload is optional."""
-        if self.options.real_data:
-            return True
-        is_strict = self.options.strict or bool(os.environ.get("CI"))
-        return not experiment.workload.config.optional and (is_strict or not error.is_offered)
+    def must_run(self, experiment: Experiment, error: Absence) -> bool:
+        """Tells whether it is an error that something is absent: `is_error`, and with `real_data` always."""
+        return self.options.real_data or is_error(experiment, error, self.options.strict)
 
     def _lose(self, experiment: Experiment, error: QuantbenchError) -> None:
         self._note(experiment, error)
@@ -345,34 +350,17 @@ class Session:
             # The innermost first, since an exception may refuse to go through `restored`.
             with calling("putting back what it changed"), restored(), calling(what):
                 yield
-        except DataMissingError as error:
+        except ABSENT as error:
             self.not_run[experiment.id] = str(error)
             if not self.must_run(experiment, error):
                 self._left_out[experiment.id] = experiment
                 raise
             hint = "" if self.options.real_data else OPTIONAL_HINT
             self._note(experiment, error, hint)
-            raise DataMissingError(f"{error}{hint}", error.is_offered) from None
+            raise with_hint(error, hint) from None
         except QuantbenchError as error:
             self._note(experiment, error)
             raise
-
-
-def optional_sentences(experiments: Iterable[Experiment], not_run: Container[str]) -> list[str]:
-    """The number of experiments of optional workloads that did not run, as a sentence; none where all did.
-
-    Args:
-        experiments: of the session.
-        not_run: ids of those whose data is not on this machine.
-    """
-    left_out = [each.workload.name for each in experiments if each.workload.config.optional and each.id in not_run]
-    if not left_out:
-        return []
-    workloads = len(set(left_out))
-    return [
-        f"{len(left_out)} experiment{'s' * (len(left_out) > 1)} of {workloads} optional workload"
-        f"{'s' * (workloads > 1)} did not run, for lack of data"
-    ]
 
 
 @contextmanager

@@ -71,7 +71,7 @@ def test_absent_data_of_every_experiment_is_told_and_is_no_success(quantbench, p
     status, out, err = quantbench("run", STATIC, "--json", "out.json")
     assert status == 2
     assert out == f"{STATIC}: not run: {project.images}/train: no such folder. To get it: git clone images\n"
-    assert err == "quantbench: nothing was measured: the data is not on this machine\n"
+    assert err == "quantbench: nothing was measured: the data, or a library, is not on this machine\n"
     assert len(RecordFile.model_validate_json((project.root / "out.json").read_text()).not_run) == 1
 
 

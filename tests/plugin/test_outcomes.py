@@ -103,7 +103,7 @@ def test_absent_data_is_not_run_with_the_reason_and_the_way_to_get_it(absent, pr
     assert result.parseoutcomes() == {"skipped": 49, "deselected": 6}
     reason = f"{project.root}/data/photographs/train: no such folder. To get it: git clone photographs"
     told = f"tiny: 4 experiments not run: {reason}"
-    counted = "4 experiments of 1 optional workload did not run, for lack of data"
+    counted = "4 experiments of 1 optional workload did not run, for lack of data or a library"
     result.stdout.fnmatch_lines(["*quantbench ==*", told, "*", counted, f"SKIPPED * not run: {reason}"])
     file = RecordFile.model_validate_json((project.root / "records.json").read_text())
     assert file.records == []

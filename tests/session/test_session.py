@@ -1,11 +1,13 @@
 """One session over many experiments, without pytest: its order, and what one that fails costs the others."""
 
+import sys
+
 import pytest
 from made_timings import timings
 
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
-from quantbench.errors import DataMissingError, QuantizationError
+from quantbench.errors import DataMissingError, ExtraMissingError, QuantizationError
 from quantbench.experiment import run as runner
 from quantbench.experiment.run import Run, Settings
 from quantbench.experiment.runs import Runs
@@ -123,7 +125,7 @@ def test_absent_data_is_an_error_unless_the_workload_is_optional_or_we_offer_it_
         monkeypatch.setenv("CI", "true")
     session = absent(project, options, data, optional)
     assert len(session.broken) == is_error
-    counted = "1 experiment of 1 optional workload did not run, for lack of data"
+    counted = "1 experiment of 1 optional workload did not run, for lack of data or a library"
     assert (counted in session.sentences()) == (optional and not is_error)
 
 
@@ -133,6 +135,48 @@ def test_absent_data_that_fails_a_run_is_told_with_the_key_that_lets_it_pass(pro
         f"{STATIC}: {project.root}/data/photographs/train: no such folder. To get it: from the archive; or set "
         "workload.optional: true, and a run goes on without it"
     )
+
+
+@pytest.mark.parametrize(
+    ("optional", "options", "ci", "is_error"),
+    [
+        (False, Options(), False, False),
+        (False, Options(), True, True),
+        (False, Options(strict=True), False, True),
+        (False, Options(real_data=True), False, True),
+        (True, Options(strict=True), True, False),
+    ],
+)
+def test_a_missing_library_leaves_an_experiment_out_but_not_in_ci(
+    project, monkeypatch, optional, options, ci, is_error
+):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    if ci:
+        monkeypatch.setenv("CI", "true")
+    gates = "    gates: {accuracy_drop_pp: 10.0, size_ratio"
+    project.edit(gates, f"    backend: onnxruntime\n{gates}")
+    if optional:
+        project.edit("  baseline: tiny", OPTIONAL)
+        project.edit("root: images", "root: images, obtain: from the archive")
+    experiments = [select(load_experiments(project.configs), id_)[0] for id_ in (DYNAMIC, STATIC)]
+    result = run_session(Runs(Settings(project.golden)), Plan.of_experiments(experiments), "a test", options)
+    assert [record.experiment for record in result.records] == [DYNAMIC], "the others go on"
+    (not_run,) = result.not_run
+    assert not_run.experiment == STATIC
+    assert "backend 'onnxruntime': needs onnxruntime, which cannot be imported" in not_run.reason
+    assert "pip install 'quantbench-suite[onnxruntime]'" in not_run.reason
+    assert (result.status is Status.BROKEN) == is_error == bool(result.broken)
+
+
+def test_a_library_that_is_missing_is_told_before_anything_is_made(project, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    monkeypatch.setattr(Run, "candidate", property(lambda _: pytest.fail("something was quantized")))
+    gates = "    gates: {accuracy_drop_pp: 10.0, size_ratio"
+    project.edit(gates, f"    backend: onnxruntime\n{gates}")
+    experiment = select(load_experiments(project.configs), STATIC)[0]
+    session = Session(Runs(Settings(project.golden, retrain=True)))
+    with pytest.raises(ExtraMissingError, match=r"\[onnxruntime\]"):
+        session.open(experiment)
 
 
 def test_a_session_that_may_not_time_says_why(experiments, project):
