@@ -9,8 +9,10 @@ import pytest
 from quantbench.data.audio_folder import audio_folder
 from quantbench.data.cache import open_cached
 from quantbench.data.speech_commands import speech_commands
-from quantbench.errors import DataMissingError, ExtraMissingError
-from quantbench.extras import EXTRAS, require
+from quantbench.errors import ConfigError, DataMissingError, ExtraMissingError, ForeignError
+from quantbench.extras import EXTRAS, needing, require
+from quantbench.foreign import calling
+from quantbench.registry import BACKENDS, MODELS, Factories
 from quantbench.report.figures import drawn
 
 PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
@@ -53,6 +55,51 @@ def test_a_library_whose_own_system_library_is_missing_is_told_with_the_cause(mo
         require("a test", "soundfile")
 
 
+def test_a_module_of_ours_that_imports_a_missing_library_names_who_needs_it(without, monkeypatch):
+    without("torch")
+    monkeypatch.delitem(sys.modules, "quantbench.models.m5", raising=False)
+    with pytest.raises(ExtraMissingError) as error:
+        MODELS.factory("m5", "a.yaml: workload.model")
+    assert str(error.value) == missing("a.yaml: workload.model: model 'm5'", "torch")
+
+
+def test_a_module_of_the_user_s_that_imports_a_missing_library_does_too(without, tmp_path, monkeypatch):
+    without("torchaudio")
+    (tmp_path / "listening.py").write_text("import torchaudio\ndef net(): ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ExtraMissingError) as error:
+        MODELS.factory("listening:net", "a.yaml")
+    assert str(error.value) == missing("a.yaml: 'listening:net'", "torchaudio")
+
+
+def test_a_call_that_imports_a_missing_library_says_so_and_stays_an_error_of_that_call(without):
+    without("torch")
+    with pytest.raises(ForeignError) as error, calling("quantizing"):
+        import torch  # noqa: F401
+    assert str(error.value) == missing("quantizing", "torch")
+    assert isinstance(error.value, ExtraMissingError)
+
+
+@pytest.mark.parametrize("statement", ["import torch.no_such_part", "from torch import no_such_name", "import no_such"])
+def test_what_no_extra_brings_is_no_missing_extra(statement):
+    with pytest.raises(ImportError), needing("a test"):
+        exec(statement)  # noqa: S102 — of this test's own
+    with (
+        pytest.raises(ForeignError, match=r"^own code raised (ModuleNotFound|Import)Error: ") as error,
+        calling("own code"),
+    ):
+        exec(statement)  # noqa: S102 — of this test's own
+    assert not isinstance(error.value, ExtraMissingError)
+
+
+def test_a_module_of_ours_that_is_broken_otherwise_is_not_hidden():
+    shelf = Factories("parser", "quantbench.parsers", {"broken": "quantbench.no_such_module:parser"})
+    with pytest.raises(ModuleNotFoundError, match="no_such_module"):
+        shelf.factory("broken", "here")
+    with pytest.raises(ConfigError, match="cannot import 'no_such_module:parser'"):
+        BACKENDS.factory("no_such_module:parser", "here")
+
+
 def test_every_library_stands_in_the_extra_that_is_named_and_in_no_dependency():
     optional = PROJECT["optional-dependencies"]
     for library, extra in EXTRAS.items():
@@ -63,7 +110,7 @@ def test_every_library_stands_in_the_extra_that_is_named_and_in_no_dependency():
 
 def test_the_set_up_of_the_readme_installs_all_extras():
     optional = PROJECT["optional-dependencies"]
-    assert optional["all"] == ["quantbench-suite[audio,litert,onnxruntime,openvino,plots,speech,torchao]"]
+    assert optional["all"] == ["quantbench-suite[audio,litert,onnxruntime,openvino,plots,speech,torch,torchao]"]
     assert "quantbench-suite[all]" in optional["dev"]
     assert "quantbench-suite[audio]" in optional["speech"]
 

@@ -7,6 +7,7 @@ import numpy as np
 from quantbench.data.image_folder import DEFAULT_MEAN, DEFAULT_STD
 from quantbench.data.source import Arrays, Decoded, Normalization, Progress, Source, download_allowed
 from quantbench.errors import DataError, DataMissingError
+from quantbench.extras import require
 from quantbench.files import data_dir
 
 
@@ -18,6 +19,7 @@ class Cifar10Source(Source):
 
     def fingerprint(self) -> str:
         """Constant once the files are there: torchvision checks their md5 whenever it opens them."""
+        require("cifar10", "torchvision")
         from torchvision.datasets import CIFAR10
 
         folder = data_dir() / CIFAR10.base_folder

@@ -12,6 +12,8 @@ from quantbench.extras import installed
 from quantbench.records.base import Environment
 
 COMPUTING_PACKAGES = ("torch", "torchvision", "torchaudio", "numpy", "quantbench-suite")
+# Noted if torch is, as installed or not.
+BESIDE_TORCH = ("torch", "torchvision", "torchaudio")
 ABSENT = "not installed"
 # Noted where they are installed.
 RUNTIMES = ("onnxruntime", "onnx", "openvino", "nncf", "ai-edge-litert", "torchao")
@@ -31,13 +33,15 @@ def environment() -> Environment:
         cores=os.cpu_count() or 1,
         system=f"{platform.system()} {platform.release()}",
         python=platform.python_version(),
-        versions={
-            package: version
-            for package in (*COMPUTING_PACKAGES, *RUNTIMES)
-            if (version := _version(package)) != ABSENT or package in COMPUTING_PACKAGES
-        },
+        versions=_versions(),
         accelerator=_accelerator(),
     )
+
+
+def _versions() -> dict[str, str]:
+    always = [each for each in COMPUTING_PACKAGES if each not in BESIDE_TORCH or installed("torch")]
+    found = {package: _version(package) for package in (*always, *RUNTIMES)}
+    return {package: version for package, version in found.items() if version != ABSENT or package in always}
 
 
 def _version(package: str) -> str:

@@ -11,7 +11,7 @@ from quantbench.recipes.spec import Recipe
 # Suffix of a file that was made elsewhere → the backend that loads it.
 FORMATS = {".onnx": "onnxruntime", ".xml": "openvino", ".tflite": "litert", ".pt": "torchscript", ".ts": "torchscript"}
 # Runtime into which an fp32 reference can be written → the libraries without which it cannot.
-RUNTIMES = {"onnxruntime": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("openvino",)}
+RUNTIMES = {"onnxruntime": ("onnx", "onnxruntime"), "openvino": ("openvino",)}
 # The first backend of a kind is its default.
 KINDS: dict[str, tuple[str, ...]] = {
     "eager": ("fp32", "dynamic_int8", "static_int8", "qat_int8"),

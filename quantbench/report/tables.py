@@ -8,13 +8,15 @@ from typing import Any
 
 from quantbench.errors import ForeignError
 from quantbench.foreign import calling
-from quantbench.records.base import Part
+from quantbench.records.base import Environment, Part
 from quantbench.records.run import ExperimentError, NotRun, RunRecord
 from quantbench.registry import QUANTITIES
 from quantbench.stats.regression import Change
 from quantbench.stats.verdicts import Outcome
 
 NOTHING = "–"
+# In the versions of every record.
+PACKAGES_OF_ALL = ("numpy", "quantbench-suite")
 # In the place of a figure that its quantity cannot show.
 BROKEN = "error"
 
@@ -219,11 +221,20 @@ def provenance(records: Sequence[RunRecord]) -> str:
             else "not timed"
         )
         machine = f"{e.processor} ({', '.join(e.isa)}), {e.cores} cores, engine {record.engine}"
-        software = f"torch {e.versions.get('torch', '(unknown)')}, Python {e.python}"
+        software = f"{_library(e)}, Python {e.python}"
         workload = record.experiment.partition("/")[0]
         line = f"`{workload}`: {n}; {timing}; {machine}, {software}; `{record.command}`"
         circumstances.setdefault(line, set()).update({t.rounds} if t else ())
     return "\n".join(f"- {line.replace('{rounds}', _range(rounds))}" for line, rounds in circumstances.items()) + "\n"
+
+
+def _library(environment: Environment) -> str:
+    """Torch with its version, or the runtimes of a machine without it."""
+    versions = environment.versions
+    runtimes = [f"{name} {version}" for name, version in versions.items() if name not in PACKAGES_OF_ALL]
+    if runtimes and "torch" not in versions:
+        return ", ".join(runtimes)
+    return f"torch {versions.get('torch', '(unknown)')}"
 
 
 def _range(rounds: set[int]) -> str:

@@ -57,3 +57,11 @@ def test_neither_the_machine_s_name_nor_its_user_is_in_it():
 def test_it_is_found_once_per_process_and_survives_json():
     assert environment() is environment()
     assert Environment.model_validate_json(environment().model_dump_json()) == environment()
+
+
+def test_without_torch_nothing_is_noted_of_it(monkeypatch):
+    monkeypatch.setattr(module, "installed", lambda *_: False)
+    described = environment.__wrapped__()
+    assert not {"torch", "torchvision", "torchaudio"} & described.versions.keys()
+    assert {"numpy", "quantbench-suite"} <= described.versions.keys()
+    assert described.accelerator is None

@@ -188,6 +188,13 @@ def test_where_a_record_of_unknown_libraries_comes_from_is_told_all_the_same(mak
     assert "torch (unknown), Python 3.12.1" in provenance([record])
 
 
+def test_of_a_machine_without_torch_the_runtimes_are_told(make_record):
+    record = make_record("w/a")
+    versions = {"numpy": "2.4.6", "quantbench-suite": "1", "onnxruntime": "1.32.0", "onnx": "1.23.2"}
+    record = record.model_copy(update={"environment": record.environment.model_copy(update={"versions": versions})})
+    assert ", onnxruntime 1.32.0, onnx 1.23.2, Python 3.12.1" in provenance([record])
+
+
 def test_absent_data_is_told_once_for_all_experiments_that_wait_for_it():
     absent, other = "no such folder. To get it: git clone x", "no synthesizer"
     lines = not_run_lines(

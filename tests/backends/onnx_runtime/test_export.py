@@ -77,7 +77,7 @@ def test_a_file_of_onnx_is_its_own_lowered_form(tmp_path):
 
 def test_a_missing_exporter_is_told_with_what_installs_it(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "onnxscript", None)
-    with pytest.raises(ExtraMissingError, match=r"to write a torch model as \.onnx: needs onnxscript, .*\[onnxru"):
+    with pytest.raises(ExtraMissingError, match=r"to write a torch model as \.onnx: needs onnxscript, .*\[torch\]"):
         BACKEND.lowered(reference(tmp_path), named(BATCH), tmp_path)
 
 
