@@ -75,6 +75,9 @@ def compare(
         accept_accuracy,
     )
     path = configs / f"{save or NAMELESS}.yaml"
+    if save:
+        # What is accepted must be of the paths that the file will name.
+        path.parent.mkdir(parents=True, exist_ok=True)
     raise typer.Exit(_compared(pair, path, golden if save else None, strict_verdicts, json))
 
 

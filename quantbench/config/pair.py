@@ -129,6 +129,9 @@ def _is_sound(place: Path) -> bool:
 
 
 def _beside(path: Path, folder: Path) -> str:
-    """A path as a workload file in that folder names it: relative where it lies below the folder's parent."""
+    """A path as a workload file in that folder names it: relative where it lies below the folder's parent.
+
+    From a folder that is not there no way leads to what lies beside it.
+    """
     there, here = path.resolve(), folder.resolve()
-    return os.path.relpath(there, here) if there.is_relative_to(here.parent) else str(there)
+    return os.path.relpath(there, here) if here.is_dir() and there.is_relative_to(here.parent) else str(there)

@@ -196,6 +196,15 @@ def test_parameters_of_a_backend_are_given_to_both_files_or_to_one(compare, file
     assert "int8.onnx: has no output 'none'; it has 'logits'" in err
 
 
+def test_a_folder_of_workload_files_need_not_be_there(compare, project):
+    nowhere = project.root / "nowhere"
+    status, _, err = compare("--configs", nowhere)
+    assert (status, err, nowhere.exists()) == (0, "", False)
+    status, _, err = compare("--configs", nowhere, "--save", "first")
+    assert (status, err) == (0, "")
+    assert "path: ../fp32.onnx" in (nowhere / "first.yaml").read_text(), "as from a folder that was there"
+
+
 def test_sounds_are_told_from_pictures(tmp_path):
     from quantbench.config.pair import data_of
 
