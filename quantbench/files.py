@@ -20,6 +20,8 @@ from quantbench.temporary import sweep_once, temporary_name
 
 # Characters of a name or key that a message shows.
 LONGEST_NAME = 80
+# Bytes that are asked for at once, at the least.
+SMALLEST_PART = 1 << 20
 # Opening or reading one of these waits for another program, maybe for ever.
 SPECIAL = {
     stat.S_IFIFO: "a named pipe",
@@ -49,6 +51,17 @@ def cache_dir() -> Path:
 def data_dir() -> Path:
     """Folder of the user's own data sets: `$QUANTBENCH_DATA` or `<cache>/raw`."""
     return Path(os.environ.get("QUANTBENCH_DATA") or cache_dir() / "raw")
+
+
+def beside(folder: Path, path: Path) -> Path:
+    """A path that begins at a folder, which need not exist: that of a workload file that is not written.
+
+    Example:
+        >>> beside(Path("absent"), Path("../fp32.onnx")).name
+        'fp32.onnx'
+    """
+    # `absent/..` leads nowhere, and through a link elsewhere than the words say.
+    return folder / path if folder.is_dir() else Path(os.path.normpath(folder / path))
 
 
 @contextmanager
@@ -161,10 +174,14 @@ def read_bytes(path: Path, most: int | None = None) -> bytes:
         # A file of the file system for processes has no size, and one may grow meanwhile.
         if most is None:
             return file.read()
-        content = file.read(most + 1) if os.fstat(file.fileno()).st_size <= most else None
-    if content is None or len(content) > most:
+        size, parts, room = os.fstat(file.fileno()).st_size, list[bytes](), most + 1
+        # So much is allocated at once as is asked for, whatever the file has.
+        while size <= most and room and (part := file.read(min(room, max(size, SMALLEST_PART)))):
+            parts.append(part)
+            room -= len(part)
+    if size > most or not room:
         raise OSError(errno.EFBIG, f"is larger than {most:,} bytes", str(path))
-    return content
+    return b"".join(parts)
 
 
 def read_text(path: Path, most: int | None = None) -> str:

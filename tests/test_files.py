@@ -3,6 +3,7 @@
 import hashlib
 import os
 import stat
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -156,6 +157,16 @@ def test_a_file_is_read_up_to_its_limit_and_no_further(tmp_path):
         read_bytes(tmp_path / "a", 4)
     (tmp_path / "a").write_bytes(b"")
     assert read_bytes(tmp_path / "a", 0) == b""
+
+
+def test_a_small_file_takes_no_memory_for_all_that_it_might_hold(tmp_path):
+    (tmp_path / "a").write_bytes(b"12345")
+    tracemalloc.start()
+    try:
+        assert read_bytes(tmp_path / "a", 1 << 31) == b"12345"
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_text_has_the_line_ends_of_this_system(tmp_path):

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from quantbench.errors import DataMissingError
-from quantbench.files import data_dir
+from quantbench.files import beside, data_dir
 
 VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
 # Has a default, and so is never unset.
@@ -36,7 +36,7 @@ class Root:
 
     def locate(self, folder: Path) -> None:
         """Looks for a relative root in the folder of the workload file first."""
-        self._beside = folder.absolute() / self.given
+        self._beside = beside(folder.absolute(), self.given)
         # A link that leads nowhere is found too, and then refused by its name.
         if os.path.lexists(self._beside):
             self.path = self._beside
