@@ -345,6 +345,8 @@ RECIPES: Factories[Recipe] = Factories(
         "static_int8_per_channel": "quantbench.recipes.static_int8:static_int8_per_channel",
         "static_int8_per_tensor": "quantbench.recipes.static_int8:static_int8_per_tensor",
         "static_int8_pow2": "quantbench.recipes.static_int8:static_int8_pow2",
+        "weight_only_int4": "quantbench.recipes.weight_only:weight_only_int4",
+        "weight_only_int8": "quantbench.recipes.weight_only:weight_only_int8",
     },
 )
 BACKENDS: Factories[Backend] = Factories(

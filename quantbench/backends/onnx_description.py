@@ -13,6 +13,8 @@ from quantbench.backends.interface import Description, Entry
 from quantbench.backends.onnx_file import Node, OnnxModel, Tensor, read_onnx
 
 DEQUANTIZE = "DequantizeLinear"
+# Its weights `[outputs, blocks, bytes]` are codes of a few bits, packed along the inputs.
+FEW_BITS = "com.microsoft.MatMulNBits"
 Places = tuple[tuple[int, int, int, int], ...]
 # Operators that take integers with their scale: operator → places of values, scale and zero point, axis of the scale.
 SCALED: dict[str, Places] = {
@@ -36,12 +38,14 @@ class Quantization:
         zero_point: in the same shape; None for zero.
         axis: see `scale`.
         block_size: values along the axis that share a scale; 0 without blocks.
+        bits: of a code that is packed with others; 0 where the type tells it.
     """
 
     scale: Tensor | None
     zero_point: Tensor | None
     axis: int
     block_size: int
+    bits: int = 0
 
 
 def describe_onnx(path: Path) -> Description:
@@ -105,11 +109,20 @@ def _taken(node: Node, model: OnnxModel) -> Iterator[tuple[str, Quantization]]:
         if (name := _at(node, values)) in model.constants and scales is not None:
             zeros = model.constants.get(_at(node, zero_point))
             yield name, Quantization(scales, zeros, axis, node.attributes.get("block_size", 0))
+    if node.op == FEW_BITS and (name := _at(node, 1)) in model.constants:
+        scales, zeros = (model.constants.get(_at(node, place)) for place in (2, 3))
+        size, bits = node.attributes.get("block_size", 0), node.attributes.get("bits", 0)
+        yield name, Quantization(scales, zeros, 1, size, bits)
     if node.op in UNSCALED and (name := _at(node, UNSCALED[node.op][0])) in model.constants:
         yield name, Quantization(None, model.constants.get(_at(node, UNSCALED[node.op][1])), 0, 0)
 
 
 def _scheme(values: Tensor, found: Quantization) -> Entry:
+    if found.bits:
+        # Without zero points codes are about the middle of their range.
+        symmetry = "affine" if found.zero_point else "symmetric"
+        packed = {"axis": found.axis, "block_size": found.block_size, "bits": found.bits}
+        return {"qscheme": f"per_block_{symmetry}", **packed}
     symmetry, axis = _symmetry(values, found.zero_point), found.axis % max(1, len(values.shape))
     scales = found.scale or found.zero_point
     if scales is None or scales.shape in ((), (1,)):

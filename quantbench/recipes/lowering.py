@@ -12,18 +12,22 @@ from quantbench.recipes.spec import Recipe
 FORMATS = {".onnx": "onnxruntime", ".xml": "openvino", ".tflite": "litert", ".pt": "torchscript", ".ts": "torchscript"}
 # Runtime into which an fp32 reference can be written → the libraries without which it cannot.
 RUNTIMES = {"onnxruntime": ("onnx", "onnxruntime"), "openvino": ("openvino",)}
-# The first backend of a kind is its default.
+# Of files that were made elsewhere, whose suffix tells the backend, and of which `torch` loads state dicts alone.
+READY_MADE = "ready_made"
+# The first backend of any other kind is its default.
 KINDS: dict[str, tuple[str, ...]] = {
     "eager": ("fp32", "dynamic_int8", "static_int8", "qat_int8"),
     "low_bit": ("fp32", "low_bit"),
-    "torch": ("fp32", "function"),
-    "onnxruntime": ("fp32", "dynamic_int8", "static_int8", "ready_made", "function"),
-    "openvino": ("fp32", "static_int8", "ready_made", "function"),
+    "torch": ("fp32", "function", "ready_made"),
+    "onnxruntime": ("fp32", "dynamic_int8", "static_int8", "weight_only", "ready_made", "function"),
+    "openvino": ("fp32", "static_int8", "weight_only", "ready_made", "function"),
 }
 
 
 def default_backend(recipe: Recipe) -> str | None:
     """The first backend that is known to run such recipes, or None if none is."""
+    if recipe.kind == READY_MADE:
+        return FORMATS[".onnx"]
     return next((backend for backend, kinds in KINDS.items() if recipe.kind in kinds), None)
 
 

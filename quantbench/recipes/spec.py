@@ -132,6 +132,23 @@ class DynamicInt8(Recipe):
 
 
 @dataclass(frozen=True)
+class WeightOnly(Recipe):
+    """Weights quantized once, symmetric about 0; activations and arithmetic stay in floating point. No calibration.
+
+    Attributes:
+        bits: of a weight, 4 or 8.
+        layers: types of the layers that are quantized, such as `Linear`.
+        block_size: weights that share a scale, along the inputs of a layer; None for one scale per output channel.
+    """
+
+    kind: ClassVar[str] = "weight_only"
+
+    bits: int
+    layers: tuple[str, ...]
+    block_size: int | None = None
+
+
+@dataclass(frozen=True)
 class StaticInt8(Recipe):
     """Post-training quantization: fuse, prepare, calibrate, convert.
 

@@ -120,7 +120,8 @@ def test_trained_and_quantized_twice_in_new_interpreters_everything_has_the_same
     for made in first.values():
         tried = {name.rpartition(" by ")[2] for name in made}
         assert set(RECIPES.names()) - tried == {
-            "function", "low_bit", "qat_int8_layers", "qat_int8_pow2", "ready_made",
+            "function", "low_bit", "qat_int8_layers", "qat_int8_pow2", "ready_made", "weight_only_int4",
+            "weight_only_int8",
         }  # fmt: skip
         assert {"training", "QAT"} <= tried
 

@@ -20,7 +20,7 @@ INPUTS = torch.randn(16, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 POST_TRAINING = [
     name
     for name in RECIPES.names()
-    if not name.startswith(("qat", "low", "ready_made", "function")) and not name.endswith("_layers")
+    if not name.startswith(("qat", "low", "ready_made", "function", "weight_only")) and not name.endswith("_layers")
 ]
 
 USER_MODEL = """\

@@ -102,6 +102,7 @@ def test_every_kind_of_recipe_has_a_backend_of_ours_and_the_baseline_any():
     ]
     assert {recipe.kind: default_backend(recipe) for recipe in made} == {
         "fp32": "eager", "dynamic_int8": "eager", "static_int8": "eager", "qat_int8": "eager", "low_bit": "low_bit",
+        "weight_only": "onnxruntime",
         "function": "torch", "ready_made": "onnxruntime",
     }  # fmt: skip
     assert set(LOWERED) <= set(BACKENDS.table)

@@ -20,10 +20,11 @@ from quantbench.backends.onnx_runtime.calibration import Activations, Range, ran
 from quantbench.backends.onnx_runtime.processor import saturates
 from quantbench.backends.onnx_runtime.recipes import DYNAMIC, describe_quantizer, quantizers
 from quantbench.backends.onnx_runtime.session import FATAL, SessionRunner, Settings, open_session
+from quantbench.backends.onnx_runtime.weight_only import compressed, described
 from quantbench.errors import QuantizationError
 from quantbench.files import printable
 from quantbench.foreign import first_line
-from quantbench.recipes.spec import DynamicInt8, Fp32, Quantizer, Recipe, StaticInt8
+from quantbench.recipes.spec import DynamicInt8, Fp32, Quantizer, Recipe, StaticInt8, WeightOnly
 from quantbench.registry import unknown_name
 from quantbench.temporary import temporary_folder
 
@@ -64,6 +65,8 @@ def quantized(
             return _static(fp32, recipe, calibration, binding, groups)
         case Fp32():
             return fp32, {}
+        case WeightOnly():
+            return _weight_only(fp32, recipe)
         case _:
             raise QuantizationError(f"onnxruntime makes nothing by a recipe of kind {recipe.kind}")
 
@@ -83,6 +86,17 @@ def _dynamic(fp32: ModelProto, recipe: DynamicInt8) -> tuple[ModelProto, Observe
         )
         found = _read(path)
     return found, _observers(found, f"{' or '.join(operators)} with a constant weight", None, DYNAMIC_QUANTIZERS)
+
+
+def _weight_only(fp32: ModelProto, recipe: WeightOnly) -> tuple[ModelProto, Observers]:
+    with _working("its tool for weights of few bits") as folder:
+        found = _read(_preprocessed(fp32, folder))
+        layers = compressed(found, recipe)
+    if not layers:
+        raise QuantizationError(
+            f"onnxruntime: nothing was quantized: there is no {' or '.join(recipe.layers)} with a constant weight"
+        )
+    return found, dict.fromkeys(layers, described(recipe))
 
 
 def _static(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from quantbench.backends.onnx_runtime.weight_only import OPERATORS
 from quantbench.recipes.spec import (
     PER_CHANNEL_WEIGHT,
     PER_TENSOR_ACTIVATION,
@@ -11,6 +12,7 @@ from quantbench.recipes.spec import (
     Quantizer,
     Recipe,
     StaticInt8,
+    WeightOnly,
 )
 
 # Type of a torch layer → the operators that it is written as and that have a dynamically quantized form.
@@ -30,6 +32,8 @@ def refusal(recipe: Recipe) -> str | None:
             unknown = next((each for each in recipe.layers if each not in DYNAMIC), None)
             known = ", ".join(DYNAMIC)
             return unknown and f"onnxruntime has no dynamic form of a layer '{unknown}'; it has them of {known}"
+        case WeightOnly():
+            return _weight_only_refusal(recipe)
         case StaticInt8():
             return _static_refusal(*quantizers(recipe))
     return None
@@ -54,6 +58,17 @@ def _static_refusal(activation: Quantizer, weight: Quantizer) -> str | None:
             "onnxruntime's convolutions take no zero point per channel: use scheme: symmetric for weights, or "
             "granularity: per_tensor"
         )
+    return None
+
+
+def _weight_only_refusal(recipe: WeightOnly) -> str | None:
+    if unknown := next((each for each in recipe.layers if each not in OPERATORS), None):
+        return f"onnxruntime has no weight-only form of a layer '{unknown}'; it has them of {', '.join(OPERATORS)}"
+    if recipe.block_size is None:
+        few = recipe.bits < 8
+        return f"onnxruntime has weights of {recipe.bits} bits in blocks only: give a block_size" if few else None
+    if any(layer != "Linear" for layer in recipe.layers):
+        return "onnxruntime has weights in blocks for linear layers only: use layers: [Linear], or weight_only_int8"
     return None
 
 

@@ -12,7 +12,7 @@ from quantbench.arrays import Inputs
 from quantbench.backends.coverage import Coverage
 from quantbench.backends.file_predictor import Binding, FilePredictor, Layout
 from quantbench.backends.interface import Artifact, Backend, Calibration, Description, Predictor, Quantized
-from quantbench.backends.openvino_runtime import ptq
+from quantbench.backends.openvino_runtime import ptq, weight_only
 from quantbench.backends.openvino_runtime.description import describe_model
 from quantbench.backends.openvino_runtime.ir_files import check_ir
 from quantbench.backends.openvino_runtime.ir_files import files_of as files_of
@@ -23,7 +23,7 @@ from quantbench.backends.openvino_runtime.reading import read_model
 from quantbench.backends.openvino_runtime.runner import Hint, OpenvinoRunner, Precision, Settings
 from quantbench.errors import CheckpointError, QuantizationError
 from quantbench.recipes.lowering import unsupported
-from quantbench.recipes.spec import Fp32, Recipe, StaticInt8
+from quantbench.recipes.spec import Fp32, Recipe, StaticInt8, WeightOnly
 
 Device = Annotated[str, Field(pattern=r"^(CPU|(GPU|NPU)(\.\d)?)$")]
 # Kinds of recipes that no setting makes possible, with the reason.
@@ -84,6 +84,9 @@ class OpenvinoBackend(Backend):
         if isinstance(recipe, StaticInt8):
             reason = ptq.refusal(recipe)
             return f"backend 'openvino' {reason}" if reason else None
+        if isinstance(recipe, WeightOnly):
+            reason = weight_only.refusal(recipe)
+            return f"backend 'openvino' {reason}" if reason else None
         why = REASONS.get(recipe.kind)
         told = unsupported("openvino", recipe) or f"backend 'openvino' does not run recipes of kind {recipe.kind}"
         return f"{told} ({why})" if why else told
@@ -110,6 +113,8 @@ class OpenvinoBackend(Backend):
         model = self._model(reference, calibration.samples)
         if isinstance(recipe, StaticInt8):
             model = ptq.quantize(model, recipe, calibration.batches(), self.bias_correction, reference.path)
+        elif isinstance(recipe, WeightOnly):
+            model = weight_only.compress(model, recipe, reference.path)
         return self._written(model, recipe, folder)
 
     def lowered(self, reference: Artifact, samples: Inputs, folder: Path) -> Quantized | None:
@@ -122,7 +127,7 @@ class OpenvinoBackend(Backend):
         """See `Backend.rehearse`."""
         if reason := self.supports(recipe):
             raise QuantizationError(reason)
-        if isinstance(recipe, StaticInt8):
+        if isinstance(recipe, StaticInt8 | WeightOnly):
             # A library that is missing is told before minutes of work.
             nncf()
         self._model(reference, samples)

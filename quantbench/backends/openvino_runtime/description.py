@@ -60,6 +60,10 @@ def _entry(op: Any) -> Entry:
         return entry
     scale, symmetry = found
     axes = [axis for axis, size in enumerate(scale) if size > 1]
+    shape = entry["shape"]
+    # Blocks `[outputs, blocks, values]` have an axis of their own; those of 8 bits are never compressed in blocks.
+    if "8" not in entry["dtype"] and len(shape) == 3 and scale == [*shape[:2], 1]:
+        return entry | {"qscheme": f"per_block_{symmetry}", "axis": 1, "block_size": shape[2]}
     entry["qscheme"] = f"per_channel_{symmetry}" if axes else f"per_tensor_{symmetry}"
     if axes:
         entry["axis"] = axes[0] if len(axes) == 1 else axes

@@ -40,6 +40,9 @@ def nncf() -> Any:
     openvino()
     # It replaces the class of all loggers that are made after it.
     loggers = logging.getLoggerClass()
+    # Of torch, which says where a compiler of CUDA is, once NNCF's parts for torch are imported.
+    compilers = logging.getLogger("torch.utils.cpp_extension")
+    before, compilers.disabled = compilers.disabled, True
     try:
         with _without_telemetry(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -47,6 +50,7 @@ def nncf() -> Any:
             return importlib.import_module("nncf")
     finally:
         logging.setLoggerClass(loggers)
+        compilers.disabled = before
 
 
 @cache

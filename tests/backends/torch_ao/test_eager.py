@@ -103,7 +103,7 @@ def weight_of(layer):
 def test_every_registered_recipe_is_in_the_table_of_expected_weights():
     # Recipes for some layers have tests of their own, with a model that has layers; low-bit ones have another backend,
     # and the rest is quantized by others.
-    others = ("_layers", "low_bit", "function", "ready_made")
+    others = ("_layers", "low_bit", "function", "ready_made", "weight_only_int8", "weight_only_int4")
     assert {name for name in RECIPES.names() if not name.endswith(others)} == {name for name, _ in WEIGHTS}
 
 
