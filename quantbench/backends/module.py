@@ -19,7 +19,7 @@ class ModulePredictor(Predictor):
     """Runs a module, or any function of tensors, in inference mode.
 
     Args:
-        module: tensors, one for each input in order → a tensor, or tensors by name.
+        module: tensors, one for each input in order → a tensor, several, or tensors by name.
         threads: intra-operator threads of its forwards; None for those of the process.
 
     Example:
@@ -52,11 +52,32 @@ class ModulePredictor(Predictor):
             given = self.module(*[torch.from_numpy(array) for array in inputs.values()])
         if isinstance(given, torch.Tensor):
             return {OUTPUT: given.numpy()}
-        if isinstance(given, Mapping) and all(isinstance(value, torch.Tensor) for value in given.values()):
-            return {str(name): value.numpy() for name, value in given.items()}
+        named = by_name(given)
+        if named and all(isinstance(value, torch.Tensor) for value in named.values()):
+            return {name: value.numpy() for name, value in named.items()}
         raise EvaluationError(
             f"the model gave a {type(given).__name__}; expected a tensor of logits [n, classes], or tensors by name"
         )
+
+
+def by_name(given: Any) -> dict[str, Any]:
+    """Members of one mapping or sequence that a module gave, by name or number; empty where it is neither.
+
+    Example:
+        >>> by_name((3, 4))
+        {'0': 3, '1': 4}
+    """
+    if isinstance(given, Mapping):
+        return {str(name): value for name, value in given.items()}
+    if isinstance(given, tuple | list):
+        return {name: value for name, value in zip(_names(given), given, strict=True) if value is not None}
+    return {}
+
+
+def _names(given: tuple[Any, ...] | list[Any]) -> tuple[str, ...]:
+    """Those of a named tuple, such as the outputs of a network with auxiliary heads."""
+    fields: tuple[str, ...] = getattr(given, "_fields", ())
+    return fields or tuple(map(str, range(len(given))))
 
 
 class ChannelsLastPredictor(ModulePredictor):

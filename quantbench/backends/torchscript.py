@@ -18,7 +18,7 @@ from quantbench.arrays import OUTPUT, Inputs, Outputs
 from quantbench.backends.checkpoint import payload_bytes, schema_of, serialize
 from quantbench.backends.coverage import Coverage
 from quantbench.backends.interface import Artifact, Backend, Description, Predictor
-from quantbench.backends.module import ModulePredictor
+from quantbench.backends.module import ModulePredictor, by_name
 from quantbench.backends.torch_ao.engines import Engine, check_engine, default_engine, engine_in_use
 from quantbench.errors import CheckpointError, EvaluationError
 from quantbench.files import open_file, sha256_of_file
@@ -106,10 +106,8 @@ class ProgramPredictor(ModulePredictor):
     def _run(self, inputs: Inputs) -> Outputs:
         with torch.inference_mode():
             given = self.module(*[torch.from_numpy(array) for array in inputs.values()])
-        named = {str(at): each for at, each in enumerate(given)} if isinstance(given, tuple | list) else given
-        if isinstance(named, torch.Tensor):
-            named = {OUTPUT: named}
-        if not isinstance(named, dict) or not all(isinstance(each, torch.Tensor) for each in named.values()):
+        named = {OUTPUT: given} if isinstance(given, torch.Tensor) else by_name(given)
+        if not named or not all(isinstance(each, torch.Tensor) for each in named.values()):
             raise EvaluationError(f"{self._file}: gave a {type(given).__name__}; expected tensors, one or several")
         if self._chosen is not None and self._chosen not in named:
             raise EvaluationError(f"{self._file}: has no output '{self._chosen}'; it has {', '.join(map(str, named))}")

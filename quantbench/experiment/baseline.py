@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from quantbench.arrays import Outputs
 from quantbench.backends.interface import Artifact, Backend, Predictor
 from quantbench.errors import BaselineError
 from quantbench.experiment.artifact import lowered, reference
+from quantbench.experiment.built import BuiltArtifact
 from quantbench.experiment.costs import MODEL, Costs, Lowered
+from quantbench.experiment.outputs import told_choice
 from quantbench.experiment.preprocessing import preprocessed_otherwise
 from quantbench.experiment.rivals import Fastest, fastest_fp32
 from quantbench.experiment.soundness import soundness, spare_outputs
@@ -40,10 +43,19 @@ class Baseline(Costs):
     _lowered: dict[str, Costs] = field(default_factory=dict)
 
     @cached_property
-    def artifact(self) -> Artifact:
-        """The fp32 model with its committed weights, as a file, or the file that is given."""
+    def _built(self) -> BuiltArtifact:
         with about(MODEL):
-            return reference(self.opened).artifact
+            return reference(self.opened)
+
+    @cached_property
+    def artifact(self) -> Artifact:
+        """The fp32 model with its weights, as a file, or the file that is given."""
+        return self._built.artifact
+
+    @property
+    def probe(self) -> Outputs:
+        """Its outputs for a few test samples."""
+        return self._built.probe
 
     def lowered_to(self, backend: Backend) -> Costs:
         """The reference as the candidates of a backend are compared with it in size, work, memory and speed.
@@ -65,7 +77,8 @@ class Baseline(Costs):
         predictor = self.loaded(get_threads())
         with about(MODEL):
             found = self.opened.evaluated(predictor)
-            self.warnings += [*spare_outputs(self.opened, predictor), *_noted(self.artifact, predictor)]
+            told = told_choice(self.opened.task, self.probe)
+            self.warnings += [*spare_outputs(self.opened, predictor), *told, *_noted(self.artifact, predictor)]
             return found
 
     @cached_property
@@ -81,13 +94,15 @@ class Baseline(Costs):
         found, opened = self.evaluation, self.opened
         if (config := opened.workload.config.reference) is not None:
             # It has no card that tells its accuracy; what can be told is that it has learned something.
-            doubt = soundness(opened, found).doubt
-            if doubt and not config.accept_accuracy:
+            signs = soundness(opened, found)
+            if signs.doubt and not config.accept_accuracy:
                 where, otherwise = opened.workload.where("reference"), self._preprocessed_otherwise()
                 raise BaselineError(
-                    f"{where}: {doubt}{otherwise}; nothing is compared with it, unless reference.accept_accuracy is "
-                    "set (compare: --accept-accuracy)"
+                    f"{where}: {signs.doubt}{otherwise}; nothing is compared with it, unless reference.accept_accuracy "
+                    "is set (compare: --accept-accuracy)"
                 )
+            otherwise = self._preprocessed_otherwise(found.accuracy) if signs.is_weak else ""
+            self.warnings += [f"{line}{otherwise}" for line in signs.notes[:1]] + signs.notes[1:]
             return found
         card = baselines.load_card(opened.weights_path, opened.train_command)
         allowed = max(LARGEST_DRIFT, LARGEST_DRIFT_SAMPLES / len(found.correct))
@@ -100,9 +115,12 @@ class Baseline(Costs):
             f"{opened.train_command}"
         )
 
-    def _preprocessed_otherwise(self) -> str:
-        """Words about other statistics, or another layout, with which the reference is accurate; empty if none is."""
-        found = preprocessed_otherwise(self.opened, self.artifact)
+    def _preprocessed_otherwise(self, beyond: float = 0.0) -> str:
+        """Words about other statistics, or another layout, with which the reference is surely more accurate than that.
+
+        Empty if none is.
+        """
+        found = preprocessed_otherwise(self.opened, self.artifact, beyond)
         return "" if found is None else f"; {found}"
 
     @property

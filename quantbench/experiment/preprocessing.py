@@ -42,19 +42,20 @@ class Trial:
     backend: BackendSpec
 
 
-def preprocessed_otherwise(opened: OpenWorkload, artifact: Artifact) -> str | None:
+def preprocessed_otherwise(opened: OpenWorkload, artifact: Artifact, beyond: float = 0.0) -> str | None:
     """The way to prepare samples with which a file is surely more accurate than no model, in words; None if none is.
 
     Args:
-        opened: the workload, whose own way is at chance.
+        opened: the workload, whose own way is at chance, or hardly better.
         artifact: the file.
+        beyond: an accuracy that it must surely exceed, too, 0..1.
     """
     split, task = opened.splits.test, opened.task
     if not task.has_answers or not len(split):
         return None
     rows = np.arange(len(split))[:: max(1, len(split) // TRIED)][:TRIED]
     few = replace(split, indices=rows if split.indices is None else split.indices[rows])
-    blank = uninformative_accuracy(np.array(few.labels), len(opened.splits.classes))
+    blank = max(uninformative_accuracy(np.array(few.labels), len(opened.splits.classes)), beyond)
     best: tuple[float, Trial] | None = None
     for trial in _trials(few.normalization, artifact):
         try:

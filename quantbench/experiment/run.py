@@ -14,6 +14,7 @@ from quantbench.experiment.baseline import Baseline
 from quantbench.experiment.built import BuiltArtifact
 from quantbench.experiment.costs import Costs
 from quantbench.experiment.fine_tuning import fine_tune
+from quantbench.experiment.outputs import told_choice, told_forms
 from quantbench.experiment.results import Results
 from quantbench.experiment.timing import check_timed, check_unchanged, latency_of, looks_of
 from quantbench.experiment.workload import OpenWorkload
@@ -157,6 +158,8 @@ class Run(Results):
         predictor = self.loaded(get_threads())
         with about(MODEL):
             found = self.opened.evaluated(predictor)
+            task, outputs = self.opened.task, self.candidate.probe
+            self.notes += [*told_choice(task, outputs), *told_forms(task, self.baseline.probe, outputs)]
             self.notes += [f"{self.artifact.path.name}: {note}" for note in predictor.notes]
             return found
 

@@ -35,10 +35,12 @@ class Soundness:
     Attributes:
         doubt: why the accuracy may be one that takes no model; empty where it surely takes one.
         notes: lines about what looks odd otherwise.
+        is_weak: the first of them says that the accuracy is hardly more than one that takes no model.
     """
 
     doubt: str = ""
     notes: list[str] = field(default_factory=list)
+    is_weak: bool = False
 
     @property
     def lines(self) -> list[str]:
@@ -80,14 +82,14 @@ def soundness(opened: OpenWorkload, evaluation: Evaluation) -> Soundness:
         )
     else:
         return Soundness(notes=mixed)
-    return Soundness(notes=[note, *mixed])
+    return Soundness(notes=[note, *mixed], is_weak=True)
 
 
 def spare_outputs(opened: OpenWorkload, predictor: Predictor) -> list[str]:
     """Line about outputs that no label can ever reach, of a task whose outputs name classes."""
     from quantbench.measure.evaluation import inputs_of
 
-    outputs = list(predictor(next(inputs_of(opened.splits.test, 1, 1))).values())
+    outputs = list(opened.task.chosen(predictor(next(inputs_of(opened.splits.test, 1, 1))), 1).values())
     n_classes = len(opened.splits.classes)
     if not opened.task.has_answers or len(outputs) != 1 or outputs[0].ndim < 2 or outputs[0].shape[1] <= n_classes:
         return []

@@ -86,7 +86,7 @@ def evaluate(predictor: Predictor, split: Split, task: Task = TOP1, batch_size: 
     for inputs, positions in split.passes(batch_size):
         n = len(positions)
         with about(f"samples {waiting.seen:,} to {waiting.seen + n - 1:,} of split '{split.name}'"):
-            outputs = predictor(inputs)
+            outputs = task.chosen(predictor(inputs), n)
             task.check(outputs, n, targets)
         waiting.add(outputs, positions)
         n_bytes += sum(array.nbytes for array in outputs.values())

@@ -33,7 +33,7 @@ class Task(Guarded, ABC):
         [0.5, 0.0]
     """
 
-    guarded = frozenset({"scores", "answers", "check", "loss"})
+    guarded = frozenset({"scores", "answers", "check", "loss", "chosen"})
     unit: ClassVar[str]
     higher_is_better: ClassVar[bool]
     is_binary: ClassVar[bool]
@@ -54,6 +54,15 @@ class Task(Guarded, ABC):
         Returns:
             `[n]` float64.
         """
+
+    def chosen(self, outputs: Outputs, n: int) -> Outputs:  # noqa: ARG002 — for tasks that choose
+        """The outputs of a batch that are scored, of a model that gives several; all of them by default.
+
+        Args:
+            outputs: of the batch.
+            n: samples of the batch.
+        """
+        return outputs
 
     def answers(self, outputs: Outputs) -> NDArray[np.int64] | None:  # noqa: ARG002 — for tasks that have none
         """The class that each sample is given, `[n]`; None for a task without `has_answers`."""

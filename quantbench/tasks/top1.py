@@ -28,6 +28,13 @@ class Top1(Task):
     has_answers: ClassVar[bool] = True
     outputs_name: ClassVar[str] = "logits"
 
+    def chosen(self, outputs: Outputs, n: int) -> Outputs:
+        """See `Task.chosen`: of several the only one that is `[n, classes]`; where there is a choice, all of them."""
+        if len(outputs) == 1:
+            return outputs
+        fitting = [name for name, array in outputs.items() if _is_logits(array, n)]
+        return {fitting[0]: outputs[fitting[0]]} if len(fitting) == 1 else outputs
+
     def check(self, outputs: Outputs, n: int, targets: Targets) -> None:
         """See `Task.check`: one output, `[n, classes]`, with a logit for the largest label."""
         check_logits(_only(outputs), n, int(targets.max()))
@@ -53,8 +60,17 @@ class Top1(Task):
 def _only(outputs: Mapping[str, Any]) -> Any:
     if len(outputs) != 1:
         names = ", ".join(outputs) or "none"
-        raise EvaluationError(f"the model gave {len(outputs)} outputs ({names}); expected one of logits [n, classes]")
+        shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in outputs.items() if hasattr(array, "shape"))
+        advice = f"; name the one that holds the answers (backend: {{output: …}}): {shapes}" if shapes else ""
+        raise EvaluationError(
+            f"the model gave {len(outputs)} outputs ({names}); expected one of logits [n, classes]{advice}"
+        )
     return next(iter(outputs.values()))
+
+
+def _is_logits(array: Any, n: int) -> bool:
+    shape: tuple[int, ...] = getattr(array, "shape", ())
+    return len(shape) == 2 and shape[0] == n and shape[1] > 1
 
 
 def check_logits(logits: object, n: int, largest_label: int) -> None:

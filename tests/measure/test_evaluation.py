@@ -133,7 +133,7 @@ def test_fewer_logits_than_classes_are_named_with_what_to_do():
 
 def test_an_output_that_is_no_tensor_is_named():
     with pytest.raises(EvaluationError, match=r"the model gave a tuple; expected a tensor of logits"):
-        evaluate(lambda x: (x, x), split_of([0]))
+        evaluate(lambda x: (x, 1), split_of([0]))
 
 
 def test_scores_between_0_and_1_are_no_predictions_that_are_right_or_wrong():
