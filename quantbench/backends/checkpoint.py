@@ -79,6 +79,15 @@ def _entry(value: Any) -> Entry:
     return entry
 
 
+def read_weights(path: Path) -> dict[str, Any]:
+    """A state dict as people save it: `.safetensors`, or what `torch.save` wrote.
+
+    Raises:
+        CheckpointError: as `read_safetensors` and `read_checkpoint`.
+    """
+    return read_safetensors(path) if path.suffix.lower() == ".safetensors" else read_checkpoint(path)
+
+
 def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
     """Reads tensors from a file that cannot hold anything else.
 

@@ -11,13 +11,14 @@ from torch import nn
 
 from quantbench.backends.checkpoint import read_checkpoint, write_checkpoint
 from quantbench.backends.fp32_forms import predictors
-from quantbench.backends.interface import Artifact, ModelSource, Predictor, Quantized
+from quantbench.backends.interface import Artifact, Description, ModelSource, Predictor, Quantized
 from quantbench.backends.module import ModulePredictor
 from quantbench.backends.own_function import fill_returned, write_returned
-from quantbench.backends.state_dict import FILE_NAME, Converted, StateDictBackend
+from quantbench.backends.state_dict import FILE_NAME, Converted, StateDictBackend, description_of
+from quantbench.backends.unwrapping import fill_from
 from quantbench.errors import CheckpointError, QuantizationError
 from quantbench.recipes.lowering import unsupported
-from quantbench.recipes.spec import Fp32, Function, Recipe
+from quantbench.recipes.spec import Fp32, Function, ReadyMade, Recipe
 
 
 class TorchBackend(StateDictBackend):
@@ -44,14 +45,26 @@ class TorchBackend(StateDictBackend):
             raise QuantizationError(
                 f"'{recipe.function}' is called by its experiment; give what it returned to write_returned"
             )
+        if isinstance(recipe, ReadyMade):
+            raise QuantizationError(f"'{recipe.path}' was made elsewhere and is loaded by its experiment, not made")
         return Converted(model, {})
 
     def module(self, artifact: Artifact) -> nn.Module:
-        """See `StateDictBackend.module`; what a function returned may have tensors of other dtypes and classes."""
-        if not isinstance(artifact.recipe, Function):
+        """See `StateDictBackend.module`; what a function returned may have tensors of other dtypes and classes.
+
+        What somebody else saved may be wrapped.
+        """
+        if not isinstance(artifact.recipe, Function | ReadyMade):
             return super().module(artifact)
         if artifact.model is None:
-            raise CheckpointError(f"{artifact.path}: a state dict is no model without its factory")
+            raise CheckpointError(
+                f"{artifact.path}: a state dict is no model without its factory; name it (workload.model, "
+                "reference.model, or compare --model)"
+            )
+        if isinstance(artifact.recipe, ReadyMade):
+            model = artifact.model.build()
+            fill_from(model, artifact.path)
+            return model
         return fill_returned(artifact, artifact.recipe, artifact.model.build(), read_checkpoint(artifact.path))
 
     def write_returned(self, module: nn.Module, recipe: Function, source: ModelSource, folder: Path) -> Quantized:
@@ -63,6 +76,12 @@ class TorchBackend(StateDictBackend):
         path = folder / FILE_NAME
         write_returned(module, path, recipe.function)
         return Quantized(Artifact.of_files(self.spec, [path], recipe, source), ModulePredictor(module))
+
+    def describe(self, artifact: Artifact) -> Description:
+        """See `Backend.describe`; of somebody else's file as it fills the model."""
+        if not isinstance(artifact.recipe, ReadyMade):
+            return super().describe(artifact)
+        return description_of(self.module(artifact).state_dict())
 
     def forms(self, artifact: Artifact, threads: int) -> dict[str, Predictor]:
         """See `Backend.forms`: fused, channels last."""

@@ -57,6 +57,12 @@ class Converted:
     observers: Observers
 
 
+def description_of(state: dict[str, Any]) -> Description:
+    """A state dict, described."""
+    digests = {key: hashlib.sha256(serialize({key: value})).hexdigest() for key, value in state.items()}
+    return Description(schema_of(state), digests, payload_bytes(state))
+
+
 def wrong_backend(backend: str, recipe: Recipe) -> str:
     """The reason why a backend does not run such recipes, with the backend that does."""
     return unsupported(backend, recipe) or f"backend '{backend}' does not run recipes of kind {recipe.kind} this way"
@@ -135,9 +141,7 @@ class StateDictBackend(Backend):
 
     def describe(self, artifact: Artifact) -> Description:
         """See `Backend.describe`."""
-        state = read_checkpoint(artifact.path)
-        digests = {key: hashlib.sha256(serialize({key: value})).hexdigest() for key, value in state.items()}
-        return Description(schema_of(state), digests, payload_bytes(state))
+        return description_of(read_checkpoint(artifact.path))
 
     def rehearse(self, reference: Artifact, recipe: Recipe, samples: Inputs) -> None:
         """See `Backend.rehearse`."""

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
+
+from quantbench.backends.checkpoint import read_weights
+from quantbench.backends.weights import load_state
 
 # Keys below which trainings keep the weights, in the order in which they are looked for.
 WRAPPERS = (
@@ -40,6 +45,17 @@ def unwrapped(state: dict[str, Any], expected: Collection[str]) -> tuple[dict[st
         notes.append(f"without the prefix '{prefix}'")
         state = {key.removeprefix(prefix): value for key, value in state.items()}
     return state, notes
+
+
+def fill_from(model: nn.Module, path: Path) -> None:
+    """Puts the weights of a file, wrapped or not, into a model.
+
+    Raises:
+        CheckpointError: if the file is missing, damaged or would run code.
+        BaselineError: if it does not fit the model.
+    """
+    state, _ = unwrapped(read_weights(path), model.state_dict().keys())
+    load_state(model, state, path)
 
 
 def _wrapper(state: dict[str, Any], expected: Collection[str]) -> str | None:

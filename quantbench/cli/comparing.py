@@ -20,14 +20,17 @@ DATA_PARAM_HELP = (
     "Parameter of the data set, as in a workload file: size=96, 'mean=[0.5, 0.5, 0.5]', sample_rate=16000, "
     "targets=y, 'classes=[cat, dog]'; may be given several times."
 )
+MODEL_HELP = "Factory of the model that state dicts fit, in a module beside the current folder or installed."
 BACKEND_PARAM_HELP = (
     "Parameter of both files' backends: layout=nhwc, output=logits; reference.layout=… for one of them."
 )
 
 
 def compare(
-    reference: Annotated[Path, typer.Argument(help="What to compare with, usually fp32: .onnx, .xml, .tflite, .pt.")],
-    candidate: Annotated[Path, typer.Argument(help="The quantized model: .onnx, .xml, .tflite, .pt (TorchScript).")],
+    reference: Annotated[
+        Path, typer.Argument(help="Compared with, usually fp32: .onnx, .xml, .tflite, .pt, a state dict.")
+    ],
+    candidate: Annotated[Path, typer.Argument(help="The quantized model: .onnx, .xml, .tflite, .pt, a state dict.")],
     data: Annotated[Path, typer.Option(help="Folder of class folders with images or sounds, or an .npz file.")],
     max_drop: Annotated[float, typer.Option(help="Largest accepted drop, percentage points.")] = 1.0,
     min_speedup: Annotated[float | None, typer.Option(help="Smallest accepted speed-up.")] = None,
@@ -44,6 +47,7 @@ def compare(
     accept_accuracy: Annotated[
         bool, typer.Option("--accept-accuracy", help="Take a reference whose accuracy no model is needed for.")
     ] = False,
+    model: Annotated[str | None, typer.Option(metavar="MODULE:FACTORY", help=MODEL_HELP)] = None,
     save: Annotated[str | None, typer.Option(metavar="NAME", help="Write configs/NAME.yaml and its goldens.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write the record to this file.")] = None,
     strict_verdicts: Annotated[bool, typer.Option("--strict-verdicts", help="INCONCLUSIVE fails.")] = False,
@@ -73,6 +77,7 @@ def compare(
         {name: bound for name, bound in bounds.items() if bound is not None},
         {"threads": threads, **({} if batch_size is None else {"batch_size": batch_size})},
         accept_accuracy,
+        model,
     )
     path = configs / f"{save or NAMELESS}.yaml"
     if save:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,13 +13,17 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from quantbench.config.file_formats import backend_of_file
 from quantbench.config.reading import check_data, check_gates
-from quantbench.config.schema import NAME_PATTERN, Experiment, Workload, WorkloadFile, backend_of_file
+from quantbench.config.schema import NAME_PATTERN, Experiment, Workload, WorkloadFile
 from quantbench.errors import ConfigError
+from quantbench.files import open_file, printable
 from quantbench.registry import validation_lines
 
 # The experiment's name, and the workload's where none is given.
 EXPERIMENT, NAMELESS = "candidate", "compare"
+# Suffixes of weights without a model; `.pt` may be a program of TorchScript too, which has this member.
+STATE_DICTS, PROGRAM = (".safetensors", ".pth", ".ckpt", ".bin", ".pt"), "constants.pkl"
 SOUNDS = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif")
 
 
@@ -35,6 +40,7 @@ class Pair:
         gates: bounds by quantity.
         latency: settings of the measurement of speed.
         accept_accuracy: compare although the reference is not surely better than chance.
+        model: import path of the factory of the model that a state dict fits.
     """
 
     reference: Path
@@ -45,6 +51,7 @@ class Pair:
     gates: Mapping[str, Any] = field(default_factory=dict)
     latency: Mapping[str, Any] = field(default_factory=dict)
     accept_accuracy: bool = False
+    model: str | None = None
 
     def content(self, folder: Path) -> dict[str, Any]:
         """The content of a workload file in that folder.
@@ -52,6 +59,7 @@ class Pair:
         Raises:
             ConfigError: if a file is of no known format, or the data cannot be told.
         """
+        self._check_model()
         reference = self._file("reference", self.reference, folder)
         if self.accept_accuracy:
             reference["accept_accuracy"] = True
@@ -90,7 +98,25 @@ class Pair:
         """The text of a workload file in that folder."""
         return yaml.safe_dump(self.content(folder), sort_keys=False, allow_unicode=True)
 
+    def _check_model(self) -> None:
+        """Refuses a state dict without its factory, and a factory that no state dict needs."""
+        states = [path for path in (self.reference, self.candidate) if is_state_dict(path)]
+        if states and self.model is None:
+            raise ConfigError(
+                f"{printable(states[0])}: is a state dict, which is no model alone; name the factory of its model "
+                "(--model your.module:factory)"
+            )
+        if self.model is not None and self.reference not in states:
+            raise ConfigError(
+                f"--model {printable(self.model)}: the reference, {printable(self.reference)}, is no state dict; leave "
+                "--model out, or give the state dict that the candidate was made from as the reference"
+            )
+
     def _file(self, part: str, path: Path, folder: Path) -> dict[str, Any]:
+        if is_state_dict(path):
+            # What runs it follows from its factory.
+            own = {"model": {"name": self.model}} if part == "reference" else {"backend": {"name": "torch"}}
+            return {"path": _beside(path, folder), **own}
         backend = {"name": backend_of_file(str(path), str(path)), **self.backends.get(part, {})}
         return {"path": _beside(path, folder), "backend": backend}
 
@@ -103,6 +129,18 @@ def check_name(name: str) -> None:
     """
     if re.fullmatch(NAME_PATTERN, name) is None:
         raise ConfigError(f"--save {name}: the name of a workload; use letters, digits, '_', '-' and '.' only")
+
+
+def is_state_dict(path: Path) -> bool:
+    """True for weights without a model: safetensors, and what `torch.save` writes."""
+    if path.suffix.lower() not in STATE_DICTS or not path.is_file():
+        return False
+    try:
+        with open_file(path) as file, zipfile.ZipFile(file) as archive:
+            # A program of TorchScript has its constants beside the weights.
+            return not any(Path(name).name == PROGRAM for name in archive.namelist())
+    except (OSError, zipfile.BadZipFile, NotImplementedError):
+        return path.suffix.lower() != ".pt"
 
 
 def data_of(place: Path, folder: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from quantbench.config.component import Component
 from quantbench.config.import_paths import check_import_path, is_import_path, project_of
 from quantbench.config.schema import (
     FUNCTION,
@@ -69,8 +70,9 @@ def load_workload(path: Path) -> list[Experiment]:
         ) from None
     workload = Workload(path.stem, path, file.workload)
     experiments = [Experiment(workload, name, config) for name, config in file.experiments.items()]
-    if file.workload.model is not None:
-        MODELS.check(file.workload.model.name, workload.where("model.name"))
+    for place, model in _models(file.workload).items():
+        if model is not None:
+            MODELS.check(model.name, workload.where(f"{place}.name"))
     if file.workload.reference is not None:
         BACKENDS.check(reference_backend(workload).name, workload.where("reference.backend"))
     for experiment in experiments:
@@ -110,6 +112,11 @@ def _checks(workload: Workload, experiments: list[Experiment], *, outside: bool)
     return found
 
 
+def _models(config: WorkloadConfig) -> dict[str, Component | None]:
+    """Place → factory of a model."""
+    return {"model": config.model, "reference.model": None if config.reference is None else config.reference.model}
+
+
 def _check_task(workload: Workload) -> None:
     TASKS.create(workload.config.task.name, workload.where("task"), workload.config.task.params)
 
@@ -117,7 +124,7 @@ def _check_task(workload: Workload) -> None:
 def _check_import_paths(workload: Workload, experiments: list[Experiment]) -> None:
     """Refuses modules that are not the project's, of all names in the file."""
     config, project = workload.config, project_of(workload.path)
-    parts = {"model": config.model, "data": config.data, "task": config.task}
+    parts = {**_models(config), "data": config.data, "task": config.task}
     if config.reference is not None:
         parts["reference.backend"] = config.reference.backend
     named = {workload.where(f"{part}.name"): value.name for part, value in parts.items() if value is not None}

@@ -23,9 +23,9 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from quantbench.config.component import Component, NamedComponent, OptionalComponent
+from quantbench.config.file_formats import backend_of_file
 from quantbench.config.training import PositiveInt, TrainingConfig
-from quantbench.errors import ConfigError
-from quantbench.recipes.lowering import FORMATS, RUNTIMES
+from quantbench.recipes.lowering import RUNTIMES
 from quantbench.recipes.spec import Recipe
 from quantbench.registry import QUANTITIES, RECIPES, unknown_name
 
@@ -42,7 +42,7 @@ DEFAULT_BACKEND = Component(name="eager")
 READY_MADE = "ready_made"
 # The recipe of candidates that the user's own function makes, and the backend of the modules that it returns.
 FUNCTION = "function"
-FUNCTION_BACKEND = Component(name="torch")
+FUNCTION_BACKEND = TORCH_BACKEND = Component(name="torch")
 # Ends what is said of a search where nothing is held out for it.
 NO_SEARCH_POOL = (
     "no sample is held out to search on, and the test split is for reporting; set workload.data.search_pool to the "
@@ -150,14 +150,25 @@ class ReferenceConfig(Strict):
 
     Attributes:
         path: of the file; a relative one begins at the workload file.
+        model: the factory of its structure, of a file that is a state dict; such a reference has no card.
         backend: that loads it, with its parameters; found by the file's suffix where it is not given.
         accept_accuracy: compare with it although its accuracy is not surely more than that of giving every sample one
             class; such a reference says nothing of a candidate, so that it is refused otherwise.
     """
 
     path: Annotated[str, StringConstraints(min_length=1)]
+    model: OptionalComponent = None
     backend: OptionalComponent = None
     accept_accuracy: Annotated[bool, Field(strict=True)] = False
+
+    @model_validator(mode="after")
+    def _one_loader(self) -> ReferenceConfig:
+        """Refuses a backend beside a factory, whose module torch runs."""
+        if self.model is not None and self.backend is not None:
+            raise PydanticCustomError(
+                "reference", "'backend' does not go with 'model', which torch runs as it is written; remove one of them"
+            )
+        return self
 
 
 class WorkloadConfig(Strict):
@@ -200,7 +211,8 @@ class WorkloadConfig(Strict):
         if self.reference is not None and given:
             raise PydanticCustomError(
                 "reference",
-                "'{given}' does not go with 'reference', which is a whole model; remove one of them",
+                "'{given}' does not go with 'reference', which is a whole model; remove one of them (the factory of a "
+                "state dict is reference.model)",
                 {"given": given[0]},
             )
         return self
@@ -360,7 +372,7 @@ class Experiment:
             return self.config.backend
         if self.config.recipe.name == READY_MADE and isinstance(path := self.config.recipe.params.get("path"), str):
             return Component(name=backend_of_file(path, self.where("recipe.path")))
-        if self.workload.config.reference is not None:
+        if (reference := self.workload.config.reference) is not None and reference.model is None:
             return reference_backend(self.workload)
         return FUNCTION_BACKEND if self.config.recipe.name == FUNCTION else DEFAULT_BACKEND
 
@@ -374,24 +386,6 @@ def reference_backend(workload: Workload) -> Component:
     reference = workload.config.reference
     if reference is None:
         return DEFAULT_BACKEND
+    if reference.model is not None:
+        return TORCH_BACKEND
     return reference.backend or Component(name=backend_of_file(reference.path, workload.where("reference.path")))
-
-
-def backend_of_file(path: str, where: str) -> str:
-    """The backend that loads files of a path's suffix.
-
-    Raises:
-        ConfigError: if none is known.
-
-    Example:
-        >>> backend_of_file("model.int8.onnx", "a.yaml: recipe.path")
-        'onnxruntime'
-    """
-    suffix = Path(path).suffix.lower()
-    if suffix not in FORMATS:
-        known = ", ".join(f"{each} ({backend})" for each, backend in FORMATS.items())
-        raise ConfigError(
-            f"{where}: no backend is known for a file that ends in '{suffix}'; name one of {known}, or the backend "
-            "that loads it (backend: …)"
-        )
-    return FORMATS[suffix]

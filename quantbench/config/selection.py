@@ -94,7 +94,7 @@ def _made_up(
     """An experiment without gates, through the given backend, a reference file's, or the first that runs it."""
     if (
         backend is None
-        and workload.config.reference is None
+        and ((reference := workload.config.reference) is None or reference.model is not None)
         and (first := default_backend(RECIPES.create(recipe.name, place, recipe.params)))
     ):
         backend = Component(name=first)

@@ -34,7 +34,7 @@ def check_informative(run: Run) -> None:
 
 def _is_accepted(run: Run) -> bool:
     """True if the reference's weights were adopted although their accuracy takes no model."""
-    if run.opened.reference_file is not None:
+    if run.opened.workload.config.reference is not None:
         return False
     card = load_card(run.opened.weights_path, run.opened.train_command)
     return bool(card.training.get(ACCEPTED_ACCURACY))

@@ -53,13 +53,13 @@ def adopt(opened: OpenWorkload, weights: Path, accept_accuracy: bool = False, ex
         BaselineError: if it does not fit the model, its accuracy is not the expected one or as good as none, or the
             baseline cannot be written.
     """
-    from quantbench.backends.checkpoint import read_checkpoint, read_safetensors
+    from quantbench.backends.checkpoint import read_weights
     from quantbench.backends.module import ModulePredictor
     from quantbench.backends.unwrapping import unwrapped
     from quantbench.backends.weights import load_state
 
-    baselines.check_place(opened.weights_path)
-    state: dict[str, Any] = read_safetensors(weights) if weights.suffix == ".safetensors" else read_checkpoint(weights)
+    baselines.check_place(baselines.weights_path(opened.golden, opened.baseline_name))
+    state = read_weights(weights)
     model = opened.build_model()
     state, notes = unwrapped(state, model.state_dict().keys())
     try:

@@ -81,7 +81,7 @@ def model_source(opened: OpenWorkload) -> ModelSource | None:
     """The factory of the workload's model, sized for its data; None where its reference is a file."""
     if opened.reference_file is not None:
         return None
-    return ModelSource(opened.model.name, opened.model_params(), opened.workload.where("model"))
+    return ModelSource(opened.model.name, opened.model_params(), opened.model_place)
 
 
 def _origin(opened: OpenWorkload) -> dict[str, Any]:
@@ -148,7 +148,7 @@ def build_reference(opened: OpenWorkload, folder: Path, model: nn.Module | None 
     model = model or opened.load_baseline()
     # Before quantizing: integers made from NaN can look sound, and observers stumble over it without a word.
     check_weights(model, opened.weights_path, opened.train_command)
-    source = ModelSource(opened.model.name, opened.model_params(), opened.workload.where("model"))
+    source = ModelSource(opened.model.name, opened.model_params(), opened.model_place)
     written = _torch_backend(opened).write(model, source, folder)
     return _probed(written, opened, f"{opened.weights_path}: the baseline")
 
@@ -195,7 +195,9 @@ def build_candidate(
         EvaluationError: if the quantized model gives NaN or infinity.
     """
     if isinstance(experiment.recipe, ReadyMade):
-        return _loaded(ready_made_file(experiment, backend), opened, f"{experiment.id}: the ready-made model")
+        return _loaded(
+            ready_made_file(experiment, backend, model_source(opened)), opened, f"{experiment.id}: the ready-made model"
+        )
     if isinstance(experiment.recipe, Function):
         batches, probe = _calibration(opened, experiment).batches, probe_inputs(opened)
         made = quantized_by_function(experiment, backend, source, batches, probe, folder)
@@ -308,7 +310,7 @@ def _surroundings() -> dict[str, Any]:
 def _torch_backend(opened: OpenWorkload) -> TorchBackend:
     from quantbench.backends.fp32 import TorchBackend
 
-    backend = BackendSpec("torch", {}, opened.workload.where("model")).create()
+    backend = BackendSpec("torch", {}, opened.model_place).create()
     if not isinstance(backend, TorchBackend):
         raise TypeError(f"backend 'torch' is a {type(backend).__name__}")
     return backend

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from quantbench.backends.interface import Artifact, Backend, BackendSpec
+from quantbench.backends.interface import Artifact, Backend, BackendSpec, ModelSource
 from quantbench.config.schema import Experiment, ReferenceConfig, Workload, reference_backend
 from quantbench.errors import BaselineError, CheckpointError
-from quantbench.files import printable, sha256_of_file, sha256_of_json
+from quantbench.files import beside, printable, sha256_of_file, sha256_of_json
 from quantbench.recipes.spec import Fp32, ReadyMade, Recipe
 
 
@@ -23,8 +24,13 @@ def reference_file(workload: Workload, config: ReferenceConfig) -> Artifact:
     return _artifact(backend, _place(workload, config.path), Fp32(), workload.where("reference.path"))
 
 
-def ready_made_file(experiment: Experiment, backend: Backend) -> Artifact:
+def ready_made_file(experiment: Experiment, backend: Backend, model: ModelSource | None = None) -> Artifact:
     """The file of a ready-made candidate, as an artifact.
+
+    Args:
+        experiment: names it.
+        backend: that loads it.
+        model: the factory of the workload's model, for files that hold none.
 
     Raises:
         BaselineError: if it is not there, or cannot be read.
@@ -32,7 +38,8 @@ def ready_made_file(experiment: Experiment, backend: Backend) -> Artifact:
     recipe = experiment.recipe
     if not isinstance(recipe, ReadyMade):
         raise TypeError(f"{experiment.id}: a recipe of kind {recipe.kind} names no file")
-    return _artifact(backend, _place(experiment.workload, recipe.path), recipe, experiment.where("recipe.path"))
+    made = _artifact(backend, _place(experiment.workload, recipe.path), recipe, experiment.where("recipe.path"))
+    return replace(made, model=model if backend.spec.name == "torch" else None)
 
 
 def sha256_of(artifact: Artifact) -> str:
@@ -40,9 +47,21 @@ def sha256_of(artifact: Artifact) -> str:
     return artifact.sha256[0] if len(artifact.sha256) == 1 else sha256_of_json(list(artifact.sha256))
 
 
+def sha256_of_given(path: Path, where: str) -> str:
+    """Hash of a file that a workload names.
+
+    Raises:
+        BaselineError: if it is not there, or cannot be read.
+    """
+    try:
+        return sha256_of_file(path)
+    except OSError as error:
+        raise BaselineError(f"{where}: {printable(path)}: {error.strerror}; give the model's file there") from None
+
+
 def _place(workload: Workload, path: str) -> Path:
     """A path that a workload file names; a relative one begins at that file."""
-    return workload.path.parent / Path(path).expanduser()
+    return beside(workload.path.parent, Path(path).expanduser())
 
 
 def _artifact(backend: Backend, path: Path, recipe: Recipe, where: str) -> Artifact:

@@ -17,6 +17,7 @@ from quantbench.config.training import TrainingConfig
 from quantbench.data.opening import Splits, open_splits
 from quantbench.data.source import Normalization
 from quantbench.errors import BaselineError, ConfigError, QuantbenchError
+from quantbench.files import beside
 from quantbench.golden import baselines
 from quantbench.measure.allocator import keep_freed_memory
 from quantbench.measure.environment import environment
@@ -77,7 +78,7 @@ class OpenWorkload:
 
     @cached_property
     def reference_file(self) -> Artifact | None:
-        """The file that everything is compared with; None where that is a model with its committed weights.
+        """The file that everything is compared with; None where that is a model with its weights.
 
         Raises:
             BaselineError: if it is not there, or cannot be read.
@@ -85,7 +86,15 @@ class OpenWorkload:
         from quantbench.experiment.files import reference_file
 
         config = self.workload.config.reference
-        return None if config is None else reference_file(self.workload, config)
+        return None if config is None or config.model is not None else reference_file(self.workload, config)
+
+    @property
+    def _given_weights(self) -> Path | None:
+        """The state dict that is given with its factory; None where weights are committed, or a file is a model."""
+        config = self.workload.config.reference
+        if config is None or config.model is None:
+            return None
+        return beside(self.workload.path.parent, Path(config.path).expanduser())
 
     @property
     def reference_sha256(self) -> str:
@@ -106,9 +115,16 @@ class OpenWorkload:
         Raises:
             ConfigError: if the workload names none, since its reference is a file.
         """
-        if (model := self.workload.config.model) is None:
+        config = self.workload.config
+        own = config.model if config.reference is None else config.reference.model
+        if own is None:
             raise self._lacks("model")
-        return model
+        return own
+
+    @property
+    def model_place(self) -> str:
+        """The place of its factory, for messages."""
+        return self.workload.where("model" if self.workload.config.model is not None else "reference.model")
 
     @property
     def baseline_name(self) -> str:
@@ -131,7 +147,7 @@ class OpenWorkload:
         """Parameters of the model's factory; its head is sized for the data where it takes `n_classes`."""
         config = self.model
         params = config.params
-        if "n_classes" in inspect.signature(MODELS.factory(config.name, self.workload.where("model"))).parameters:
+        if "n_classes" in inspect.signature(MODELS.factory(config.name, self.model_place)).parameters:
             params.setdefault("n_classes", len(self.splits.classes))
         return params
 
@@ -139,26 +155,32 @@ class OpenWorkload:
         """An untrained model in eval mode."""
         from quantbench.backends.interface import ModelSource
 
-        return ModelSource(self.model.name, self.model_params(), self.workload.where("model")).build()
+        return ModelSource(self.model.name, self.model_params(), self.model_place).build()
 
     @property
     def weights_path(self) -> Path:
-        """The committed weights."""
-        return baselines.weights_path(self.golden, self.baseline_name)
+        """The committed weights, or those that are given."""
+        return self._given_weights or baselines.weights_path(self.golden, self.baseline_name)
 
     @property
     def train_command(self) -> str:
         """The command that makes the baseline: trains it, or adopts it where the workload says not how to train."""
+        if self._given_weights is not None:
+            return f"name the state dict that you mean with {self.workload.where('reference.path')}"
         if self.workload.config.training is None:
             return f"quantbench adopt {shlex.quote(str(self.workload.path))} WEIGHTS"
         return f"quantbench train {shlex.quote(str(self.workload.path))}"
 
     def weights_sha256(self) -> str:
-        """Hex sha256 of the committed weights, as they lie there now.
+        """Hex sha256 of the committed weights, or of those that are given, as they lie there now.
 
         Raises:
             BaselineError: if they are missing or cannot be read.
         """
+        if (given := self._given_weights) is not None:
+            from quantbench.experiment.files import sha256_of_given
+
+            return sha256_of_given(given, self.workload.where("reference.path"))
         return baselines.sha256_of_weights(self.weights_path, self.train_command)
 
     def load_baseline(self) -> nn.Module:
@@ -169,6 +191,14 @@ class OpenWorkload:
         """
         from quantbench.backends.weights import load_state
 
+        if (given := self._given_weights) is not None:
+            from quantbench.backends.unwrapping import fill_from
+
+            # Tells one that is not there by its place.
+            self.weights_sha256()
+            model = self.build_model()
+            fill_from(model, given)
+            return model
         state = baselines.load_weights(self.weights_path, self.train_command)
         card = baselines.load_card(self.weights_path, self.train_command)
         check_data(card, self.splits, self.weights_path, self.train_command)

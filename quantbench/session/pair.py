@@ -7,9 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from quantbench.backends.file_inputs import TensorSpec
 from quantbench.backends.interface import Artifact
-from quantbench.config.pair import Pair
+from quantbench.config.pair import Pair, is_state_dict
 from quantbench.config.schema import Experiment
 from quantbench.data.image_folder import DEFAULT_MEAN, DEFAULT_STD
 from quantbench.errors import QuantbenchError
@@ -30,6 +32,14 @@ PHOTOGRAPH = 64
 IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 SMALL = {"mean": list(DEFAULT_MEAN), "std": list(DEFAULT_STD)}
 PICTURE_AXES = 4
+# Ends of the values that integers of a quantized input stand for → statistics that give such values.
+VALUES = {
+    (0.0, 255.0): {"mean": [0.0] * 3, "std": [0.00392157] * 3},
+    (0.0, 1.0): {"mean": [0.0] * 3, "std": [1.0] * 3},
+    (-1.0, 1.0): {"mean": [0.5] * 3, "std": [0.5] * 3},
+}
+# Of the ends, as a share of the range: a step or two of 8 bits.
+NEAR = 0.01
 
 
 def fitted(pair: Pair, path: Path) -> tuple[Pair, list[str]]:
@@ -41,11 +51,10 @@ def fitted(pair: Pair, path: Path) -> tuple[Pair, list[str]]:
     """
     experiment = pair.experiment(path)
     workload = experiment.workload
-    reference = OpenWorkload(workload, Path()).reference_file
-    if reference is None:
-        raise QuantbenchError(f"{pair.reference}: is no file that a backend loads")
-    backend = backend_of(experiment, None)
-    taken = [spec for each in (reference, ready_made_file(experiment, backend)) for spec in inputs_of_file(each)]
+    # A state dict tells no inputs.
+    reference = None if is_state_dict(pair.reference) else OpenWorkload(workload, Path()).reference_file
+    own = None if is_state_dict(pair.candidate) else ready_made_file(experiment, backend_of(experiment, None))
+    taken = [spec for each in (reference, own) if each is not None for spec in inputs_of_file(each)]
     found = _pictures(taken) if workload.config.data.name == "image_folder" else {}
     guessed = {key: value for key, value in found.items() if key not in pair.data_params}
     lines = [f"guessed, since --param does not say it: {key}={value}" for key, value in guessed.items()]
@@ -79,8 +88,21 @@ def _pictures(taken: Sequence[TensorSpec]) -> dict[str, Any]:
         shape = spec.shape or ()
         sides = [size for size in shape[1:] if size is not None and size > PICTURE_AXES]
         if len(shape) == PICTURE_AXES and sides:
-            return {"size": sides[0], **(IMAGENET if sides[0] >= PHOTOGRAPH else SMALL)}
+            by_size = IMAGENET if sides[0] >= PHOTOGRAPH else SMALL
+            return {"size": sides[0], **(_by_scale(taken) or by_size)}
     return {}
+
+
+def _by_scale(taken: Sequence[TensorSpec]) -> dict[str, Any] | None:
+    """Statistics that follow from the scale of a quantized input of pictures; None where none tells."""
+    for spec in taken:
+        if spec.scale is None or np.dtype(spec.dtype).itemsize != 1 or len(spec.shape or ()) != PICTURE_AXES:
+            continue
+        ends = [(code - spec.zero_point) * spec.scale for code in (np.iinfo(spec.dtype).min, np.iinfo(spec.dtype).max)]
+        for (low, high), statistics in VALUES.items():
+            if max(abs(ends[0] - low), abs(ends[1] - high)) <= NEAR * (high - low):
+                return statistics
+    return None
 
 
 def plan_of(experiment: Experiment) -> Plan:

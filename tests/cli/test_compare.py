@@ -2,11 +2,15 @@
 
 import json
 import re
+import shutil
+import sys
 
+import numpy as np
 import pytest
 import torch
 from files_made_elsewhere import COLOURS, colours, quantized, saved
 from programs import program_in
+from safetensors.torch import save_file
 
 # Blue and green are mistaken for each other.
 WRONG = COLOURS[[1, 0, 2]]
@@ -120,6 +124,15 @@ def test_what_is_saved_is_a_workload_with_goldens_that_runs_and_holds(compare, p
     assert quantbench("run", "mine/candidate")[0] == 0
 
 
+def test_two_files_are_compared_and_saved_where_there_is_no_folder_of_workloads(compare, project, quantbench):
+    shutil.rmtree(project.configs)
+    assert compare()[0] == 0
+    assert not project.configs.exists()
+    assert compare("--save", "mine")[0] == 0
+    assert "path: ../fp32.onnx" in (project.configs / "mine.yaml").read_text()
+    assert quantbench("run", "mine/candidate")[0] == 0
+
+
 def test_a_candidate_of_another_form_fails_against_what_was_accepted(compare, project, quantbench):
     compare("--save", "mine")
     saved(quantized(relu=True), project.root / "int8.onnx")
@@ -213,3 +226,141 @@ def test_sounds_are_told_from_pictures(tmp_path):
         (tmp_path / name / "test" / "x" / file).touch()
     found = {name: data_of(tmp_path / name, tmp_path)["name"] for name in ("pictures", "sounds")}
     assert found == {"pictures": "image_folder", "sounds": "audio_folder"}
+
+
+FACTORY = """\
+import torch
+
+
+class Colours(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = torch.nn.Conv2d(3, 3, 1)
+
+    def forward(self, x):
+        found = self.conv(x)
+        return {"maps": found, "logits": found.mean((2, 3))}
+"""
+
+
+@pytest.fixture
+def state(project, request):
+    """A state dict, wrapped as trainings do, and its factory in a module of the project."""
+    (project.root / "their_colours.py").write_text(FACTORY)
+    path = project.root / "weights.pth"
+    weights = {"conv.weight": torch.eye(3)[:, :, None, None], "conv.bias": torch.zeros(3)}
+    torch.save({"epoch": 3, "state_dict": {f"module.{key}": value for key, value in weights.items()}}, path)
+    yield path
+    sys.modules.pop("their_colours", None)
+
+
+def test_a_state_dict_is_compared_with_its_factory(compare, files, state, project, quantbench):
+    status, out, err = compare("--model", "their_colours:Colours", "--save", "mine", pair=(state, files[1]))
+    assert (status, err) == (0, "")
+    assert out.splitlines()[1].split()[:2] == ["mine/candidate", "88.67"]
+    assert "mine: output 'logits' holds the answers; not used: 'maps' [64, 3, 8, 8]" in out
+    assert "model:\n      name: their_colours:Colours" in (project.configs / "mine.yaml").read_text()
+    assert quantbench("run", "mine/candidate")[0] == 0
+
+
+def test_two_state_dicts_of_one_factory_are_compared(compare, state, project, quantbench):
+    other = project.root / "other.safetensors"
+    save_file({"conv.weight": torch.eye(3)[[1, 0, 2]][:, :, None, None], "conv.bias": torch.zeros(3)}, other)
+    status, _, err = compare("--model", "their_colours:Colours", "--param", "size=8", pair=(state, other))
+    assert (status, "accuracy_drop_pp: FAIL" in err) == (1, True)
+    saved_as = ("--model", "their_colours:Colours", "--param", "size=8", "--save", "twice")
+    assert compare(*saved_as, pair=(state, state))[0] == 0
+    assert quantbench("run", "twice/candidate")[0] == 0
+
+
+def test_a_state_dict_asks_for_its_factory_and_a_factory_for_a_state_dict(compare, files, state):
+    status, _, err = compare(pair=(state, files[1]))
+    assert (status, "weights.pth: is a state dict, which is no model alone; name the factory" in err) == (2, True)
+    status, _, err = compare("--model", "their_colours:Colours")
+    assert (status, "fp32.onnx, is no state dict; leave --model out" in err) == (2, True)
+
+
+def test_weights_of_a_state_dict_are_never_written_over_by_adopting(compare, files, state, quantbench):
+    compare("--model", "their_colours:Colours", "--save", "mine", pair=(state, files[1]))
+    before = state.read_bytes()
+    status, _, err = quantbench("adopt", "mine", state)
+    assert (status, "is a file made elsewhere" in err, state.read_bytes() == before) == (2, True, True)
+
+
+def test_probabilities_against_logits_are_told(compare, files, project):
+    from onnx import helper
+
+    soft = colours()
+    soft.graph.node[-1].output[0] = "raw"
+    soft.graph.node.append(helper.make_node("Softmax", ["raw"], ["logits"], "softmax", axis=1))
+    status, out, err = compare(pair=(saved(soft, project.root / "soft.onnx"), files[1]))
+    assert (status, err) == (0, "")
+    assert "outputs of the reference are probabilities, of the candidate logits: which class is answered" in out
+
+
+def test_the_output_that_holds_the_answers_is_found_or_asked_for(compare, files, project):
+    from onnx import TensorProto, helper
+
+    several = colours()
+    several.graph.output.append(helper.make_tensor_value_info("a", TensorProto.FLOAT, ["n", 3, 8, 8]))
+    path = saved(several, project.root / "several.onnx")
+    status, out, err = compare(pair=(path, files[1]))
+    assert (status, err) == (0, "")
+    assert "compare: output 'logits' holds the answers; not used: 'a' [64, 3, 8, 8]" in out
+    several.graph.node.append(helper.make_node("Neg", ["logits"], ["other"], "neg"))
+    several.graph.output.append(helper.make_tensor_value_info("other", TensorProto.FLOAT, ["n", 3]))
+    saved(several, path)
+    status, _, err = compare(pair=(path, files[1]))
+    assert status == 2
+    assert "expected one of logits [n, classes]; name the one that holds the answers (backend: {output: …})" in err
+    assert compare("--backend", "reference.output=logits", pair=(path, files[1]))[0] == 0
+
+
+def test_statistics_follow_from_the_scale_of_a_quantized_input():
+    from quantbench.backends.file_inputs import TensorSpec
+    from quantbench.session.pair import _pictures
+
+    def found(scale, zero_point, dtype="int8"):
+        return _pictures([TensorSpec("x", (1, 32, 32, 3), dtype, scale, zero_point)])
+
+    assert found(1.0, -128) == found(1.0, 0, "uint8") == {"size": 32, "mean": [0.0] * 3, "std": [0.00392157] * 3}
+    assert found(1 / 255, -128)["std"] == [1.0] * 3
+    assert found(2 / 255, 0)["mean"] == [0.5] * 3
+    assert found(0.0187, -13)["mean"] == [0.4914, 0.4822, 0.4465]
+
+
+def test_a_reference_hardly_better_than_chance_is_told_what_makes_it_accurate(compare):
+    # Blue is answered unless another colour is far brighter.
+    status, out, _ = compare("--param", "mean=[0.3, 0.494, 0.494]", "--param", "std=[0.25, 0.25, 0.25]")
+    (line,) = [line for line in out.splitlines() if "is hardly more than the 33.33 %" in line]
+    assert status == 0
+    assert "(data: mean=[" in line
+
+
+def test_two_inputs_and_no_names_are_asked_for_with_the_list(compare, files, project):
+    from onnx import TensorProto, helper
+
+    two = colours()
+    two.graph.input.append(helper.make_tensor_value_info("mask", TensorProto.FLOAT, ["n", 3, 8, 8]))
+    status, _, err = compare(pair=(saved(two, project.root / "two.onnx"), files[1]))
+    assert status == 2
+    assert "fits several of its inputs ('x' float32 [?, 3, 8, 8], 'mask' float32 [?, 3, 8, 8])" in err
+    assert compare("--backend", "reference.constants={mask: 0}", pair=(project.root / "two.onnx", files[1]))[0] == 0
+
+
+def test_a_layout_under_which_the_reference_is_at_chance_is_told_with_the_other(project, quantbench):
+    # Three colours of three by three pixels: either layout fits.
+    small = colours()
+    for place in range(1, 4):
+        small.graph.input[0].type.tensor_type.shape.dim[place].dim_value = 3
+    path = saved(small, project.root / "small.onnx")
+    labels, random = np.arange(300) % 3, np.random.RandomState(0)
+    pixels = random.rand(300, 3, 3, 3).astype(np.float32)
+    pixels[np.arange(300), labels] += 0.5
+    np.savez(project.root / "pixels.npz", x=pixels, targets=labels)
+    pair = ("compare", path, path, "--data", "pixels.npz", "--backend", "candidate.layout=nchw")
+    status, _, err = quantbench(*pair)
+    assert (status, "with channels first or last alike; name which" in err) == (2, True)
+    status, _, err = quantbench(*pair, "--backend", "reference.layout=nhwc")
+    (line,) = [line for line in err.splitlines() if "nothing is compared with it" in line]
+    assert (status, "; with layout=nchw (reference.backend) it is " in line) == (2, True), line
