@@ -28,6 +28,7 @@ from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 
+from hostile_files import DIED
 from hostile_readers import Reader, canonical, readers
 from hostile_samples import DROPPED
 
@@ -56,17 +57,20 @@ class Tally:
         counts: by outcome.
         reasons: for which other content was accepted.
         defects: number of the input, mutation and what happened.
+        crashes: refused since a runtime crashed, in a process of its own.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     defects: list[str] = field(default_factory=list)
+    crashes: int = 0
 
     def add(self, other: Tally) -> None:
         """Takes in the outcomes of more inputs."""
         self.counts += other.counts
         self.reasons += other.reasons
         self.defects += other.defects
+        self.crashes += other.crashes
 
 
 def attack(reader: Reader, numbers: Sequence[int], seed: int, folder: Path) -> Tally:
@@ -95,6 +99,8 @@ def attack(reader: Reader, numbers: Sequence[int], seed: int, folder: Path) -> T
         tally.counts[outcome] += 1
         if outcome == DIFFERENT:
             tally.reasons[words] += 1
+        elif outcome == REFUSED:
+            tally.crashes += DIED in words
         elif outcome == DEFECT:
             tally.defects.append(f"{reader.name} {number} {getattr(mutation, '__name__', '')}: {words}")
     return tally
@@ -155,7 +161,7 @@ def _refusal(text: str) -> tuple[str, str]:
         return DEFECT, f"its message is none or no printable line: {text[:120]!r}"
     if "MemoryError" in text or "allocate memory" in text:
         return DEFECT, f"memory ran out: {text[:120]}"
-    return REFUSED, ""
+    return REFUSED, text
 
 
 @contextlib.contextmanager
@@ -229,6 +235,8 @@ def main() -> None:
     for name, tally in tallies.items():
         for reason, count in tally.reasons.items():
             print(f"- {name}: {count} times other content was accepted: {reason}")
+        if tally.crashes:
+            print(f"- {name}: {tally.crashes} times the runtime crashed, in a process of its own")
     defects = [line for tally in tallies.values() for line in tally.defects]
     n = sum(sum(tally.counts.values()) for tally in tallies.values())
     print(f"\n{n:,} inputs, seed {options.seed}, {time.monotonic() - started:.0f} s, {len(defects)} defects")

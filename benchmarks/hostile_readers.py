@@ -6,12 +6,14 @@ import hashlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import hostile_mutations as mutations
 import numpy as np
 import torch
+from hostile_files import ir_files, onnx_file, preload, reader_of, tflite_file
 from hostile_mutations import BYTES, Mutation
 from hostile_samples import (
     DROPPED,
@@ -158,7 +160,7 @@ def readers(folder: Path) -> list[Reader]:
     os.environ["QUANTBENCH_CACHE"] = str(folder / "cache")
     made = folder / "made"
     made.mkdir(parents=True, exist_ok=True)
-    return [*_of_documents(), *_of_goldens(), *_of_kept(made), *_of_tensors(), *_of_data()]
+    return [*_of_documents(), *_of_goldens(), *_of_kept(made), *_of_tensors(), *_of_data(), *_of_models(made)]
 
 
 def _of_documents() -> list[Reader]:
@@ -346,3 +348,28 @@ def _of_data() -> list[Reader]:
         for form in ("WAV", "FLAC")
     ]
     return [*pictures, *sounds]
+
+
+def _of_models(made: Path) -> list[Reader]:
+    """Files of the runtimes that are installed."""
+    preload()
+    samples: dict[str, tuple[str, int, dict[str, bytes]]] = {}
+    if find_spec("onnxruntime"):
+        samples["net.onnx"] = "onnxruntime", 8, {"net.onnx": onnx_file()}
+    if find_spec("openvino"):
+        xml, values = ir_files(made)
+        samples["net.xml"] = samples["net.bin"] = "openvino", 4, {"net.xml": xml, "net.bin": values}
+    if find_spec("ai_edge_litert"):
+        samples["net.tflite"] = "litert", 4, {"net.tflite": tflite_file(made)}
+    return [
+        Reader(
+            f"models: {Path(name).suffix}",
+            name,
+            files[name],
+            reader_of(backend, next(iter(files)), size),
+            BYTES,
+            "no checksum in the format; a file is known by its hash, and what it gives is measured",
+            beside={other: content for other, content in files.items() if other != name},
+        )
+        for name, (backend, size, files) in samples.items()
+    ]

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import hostile_inputs
 import pytest
+from hostile_files import DIED, reader_of
 from hostile_inputs import DEFECT, DIFFERENT, EQUAL, REFUSED, Tally, attack, table
 from hostile_mutations import cut_short, flip_bits
 from hostile_readers import Reader, readers
@@ -13,6 +14,8 @@ from hostile_readers import Reader, readers
 from quantbench.errors import CheckpointError
 
 EACH = 7
+# Of model files, each of which a process of its own reads.
+OF_MODELS = 1
 
 
 @pytest.fixture(scope="module")
@@ -25,18 +28,18 @@ def every_reader(tmp_path_factory):
 
 
 def test_two_hundred_damaged_inputs_are_refused_in_one_line_or_read_for_a_reason(every_reader, tmp_path):
-    tallies = {}
+    tallies, each = {}, {reader.name: OF_MODELS if "models:" in reader.name else EACH for reader in every_reader}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for reader in every_reader:
-            tallies[reader.name] = attack(reader, range(EACH), 7, tmp_path / "inputs")
+            tallies[reader.name] = attack(reader, range(each[reader.name]), 7, tmp_path / "inputs")
     total = Tally()
     for tally in tallies.values():
         total.add(tally)
     assert total.defects == []
-    assert sum(total.counts.values()) == EACH * len(every_reader) >= 200
+    assert sum(total.counts.values()) == sum(each.values()) >= 200
     assert total.counts[REFUSED] > 100
-    assert f"| **all** | {EACH * len(every_reader)} | " in table(tallies)
+    assert f"| **all** | {sum(each.values())} | " in table(tallies)
 
 
 def test_the_same_seed_damages_the_same_bytes(every_reader, tmp_path):
@@ -114,3 +117,17 @@ def test_equal_content_counts_as_such_and_a_sample_that_is_not_read_ends_the_att
     assert attack(same, range(3), 1, tmp_path / "inputs").counts == {EQUAL: 3}
     with pytest.raises(CheckpointError):
         attack(replace(same, read=line), range(3), 1, tmp_path / "inputs")
+
+
+def crashed(place):
+    if changed(place) != SAMPLE.decode():
+        raise CheckpointError(f"a.bin: {DIED}")
+    return "a"
+
+
+def test_a_crash_of_a_runtime_is_a_refusal_that_is_counted(tmp_path):
+    found = attack(Reader("a", "a.bin", SAMPLE, crashed, [flip_bits]), range(3), 1, tmp_path / "inputs")
+    assert (found.counts[REFUSED], found.crashes, found.defects) == (3, 3, [])
+    (tmp_path / "a.bin").write_bytes(SAMPLE)
+    with pytest.raises(CheckpointError, match=DIED):
+        reader_of("crashing_backend:crashing", "a.bin", 4)(tmp_path)
