@@ -9,9 +9,11 @@ many are made by changing one number of its quantization tables, which changes e
 links to others, one in each class.
 
     python benchmarks/large_folder.py --folder /tmp/large-folder
-    python benchmarks/large_folder.py --folder /tmp/large-folder --model benchmarks/large_folder.py:mobilenet
+    python benchmarks/large_folder.py --folder /tmp/few --train 1000 --test 2000 --parts gate bare gate bare \
+        --model benchmarks/large_folder.py:in_onnxruntime
 
-`--model` names a function without arguments in a file, which gives a predictor: named arrays → named arrays.
+`--model` names a function without arguments in a file, which gives a predictor: named arrays → named arrays. `--parts`
+chooses what is run, and in which order: about eight minutes for all of it.
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ N_TRAIN, N_TEST = 200_000, 50_000
 # Pictures that are encoded, for either side, and changes of their tables that are surely seen.
 ENCODED, PLACES, STEPS = 320, 16, 8
 BATCH, CALIBRATION = 64, 256
+PARTS = ("gate", "calibrated", "bare", "serial")
 Predict = Callable[[Inputs], Outputs]
 
 
@@ -68,18 +71,21 @@ def linear() -> Predict:
     return predict
 
 
-def mobilenet() -> Predict:
-    """MobileNetV2 with random weights, in fp32 on one thread."""
-    import torch
-    from torchvision.models import mobilenet_v2
+def in_onnxruntime() -> Predict:
+    """MobileNetV2 in fp32, as `compare_mobilenet.py` made it, in ONNX Runtime on one thread."""
+    import onnxruntime
 
-    torch.set_num_threads(1)
-    model = mobilenet_v2().eval()
+    path = Path("out/compare_mobilenet/fp32.onnx")
+    if not path.exists():
+        raise SystemExit(f"{path}: make it first: python benchmarks/compare_mobilenet.py")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    (taken,), (given,) = session.get_inputs(), session.get_outputs()
 
     def predict(inputs: Inputs) -> Outputs:
         (images,) = inputs.values()
-        with torch.inference_mode():
-            return {OUTPUT: model(torch.from_numpy(images)).numpy()}
+        return {OUTPUT: session.run([given.name], {taken.name: images})[0]}
 
     return predict
 
@@ -242,7 +248,8 @@ def main() -> None:
     parser.add_argument("--model", default=f"{__file__}:linear")
     parser.add_argument("--train", type=int, default=N_TRAIN)
     parser.add_argument("--test", type=int, default=N_TEST)
-    parser.add_argument("--part", choices=("gate", "calibrated", "bare", "serial"))
+    parser.add_argument("--part", choices=PARTS, help="in this process, for the script itself")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=("gate", "gate", "calibrated", "bare", "serial"))
     parser.add_argument("--limit", type=int, default=N_TEST)
     arguments = parser.parse_args()
     if arguments.part in ("gate", "calibrated"):
@@ -256,7 +263,7 @@ def main() -> None:
     print(f"{arguments.train:,} training and {arguments.test:,} test pictures; made in {made_s:.0f} s")
     common = ["--folder", str(arguments.folder), "--model", arguments.model]
     with tempfile.TemporaryDirectory() as cache:
-        for part in ("gate", "gate", "calibrated", "bare", "serial"):
+        for part in arguments.parts:
             found, started = in_a_process([*common, "--part", part], cache)
             wall, cpu = (
                 ", ".join(f"{1e6 * seconds / found['n']:,.0f}" for seconds in found[key]) for key in ("pass_s", "cpu_s")

@@ -1,156 +1,137 @@
-"""Runtimes beside each other: `python benchmarks/runtimes.py overhead [FILE.tflite …]` (about two minutes).
+"""Runtimes beside each other, on every embedded workload: accuracy, size and speed of fp32 and of static int8.
 
-`overhead`: one forward through a predictor against the bare call of its runtime with the same array, both in every
-round, in random order; the figures are the medians of the paired differences and ratios. A network of one small layer
-shows the cost of the call itself, one of the embedded workloads its share. Files of LiteRT are those that are named,
-since there is nothing here that makes them.
+    python benchmarks/runtimes.py speed --into docs/runtimes.md
+    python benchmarks/runtimes.py overhead --into docs/runtimes.md [FILE.tflite …]
+
+`speed` (about 10 minutes) keeps each workload under `out/runtimes/`, its answers before it is timed, and goes on from
+there; `--fresh` measures all again, `--only WORKLOAD` a part, `--part answers` and `--part times` one of the two.
+`overhead` (2 minutes) compares a predictor with the bare call of its runtime. With `--into` the table takes the place
+of the marked section of a document.
 """
 
 from __future__ import annotations
 
-import sys
-import time
-from collections.abc import Callable
+import argparse
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from interleaved import interleaved
-from median_bootstrap import median_ratio_interval
+from predictor_cost import overhead
+from runtime_speeds import CONTROL, FP32, LEVEL, Measured, Row, answered, surroundings, time_forms
 
-from quantbench.arrays import Inputs
-from quantbench.backends.interface import Artifact, BackendSpec, Predictor
-from quantbench.measure.environment import environment
-from quantbench.recipes.spec import Fp32
-from quantbench.temporary import temporary_folder
+from quantbench.config.reading import load_experiments
+from quantbench.config.schema import Workload
+from quantbench.files import write_text
+from quantbench.report.documents import with_sections
+from quantbench.stats.intervals import Interval
+from quantbench.stats.paired import PairedOutcomes, tango_interval
 
-ROUNDS = 400
-# Seconds that a round of either takes, at least one call.
-ROUND_S = 0.001
-# A predictor is quick enough within either.
-LARGEST_RATIO, LARGEST_US = 1.05, 20.0
-THREADS = 1
+KEPT, CONFIGS = Path("out/runtimes"), Path("configs")
+# Libraries beside these compute nothing of what is shown.
+SHOWN = ("torch", "onnxruntime", "openvino", "nncf", "ai-edge-litert", "torchao", "executorch", "python")
 
 
 def main() -> None:
-    """Prints one table."""
-    parts: dict[str, Callable[[list[Path]], None]] = {"overhead": overhead}
-    chosen = sys.argv[1] if len(sys.argv) > 1 else ""
-    if chosen not in parts:
-        sys.exit(f"usage: python benchmarks/runtimes.py {'|'.join(parts)} [FILE.tflite …]")
-    here = environment()
-    print(f"{here.processor} ({', '.join(here.isa)}), {THREADS} thread\n")
-    parts[chosen]([Path(name) for name in sys.argv[2:]])
+    """Measures, prints a table, and writes it into a document."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("table", choices=("speed", "overhead"))
+    parser.add_argument("files", nargs="*", type=Path, metavar="FILE.tflite")
+    parser.add_argument("--into", type=Path)
+    parser.add_argument("--only", metavar="WORKLOAD")
+    parser.add_argument("--part", choices=("answers", "times"))
+    parser.add_argument("--fresh", action="store_true")
+    given = parser.parse_args()
+    if given.table == "speed":
+        measured = [each for each in map_workloads(given.only, given.part, given.fresh) if each.times_s]
+        text = speed_tables(measured)
+    else:
+        text = f"{surroundings_line()}\n\n{overhead(given.files)}"
+    print(text)
+    if given.into and text:
+        section = {"speed": "runtimes", "overhead": "overhead"}[given.table]
+        write_text(given.into, with_sections(given.into, [section], lambda *_: text, "table"))
 
 
-def overhead(tflite: list[Path]) -> None:
-    """Prints a row per runtime, model and batch."""
-    print("| runtime, model | batch | bare call, µs | predictor adds, µs | ratio [99 %] | target |")
-    print("| --- | ---: | ---: | ---: | ---: | --- |")
-    with temporary_folder() as folder:
-        for name, path, shape in onnx_models(Path(folder)):
-            for runtime, call in {"onnxruntime": onnxruntime_call, "openvino": openvino_call}.items():
-                for batch in (1, 8):
-                    x = np.random.RandomState(0).randn(batch, *shape).astype(np.float32)
-                    row = overhead_row(f"{runtime}, {name}", batch, call(path, x), loaded(runtime, path), {"input": x})
-                    print(row)
-    for path in tflite:
-        bare, inputs = litert_call(path)
-        batch = len(next(iter(inputs.values())))
-        print(overhead_row(f"litert, {path.name}", batch, bare, loaded("litert", path), inputs))
+def map_workloads(only: str | None, part: str | None, is_fresh: bool) -> list[Measured]:
+    """Measures what is not kept yet of every embedded workload; gives all that is."""
+    found = []
+    for workload in embedded():
+        path = KEPT / f"{workload.name}.json"
+        measured = Measured.read(path)
+        if only in (None, workload.name):
+            if (measured is None or is_fresh) and part != "times":
+                measured = answered(workload)
+                measured.save(path)
+            if measured and part != "answers" and (is_fresh or not measured.times_s):
+                time_forms(measured, workload)
+                measured.save(path)
+        if measured:
+            found.append(measured)
+    return found
 
 
-def loaded(runtime: str, path: Path) -> Predictor:
-    """The predictor of a file."""
-    spec = BackendSpec(runtime, {}, "benchmark")
-    return spec.create().load(Artifact.of_files(spec, [path], Fp32()), THREADS)
+def embedded() -> list[Workload]:
+    """The workloads that run anywhere, each once."""
+    workloads = {each.workload.name: each.workload for each in load_experiments(CONFIGS)}
+    return [each for each in workloads.values() if not each.config.optional]
 
 
-def overhead_row(name: str, batch: int, bare: Callable[[], object], predictor: Predictor, inputs: Inputs) -> str:
-    """A row of the table: a bare call of a runtime against a predictor's."""
-    bare()
-    started = time.perf_counter()
-    bare()
-    n = max(1, round(ROUND_S / (time.perf_counter() - started)))
+def surroundings_line() -> str:
+    """Processor and versions."""
+    known = surroundings()
+    versions = ", ".join(f"{name} {known[name]}" for name in SHOWN if name in known)
+    return f"{known['processor']}, {versions}"
 
-    def repeated(call: Callable[[], object]) -> Callable[[], None]:
-        def calls() -> None:
-            for _ in range(n):
-                call()
 
-        return calls
+def speed_tables(measured: list[Measured]) -> str:
+    """A table of all workloads, and what each of them was measured with."""
+    if not measured:
+        return ""
+    lines = [
+        f"{surroundings_line()}; int8 is `static_int8`, calibrated with 256 samples; times are medians of one forward "
+        f"in interleaved rounds of random order, ratios medians within rounds with {100 * LEVEL:.0f} % intervals; "
+        "drops are from the reference, on the same samples, with 95 % intervals (Tango).",
+        "",
+    ]
+    for each in measured:
+        control, interval = each.ratio(each.reference.key, CONTROL)
+        lines += [
+            f"**{each.workload}**: batch {each.batch}, {each.threads} thread, {each.rounds} rounds; n = {each.n:,} "
+            f"samples; the reference against itself {_ratio(control, interval)}",
+            "",
+            "| runtime | | top-1, % | drop, pp | files, kB | ms | × reference | × own fp32 | × fastest fp32 |",
+            "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+            *(_line(each, row) for row in each.rows),
+            *(f"\nNot run: {line}" for line in each.not_run),
+            "",
+        ]
+    return "\n".join(lines).rstrip("\n")
 
-    # As everything that is timed: in the arrays that the file takes.
-    inputs = predictor.prepared(inputs)
-    times = interleaved({"bare": repeated(bare), "predictor": repeated(lambda: predictor(inputs))}, ROUNDS)
-    added = 1e6 * float(np.median(times["predictor"] - times["bare"])) / n
-    ratios = times["predictor"] / times["bare"]
-    interval, ratio = median_ratio_interval(ratios), float(np.median(ratios))
-    verdict = "met" if ratio <= LARGEST_RATIO or added <= LARGEST_US else "MISSED"
+
+def _line(measured: Measured, row: Row) -> str:
+    """A row; bold is the fastest fp32 form, and int8 that is surely slower than its own fp32 is told."""
+    n, reference, fastest = measured.n, measured.reference.key, measured.fastest.key
+    is_reference, is_fastest = row.key == reference, row.key == fastest
+    drop = "–"
+    if not is_reference and (row.precision != FP32 or row.lost + row.gained):
+        outcomes = PairedOutcomes(n, row.lost, row.gained)
+        interval = tango_interval(outcomes)
+        drop = f"{100 * outcomes.drop:+.2f} [{100 * interval.low:+.2f}, {100 * interval.high:+.2f}]"
+    ratios = {
+        key: "–" if key == row.key else _ratio(*measured.ratio(key, row.key)) for key in (reference, row.own, fastest)
+    }
+    own = ratios[row.own]
+    if row.precision != FP32 and measured.ratio(row.own, row.key)[1].high < 1:
+        own += ", slower"
+    form = row.precision if row.precision != FP32 else f"fp32, {row.form}"
+    form = f"**{form}**" if is_fastest else form
+    shown = row.own == row.key or row.precision != FP32
     return (
-        f"| {name} | {batch} | {1e6 * np.median(times['bare']) / n:.1f} | {added:.1f} | {ratio:.3f} "
-        f"[{interval.low:.3f}, {interval.high:.3f}] | ≤ {LARGEST_RATIO} or ≤ {LARGEST_US:.0f} µs: {verdict} |"
+        f"| {row.runtime} | {form} | {100 * row.correct / n:.2f} | {drop} | {row.size_bytes / 1000:,.0f} | "
+        f"{measured.median_ms(row.key):.2f} | {ratios[reference]} | {own if shown else '–'} | {ratios[fastest]} |"
     )
 
 
-def onnxruntime_call(path: Path, x: np.ndarray[Any, Any]) -> Callable[[], object]:
-    """A bare call of ONNX Runtime, in a session with the same options."""
-    from quantbench.backends.onnx_runtime.session import Settings, open_session
-
-    session = open_session(path, Settings(threads=THREADS), path)
-    names, given = [each.name for each in session.get_outputs()], {"input": x}
-    return lambda: session.run(names, given)
-
-
-def openvino_call(path: Path, x: np.ndarray[Any, Any]) -> Callable[[], object]:
-    """A bare call of OpenVINO, of a model that is compiled the same way."""
-    from quantbench.backends.openvino_runtime.reading import read_model
-    from quantbench.backends.openvino_runtime.runner import OpenvinoRunner, Settings
-
-    compiled = OpenvinoRunner(read_model([path]), Settings(), THREADS, str(path)).compiled
-    return lambda: compiled(x)
-
-
-def litert_call(path: Path) -> tuple[Callable[[], object], Inputs]:
-    """A bare call of LiteRT with one array, and that array."""
-    from quantbench.backends.litert_runtime.tflite_file import open_tflite
-
-    interpreter = open_tflite(path, THREADS, "xnnpack")
-    (given,), wanted = interpreter.get_input_details(), interpreter.get_output_details()
-    x = np.zeros(given["shape"], given["dtype"])
-
-    def call() -> object:
-        interpreter.set_tensor(given["index"], x)
-        interpreter.invoke()
-        return [interpreter.get_tensor(each["index"]) for each in wanted]
-
-    return call, {"input": x}
-
-
-def onnx_models(folder: Path) -> list[tuple[str, Path, tuple[int, ...]]]:
-    """Name, file and sample's shape of a network of one layer, and of an embedded workload's."""
-    from onnx import TensorProto, helper, numpy_helper, save
-
-    weight = numpy_helper.from_array(np.ones((4, 4), np.float32), "weight")
-    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 4]) for name in ("input", "output")]
-    nodes = [helper.make_node("MatMul", ["input", "weight"], ["output"], "product")]
-    graph = helper.make_graph(nodes, "one_layer", ends[:1], ends[1:], [weight])
-    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), folder / "one.onnx")
-    return [("one layer", folder / "one.onnx", (4,)), ("cifar_cnn_shapes", exported(folder), (3, 32, 32))]
-
-
-def exported(folder: Path) -> Path:
-    """The network of `cifar_cnn_shapes` as a file of ONNX."""
-    from quantbench.config.selection import find_workload
-    from quantbench.experiment.artifact import build_reference, probe_inputs
-    from quantbench.experiment.workload import OpenWorkload
-
-    opened = OpenWorkload(find_workload("cifar_cnn_shapes", Path("configs")), Path("golden"))
-    reference = build_reference(opened, folder).artifact
-    made = BackendSpec("onnxruntime", {}, "benchmark").create().lowered(reference, probe_inputs(opened), folder)
-    if made is None:
-        raise TypeError("the reference is no torch model")
-    return made.artifact.path
+def _ratio(ratio: float, interval: Interval) -> str:
+    return f"{ratio:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
 
 
 if __name__ == "__main__":

@@ -260,10 +260,11 @@ class Backend(Guarded, ABC):
         name: as registered.
         engine: the family of kernels it runs, which names goldens; `none` where there is only one.
         libraries: distributions whose kernels compute, so that their versions decide the figures.
+        quantizes_with: modules that import, in seconds, what `quantize` needs; a process that quantizes again begins
+            with them.
         spec: creates this backend again; set by `BackendSpec.create`.
 
     Example:
-        >>> import numpy as np
         >>> from quantbench.recipes.fp32 import fp32_baseline
         >>> class Doubled(Predictor):
         ...     def __call__(self, inputs):
@@ -274,8 +275,6 @@ class Backend(Guarded, ABC):
         ...         return Doubled()
         ...     def describe(self, artifact):
         ...         return Description(keys={}, digests={}, payload_bytes=0)
-        >>> DoublingBackend().load(artifact=None, threads=1)({"input": np.ones(2)})
-        {'output': array([2., 2.])}
         >>> DoublingBackend().supports(fp32_baseline())
         "backend 'doubling' cannot quantize: it only loads and describes artifacts that were made elsewhere"
     """
@@ -287,6 +286,7 @@ class Backend(Guarded, ABC):
     })  # fmt: skip
     engine: str = "none"
     libraries: ClassVar[tuple[str, ...]] = ("torch",)
+    quantizes_with: ClassVar[tuple[str, ...]] = ()
     spec: BackendSpec
 
     def _called(self, method: str) -> str:

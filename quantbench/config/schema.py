@@ -114,8 +114,8 @@ class LatencyConfig(Strict):
     batch_size: PositiveInt = 32
     threads: PositiveInt = 1
     # With fewer than 12 pairs even their whole range is no interval for their median at the level of six looks.
-    rounds: Annotated[int, Field(ge=12, le=10_000, strict=True)] = 40
-    looks: Annotated[int, Field(ge=1, le=6, strict=True)] = 4
+    rounds: Annotated[int, Field(ge=12, le=10_000, strict=True)] = 20
+    looks: Annotated[int, Field(ge=1, le=6, strict=True)] = 5
     budget_s: Annotated[float, Field(gt=0)] = 6.0
     wait_s: Annotated[float, Field(ge=0, le=3600)] = 0.0
     runtimes: Annotated[tuple[str, ...] | None, AfterValidator(_check_runtimes)] = None

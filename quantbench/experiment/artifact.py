@@ -116,7 +116,18 @@ def reference(opened: OpenWorkload, again: bool = False) -> BuiltArtifact:
         return build_reference(opened, Path())
     # Each time, since it refuses weights and cards that do not fit.
     model = opened.load_baseline()
-    content = {
+    content = reference_content(opened)
+    entry = entry_of("references", opened.workload.name, content, "writing it again")
+
+    def at(files: Sequence[Path], _: Observers) -> Artifact:
+        return Artifact.of_files(_torch_backend(opened).spec, files, Fp32(), model_source(opened))
+
+    return cached(entry, content, at, lambda folder: build_reference(opened, folder, model), again)
+
+
+def reference_content(opened: OpenWorkload) -> dict[str, Any]:
+    """Everything that decides the bytes of a reference, and what it gives for the test samples."""
+    return {
         "weights": opened.weights_sha256(),
         "model": {"name": opened.model.name, **opened.model_params()},
         "test": opened.splits.test.sha256,
@@ -125,12 +136,6 @@ def reference(opened: OpenWorkload, again: bool = False) -> BuiltArtifact:
         "code": _code_of(opened),
         **_surroundings(),
     }
-    entry = entry_of("references", opened.workload.name, content, "writing it again")
-
-    def at(files: Sequence[Path], _: Observers) -> Artifact:
-        return Artifact.of_files(_torch_backend(opened).spec, files, Fp32(), model_source(opened))
-
-    return cached(entry, content, at, lambda folder: build_reference(opened, folder, model), again)
 
 
 def build_reference(opened: OpenWorkload, folder: Path, model: nn.Module | None = None) -> BuiltArtifact:

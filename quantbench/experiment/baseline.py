@@ -13,6 +13,7 @@ from quantbench.experiment.built import BuiltArtifact
 from quantbench.experiment.costs import MODEL, Costs, Lowered
 from quantbench.experiment.outputs import told_choice
 from quantbench.experiment.preprocessing import preprocessed_otherwise
+from quantbench.experiment.reference_answers import kept_evaluation
 from quantbench.experiment.rivals import Fastest, fastest_fp32
 from quantbench.experiment.soundness import soundness, spare_outputs
 from quantbench.experiment.workload import changed_splits
@@ -76,7 +77,7 @@ class Baseline(Costs):
         """On the test split."""
         predictor = self.loaded(get_threads())
         with about(MODEL):
-            found = self.opened.evaluated(predictor)
+            found = kept_evaluation(self.opened, self.artifact, predictor)
             told = told_choice(self.opened.task, self.probe)
             self.warnings += [*spare_outputs(self.opened, predictor), *told, *_noted(self.artifact, predictor)]
             return found

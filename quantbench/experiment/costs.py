@@ -10,6 +10,7 @@ from functools import cached_property
 from quantbench.arrays import Inputs
 from quantbench.backends.interface import Artifact, Backend, Coverage, Predictor
 from quantbench.errors import ConfigError
+from quantbench.experiment.timing import Untimed, other_samples
 from quantbench.experiment.workload import OpenWorkload
 from quantbench.foreign import about
 from quantbench.measure.evaluation import inputs_of
@@ -61,23 +62,28 @@ class Costs:
         return self.backend.describe(self.artifact).payload_bytes
 
     @cached_property
-    def coverage(self) -> Coverage | None:
-        """See `coverage_of`, of the model itself."""
-        backend, artifact = self.backend, self.artifact
-        with self._about():
-            return self.coverage_of(backend, artifact)
-
-    def coverage_of(self, backend: Backend, artifact: Artifact) -> Coverage | None:
-        """Multiply-accumulates of one sample by the kernels that ran; None where the backend does not tell.
-
-        Counted in the batch that is timed, since a model may do otherwise in a batch of another size.
+    def kernels(self) -> Coverage | None:
+        """The kernels that run the batch that is timed, which may be others in a batch of another size.
 
         Raises:
             MeasurementError: if no operator was seen that multiplies, or might.
         """
-        n = len(next(iter(self.latency_inputs.values())))
-        found = backend.kernels(artifact, self.latency_inputs)
-        return None if found is None else found.per_sample(n)
+        backend, artifact = self.backend, self.artifact
+        with self._about():
+            return backend.kernels(artifact, self.latency_inputs)
+
+    @property
+    def coverage(self) -> Coverage | None:
+        """Multiply-accumulates of one sample by these kernels; None where the backend does not tell.
+
+        Raises:
+            MeasurementError: as `kernels`.
+        """
+        return self.per_sample(self.kernels)
+
+    def per_sample(self, found: Coverage | None) -> Coverage | None:
+        """What the batch that is timed took, of one of its samples."""
+        return None if found is None else found.per_sample(len(next(iter(self.latency_inputs.values()))))
 
     @cached_property
     def memory(self) -> PeakMemories:
@@ -114,6 +120,16 @@ class Costs:
     def timed(self) -> Predictor:
         """Loaded with as many threads as are timed."""
         return self.loaded(self.threads)
+
+    @cached_property
+    def untimed(self) -> Untimed:
+        """What one does that never ran, however many experiments time it."""
+        return Untimed(lambda: self.loaded(self.threads), lambda: self.kernels, self.timed_and_others)
+
+    @cached_property
+    def timed_and_others(self) -> tuple[Inputs, Inputs]:
+        """The batch that is timed, and one of the same shape of other samples."""
+        return self.latency_inputs, other_samples(self.opened, self.latency_inputs)
 
 
 @dataclass

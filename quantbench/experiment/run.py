@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 
-from quantbench.backends.interface import Artifact, Backend, Predictor
+from quantbench.backends.interface import Artifact, Backend, Coverage, Predictor
 from quantbench.config.schema import Experiment
 from quantbench.errors import QuantbenchError
 from quantbench.experiment.artifact import backend_of, candidate
@@ -16,13 +16,14 @@ from quantbench.experiment.costs import Costs
 from quantbench.experiment.fine_tuning import fine_tune
 from quantbench.experiment.outputs import told_choice, told_forms
 from quantbench.experiment.results import Results
-from quantbench.experiment.timing import check_timed, check_unchanged, latency_of, looks_of
+from quantbench.experiment.timing import Untimed, check_timed, check_unchanged, latency_of, looks_of
 from quantbench.experiment.workload import OpenWorkload
 from quantbench.foreign import about, calling
 from quantbench.measure.belief import believed, measurement
 from quantbench.measure.confirmation import TimingJob, answers, time_in_fresh_process
 from quantbench.measure.environment import environment
 from quantbench.measure.evaluation import Evaluation
+from quantbench.measure.fresh import foresee
 from quantbench.measure.latency import (
     FP32,
     FP32_AGAIN,
@@ -118,6 +119,9 @@ class Run(Results):
         if self._refused is not None:
             raise self._refused
         how, source = self.settings, self.baseline.artifact
+        if not isinstance(self.experiment.recipe, ReadyMade):
+            # The claim on determinism quantizes again in a fresh process.
+            foresee(self.backend.quantizes_with)
         try:
             with calling("quantizing"):
                 if how.retrain and isinstance(self.experiment.recipe, Trained):
@@ -151,6 +155,15 @@ class Run(Results):
         backend, artifact = self.backend, self.artifact
         with about(MODEL):
             return backend.load(artifact, threads)
+
+    @cached_property
+    def kernels(self) -> Coverage | None:
+        """The kernels of the quantized model that run the batch that is timed; None where its backend does not tell.
+
+        Raises:
+            MeasurementError: if no operator was seen that multiplies, or might.
+        """
+        return self.backend.kernels(self.artifact, self.baseline.latency_inputs)
 
     @cached_property
     def evaluation(self) -> Evaluation:
@@ -264,11 +277,14 @@ class Run(Results):
 
     def _check_unchanged(self) -> None:
         """Compares the models that were timed with fresh ones."""
-        threads, inputs = self.experiment.workload.config.latency.threads, self.baseline.latency_inputs
-        loads = {"fp32": self.counterpart.loaded, "fastest fp32": self.baseline.fastest.source.loaded}
+        threads = self.experiment.workload.config.latency.threads
+        untimed = {
+            "fp32": self.counterpart.untimed,
+            "fastest fp32": self.baseline.fastest.source.untimed,
+            "quantized": Untimed(partial(self.loaded, threads), lambda: self.kernels, self.baseline.timed_and_others),
+        }
         for name, timed in self._timed.items():
-            load = loads.get(name, self.loaded)
-            check_unchanged(self.opened, name, partial(load, threads), timed, inputs)
+            check_unchanged(name, untimed[name], timed)
 
     def add_timings(self, timings: Timings) -> None:
         """Makes timings of `forwards` the run's measurement of speed."""

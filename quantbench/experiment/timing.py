@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from quantbench.arrays import Inputs
-from quantbench.backends.interface import Predictor
+from quantbench.arrays import Inputs, Outputs
+from quantbench.backends.interface import Coverage, Predictor
 from quantbench.config.schema import LatencyConfig
 from quantbench.errors import EvaluationError, MeasurementError
 from quantbench.experiment.workload import OpenWorkload
@@ -27,6 +29,8 @@ OTHER_ANSWER = 0.25
 ROUNDING = 1e-3
 # Share of the multiply-accumulates by which another form of a model may do less: borders may be padded otherwise.
 WORK_TOLERANCE = 1e-3
+# In messages: the batches of `Untimed`.
+SAMPLES = ("the timed batch", "other samples")
 
 
 def check_timed(opened: OpenWorkload, model: str, evaluated: Predictor, timed: Predictor, inputs: Inputs) -> None:
@@ -61,33 +65,54 @@ def check_timed(opened: OpenWorkload, model: str, evaluated: Predictor, timed: P
         )
 
 
-def check_unchanged(
-    opened: OpenWorkload, model: str, load: Callable[[], Predictor], timed: Predictor, inputs: Inputs
-) -> None:
+@dataclass
+class Untimed:
+    """A model that never ran, and what it does: found once, and compared with each that was timed.
+
+    Attributes:
+        load: gives such a model.
+        kernels: that run the timed batch; None where the runtime does not tell.
+        batches: the timed one, and one of other samples.
+    """
+
+    load: Callable[[], Predictor]
+    kernels: Callable[[], Coverage | None]
+    batches: tuple[Inputs, Inputs]
+
+    @cached_property
+    def answers(self) -> tuple[Outputs, ...]:
+        """To each of the batches, each by a model of its own."""
+        return tuple(self.load()(batch) for batch in self.batches)
+
+    @cached_property
+    def work(self) -> int | None:
+        """Multiply-accumulates of the timed batch."""
+        return _work(self.kernels)
+
+
+def check_unchanged(model: str, untimed: Untimed, timed: Predictor) -> None:
     """Refuses timings of a forward that became another one while it was timed: it may have kept answers, or do less.
 
     Args:
-        opened: the workload.
         model: its name, for the message.
-        load: gives one that never ran.
+        untimed: what it does before.
         timed: the one that was timed, in the same form or another one.
-        inputs: the timed batch.
 
     Raises:
-        EvaluationError: if it answers that batch, or others of its shape, otherwise than a fresh one, or multiplies
-            less for it.
+        EvaluationError: if it answers the timed batch, or others of its shape, otherwise than a fresh one, or
+            multiplies less for it.
     """
-    for batch, samples in ((inputs, "the timed batch"), (other_samples(opened, inputs), "other samples")):
-        expected = load()(batch)
+    for batch, expected, samples in zip(untimed.batches, untimed.answers, SAMPLES, strict=True):
         worst = _difference(expected, timed(timed.prepared(batch)))
         # Where two fresh ones differ, it answers at random, which the claims on reload and determinism say.
-        if not worst <= OTHER_ANSWER and _difference(expected, load()(batch)) <= ROUNDING:
+        if not worst <= OTHER_ANSWER and _difference(expected, untimed.load()(batch)) <= ROUNDING:
             raise EvaluationError(
                 f"the {model} model that was timed answers {samples} otherwise than a fresh one: outputs differ by "
                 f"{worst:.2f} of the largest; what is timed must be what is judged: let each forward depend on its "
                 "input alone, and keep nothing of earlier ones"
             )
-    before, after = _work(load(), inputs), _work(timed, timed.prepared(inputs))
+    inputs = timed.prepared(untimed.batches[0])
+    before, after = untimed.work, _work(lambda: timed.kernels(inputs))
     if before is not None and after is not None and after < before * (1 - WORK_TOLERANCE):
         raise EvaluationError(
             f"the {model} model that was timed does less than a fresh one: {after:,} of {before:,} "
@@ -105,10 +130,10 @@ def other_samples(opened: OpenWorkload, inputs: Inputs) -> Inputs:
     return {name: np.roll(rows, 1, axis=0)[:n] if len(batches) == 1 else rows[-n:] for name, rows in joined.items()}
 
 
-def _work(predictor: Predictor, inputs: Inputs) -> int | None:
+def _work(kernels: Callable[[], Coverage | None]) -> int | None:
     """Multiply-accumulates of one batch; None where the runtime does not tell."""
     try:
-        found = predictor.kernels(inputs)
+        found = kernels()
     # Nothing was seen that multiplies.
     except MeasurementError:
         return 0

@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -29,6 +29,8 @@ from quantbench.foreign import calling, traceback_of
 Result = TypeVar("Result")
 # Loads whatever artifact it is given.
 LOADER, BACKENDS = "quantbench.measure.reload", "quantbench.backends."
+# Modules that the server imports too, see `foresee`.
+_FORESEEN: dict[str, None] = {}
 # Seconds that a process which is told to end may take to finish its step and clean up.
 STOP_S = 10.0
 # Exit status of a process ended by SIGTERM, as a shell has it.
@@ -127,13 +129,24 @@ def _portable(error: QuantbenchError) -> QuantbenchError:
     return found if isinstance(found, QuantbenchError) else ForeignError(str(error))
 
 
+def foresee(modules: Iterable[str]) -> None:
+    """Lets the server import modules that fresh processes will need, and that take each of them seconds otherwise.
+
+    Said before the first of them starts; a module that cannot be imported is left for the process that needs it.
+
+    Args:
+        modules: names.
+    """
+    _FORESEEN.update(dict.fromkeys(modules))
+
+
 @functools.cache
 def fresh_context() -> multiprocessing.context.ForkServerContext | multiprocessing.context.SpawnContext:
-    """Starts processes from a server that has imported torch and the backends that this process has imported, and
-    nothing else, forked once per job: fresh, without seconds of import each."""
+    """Starts processes from a server that has imported torch and the backends that this process has imported, what was
+    foreseen, and nothing else, forked once per job: fresh, without seconds of import each."""
     if sys.platform == "win32":
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     imported = sorted(name for name in sys.modules if name == "torch" or name.startswith(BACKENDS))
-    context.set_forkserver_preload([LOADER, *imported])
+    context.set_forkserver_preload([LOADER, *imported, *_FORESEEN])
     return context

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import gc
 import statistics
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from quantbench.arrays import Inputs
@@ -21,12 +22,22 @@ from quantbench.backends.interface import Artifact
 from quantbench.errors import MeasurementError
 from quantbench.measure.allocator import return_freed_memory
 from quantbench.measure.fresh import in_fresh_process
+from quantbench.measure.load import usable_cores
 from quantbench.measure.reload import run_loaded
-from quantbench.measure.residency import RESOLUTION_BYTES, check_instrument, reset_peak, resident, resident_after_trim
+from quantbench.measure.residency import (
+    RESOLUTION_BYTES,
+    available_bytes,
+    check_instrument,
+    reset_peak,
+    resident,
+    resident_after_trim,
+)
 from quantbench.records.run import Memory
 
 # Fresh processes per model: a figure moves by some 100 KiB from one to the next, since the kernel counts pages loosely.
 PROCESSES = 3
+# Share of the memory that is available, 1 / this, which they may take together.
+MARGIN = 2
 
 
 @dataclass(frozen=True)
@@ -62,7 +73,10 @@ class PeakMemories:
 
 
 def peak_memory(artifact: Artifact, inputs: Inputs, threads: int) -> PeakMemories:
-    """Loads an artifact and runs one forward, in `PROCESSES` fresh processes, one after the other.
+    """Loads an artifact and runs one forward, in `PROCESSES` fresh processes.
+
+    The first has the machine to itself and tells what one takes; the others run beside each other where there are cores
+    and memory for it, since each counts its own pages.
 
     Args:
         artifact: of the model.
@@ -77,7 +91,19 @@ def peak_memory(artifact: Artifact, inputs: Inputs, threads: int) -> PeakMemorie
         f"{artifact.path}: the fresh process that measured its memory died without a word; if the system ended "
         "it for want of memory, lower workload.latency.batch_size"
     )
-    return PeakMemories(tuple(in_fresh_process(run, artifact, inputs, threads, died=died) for _ in range(PROCESSES)))
+
+    def measured(_: object = None) -> PeakMemory:
+        return in_fresh_process(run, artifact, inputs, threads, died=died)
+
+    first = measured()
+    with ThreadPoolExecutor(_at_once(first)) as pool:
+        return PeakMemories((first, *pool.map(measured, range(1, PROCESSES))))
+
+
+def _at_once(first: PeakMemory) -> int:
+    """Processes that this machine runs beside each other without a lack of cores or memory."""
+    room = available_bytes() // MARGIN // max(first.total_bytes, 1)
+    return max(1, min(usable_cores(), room, PROCESSES - 1))
 
 
 def run(artifact: Artifact, inputs: Inputs, threads: int) -> PeakMemory:

@@ -15,6 +15,7 @@ import numpy as np
 from quantbench.errors import MeasurementError
 
 STATUS, CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+MEMINFO = Path("/proc/meminfo")
 # proc(5): the value that makes the peak what is resident now.
 RESET_PEAK = "5"
 # A block of known size is seen to come and go, or nothing is measured.
@@ -50,6 +51,15 @@ def resident(status: Path = STATUS) -> Resident:
         raise MeasurementError(f"peak memory: {status} cannot be read ({error.strerror})") from None
     except (KeyError, ValueError, IndexError) as error:
         raise MeasurementError(f"peak memory: {status} does not tell what is resident ({error})") from None
+
+
+def available_bytes(meminfo: Path = MEMINFO) -> int:
+    """Memory that processes may still take without a lack of it, by proc(5); 0 where the system does not tell."""
+    try:
+        lines = dict(line.split(":", 1) for line in meminfo.read_text(encoding="ascii").splitlines())
+        return int(lines["MemAvailable"].split()[0]) << 10
+    except (OSError, KeyError, ValueError, IndexError):
+        return 0
 
 
 def reset_peak(clear_refs: Path = CLEAR_REFS) -> None:

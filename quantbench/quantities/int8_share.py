@@ -38,7 +38,7 @@ class Int8Share(Quantity[CoverageFacts]):
             MeasurementError: if no operator was seen that multiplies, or might.
             QuantizationError: if nothing was quantized, by the kernels and by the size of the file.
         """
-        coverage = run.baseline.coverage_of(run.backend, run.artifact)
+        coverage = run.baseline.per_sample(run.kernels)
         if coverage is None:
             raise NoEvidenceError(
                 f"backend '{run.backend.name}' does not tell which kernels ran; what is not known to be int8 is not "

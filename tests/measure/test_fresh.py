@@ -4,10 +4,12 @@ import importlib
 import os
 import signal
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from quantbench.errors import CheckpointError, ForeignError, MeasurementError
+from quantbench.measure import fresh
 from quantbench.measure.fresh import TERMINATED, in_fresh_process, start
 
 WORK = """\
@@ -82,6 +84,17 @@ def test_each_job_runs_in_another_process_that_knows_of_no_other(work):
     assert (first[1], second[1]) == (["one"], ["two"])
     assert len({os.getpid(), first[0], second[0]}) == 3
     assert work.TOLD == ["said here"]
+
+
+def test_the_server_imports_what_was_foreseen_beside_the_backends_of_this_process(monkeypatch):
+    preloaded = []
+    context = SimpleNamespace(set_forkserver_preload=preloaded.extend)
+    monkeypatch.setattr(fresh.multiprocessing, "get_context", lambda _: context)
+    monkeypatch.setattr(fresh, "_FORESEEN", {})
+    fresh.foresee(["colorsys", "wave"])
+    assert fresh.fresh_context.__wrapped__() is context
+    assert preloaded[0] == "quantbench.measure.reload"
+    assert preloaded[-2:] == ["colorsys", "wave"]
 
 
 @pytest.mark.parametrize(("category", "shown"), [(FutureWarning, []), (UserWarning, ["UserWarning"])])

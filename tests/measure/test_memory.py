@@ -14,8 +14,16 @@ from quantbench.arrays import INPUT
 from quantbench.backends.checkpoint import write_checkpoint
 from quantbench.backends.torch_ao.eager import EagerBackend, default_engine
 from quantbench.errors import CheckpointError, MeasurementError
+from quantbench.measure import memory
 from quantbench.measure.memory import PROCESSES, PeakMemories, PeakMemory, compared, peak_memory
-from quantbench.measure.residency import PROBE_BYTES, RESOLUTION_BYTES, check_instrument, reset_peak, resident
+from quantbench.measure.residency import (
+    PROBE_BYTES,
+    RESOLUTION_BYTES,
+    available_bytes,
+    check_instrument,
+    reset_peak,
+    resident,
+)
 from quantbench.registry import RECIPES
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems cannot reset a process's peak")
@@ -85,6 +93,27 @@ def test_a_buffer_of_a_forward_is_counted_once_and_with_its_size(artifact_of, mi
     assert len(found.each) == PROCESSES
     for forward in found.forwards:
         assert forward == pytest.approx(mib * MIB, abs=TOLERANCE), "the second buffer takes the place of the first"
+
+
+@pytest.mark.parametrize(
+    ("available_mib", "cores", "at_once"),
+    [(4096, 8, PROCESSES - 1), (4096, 1, 1), (850, 8, 2), (700, 8, 1), (0, 8, 1)],
+    ids=["room for all", "one core", "room for two", "room for one", "a system that does not tell"],
+)
+def test_processes_run_beside_each_other_where_there_are_cores_and_memory(monkeypatch, available_mib, cores, at_once):
+    monkeypatch.setattr(memory, "available_bytes", lambda: available_mib * MIB)
+    monkeypatch.setattr(memory, "usable_cores", lambda: cores)
+    assert memory._at_once(PeakMemory(10 * MIB, 10 * MIB, 200 * MIB)) == at_once
+
+
+@pytest.mark.parametrize(
+    ("text", "bytes_"), [("MemFree: 1 kB\nMemAvailable:   2048 kB\n", 2 * MIB), ("MemFree: 1 kB\n", 0), (None, 0)]
+)
+def test_memory_that_is_available_is_the_system_s_own_figure(tmp_path, text, bytes_):
+    path = tmp_path / "meminfo"
+    if text is not None:
+        path.write_text(text)
+    assert available_bytes(path) == bytes_
 
 
 @linux

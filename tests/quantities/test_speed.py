@@ -54,7 +54,7 @@ def test_a_pass_needs_no_fresh_process(project, machine):
     machine.here = [timings(2.0, looks=2)]
     verdict = judged(run_of(project, 1.5))
     assert (verdict.outcome, verdict.n, machine.fresh_jobs) == (Outcome.PASS, 40, [])
-    assert re.search(r"^2\.000× .* over 40 rounds \(look 2 of 4\), batch 4, 1 thread\(s\); ", verdict.measured)
+    assert re.search(r"^2\.000× .* over 40 rounds \(look 2 of 5\), batch 4, 1 thread\(s\); ", verdict.measured)
     assert re.search(rf"over the fastest fp32 \(.*\) {FIGURES}; fp32 against itself 1\.000×$", verdict.measured)
 
 
@@ -160,7 +160,7 @@ def test_a_busy_machine_is_judged_by_processor_time_and_the_verdict_says_so(proj
     machine.here = [beside_others(timings(2.0, looks=2))]
     verdict = judged(run := run_of(project, 1.5))
     assert verdict.outcome is Outcome.PASS
-    assert f"over 40 rounds (look 2 of 4), by processor time: {BUSY}; batch 4" in verdict.measured
+    assert f"over 40 rounds (look 2 of 5), by processor time: {BUSY}; batch 4" in verdict.measured
     assert SPEEDUP.columns[0].cell(run.latency).endswith("] by processor time")
     assert run.failed_controls == {}
 

@@ -73,6 +73,7 @@ class OpenvinoBackend(Backend):
 
     name: ClassVar[str] = "openvino"
     libraries: ClassVar[tuple[str, ...]] = ("openvino",)
+    quantizes_with: ClassVar[tuple[str, ...]] = ("quantbench.backends.openvino_runtime.imported",)
 
     def __init__(self, settings: Settings, binding: Binding, bias_correction: bool) -> None:
         self.settings, self.binding, self.bias_correction = settings, binding, bias_correction
