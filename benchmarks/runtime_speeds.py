@@ -39,7 +39,7 @@ RECIPE = Component.model_validate({"name": KIND, "calibration_n": 256})
 FP32, INT8, CONTROL = "fp32", "int8", "control"
 GOLDEN = Path("golden")
 # Seconds that all rounds of a workload take, within bounds of their number.
-BUDGET_S, FEWEST_ROUNDS, MOST_ROUNDS = 75.0, 40, 400
+BUDGET_S, FEWEST_ROUNDS, MOST_ROUNDS = 45.0, 40, 400
 TRIAL_ROUNDS = 5
 LEVEL = 0.99
 

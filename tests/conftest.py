@@ -331,6 +331,8 @@ def machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     if "real_processes" not in request.fixturenames:
         for module in (pair, probe, reload, repetition):
             monkeypatch.setattr(module, "in_fresh_process", made.in_this_process)
+        # Two of them would work in this process at once.
+        monkeypatch.setattr(repetition, "usable_cores", lambda: 1)
     return made
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,9 +19,13 @@ from quantbench.experiment.built import BuiltArtifact
 from quantbench.experiment.workload import OpenWorkload
 from quantbench.files import cache_dir, data_dir
 from quantbench.measure.fresh import in_fresh_process
+from quantbench.measure.load import usable_cores
 from quantbench.provenance import Code, differing_code, loaded_code
 from quantbench.temporary import temporary_folder
 from quantbench.torch_process import get_threads, set_threads
+
+if TYPE_CHECKING:
+    from quantbench.experiment.run import Run
 
 # Keys that came out differently and are named; the rest is counted.
 SHOWN_KEYS = 4
@@ -74,6 +81,56 @@ def repeat_in_fresh_process(experiment: Experiment, golden: Path, engine: str | 
     died = f"{experiment.id}: the fresh process that quantized it again died"
     arguments = (experiment, golden, engine, get_threads(), cache_dir(), data_dir())
     return in_fresh_process(run, *arguments, died=died)
+
+
+class Repetitions:
+    """Second conversions of a session: while one is waited for, that of the next experiment is made beside it.
+
+    Each is mostly the work of one thread, so that two cores make two in the time of one.
+
+    Args:
+        runs: of the session, by experiment, in the order in which they were asked for.
+    """
+
+    def __init__(self, runs: Mapping[str, Run] | None = None) -> None:
+        self._runs = {} if runs is None else runs
+        self._begun: dict[str, Future[Repetition]] = {}
+
+    def of(self, run: Run) -> Repetition:
+        """A run's own.
+
+        Raises:
+            QuantbenchError: as `repeat_in_fresh_process`.
+        """
+        found = self._begin(run)
+        if usable_cores() > 1 and (following := self._following(run)) is not None:
+            self._begin(following)
+        return found.result()
+
+    def wait(self) -> None:
+        """Waits for whatever was begun, since it disturbs what is timed; its errors are for who asks for it."""
+        wait(self._begun.values())
+
+    def _begin(self, run: Run) -> Future[Repetition]:
+        if run.experiment.id not in self._begun:
+            self._begun[run.experiment.id] = found = Future[Repetition]()
+            arguments = found, run.experiment, run.settings.golden, run.engine
+            # One that is still at work when the session ends is left to end with it.
+            threading.Thread(target=_fulfil, args=arguments, daemon=True).start()
+        return self._begun[run.experiment.id]
+
+    def _following(self, run: Run) -> Run | None:
+        """The next experiment with a candidate that is not made again yet."""
+        ids = list(self._runs)
+        later = ids[ids.index(run.experiment.id) + 1 :] if run.experiment.id in ids else []
+        return next((self._runs[id_] for id_ in later if self._runs[id_].is_made and id_ not in self._begun), None)
+
+
+def _fulfil(found: Future[Repetition], experiment: Experiment, golden: Path, engine: str | None) -> None:
+    try:
+        found.set_result(repeat_in_fresh_process(experiment, golden, engine))
+    except BaseException as error:
+        found.set_exception(error)
 
 
 def staleness(first: BuiltArtifact, second: Repetition, again: Callable[[Path], BuiltArtifact]) -> str:

@@ -15,6 +15,7 @@ from quantbench.experiment.built import BuiltArtifact
 from quantbench.experiment.costs import Costs
 from quantbench.experiment.fine_tuning import fine_tune
 from quantbench.experiment.outputs import told_choice, told_forms
+from quantbench.experiment.repetition import Repetitions
 from quantbench.experiment.results import Results
 from quantbench.experiment.timing import Untimed, check_timed, check_unchanged, latency_of, looks_of
 from quantbench.experiment.workload import OpenWorkload
@@ -75,6 +76,7 @@ class Run(Results):
 
     Attributes:
         failed_controls: the session's, shared by its runs.
+        repetitions: the session's second conversions.
         not_timed: why nothing was timed.
         notes: lines about what was done to samples and outputs because the candidate's file asks for it.
 
@@ -90,6 +92,7 @@ class Run(Results):
     baseline: Baseline
     settings: Settings
     failed_controls: dict[str, str] = field(default_factory=dict)
+    repetitions: Repetitions = field(default_factory=Repetitions)
     not_timed: str = "nothing was timed"
     notes: list[str] = field(default_factory=list)
     _confirmed: dict[str, Measurement] = field(default_factory=dict)
@@ -130,6 +133,11 @@ class Run(Results):
         except QuantbenchError as error:
             self._refused = error
             raise
+
+    @property
+    def is_made(self) -> bool:
+        """The candidate is there already."""
+        return "candidate" in vars(self)
 
     @property
     def artifact(self) -> Artifact:
@@ -255,6 +263,7 @@ class Run(Results):
         if (reason := untimed_reason(config.threads)) is not None:
             self.leave_untimed(reason)
             return None
+        self.repetitions.wait()
         forwards = self.forwards()
 
         def decided(timings: Timings) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from quantbench.config.reading import check_outside
 from quantbench.config.schema import Experiment, Workload
 from quantbench.experiment.baseline import Baseline
+from quantbench.experiment.repetition import Repetitions
 from quantbench.experiment.run import Run, Settings
 from quantbench.experiment.workload import OpenWorkload
 from quantbench.files import cache_dir
@@ -48,6 +49,7 @@ class Runs:
     failed_controls: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.repetitions = Repetitions(self.by_id)
         keep_freed_memory()
         sweep_all(cache_dir(), self.settings.golden)
 
@@ -87,7 +89,7 @@ class Runs:
         if experiment.id not in self.by_id:
             check_outside(experiment)
             self.by_id[experiment.id] = Run(
-                experiment, self.baseline(experiment.workload), self.settings, self.failed_controls
+                experiment, self.baseline(experiment.workload), self.settings, self.failed_controls, self.repetitions
             )
         return self.by_id[experiment.id]
 

@@ -25,11 +25,11 @@ class Determinism(Quantity["Repetition"]):
     def measure(self, run: Run) -> Repetition:
         """Converts a second time, in a fresh process."""
         from quantbench.experiment.artifact import build_from_files
-        from quantbench.experiment.repetition import repeat_in_fresh_process, staleness
+        from quantbench.experiment.repetition import staleness
 
         # The first time comes first: it may train, or refuse what cannot be quantized at all.
         first = run.candidate
-        second = repeat_in_fresh_process(run.experiment, run.settings.golden, run.engine)
+        second = run.repetitions.of(run)
         stale = staleness(first, second, partial(build_from_files, run.opened, run.experiment, run.backend))
         return replace(second, stale=stale)
 

@@ -1,6 +1,9 @@
 """What is not the same bit for bit the second time is named: keys, bytes beside them, logits."""
 
 import dataclasses
+import threading
+from collections import defaultdict
+from types import SimpleNamespace
 
 import pytest
 
@@ -9,9 +12,13 @@ from quantbench.backends.checkpoint import read_checkpoint, write_checkpoint
 from quantbench.backends.interface import Artifact
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
+from quantbench.errors import CheckpointError
+from quantbench.experiment import repetition
 from quantbench.experiment.repetition import differences
 from quantbench.experiment.run import Settings
 from quantbench.experiment.runs import Runs
+
+PATIENCE_S = 60.0
 
 
 @pytest.fixture
@@ -67,3 +74,82 @@ def test_an_output_that_came_out_one_time_only_is_named(pair):
     assert differences(more, repetition) == ["values of output 'aux' came out one time only"]
     other = dataclasses.replace(repetition, probe=repetition.probe | {"aux": repetition.probe[OUTPUT] + 1})
     assert differences(more, other) == ["values of output 'aux' differ by up to 1"]
+
+
+class Conversions:
+    """In the place of fresh processes that quantize again: each ends when it is told to."""
+
+    def __init__(self):
+        self.began, self.may_end = [], defaultdict(threading.Event)
+
+    def __call__(self, experiment, golden, engine):
+        self.began.append(experiment.name)
+        assert self.may_end[experiment.name].wait(PATIENCE_S)
+        if experiment.name == "broken":
+            raise CheckpointError("it died")
+        return f"{experiment.name} again"
+
+
+@pytest.fixture
+def conversions(monkeypatch):
+    made = Conversions()
+    monkeypatch.setattr(repetition, "repeat_in_fresh_process", made)
+    monkeypatch.setattr(repetition, "usable_cores", lambda: 2)
+    yield made
+    for event in made.may_end.values():
+        event.set()
+
+
+def runs_of(*names, unmade=()):
+    settings = SimpleNamespace(golden=None)
+    return {
+        name: SimpleNamespace(
+            experiment=SimpleNamespace(id=name, name=name), settings=settings, engine=None, is_made=name not in unmade
+        )
+        for name in names
+    }
+
+
+def test_the_next_experiment_is_quantized_again_while_one_is_waited_for(conversions):
+    runs = runs_of("first", "unmade", "second", "third", unmade=["unmade"])
+    repetitions = repetition.Repetitions(runs)
+    conversions.may_end["first"].set()
+    assert repetitions.of(runs["first"]) == "first again"
+    conversions.may_end["second"].set()
+    conversions.may_end["third"].set()
+    assert repetitions.of(runs["second"]) == "second again"
+    repetitions.wait()
+    assert sorted(conversions.began) == ["first", "second", "third"], "each once, and none whose candidate is not made"
+
+
+def test_one_core_quantizes_one_at_a_time(conversions, monkeypatch):
+    monkeypatch.setattr(repetition, "usable_cores", lambda: 1)
+    runs = runs_of("first", "second")
+    conversions.may_end["first"].set()
+    assert repetition.Repetitions(runs).of(runs["first"]) == "first again"
+    assert conversions.began == ["first"]
+
+
+def test_an_error_of_what_was_begun_ahead_is_raised_where_it_is_asked_for(conversions):
+    runs = runs_of("first", "broken")
+    repetitions = repetition.Repetitions(runs)
+    for name in runs:
+        conversions.may_end[name].set()
+    assert repetitions.of(runs["first"]) == "first again"
+    repetitions.wait()
+    with pytest.raises(CheckpointError, match=r"^it died$"):
+        repetitions.of(runs["broken"])
+
+
+def test_nothing_is_timed_beside_a_repetition(conversions):
+    runs = runs_of("first", "second")
+    repetitions = repetition.Repetitions(runs)
+    conversions.may_end["first"].set()
+    repetitions.of(runs["first"])
+    waiting = threading.Thread(target=repetitions.wait, daemon=True)
+    waiting.start()
+    waiting.join(0.05)
+    assert waiting.is_alive()
+    conversions.may_end["second"].set()
+    waiting.join(PATIENCE_S)
+    assert not waiting.is_alive()
