@@ -142,10 +142,9 @@ class Measured:
         """The model as it was written."""
         return self.rows[0]
 
-    @property
-    def fastest(self) -> Row:
-        """The fp32 form with the smallest median."""
-        return min((row for row in self.rows if row.precision == FP32), key=lambda row: self.median_ms(row.key))
+    def fastest(self, precision: str = FP32) -> Row:
+        """The form of a precision with the smallest median."""
+        return min((row for row in self.rows if row.precision == precision), key=lambda row: self.median_ms(row.key))
 
     @property
     def rounds(self) -> int:

@@ -107,9 +107,9 @@ def speed_tables(measured: list[Measured]) -> str:
 
 
 def _line(measured: Measured, row: Row) -> str:
-    """A row; bold is the fastest fp32 form, and int8 that is surely slower than its own fp32 is told."""
-    n, reference, fastest = measured.n, measured.reference.key, measured.fastest.key
-    is_reference, is_fastest = row.key == reference, row.key == fastest
+    """A row; bold is the fastest of its precision, and int8 that is surely slower than its own fp32 is told."""
+    n, reference, fastest = measured.n, measured.reference.key, measured.fastest().key
+    is_reference, is_fastest = row.key == reference, row == measured.fastest(row.precision)
     drop = "–"
     if not is_reference and (row.precision != FP32 or row.lost + row.gained):
         outcomes = PairedOutcomes(n, row.lost, row.gained)

@@ -1,6 +1,8 @@
 """Promises of every backend in the table, held to artifacts that it makes or that were made elsewhere."""
 
+import importlib
 import pickle
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -61,6 +63,15 @@ ELSEWHERE = {
     "litert": tflite_in,
     "torchscript": lambda folder, _: program_in(folder / "program.pt", tiny_cnn().eval(), BATCH),
 }
+
+
+@EVERY_BACKEND
+def test_what_it_quantizes_with_can_be_imported_alone_and_brings_the_library(spec):
+    for name in spec.create().quantizes_with:
+        importlib.import_module(name)
+        library = {"onnxruntime": "torch.onnx._internal.exporter._core", "openvino": "nncf"}[spec.name]
+        assert library in sys.modules
+        assert "openvino_telemetry" not in sys.modules
 
 
 @pytest.fixture
