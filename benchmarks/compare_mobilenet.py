@@ -1,6 +1,6 @@
 """Cost of `quantbench compare` on a pair of MobileNetV2: `python benchmarks/compare_mobilenet.py [--folder DIR]`.
 
-Makes 1,000 JPEGs of 224×224 pixels in ten classes of patterns, torchvision's MobileNetV2 with random features and a
+Makes 1,000 JPEGs of 224×224 pixels in ten classes of colours, torchvision's MobileNetV2 with random features and a
 head that is fitted to them (so that it is accurate, and int8 has something to lose), written as `.onnx`, and the same
 quantized by ONNX Runtime's own `quantize_static` (QDQ, per channel). Then the command is run on the two files in a
 process of its own, with its seconds by phase. What was made is kept in the folder. About two minutes.
@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from colorsys import hsv_to_rgb
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +29,16 @@ COMPARE = ["--max-drop", "1.0", "--min-speedup", "1.5"]
 
 
 def pixels(label: int, seed: int) -> NDArray[np.uint8]:
-    """A picture `[224, 224, 3]` of a class: waves of its direction, length and colours, moved and disturbed."""
-    random, of_class = np.random.RandomState(seed), np.random.RandomState(label)
-    angle, length, colours = of_class.rand() * np.pi, 6 + 20 * of_class.rand(), of_class.rand(2, 3)
+    """A picture `[224, 224, 3]` of a class: waves of its hue, in any direction and length, and disturbed."""
+    random = np.random.RandomState(seed)
+    angle, length = random.rand() * np.pi, 6 + 20 * random.rand()
+    bright, dark = (np.array(hsv_to_rgb(label / CLASSES, *rest)) for rest in ((0.9, 0.9), (0.8, 0.7)))
     y, x = np.mgrid[:SIZE, :SIZE]
     wave = 0.5 + 0.5 * np.sin((x * np.cos(angle) + y * np.sin(angle)) / length + 7 * random.rand())
-    picture = wave[..., None] * colours[0] + (1 - wave[..., None]) * colours[1]
-    coarse = random.randn(28, 28, 3).repeat(8, 0).repeat(8, 1) * 0.15
-    return ((picture + coarse + random.randn(SIZE, SIZE, 3) * 0.05).clip(0, 1) * 255).astype(np.uint8)
+    picture = wave[..., None] * bright + (1 - wave[..., None]) * dark
+    coarse = random.randn(28, 28, 3).repeat(8, 0).repeat(8, 1) * 0.1
+    disturbed: NDArray[np.float64] = picture + coarse + random.randn(SIZE, SIZE, 3) * 0.05
+    return (disturbed.clip(0, 1) * 255).astype(np.uint8)
 
 
 def batches(n: int, first_seed: int) -> NDArray[np.float32]:
@@ -67,14 +70,14 @@ def make_model() -> Any:
             module.momentum = None
     with torch.no_grad():
         model.train()
-        for part in x.split(BATCH):
+        for part in torch.split(x, BATCH):
             model(part)
         model.eval()
-        features = torch.cat([model.features(part).mean((2, 3)) for part in x.split(BATCH)]).double()
+        features = torch.cat([model.features(part).mean((2, 3)) for part in torch.split(x, BATCH)]).double()
         wanted = torch.eye(CLASSES, dtype=torch.double)[torch.arange(N_FITTED) % CLASSES]
         mean = features.mean(0)
         own = features - mean
-        ridge = own.T @ own + 1e-2 * own.square().sum() / own.shape[1] * torch.eye(own.shape[1], dtype=torch.double)
+        ridge = own.T @ own + own.square().sum() / own.shape[1] * torch.eye(own.shape[1], dtype=torch.double)
         weight = torch.linalg.solve(ridge, own.T @ wanted).T
         model.classifier[1].weight.copy_(weight.float())
         model.classifier[1].bias.copy_((wanted.mean(0) - weight @ mean).float())

@@ -5,7 +5,7 @@
 
 `speed` (about 10 minutes) keeps each workload under `out/runtimes/`, its answers before it is timed, and goes on from
 there; `--fresh` measures all again, `--only WORKLOAD` a part, `--part answers` and `--part times` one of the two.
-`overhead` (2 minutes) compares a predictor with the bare call of its runtime. With `--into` the table takes the place
+`overhead` (a minute) compares a predictor with the bare call of its runtime. With `--into` the table takes the place
 of the marked section of a document.
 """
 
@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from predictor_cost import overhead
+from predictor_cost import ROUNDS, THREADS, overhead
 from runtime_speeds import CONTROL, FP32, LEVEL, Measured, Row, answered, surroundings, time_forms
 
 from quantbench.config.reading import load_experiments
@@ -43,7 +43,7 @@ def main() -> None:
         measured = [each for each in map_workloads(given.only, given.part, given.fresh) if each.times_s]
         text = speed_tables(measured)
     else:
-        text = f"{surroundings_line()}\n\n{overhead(given.files)}"
+        text = f"{surroundings_line()}; {THREADS} thread, {ROUNDS} interleaved rounds\n\n{overhead(given.files)}"
     print(text)
     if given.into and text:
         section = {"speed": "runtimes", "overhead": "overhead"}[given.table]

@@ -82,7 +82,7 @@ class Costs:
         return self.per_sample(self.kernels)
 
     def per_sample(self, found: Coverage | None) -> Coverage | None:
-        """What the batch that is timed took, of one of its samples."""
+        """Multiply-accumulates of one sample, from those of the batch that is timed."""
         return None if found is None else found.per_sample(len(next(iter(self.latency_inputs.values()))))
 
     @cached_property
@@ -123,7 +123,7 @@ class Costs:
 
     @cached_property
     def untimed(self) -> Untimed:
-        """What one does that never ran, however many experiments time it."""
+        """A model that never ran, with which those that were timed are compared, of all experiments."""
         return Untimed(lambda: self.loaded(self.threads), lambda: self.kernels, self.timed_and_others)
 
     @cached_property

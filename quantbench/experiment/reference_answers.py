@@ -24,9 +24,9 @@ FIRST = "first "
 def kept_evaluation(opened: OpenWorkload, artifact: Artifact, predictor: Predictor) -> Evaluation:
     """The reference's evaluation from the cache, or made now.
 
-    What is kept counts while the model, loaded now, answers the first batch with the same bits: it may read files, or
-    ask the machine, by itself. Of a file made elsewhere nothing is kept: its samples are decoded as they are used, so
-    that their hash is known after the pass.
+    The one in the cache counts while the model, loaded now, answers the first batch with the same bits: it may read
+    files, or ask the machine, by itself. Of a file made elsewhere nothing is kept: its samples are decoded as they are
+    used, so that their hash is known after the pass.
 
     Args:
         opened: the workload.
@@ -42,7 +42,7 @@ def kept_evaluation(opened: OpenWorkload, artifact: Artifact, predictor: Predict
     def fill(folder: Path) -> Meta:
         found = opened.evaluated(predictor)
         answers = {} if found.answers is None else {"answers": found.answers}
-        np.savez(folder / FILE, scores=found.scores, **answers, **first)
+        np.savez(folder / FILE, scores=found.scores, **answers, **first)  # type: ignore[arg-type]
         return {"content": content, "loss": found.loss}
 
     with entry.locked():
@@ -67,7 +67,7 @@ def _first_answers(opened: OpenWorkload, predictor: Predictor) -> Outputs:
 
 
 def _read(entry: CacheEntry, first: Outputs) -> Evaluation | None:
-    """What is kept; None, with a line where something is, unless the first batch is answered so now."""
+    """The evaluation that is kept; None, with a line, where the first batch is answered otherwise now."""
     if (meta := entry.read(_check_meta)) is None:
         return None
     with np.load(entry.folder / FILE) as arrays:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 
@@ -23,9 +23,6 @@ from quantbench.measure.load import usable_cores
 from quantbench.provenance import Code, differing_code, loaded_code
 from quantbench.temporary import temporary_folder
 from quantbench.torch_process import get_threads, set_threads
-
-if TYPE_CHECKING:
-    from quantbench.experiment.run import Run
 
 # Keys that came out differently and are named; the rest is counted.
 SHOWN_KEYS = 4
@@ -83,6 +80,24 @@ def repeat_in_fresh_process(experiment: Experiment, golden: Path, engine: str | 
     return in_fresh_process(run, *arguments, died=died)
 
 
+class Converted(Protocol):
+    """A run, as far as its candidate is made again.
+
+    Attributes:
+        experiment: that was run.
+    """
+
+    experiment: Experiment
+
+    @property
+    def engine(self) -> str:
+        """See `Backend.engine`."""
+
+    @property
+    def is_made(self) -> bool:
+        """True once its candidate is there."""
+
+
 class Repetitions:
     """Second conversions of a session: while one is waited for, that of the next experiment is made beside it.
 
@@ -92,34 +107,38 @@ class Repetitions:
         runs: of the session, by experiment, in the order in which they were asked for.
     """
 
-    def __init__(self, runs: Mapping[str, Run] | None = None) -> None:
-        self._runs = {} if runs is None else runs
+    def __init__(self, runs: Mapping[str, Converted] | None = None) -> None:
+        self._runs: Mapping[str, Converted] = {} if runs is None else runs
         self._begun: dict[str, Future[Repetition]] = {}
 
-    def of(self, run: Run) -> Repetition:
+    def of(self, run: Converted, golden: Path) -> Repetition:
         """A run's own.
+
+        Args:
+            run: whose candidate is there.
+            golden: folder of goldens and baselines.
 
         Raises:
             QuantbenchError: as `repeat_in_fresh_process`.
         """
-        found = self._begin(run)
+        found = self._begin(run, golden)
         if usable_cores() > 1 and (following := self._following(run)) is not None:
-            self._begin(following)
+            self._begin(following, golden)
         return found.result()
 
     def wait(self) -> None:
         """Waits for whatever was begun, since it disturbs what is timed; its errors are for who asks for it."""
         wait(self._begun.values())
 
-    def _begin(self, run: Run) -> Future[Repetition]:
+    def _begin(self, run: Converted, golden: Path) -> Future[Repetition]:
         if run.experiment.id not in self._begun:
             self._begun[run.experiment.id] = found = Future[Repetition]()
-            arguments = found, run.experiment, run.settings.golden, run.engine
+            arguments = found, run.experiment, golden, run.engine
             # One that is still at work when the session ends is left to end with it.
             threading.Thread(target=_fulfil, args=arguments, daemon=True).start()
         return self._begun[run.experiment.id]
 
-    def _following(self, run: Run) -> Run | None:
+    def _following(self, run: Converted) -> Converted | None:
         """The next experiment with a candidate that is not made again yet."""
         ids = list(self._runs)
         later = ids[ids.index(run.experiment.id) + 1 :] if run.experiment.id in ids else []

@@ -29,7 +29,7 @@ class Determinism(Quantity["Repetition"]):
 
         # The first time comes first: it may train, or refuse what cannot be quantized at all.
         first = run.candidate
-        second = run.repetitions.of(run)
+        second = run.repetitions.of(run, run.settings.golden)
         stale = staleness(first, second, partial(build_from_files, run.opened, run.experiment, run.backend))
         return replace(second, stale=stale)
 

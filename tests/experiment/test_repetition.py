@@ -3,6 +3,7 @@
 import dataclasses
 import threading
 from collections import defaultdict
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -19,6 +20,7 @@ from quantbench.experiment.run import Settings
 from quantbench.experiment.runs import Runs
 
 PATIENCE_S = 60.0
+GOLDEN = Path("golden")
 
 
 @pytest.fixture
@@ -101,11 +103,8 @@ def conversions(monkeypatch):
 
 
 def runs_of(*names, unmade=()):
-    settings = SimpleNamespace(golden=None)
     return {
-        name: SimpleNamespace(
-            experiment=SimpleNamespace(id=name, name=name), settings=settings, engine=None, is_made=name not in unmade
-        )
+        name: SimpleNamespace(experiment=SimpleNamespace(id=name, name=name), engine="none", is_made=name not in unmade)
         for name in names
     }
 
@@ -114,10 +113,10 @@ def test_the_next_experiment_is_quantized_again_while_one_is_waited_for(conversi
     runs = runs_of("first", "unmade", "second", "third", unmade=["unmade"])
     repetitions = repetition.Repetitions(runs)
     conversions.may_end["first"].set()
-    assert repetitions.of(runs["first"]) == "first again"
+    assert repetitions.of(runs["first"], GOLDEN) == "first again"
     conversions.may_end["second"].set()
     conversions.may_end["third"].set()
-    assert repetitions.of(runs["second"]) == "second again"
+    assert repetitions.of(runs["second"], GOLDEN) == "second again"
     repetitions.wait()
     assert sorted(conversions.began) == ["first", "second", "third"], "each once, and none whose candidate is not made"
 
@@ -126,7 +125,7 @@ def test_one_core_quantizes_one_at_a_time(conversions, monkeypatch):
     monkeypatch.setattr(repetition, "usable_cores", lambda: 1)
     runs = runs_of("first", "second")
     conversions.may_end["first"].set()
-    assert repetition.Repetitions(runs).of(runs["first"]) == "first again"
+    assert repetition.Repetitions(runs).of(runs["first"], GOLDEN) == "first again"
     assert conversions.began == ["first"]
 
 
@@ -135,17 +134,17 @@ def test_an_error_of_what_was_begun_ahead_is_raised_where_it_is_asked_for(conver
     repetitions = repetition.Repetitions(runs)
     for name in runs:
         conversions.may_end[name].set()
-    assert repetitions.of(runs["first"]) == "first again"
+    assert repetitions.of(runs["first"], GOLDEN) == "first again"
     repetitions.wait()
     with pytest.raises(CheckpointError, match=r"^it died$"):
-        repetitions.of(runs["broken"])
+        repetitions.of(runs["broken"], GOLDEN)
 
 
 def test_nothing_is_timed_beside_a_repetition(conversions):
     runs = runs_of("first", "second")
     repetitions = repetition.Repetitions(runs)
     conversions.may_end["first"].set()
-    repetitions.of(runs["first"])
+    repetitions.of(runs["first"], GOLDEN)
     waiting = threading.Thread(target=repetitions.wait, daemon=True)
     waiting.start()
     waiting.join(0.05)
