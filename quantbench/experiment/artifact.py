@@ -216,6 +216,10 @@ def build_candidate(
 
 def build_from_files(opened: OpenWorkload, experiment: Experiment, backend: Backend, folder: Path) -> BuiltArtifact:
     """Reference and candidate made now from data and weights alone; gives the candidate."""
+    if isinstance(experiment.recipe, ReadyMade):
+        # It is made of no reference, and the claims before this one have tried its file out.
+        artifact = ready_made_file(experiment, backend)
+        return _opened(artifact, opened, f"{experiment.id}: the ready-made model")
     with temporary_folder() as beside:
         source = build_reference(opened, Path(beside))
         return build_candidate(opened, experiment, backend, source.artifact, folder)
@@ -362,6 +366,10 @@ def weights_sha256(opened: OpenWorkload, experiment: Experiment, backend: Backen
 def _loaded(artifact: Artifact, opened: OpenWorkload, subject: str) -> BuiltArtifact:
     """A file made elsewhere, with the outputs of the model in it; a runtime that crashes on it does so elsewhere."""
     probe_in_fresh_process(artifact, probe_inputs(opened))
+    return _opened(artifact, opened, subject)
+
+
+def _opened(artifact: Artifact, opened: OpenWorkload, subject: str) -> BuiltArtifact:
     predictor = artifact.backend.create().load(artifact, get_threads())
     return BuiltArtifact(artifact, _finite(predictor, probe_inputs(opened), subject))
 
