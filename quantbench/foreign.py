@@ -171,7 +171,7 @@ def foreign(what: str, error: BaseException) -> ForeignError:
     """
     if (line := missing(what, error)) is not None:
         return LibraryMissingError(line)
-    return ForeignError(f"{what} raised {cause_of(error)}{_place_of(error)}; {HINT}")
+    return ForeignError(f"{what} raised {cause_of(error)}{place_of(error)}; {HINT}")
 
 
 class Guarded:
@@ -208,7 +208,7 @@ def _guarded(method: Callable[..., Any]) -> Callable[..., Any]:
     return guarded
 
 
-def _place_of(error: BaseException) -> str:
+def place_of(error: BaseException) -> str:
     """The innermost layer of a torch model that was running, and the innermost line of code that is of no library."""
     frames = [(frame, line) for frame, line in traceback.walk_tb(raised_at(error))]
     try:

@@ -358,6 +358,7 @@ BACKENDS: Factories[Backend] = Factories(
         "low_bit": "quantbench.backends.low_bit:low_bit",
         "onnxruntime": "quantbench.backends.onnx_runtime.backend:onnxruntime",
         "openvino": "quantbench.backends.openvino_runtime.backend:openvino",
+        "pt2e": "quantbench.backends.pt2e.backend:pt2e",
         "torch": "quantbench.backends.fp32:torch_fp32",
         "torchscript": "quantbench.backends.torchscript:torchscript",
     },

@@ -58,12 +58,19 @@ class FilePredictor(Predictor):
         runner: of the loaded file.
         file: its name, for messages.
         binding: what the configuration says.
+        notes: lines about how the file was loaded.
     """
 
-    def __init__(self, runner: Runner, file: str, binding: Binding = Binding()) -> None:  # noqa: B008
+    def __init__(
+        self,
+        runner: Runner,
+        file: str,
+        binding: Binding = Binding(),  # noqa: B008
+        notes: Sequence[str] = (),
+    ) -> None:
         self._runner, self._file, self._binding = runner, file, binding
         self._plans: dict[Key, _Plan] = {}
-        self._notes: dict[str, None] = {}
+        self._notes: dict[str, None] = dict.fromkeys(notes)
         names = [spec.name for spec in runner.inputs]
         if unknown := next((name for name in binding.constants if name not in names), None):
             raise EvaluationError(f"{file}: has no input '{unknown}'; it has {listed(runner.inputs)}")

@@ -25,7 +25,7 @@ from pydantic_core import PydanticCustomError
 from quantbench.config.component import Component, NamedComponent, OptionalComponent
 from quantbench.config.file_formats import backend_of_file
 from quantbench.config.training import PositiveInt, TrainingConfig
-from quantbench.recipes.lowering import RUNTIMES
+from quantbench.recipes.lowering import ON_REQUEST, RUNTIMES
 from quantbench.recipes.spec import Recipe
 from quantbench.registry import QUANTITIES, RECIPES, unknown_name
 
@@ -93,8 +93,8 @@ class DataConfig(Component):
 
 def _check_runtimes(names: tuple[str, ...] | None) -> tuple[str, ...] | None:
     for name in names or ():
-        if name not in RUNTIMES:
-            raise PydanticCustomError("runtime", "{wrong}", {"wrong": unknown_name("runtime", name, list(RUNTIMES))})
+        if name not in (known := [*RUNTIMES, *ON_REQUEST]):
+            raise PydanticCustomError("runtime", "{wrong}", {"wrong": unknown_name("runtime", name, known)})
     return names
 
 

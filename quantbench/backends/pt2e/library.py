@@ -1,0 +1,72 @@
+"""torchao and torch's compiler: imported where they are needed, kept quiet, and their C++ compiler found."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import logging
+import os
+import shlex
+import shutil
+import warnings
+from collections.abc import Iterator
+
+from quantbench.errors import ExtraMissingError
+from quantbench.extras import installed, require
+
+WHO = "backend 'pt2e'"
+# The compiler that inductor calls where the environment names none.
+CXX, DEFAULT_CXX = "CXX", "g++"
+
+
+def check_installed() -> None:
+    """Raises ExtraMissingError unless torchao is there; it is imported where it is used, since a compiled program
+    runs without it."""
+    if not installed("torchao"):
+        require(WHO, "torchao")
+
+
+def torchao() -> None:
+    """Imports torchao, which also makes the operators of quantized programs known to torch.
+
+    Raises:
+        ExtraMissingError: if it cannot be imported.
+    """
+    with quiet():
+        require(WHO, "torchao")
+        importlib.import_module("torchao.quantization.pt2e.quantize_pt2e")
+
+
+def check_compiler() -> str:
+    """The C++ compiler that inductor will call.
+
+    Raises:
+        ExtraMissingError: if there is none, saying what to install.
+    """
+    command = os.environ.get(CXX) or DEFAULT_CXX
+    found = shutil.which((shlex.split(command) or [DEFAULT_CXX])[0])
+    if found is None:
+        told = f"the environment variable {CXX} names '{command}'" if os.environ.get(CXX) else f"{CXX} is not set"
+        raise ExtraMissingError(
+            f"{WHO}: inductor compiles C++, and finds no compiler on the PATH ({told}, and there is no "
+            f"{command}); install one, such as apt install g++, or quantize with backend: onnxruntime"
+        )
+    return found
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """torch's exporter and compiler print, warn and log what their errors say again."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

@@ -1,0 +1,220 @@
+"""Prepare → calibrate → convert of a graph, and the names that its constants have in the file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from quantbench.arrays import Inputs
+from quantbench.backends.finite import SampleError, is_finite
+from quantbench.backends.interface import Observers
+from quantbench.backends.pt2e.exporting import graph_of, layer_of, tensors_of
+from quantbench.backends.pt2e.library import quiet
+from quantbench.backends.pt2e.quantizer import Groups, quantizer_of
+from quantbench.errors import QuantizationError
+from quantbench.recipes.spec import DynamicInt8, StaticInt8
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+    from torch.fx import GraphModule
+
+# Ends of the names that torchao gives to folded biases, and of those that constants have in the file.
+FOLDED_BIAS, BIAS = ".weight_bias", ".bias"
+
+
+def quantized(
+    module: nn.Module, recipe: DynamicInt8 | StaticInt8, batches: Iterable[Inputs], samples: Inputs
+) -> tuple[GraphModule, Observers]:
+    """Post-training quantization.
+
+    Args:
+        module: in eval mode.
+        recipe: one that is not refused.
+        batches: of calibration data; none are asked for by a dynamic recipe.
+        samples: a few normalized inputs.
+
+    Returns: The converted graph, and the observers that chose its scales.
+
+    Raises:
+        QuantizationError: if the model cannot be exported, has no such layers, or nothing was quantized.
+        SampleError: if a sample gives NaN or infinity.
+    """
+    from torchao.quantization.pt2e.quantize_pt2e import prepare_pt2e
+
+    name = type(module).__name__
+    graph = graph_of(module, samples)
+    layers = {layer_of(node) for node in graph.graph.nodes if node.op == "call_function"} - {""}
+    quantizer = quantizer_of(recipe, layers, groups_of(module))
+    with quiet():
+        prepared = prepare_pt2e(graph, quantizer)
+        if isinstance(recipe, StaticInt8):
+            calibrate(prepared, batches)
+    return converted(prepared, name)
+
+
+def groups_of(module: nn.Module) -> Groups | None:
+    """The model's groups of layers, where it names some."""
+    return getattr(module, "layer_groups", None)
+
+
+def calibrate(prepared: GraphModule, batches: Iterable[Inputs]) -> None:
+    """Shows batches to the observers of a prepared graph.
+
+    Raises:
+        QuantizationError: if there is no sample.
+        SampleError: naming the first sample that gives NaN or infinity.
+    """
+    import torch
+
+    seen = 0
+    with torch.no_grad():
+        for batch in batches:
+            tensors = tensors_of(batch)
+            if not all(is_finite(each) for each in tensors):
+                raise SampleError("is NaN or infinity, which no scale fits", seen + _first_not_finite(tensors))
+            given = prepared(*tensors)
+            outputs = _tensors(given)
+            if not all(is_finite(each) for each in outputs):
+                raise SampleError(
+                    "the model gives NaN or infinity, which no scale fits; take the sample out",
+                    seen + _first_not_finite(outputs),
+                )
+            seen += len(tensors[0])
+    if seen == 0:
+        raise QuantizationError("calibration saw no sample; its observers would give every scale 1.0")
+
+
+def _tensors(values: Any) -> tuple[torch.Tensor, ...]:
+    import torch
+    from torch.utils._pytree import tree_leaves
+
+    return tuple(each for each in tree_leaves(values) if isinstance(each, torch.Tensor))
+
+
+def _first_not_finite(tensors: Iterable[Any]) -> int:
+    import torch
+
+    for tensor in tensors:
+        bad = ~torch.isfinite(tensor.reshape(len(tensor), -1)).all(1)
+        if bool(bad.any()):
+            return int(bad.nonzero()[0])
+    return 0
+
+
+def converted(prepared: GraphModule, name: str) -> tuple[GraphModule, Observers]:
+    """Converts a calibrated graph.
+
+    Args:
+        prepared: from torchao's `prepare_pt2e`.
+        name: of the model, for messages.
+
+    Raises:
+        QuantizationError: if nothing was quantized.
+    """
+    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e
+
+    found = observers_of(prepared)
+    with quiet():
+        graph = convert_pt2e(prepared)
+    _name_constants(graph)
+    if not any("quantize" in str(node.target) for node in graph.graph.nodes if node.op == "call_function"):
+        raise QuantizationError(
+            f"{name}: nothing was quantized: torchao found no 2-D convolution or linear layer among those that the "
+            "recipe names; set backend: eager, or name other layers"
+        )
+    return graph, found
+
+
+def observers_of(prepared: GraphModule) -> Observers:
+    """Every quantized layer's activation and weight observer: class, dtype, scheme and integer range."""
+    found: Observers = {}
+    # One observer may watch several nodes, under a name each.
+    modules = dict(prepared.named_modules(remove_duplicate=False))
+    for node in prepared.graph.nodes:
+        layer = layer_of(node)
+        if node.op != "call_function" or not layer:
+            continue
+        watching = [modules[str(each.target)] for each in node.all_input_nodes if each.op == "call_module"]
+        for observer in watching:
+            kind = "weight" if "int8" in str(observer.dtype) and "uint8" not in str(observer.dtype) else "activation"
+            found.setdefault(layer, {}).setdefault(kind, _described(observer))
+    # A pooling or sum that keeps its input's scale has no weight and is no layer.
+    return {layer: kinds for layer, kinds in found.items() if "weight" in kinds}
+
+
+def _described(observer: Any) -> str:
+    inner = getattr(observer, "activation_post_process", None)
+    inside = f"{type(inner).__name__}, " if inner is not None else ""
+    scheme, dtype = (str(each).removeprefix("torch.") for each in (getattr(observer, "qscheme", None), observer.dtype))
+    shift = getattr(inner if inner is not None else observer, "max_shift", None)
+    finest = "" if shift is None else f", scale ≥ 2^-{shift}"
+    return f"{type(observer).__name__}({inside}{dtype}, {scheme}, {observer.quant_min}..{observer.quant_max}{finest})"
+
+
+def _name_constants(graph: GraphModule) -> None:
+    """Names integer weights, their scales and folded biases after their layers; drops what nothing uses."""
+    for node in list(graph.graph.nodes):
+        target = str(node.target)
+        if node.op == "call_function" and "dequantize_per" in target and node.args[0].op == "get_attr":
+            layer = next(filter(None, map(layer_of, _users(node))), "")
+            names = ("weight", "weight_scale", "weight_zero_point")
+            for argument, last in zip(node.args, names, strict=False):
+                if getattr(argument, "op", "") == "get_attr":
+                    _move(graph, argument, f"{layer}.{last}" if layer else last)
+        elif node.op == "get_attr" and target.endswith(FOLDED_BIAS):
+            _move(graph, node, target.removesuffix(FOLDED_BIAS) + BIAS)
+    graph.graph.eliminate_dead_code()
+    _drop_unused(graph)
+    graph.recompile()
+
+
+def _users(node: Any) -> list[Any]:
+    """Nodes that use a node's values, transposed or not."""
+    return [each for user in node.users for each in ([user] if layer_of(user) else [user, *user.users])]
+
+
+def _move(graph: GraphModule, node: Any, name: str) -> None:
+    """Gives the constant of a node another name, or that name with a number where another node's has it."""
+    import torch
+
+    if node.target == name:
+        return
+    used = {str(each.target) for each in graph.graph.nodes if each.op == "get_attr" and each is not node}
+    shared, free, n = str(node.target) in used, name, 1
+    while free in used:
+        n += 1
+        free = f"{name}_{n}"
+    value = _get(graph, str(node.target))
+    if not shared:
+        _delete(graph, str(node.target))
+    parent, _, last = free.rpartition(".")
+    _delete(graph, free)
+    owner: Any = graph
+    for part in parent.split(".") if parent else ():
+        if not hasattr(owner, part):
+            owner.add_module(part, torch.nn.Module())
+        owner = getattr(owner, part)
+    owner.register_buffer(last, value.detach())
+    node.target = free
+
+
+def _get(graph: GraphModule, name: str) -> Any:
+    found: Any = graph
+    for part in name.split("."):
+        found = getattr(found, part)
+    return found
+
+
+def _delete(graph: GraphModule, name: str) -> None:
+    parent, _, last = name.rpartition(".")
+    owner = _get(graph, parent) if parent else graph
+    if hasattr(owner, last):
+        delattr(owner, last)
+
+
+def _drop_unused(graph: GraphModule) -> None:
+    used = {str(node.target) for node in graph.graph.nodes if node.op == "get_attr"}
+    names = [*dict(graph.named_parameters(remove_duplicate=False)), *dict(graph.named_buffers(remove_duplicate=False))]
+    for name in set(names) - used:
+        _delete(graph, name)

@@ -1,0 +1,78 @@
+"""torchao's X86 quantizer with the observers that a recipe describes, on a whole model or on some of its layers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torchao.quantization.pt2e.quantizer import QuantizationConfig, QuantizationSpec
+from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as x86
+
+from quantbench.backends.pt2e.observers import OBSERVERS
+from quantbench.backends.pt2e.recipes import quantizers
+from quantbench.errors import QuantizationError
+from quantbench.recipes.spec import DynamicInt8, Quantizer, StaticInt8
+from quantbench.registry import unknown_name
+
+Groups = Mapping[str, Sequence[str]]
+# Of uint8 activations where one bit is left free: without VNNI, sums of two products saturate in 16 bits. It is left
+# free on every processor, so that a recipe means the same everywhere, as with backend `eager`.
+REDUCED, UNSIGNED, SIGNED = (0, 127), (0, 255), (-128, 127)
+
+
+def quantizer_of(recipe: DynamicInt8 | StaticInt8, names: set[str], groups: Groups | None) -> Any:
+    """An `X86InductorQuantizer`.
+
+    Args:
+        recipe: one that is not refused.
+        names: of the layers of the model.
+        groups: name of a group of layers → its layers; None where a layer is named by itself.
+
+    Raises:
+        QuantizationError: if a named layer is not there.
+    """
+    quantizer = x86.X86InductorQuantizer()
+    if isinstance(recipe, DynamicInt8):
+        return quantizer.set_module_type_qconfig(
+            torch.nn.Linear, x86.get_default_x86_inductor_quantization_config(is_dynamic=True, reduce_range=True)
+        )
+    config = _config(recipe)
+    if recipe.layers is None:
+        return quantizer.set_global(config)
+    for layer in recipe.layers:
+        for member in _members(layer, names, groups):
+            quantizer.set_module_name_qconfig(member, config)
+    return quantizer
+
+
+def _members(layer: str, names: set[str], groups: Groups | None) -> Sequence[str]:
+    """The layers of the graph that a name of the recipe means; those without an operator of their own are none."""
+    if groups is not None and layer not in groups:
+        raise QuantizationError(unknown_name("layer of the model", layer, list(groups)))
+    members = groups[layer] if groups is not None else (layer,)
+    found = [name for name in sorted(names) if any(name == each or name.startswith(f"{each}.") for each in members)]
+    if not found:
+        raise QuantizationError(f"backend 'pt2e': {unknown_name('layer of the model', layer, sorted(names))}")
+    return found
+
+
+def _config(recipe: StaticInt8) -> QuantizationConfig:
+    activation, weight = map(_spec, quantizers(recipe))
+    return QuantizationConfig(activation, activation, weight, None, False)
+
+
+def _spec(wanted: Quantizer) -> QuantizationSpec:
+    low, high = SIGNED
+    if wanted.dtype == "uint8":
+        low, high = UNSIGNED if wanted.reduce_range is False else REDUCED
+    observer, power_of_two = OBSERVERS[wanted.range, wanted.granularity]
+    extra = {} if wanted.max_shift is None else {"max_shift": wanted.max_shift}
+    return QuantizationSpec(
+        dtype=getattr(torch, wanted.dtype),
+        quant_min=low,
+        quant_max=high,
+        qscheme=getattr(torch, f"{wanted.granularity}_{wanted.scheme}"),
+        ch_axis=0 if wanted.granularity == "per_channel" else None,
+        observer_or_fake_quant_ctr=(power_of_two if extra else observer).with_args(**extra),
+    )
