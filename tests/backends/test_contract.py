@@ -45,6 +45,7 @@ MAKES = {
     "low_bit": "low_bit",
     "onnxruntime": "static_int8_per_channel",
     "openvino": "static_int8_per_channel",
+    "pt2e": "static_int8_per_channel",
     "torch": "fp32_baseline",
     "torchscript": None,
     HALF.name: None,
