@@ -120,7 +120,7 @@ def read_program(path: Path) -> ExportedProgram:
 
 
 def _surroundings() -> dict[str, Any]:
-    """What else decides the code that inductor writes."""
+    """Versions and the processor, which decide the code that inductor writes."""
     import torch
 
     return {
