@@ -1,0 +1,199 @@
+"""Errors of a candidate's outputs against the reference's on the same samples, for which no label is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from quantbench.arrays import Outputs
+from quantbench.errors import MeasurementError, NoEvidenceError
+from quantbench.experiment.outputs import LOGARITHMS, PROBABILITIES, form_of
+from quantbench.records.outputs import Agreement, Estimate, OutputErrors
+from quantbench.stats.bootstrap import log_ratio_interval, mean_interval
+from quantbench.stats.intervals import Interval
+from quantbench.stats.proportions import wilson_interval
+from quantbench.tasks.interface import Task
+
+if TYPE_CHECKING:
+    from quantbench.experiment.run import Run
+
+Floats = NDArray[np.float64]
+LEVEL = 0.95
+# Decibels of a factor of e in power.
+DB_PER_NEPER = 10 / np.log(10)
+
+
+def agreement(run: Run) -> Agreement:
+    """Answers of both models on the test split.
+
+    Raises:
+        NoEvidenceError: if the task's outputs name no classes.
+    """
+    before, after = run.reference_evaluation.answers, run.evaluation.answers
+    if before is None or after is None:
+        raise NoEvidenceError(f"task '{run.experiment.workload.config.task.name}' gives samples no class")
+    n, same = len(before), int((before == after).sum())
+    interval = wilson_interval(same, n, LEVEL)
+    return Agreement(n=n, same=same, interval=(interval.low, interval.high), level=LEVEL)
+
+
+@dataclass(frozen=True)
+class SampleErrors:
+    """Per sample, `[n]` each.
+
+    Attributes:
+        signal: sum of squares of the reference's outputs.
+        noise: sum of squares of the differences.
+        cosine: between both.
+        largest: absolute difference.
+        kl: nats; None where outputs name no classes.
+        elements: outputs of one sample.
+    """
+
+    signal: Floats
+    noise: Floats
+    cosine: Floats
+    largest: Floats
+    kl: Floats | None
+    elements: int
+
+
+def sample_errors(task: Task, reference: Outputs, candidate: Outputs) -> SampleErrors:
+    """Errors of one batch.
+
+    Args:
+        task: that says whether outputs name classes.
+        reference: its outputs; each `[n, …]`.
+        candidate: its outputs, of the same samples.
+
+    Raises:
+        MeasurementError: if the outputs of both cannot be paired.
+
+    Example:
+        >>> from quantbench.tasks.top1 import Top1
+        >>> pair = {"output": np.array([[3.0, 4.0]])}, {"output": np.array([[3.0, 4.5]])}
+        >>> sample_errors(Top1(), *pair).noise.tolist()
+        [0.25]
+    """
+    n = len(next(iter(reference.values())))
+    pair = task.chosen(reference, n), task.chosen(candidate, n)
+    first, second = (np.concatenate([_flat(each) for each in arrays], axis=1) for arrays in _paired(*pair))
+    difference = second - first
+    signal, noise = (first**2).sum(axis=1), (difference**2).sum(axis=1)
+    norms = np.sqrt(signal * (second**2).sum(axis=1))
+    # Two vectors without length are the same; one without has no direction in common with the other.
+    alone = np.where(noise == 0, 1.0, 0.0)
+    cosine = np.divide((first * second).sum(axis=1), norms, out=alone, where=norms > 0)
+    kl = _divergence(task, *pair) if task.has_answers else None
+    return SampleErrors(signal, noise, np.clip(cosine, -1, 1), np.abs(difference).max(axis=1), kl, first.shape[1])
+
+
+def output_errors(run: Run) -> OutputErrors:
+    """Errors on the whole test split, in one pass of both models.
+
+    Raises:
+        MeasurementError: if the outputs of both cannot be paired.
+    """
+    parts = list(_passes(run))
+    signal, noise, cosine, largest = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("signal", "noise", "cosine", "largest")
+    )
+    divergences = [part.kl for part in parts if part.kl is not None]
+    kl = np.concatenate(divergences) if divergences else None
+    return _summed(
+        SampleErrors(signal, noise, cosine, largest, kl, parts[0].elements), run.settings.family.level(LEVEL)
+    )
+
+
+def _summed(found: SampleErrors, strict_level: float) -> OutputErrors:
+    differs = bool(found.noise.sum() > 0)
+    if differs and not found.signal.sum() > 0:
+        raise MeasurementError("every output of the reference is 0, so that there is no signal to compare noise with")
+
+    def ratio(level: float) -> Interval:
+        return log_ratio_interval(found.signal, found.noise, level)
+
+    def mean(values: Floats) -> Estimate:
+        return _estimate(float(values.mean()), lambda level: mean_interval(values, level), strict_level)
+
+    sqnr = float(np.log(found.signal.sum() / found.noise.sum())) if differs else 0.0
+    return OutputErrors(
+        n=len(found.noise),
+        elements=found.elements,
+        sqnr_db=_estimate(sqnr, ratio, strict_level, DB_PER_NEPER) if differs else None,
+        cosine=mean(found.cosine),
+        kl_nats=None if found.kl is None else mean(found.kl),
+        max_abs_error=float(found.largest.max()),
+        worst=int(found.largest.argmax()),
+        level=LEVEL,
+        strict_level=strict_level,
+    )
+
+
+def _estimate(value: float, at: Callable[[float], Interval], strict_level: float, unit: float = 1.0) -> Estimate:
+    own = at(LEVEL)
+    strict = own if strict_level == LEVEL else at(strict_level)
+    interval, wider = (
+        (unit * min(each.low, value), unit * max(each.high, value)) if isfinite(each.high - each.low) else None
+        for each in (own, strict)
+    )
+    return Estimate(value=unit * value, interval=interval, strict=wider)
+
+
+def _passes(run: Run) -> Iterator[SampleErrors]:
+    # Both were evaluated first, which refuses what is not finite and a reference that is not its card's.
+    _ = run.reference_evaluation, run.evaluation
+    opened, threads = run.opened, torch.get_num_threads()
+    reference, candidate = run.baseline.loaded(threads), run.loaded(threads)
+    for inputs in opened.splits.test.batches(opened.workload.config.evaluation.batch_size):
+        yield sample_errors(opened.task, reference(inputs), candidate(inputs))
+
+
+def _flat(array: NDArray[Any]) -> Floats:
+    return np.asarray(array, dtype=np.float64).reshape(len(array), -1)
+
+
+def _paired(reference: Outputs, candidate: Outputs) -> tuple[list[NDArray[Any]], list[NDArray[Any]]]:
+    """Outputs of the same name, or the only one of each."""
+    if len(reference) == len(candidate) == 1:
+        pairs = [(*reference.values(), *candidate.values())]
+    elif reference.keys() == candidate.keys():
+        pairs = [(reference[name], candidate[name]) for name in reference]
+    else:
+        names = " and ".join(str(sorted(each)) for each in (reference, candidate))
+        raise MeasurementError(f"the outputs of both models have other names: {names}; give them the same ones")
+    for one, other in pairs:
+        if one.shape != other.shape:
+            raise MeasurementError(f"the reference gives {list(one.shape)} and the candidate {list(other.shape)}")
+    return [one for one, _ in pairs], [other for _, other in pairs]
+
+
+def _divergence(task: Task, reference: Outputs, candidate: Outputs) -> Floats | None:
+    """KL(reference ‖ candidate) of the classes, nats per sample; None where an output names no classes."""
+    forms = form_of(task, reference), form_of(task, candidate)
+    if None in forms:
+        return None
+    (first,), (second,) = reference.values(), candidate.values()
+    p, q = _log_probabilities(first, forms[0]), _log_probabilities(second, forms[1])
+    # Rounding may leave a little less than nothing.
+    divergence: Floats = np.maximum((np.exp(p) * (p - q)).sum(axis=1), 0.0)
+    return divergence
+
+
+def _log_probabilities(values: NDArray[Any], form: str | None) -> Floats:
+    values = np.asarray(values, dtype=np.float64)
+    if form == PROBABILITIES:
+        # What a format of 8 bits rounds to 0 is not known; the least it can hold beside it.
+        logs: Floats = np.log(np.maximum(values, np.finfo(np.float32).tiny))
+        return logs
+    if form == LOGARITHMS:
+        return np.asarray(values, dtype=np.float64)
+    below = values - values.max(axis=1, keepdims=True)
+    logs = below - np.log(np.exp(below).sum(axis=1, keepdims=True))
+    return logs
