@@ -8,7 +8,6 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from quantbench.arrays import Outputs
@@ -19,6 +18,7 @@ from quantbench.stats.bootstrap import log_ratio_interval, mean_interval
 from quantbench.stats.intervals import Interval
 from quantbench.stats.proportions import wilson_interval
 from quantbench.tasks.interface import Task
+from quantbench.torch_process import get_threads
 
 if TYPE_CHECKING:
     from quantbench.experiment.run import Run
@@ -149,7 +149,7 @@ def _estimate(value: float, at: Callable[[float], Interval], strict_level: float
 def _passes(run: Run) -> Iterator[SampleErrors]:
     # Both were evaluated first, which refuses what is not finite and a reference that is not its card's.
     _ = run.reference_evaluation, run.evaluation
-    opened, threads = run.opened, torch.get_num_threads()
+    opened, threads = run.opened, get_threads()
     reference, candidate = run.baseline.loaded(threads), run.loaded(threads)
     for inputs in opened.splits.test.batches(opened.workload.config.evaluation.batch_size):
         yield sample_errors(opened.task, reference(inputs), candidate(inputs))
@@ -190,10 +190,8 @@ def _log_probabilities(values: NDArray[Any], form: str | None) -> Floats:
     values = np.asarray(values, dtype=np.float64)
     if form == PROBABILITIES:
         # What a format of 8 bits rounds to 0 is not known; the least it can hold beside it.
-        logs: Floats = np.log(np.maximum(values, np.finfo(np.float32).tiny))
-        return logs
-    if form == LOGARITHMS:
-        return np.asarray(values, dtype=np.float64)
-    below = values - values.max(axis=1, keepdims=True)
-    logs = below - np.log(np.exp(below).sum(axis=1, keepdims=True))
-    return logs
+        values = np.log(np.maximum(values, np.finfo(np.float32).tiny))
+    elif form != LOGARITHMS:
+        values = values - values.max(axis=1, keepdims=True)
+        values = values - np.log(np.exp(values).sum(axis=1, keepdims=True))
+    return np.asarray(values, dtype=np.float64)

@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from quantbench.arrays import Inputs
-from quantbench.backends.finite import SampleError, is_finite
+from quantbench.backends.finite import is_finite
 from quantbench.backends.interface import Observers
 from quantbench.backends.pt2e.exporting import graph_of, layer_of, tensors_of
 from quantbench.backends.pt2e.library import quiet
 from quantbench.backends.pt2e.quantizer import Groups, quantizer_of
-from quantbench.errors import QuantizationError
+from quantbench.errors import QuantizationError, SampleError
 from quantbench.recipes.spec import DynamicInt8, StaticInt8
 
 if TYPE_CHECKING:
