@@ -218,7 +218,7 @@ def build_from_files(opened: OpenWorkload, experiment: Experiment, backend: Back
     """Reference and candidate made now from data and weights alone; gives the candidate."""
     if isinstance(experiment.recipe, ReadyMade):
         # It is made of no reference, and the claims before this one have tried its file out.
-        artifact = ready_made_file(experiment, backend)
+        artifact = ready_made_file(experiment, backend, model_source(opened))
         return _opened(artifact, opened, f"{experiment.id}: the ready-made model")
     with temporary_folder() as beside:
         source = build_reference(opened, Path(beside))

@@ -21,7 +21,7 @@ EVERY_MODEL = pytest.mark.parametrize("name", MODELS.names())
 POST_TRAINING = [
     name
     for name in RECIPES.names()
-    if not name.startswith(("qat", "low_bit", "function", "ready_made")) and "_layers" not in name
+    if not name.startswith(("qat", "low_bit", "function", "ready_made", "weight_only")) and "_layers" not in name
 ]
 # torchvision's networks give the same bits as ours (test_resnet.py), whatever the recipe.
 OWN_MODEL = pytest.mark.parametrize("name", [name for name in MODELS.names() if not name.startswith("torchvision_")])

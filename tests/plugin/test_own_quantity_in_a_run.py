@@ -38,8 +38,8 @@ def test_each_pair_is_a_test_of_its_own(toy_bench):
     assert len(claims) == 4
 
 
-def test_a_table_of_our_own_quantities_leaves_nothing_to_claim_in_general(bench):
+def test_what_no_experiment_sets_is_not_claimed_in_general(bench):
     result = bench("--collect-only", "-q")
     assert result.ret == 0
     assert not any("test_quantities" in line for line in result.outlines)
-    assert result.outlines[-1].startswith("49/55 tests collected (6 deselected)"), "as without that file"
+    assert result.outlines[-1].startswith("49/56 tests collected (7 deselected)"), "the gates that are not set"

@@ -98,7 +98,7 @@ def test_timing_alone_adds_the_speedup_of_this_machine_and_accepts_no_prediction
     after = read_result(project.golden, STATIC)
     assert (after.correct, after.metrics) == (before.correct, before.metrics)
     (speedup,) = after.speedups
-    assert speedup.rounds == 96, "every look that is planned, since later comparisons inherit its interval"
+    assert speedup.rounds == 192, "every look that is planned, since later comparisons inherit its interval"
 
 
 def test_accepting_what_is_new_only_judges_a_result_that_is_there(accepted, project):

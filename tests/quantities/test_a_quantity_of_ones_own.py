@@ -97,7 +97,7 @@ def test_its_part_stands_in_the_record_before_the_verdicts_and_is_read_again(run
     (record,) = read_records([path])
     assert record == run.record("by hand")
     assert record.parts["tensors"] == Tensors(largest="conv.weight", largest_bytes=LARGEST)
-    assert list(record.model_dump())[-4:] == ["classes", "work", "tensors", "verdicts"]
+    assert list(record.model_dump())[-4:] == ["outputs", "work", "tensors", "verdicts"]
 
 
 def test_a_part_whose_quantity_is_not_installed_is_refused_by_name(run_of, tmp_path, monkeypatch):

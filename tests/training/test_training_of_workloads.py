@@ -12,7 +12,6 @@ from quantbench.config.reading import load_experiments
 from quantbench.config.selection import find_workload, select
 from quantbench.data.opening import open_splits
 from quantbench.errors import BaselineError, TrainingError
-from quantbench.experiment import fine_tuning
 from quantbench.experiment.adoption import adopt
 from quantbench.experiment.fine_tuning import fine_tuning_config
 from quantbench.experiment.run import Settings
@@ -179,16 +178,16 @@ def test_validation_of_qat_leaves_the_ranges_that_observers_found_alone(held_out
     held_out.edit("qat_int8, epochs: 2,", "qat_int8, epochs: 3,")
     opened(held_out).train_baseline()
     seen = []
-    own = fine_tuning.train
+    own = training.train
 
     def recorded(model, split, config, state_file, show, hook, validation, origin):
         outcome = own(model, split, config, state_file, show, hook, validation, origin)
         seen.append(torch.load(state_file, weights_only=True)["model"])
         return outcome
 
-    monkeypatch.setattr(fine_tuning, "train", recorded)
+    monkeypatch.setattr(training, "train", recorded)
     qat_run(held_out).candidate  # noqa: B018 — trains
-    monkeypatch.setattr(fine_tuning, "train", lambda *args: recorded(*args[:6], None, args[7]))
+    monkeypatch.setattr(training, "train", lambda *args: recorded(*args[:6], None, args[7]))
     qat_run(held_out).candidate  # noqa: B018 — trains
     assert any("activation_post_process" in key for key in seen[0])
     assert [key for key in seen[0] if not torch.equal(seen[0][key], seen[1][key])] == []
@@ -197,7 +196,7 @@ def test_validation_of_qat_leaves_the_ranges_that_observers_found_alone(held_out
 def test_observers_take_no_ranges_from_validation_samples(held_out, monkeypatch):
     opened(held_out).train_baseline()
     ranges = []
-    own = fine_tuning.Validation
+    own = training.Validation
 
     def recorded(split, evaluated):
         def watched(model):
@@ -207,7 +206,7 @@ def test_observers_take_no_ranges_from_validation_samples(held_out, monkeypatch)
 
         return own(split, watched)
 
-    monkeypatch.setattr(fine_tuning, "Validation", recorded)
+    monkeypatch.setattr(training, "Validation", recorded)
     qat_run(held_out).candidate  # noqa: B018 — trains
     assert len(ranges) == 2
     for model, before in ranges:
