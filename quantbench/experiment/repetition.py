@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
@@ -17,7 +16,6 @@ from quantbench.config.schema import Experiment
 from quantbench.experiment.artifact import backend_of, build_from_files
 from quantbench.experiment.built import BuiltArtifact
 from quantbench.experiment.workload import OpenWorkload
-from quantbench.files import cache_dir, data_dir
 from quantbench.measure.fresh import in_fresh_process
 from quantbench.measure.load import usable_cores
 from quantbench.provenance import Code, differing_code, loaded_code
@@ -47,7 +45,7 @@ class Repetition:
     stale: str = ""
 
 
-def run(experiment: Experiment, golden: Path, engine: str | None, threads: int, cache: Path, data: Path) -> Repetition:
+def run(experiment: Experiment, golden: Path, engine: str | None, threads: int) -> Repetition:
     """The fresh process's work: data, weights, calibration, conversion, from the files alone.
 
     Args:
@@ -55,12 +53,8 @@ def run(experiment: Experiment, golden: Path, engine: str | None, threads: int, 
         golden: folder of goldens and baselines.
         engine: quantized engine.
         threads: intra-operator threads, the same as of the first time, since sums may depend on them.
-        cache: where the decoded data set lies.
-        data: where data sets that people bring lie.
     """
     set_threads(threads)
-    # The process may stem from a server that was started with other surroundings.
-    os.environ.update(QUANTBENCH_CACHE=str(cache), QUANTBENCH_DATA=str(data))
     opened, backend = OpenWorkload(experiment.workload, golden), backend_of(experiment, engine)
     with temporary_folder() as folder:
         built = build_from_files(opened, experiment, backend, Path(folder))
@@ -76,8 +70,7 @@ def repeat_in_fresh_process(experiment: Experiment, golden: Path, engine: str | 
         QuantbenchError: any error of the fresh process.
     """
     died = f"{experiment.id}: the fresh process that quantized it again died"
-    arguments = (experiment, golden, engine, get_threads(), cache_dir(), data_dir())
-    return in_fresh_process(run, *arguments, died=died)
+    return in_fresh_process(run, experiment, golden, engine, get_threads(), died=died)
 
 
 class Converted(Protocol):

@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -26,6 +26,8 @@ from typing import Any, TypeVar
 from quantbench.errors import CheckpointError, ForeignError, QuantbenchError
 from quantbench.foreign import calling, traceback_of
 
+# Variables that say where the cache and the user's data are.
+PLACES = ("QUANTBENCH_CACHE", "QUANTBENCH_DATA")
 Result = TypeVar("Result")
 # Loads whatever artifact it is given.
 LOADER, BACKENDS = "quantbench.measure.reload", "quantbench.backends."
@@ -81,14 +83,23 @@ def start(target: Callable[..., None], *args: object, daemon: bool = False) -> t
         This process's end of the connection, on which it only receives, and the process.
     """
     ours, theirs = multiprocessing.connection.Pipe()
-    process = fresh_context().Process(target=_begin, args=(target, args, theirs), daemon=daemon)
+    # The process may stem from a server that was started with other surroundings.
+    places = {name: os.environ.get(name) for name in PLACES}
+    process = fresh_context().Process(target=_begin, args=(target, args, theirs, places), daemon=daemon)
     process.start()
     # Kept open here, it would hide that the process has died.
     theirs.close()
     return ours, process
 
 
-def _begin(target: Callable[..., None], args: tuple[object, ...], connection: Connection) -> None:
+def _begin(
+    target: Callable[..., None], args: tuple[object, ...], connection: Connection, places: Mapping[str, str | None]
+) -> None:
+    for name, place in places.items():
+        if place is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = place
     # Ctrl-C reaches every process of a terminal; which of them stop, and when, is for the first one to say.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(connection,), daemon=True).start()

@@ -4,6 +4,7 @@ import importlib
 import pickle
 import sys
 from dataclasses import replace
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -178,6 +179,21 @@ def test_an_artifact_travels_to_a_fresh_process_and_gives_the_same_bits_there(sp
     assert reloaded.description == spec.create().describe(artifact)
     if converted is not None:
         assert converted(named(BATCH))[OUTPUT].tobytes() == here[OUTPUT].tobytes()
+
+
+@EVERY_BACKEND
+def test_the_bits_are_those_of_the_threads_asked_for_whoever_set_the_number_of_the_process(spec, made):
+    artifact, _ = made(spec)
+    before = torch.get_num_threads()
+    expected = spec.create().load(artifact, THREADS + 1)(named(BATCH))[OUTPUT].tobytes()
+    # The number that torch tells is then the one asked for, and that of this thread's loops may not be.
+    setting = Thread(target=torch.set_num_threads, args=(THREADS + 1,))
+    setting.start()
+    setting.join()
+    try:
+        assert spec.create().load(artifact, THREADS + 1)(named(BATCH))[OUTPUT].tobytes() == expected
+    finally:
+        torch.set_num_threads(before)
 
 
 @EVERY_BACKEND

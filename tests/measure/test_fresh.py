@@ -47,6 +47,10 @@ def warn(category):
         warnings.warn("of the future", category)
     return [each.category.__name__ for each in caught]
 
+def places(job):
+    from quantbench.files import cache_dir, data_dir
+    return cache_dir(), data_dir()
+
 def refuse_to_travel(job):
     return lambda: job
 
@@ -76,6 +80,15 @@ def work(tmp_path, monkeypatch):
     (tmp_path / "work_of_a_user.py").write_text(WORK)
     monkeypatch.syspath_prepend(tmp_path)
     return importlib.import_module("work_of_a_user")
+
+
+def test_its_cache_and_data_are_those_of_this_process_wherever_the_server_began(work, tmp_path, monkeypatch):
+    for folder in ("first", "second"):
+        monkeypatch.setenv("QUANTBENCH_CACHE", str(tmp_path / folder))
+        monkeypatch.setenv("QUANTBENCH_DATA", str(tmp_path / "data"))
+        assert in_fresh_process(work.places, None, died="it died") == (tmp_path / folder, tmp_path / "data")
+    monkeypatch.delenv("QUANTBENCH_DATA")
+    assert in_fresh_process(work.places, None, died="it died")[1] == tmp_path / "second" / "raw"
 
 
 def test_each_job_runs_in_another_process_that_knows_of_no_other(work):
