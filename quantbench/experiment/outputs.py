@@ -58,6 +58,9 @@ def form_of(task: Task, outputs: Outputs) -> str | None:
     chosen = list(_chosen(task, outputs).values())
     if not task.has_answers or len(chosen) != 1 or chosen[0].ndim != 2 or chosen[0].dtype.kind != "f":
         return None
+    # Of one class there is nothing to tell apart.
+    if chosen[0].shape[1] < 2:
+        return None
     values = chosen[0].astype(np.float64)
     if (values >= 0).all() and _sum_to_one(values):
         return PROBABILITIES

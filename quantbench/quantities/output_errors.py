@@ -56,14 +56,19 @@ class OutputFigure(Quantity[Found]):
             return Verdict(self.name, outcome, None, None, bound, n, text, required)
         value = f"{found.value:{self.digits}}{self.unit}"
         if found.interval is None or found.strict is None:
-            text = (
-                f"{value} (n={n:,}), of which too few differ to tell an interval; gate max_abs_error, or measure more"
-            )
+            few = "of which too few differ" if n >= _fewest() else "which are too few"
+            text = f"{value} (n={n:,}), {few} to tell an interval; gate max_abs_error, or measure more"
             return Verdict(self.name, Outcome.INCONCLUSIVE, found.value, None, bound, n, text, required)
         own, strict = Interval(*found.interval, measured.level), Interval(*found.strict, measured.strict_level)
         text = f"{value} [{own.low:{self.digits}}, {own.high:{self.digits}}] (n={n:,})"
         judge = at_least if self.smaller_is_looser else at_most
         return judge(self.name, found.value, own, bound, n, text, self.unit, strict)
+
+
+def _fewest() -> int:
+    from quantbench.stats.bootstrap import FEWEST
+
+    return FEWEST
 
 
 class Sqnr(OutputFigure):
@@ -78,8 +83,11 @@ class Sqnr(OutputFigure):
         return measured.sqnr_db
 
     def without_figure(self, measured: Found) -> tuple[Outcome, str]:
-        """Outputs without any error reach every bound."""
-        return Outcome.PASS, f"no error at all in {measured.elements:,} outputs of each sample (n={measured.n:,})"
+        """Outputs without any error reach every bound, where there are enough of them."""
+        text = f"no error at all in {measured.elements:,} outputs of each sample (n={measured.n:,})"
+        if measured.n < _fewest():
+            return Outcome.INCONCLUSIVE, f"{text}, which are too few; gate max_abs_error, or measure more"
+        return Outcome.PASS, text
 
 
 class MeanCosine(OutputFigure):

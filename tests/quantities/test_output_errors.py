@@ -8,7 +8,7 @@ import pytest
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
 from quantbench.errors import MeasurementError
-from quantbench.experiment.output_errors import _summed, sample_errors
+from quantbench.experiment.output_errors import _summed, output_errors, sample_errors
 from quantbench.experiment.run import Settings
 from quantbench.experiment.runs import Runs
 from quantbench.quantities.agreement import AGREEMENT
@@ -87,6 +87,72 @@ def test_probabilities_and_logits_have_the_same_divergence():
     assert found(softmax[1], softmax[0]).kl_nats.value == pytest.approx(found(candidate).kl_nats.value)
     expected = (softmax[0] * np.log(softmax[0] / softmax[1])).sum(axis=1).mean()
     assert found(candidate).kl_nats.value == pytest.approx(expected)
+
+
+def test_probabilities_that_add_up_to_more_than_1_hide_no_divergence():
+    reference, candidate = np.full((20, 2), 0.5), np.tile([0.6656, 0.3744], (20, 1))
+    measured = found(candidate, reference)
+    assert measured.kl_nats.value == pytest.approx(0.5 * np.log(0.25 / (0.64 * 0.36)))
+    assert outcome_of(KL, measured, 0.01)[0] == "FAIL"
+
+
+def test_one_class_is_no_distribution():
+    assert outcome_of(KL, found(np.zeros((20, 1)), np.ones((20, 1))), 0.01)[0] == "INCONCLUSIVE"
+
+
+def test_logits_are_logits_in_every_batch_although_a_row_looks_like_probabilities():
+    reference = np.tile([[0.25, 0.75], [-1.0, 3.0]], (10, 1))
+    candidate = reference + RANDOM.normal(0, 0.1, reference.shape)
+    whole = {"output": reference}, {"output": candidate}
+    rows = [{"rows": np.array([at])} for at in range(20)]
+    first, second = (
+        SimpleNamespace(loaded=lambda _, own=own: lambda batch: {"output": own["output"][batch["rows"]]}, probe=own)
+        for own in whole
+    )
+    opened = SimpleNamespace(
+        task=Top1(),
+        splits=SimpleNamespace(test=SimpleNamespace(batches=lambda _: rows)),
+        workload=SimpleNamespace(config=SimpleNamespace(evaluation=SimpleNamespace(batch_size=1))),
+    )
+    run = SimpleNamespace(
+        reference_evaluation=None, evaluation=None, opened=opened, baseline=first, candidate=second,
+        loaded=second.loaded, settings=RUN.settings,
+    )  # fmt: skip
+    assert output_errors(run).kl_nats.value == pytest.approx(found(candidate, reference).kl_nats.value)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("who", ["reference", "candidate"])
+def test_outputs_that_are_no_numbers_are_no_outputs_without_error(who, value):
+    pair = {"reference": LOGITS, "candidate": LOGITS.copy()}
+    pair[who] = np.where(np.arange(300)[:, None] == 3, value, LOGITS)
+    with pytest.raises(MeasurementError, match=f"the outputs of the {who} are NaN or infinite, and were not when"):
+        found(**pair)
+
+
+def test_errors_too_small_or_too_large_to_be_squared_are_not_taken_for_none():
+    reference = np.tile([1.0, 0.0], (20, 1))
+    for error in ([0.0, 1e-170], [0.0, 1e170]):
+        with pytest.raises(MeasurementError, match="the squares of the outputs are beyond the range of float64"):
+            found(reference + error, reference)
+
+
+def test_outputs_of_no_real_number_or_of_no_number_at_all_are_refused():
+    with pytest.raises(MeasurementError, match="outputs of type complex128 are no real numbers"):
+        found(LOGITS + 5j)
+    with pytest.raises(MeasurementError, match="the outputs of both models are empty"):
+        found(np.ones((20, 0)), np.ones((20, 0)))
+
+
+@pytest.mark.parametrize("error", [0.0, 1e-3])
+def test_of_fewer_than_10_samples_the_largest_error_alone_is_judged(error):
+    reference, noise = LOGITS[:9], error * RANDOM.normal(0, 1, (9, 5))
+    few = found(reference + noise, reference)
+    for quantity, bound in ((SQNR, 1.0), (COSINE, 0.1), (KL, 1.0)):
+        outcome, text = outcome_of(quantity, few, bound)
+        assert (outcome, "which are too few" in text) == ("INCONCLUSIVE", True)
+    assert outcome_of(MAX_ABS_ERROR, few, 0.1)[0] == "PASS"
+    assert few.impossible() is None
 
 
 def test_a_sample_without_length_is_like_itself_and_like_nothing_else():
