@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 
 from quantbench.arrays import OUTPUT, Inputs, Outputs
 from quantbench.backends.coverage import Coverage
@@ -51,13 +52,24 @@ class ModulePredictor(Predictor):
         with torch.inference_mode():
             given = self.module(*[torch.from_numpy(array) for array in inputs.values()])
         if isinstance(given, torch.Tensor):
-            return {OUTPUT: given.numpy()}
+            return {OUTPUT: array_of(given)}
         named = by_name(given)
         if named and all(isinstance(value, torch.Tensor) for value in named.values()):
-            return {name: value.numpy() for name, value in named.items()}
+            return {name: array_of(value) for name, value in named.items()}
         raise EvaluationError(
             f"the model gave a {type(given).__name__}; expected a tensor of logits [n, classes], or tensors by name"
         )
+
+
+def array_of(tensor: torch.Tensor) -> NDArray[Any]:
+    """A tensor as an array; bfloat16, which numpy has not, as float32, which holds the same values.
+
+    Example:
+        >>> array_of(torch.ones(2, dtype=torch.bfloat16))
+        array([1., 1.], dtype=float32)
+    """
+    array: NDArray[Any] = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+    return array
 
 
 def by_name(given: Any) -> dict[str, Any]:

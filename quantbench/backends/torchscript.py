@@ -18,7 +18,7 @@ from quantbench.arrays import OUTPUT, Inputs, Outputs
 from quantbench.backends.checkpoint import payload_bytes, schema_of, serialize
 from quantbench.backends.coverage import Coverage
 from quantbench.backends.interface import Artifact, Backend, Description, Predictor
-from quantbench.backends.module import ModulePredictor, by_name
+from quantbench.backends.module import ModulePredictor, array_of, by_name
 from quantbench.backends.torch_ao.engines import Engine, check_engine, default_engine, engine_in_use
 from quantbench.errors import CheckpointError, EvaluationError
 from quantbench.files import open_file, sha256_of_file
@@ -111,7 +111,7 @@ class ProgramPredictor(ModulePredictor):
             raise EvaluationError(f"{self._file}: gave a {type(given).__name__}; expected tensors, one or several")
         if self._chosen is not None and self._chosen not in named:
             raise EvaluationError(f"{self._file}: has no output '{self._chosen}'; it has {', '.join(map(str, named))}")
-        return {str(name): each.numpy() for name, each in named.items() if self._chosen in (None, name)}
+        return {str(name): array_of(each) for name, each in named.items() if self._chosen in (None, name)}
 
 
 def _loaded(artifact: Artifact, engine: str) -> Any:

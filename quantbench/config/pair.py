@@ -24,6 +24,8 @@ from quantbench.registry import validation_lines
 EXPERIMENT, NAMELESS = "candidate", "compare"
 # Suffixes of weights without a model; `.pt` may be a program of TorchScript too, which has this member.
 STATE_DICTS, PROGRAM = (".safetensors", ".pth", ".ckpt", ".bin", ".pt"), "constants.pkl"
+# Of a program of torch.export.
+EXPORTED = "archive_format"
 SOUNDS = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif")
 
 
@@ -137,10 +139,13 @@ def is_state_dict(path: Path) -> bool:
         return False
     try:
         with open_file(path) as file, zipfile.ZipFile(file) as archive:
-            # A program of TorchScript has its constants beside the weights.
-            return not any(Path(name).name == PROGRAM for name in archive.namelist())
+            members = {Path(name).name for name in archive.namelist()}
     except (OSError, zipfile.BadZipFile, NotImplementedError):
         return path.suffix.lower() != ".pt"
+    if EXPORTED in members:
+        raise ConfigError(f"{printable(path)}: is a program of torch.export, which is loaded from a file named .pt2")
+    # A program of TorchScript has its constants beside the weights.
+    return PROGRAM not in members
 
 
 def data_of(place: Path, folder: Path) -> dict[str, Any]:

@@ -47,6 +47,12 @@ def test_an_output_that_is_no_tensor_is_refused(given):
         ModulePredictor(lambda _: given)({INPUT: BATCH})
 
 
+def test_bfloat16_which_numpy_has_not_comes_out_as_float32_of_the_same_values():
+    given = ModulePredictor(lambda x: (x.bfloat16(), x))({"x": np.array([[1.0, -0.3]], np.float32)})
+    assert [array.dtype for array in given.values()] == [np.float32, np.float32]
+    assert given["0"].tolist() == torch.tensor([[1.0, -0.3]]).bfloat16().tolist()
+
+
 def test_it_runs_in_inference_mode_with_its_threads_and_restores_both():
     before, seen = torch.get_num_threads(), []
     predictor = ModulePredictor(

@@ -280,6 +280,17 @@ def test_a_state_dict_asks_for_its_factory_and_a_factory_for_a_state_dict(compar
     assert (status, "fp32.onnx, is no state dict; leave --model out" in err) == (2, True)
 
 
+def test_a_program_of_torch_export_is_no_state_dict_whatever_its_suffix(compare, files, project):
+    path = project.root / "program.pt"
+    torch.export.save(torch.export.export(torch.nn.Linear(2, 2), (torch.zeros(1, 2),)), path)
+    for pair in ((path, files[1]), (files[0], path)):
+        status, _, err = compare(pair=pair)
+        assert (status, "program.pt: is a program of torch.export, which is loaded from a file named .pt2" in err) == (
+            2,
+            True,
+        )
+
+
 def test_weights_of_a_state_dict_are_never_written_over_by_adopting(compare, files, state, quantbench):
     compare("--model", "their_colours:Colours", "--save", "mine", pair=(state, files[1]))
     before = state.read_bytes()

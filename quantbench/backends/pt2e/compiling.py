@@ -40,6 +40,8 @@ PACKAGE = "compiled.pt2"
 INDUCTOR_CACHE = "TORCHINDUCTOR_CACHE_DIR"
 # As the code that inductor writes calls oneDNN's int8 kernels.
 INT8_CALL = re.compile(rb"aoti_torch_cpu__q(?:conv|linear)\w*\(")
+# Of inputs, as torch names them; other libraries may have taught numpy some of them, which torch does not take.
+NOT_NUMPYS = ("bfloat16", "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz")
 # Samples of a batch of any size, while a program is compiled.
 EXAMPLES = 8
 # Raised with every change of how programs are compiled or what is noted about them.
@@ -107,7 +109,7 @@ def read_program(path: Path) -> ExportedProgram:
     given, graph = checked(content, str(path))
     try:
         with quiet():
-            return torch.export.load(io.BytesIO(given))
+            program = torch.export.load(io.BytesIO(given))
     # Of torch's own classes, which have no common base.
     except Exception as error:
         wrote, here = printable(graph.get("torch_version", "an unknown version"))[:40], version_of("torch")
@@ -117,6 +119,25 @@ def read_program(path: Path) -> ExportedProgram:
             else f"{printable(message_of(error))}; export it again"
         )
         raise CheckpointError(f"{path}: torch.export cannot read it: {reason}") from None
+    _check_tensors(program, path)
+    return program
+
+
+def _check_tensors(program: ExportedProgram, path: Path) -> None:
+    """Refuses numbers, texts and None, which a program may take and give as well, and inputs that are no arrays."""
+    given, made = list(program.graph_signature.user_inputs), list(program.graph_signature.user_outputs)
+    values = {node.name: node.meta.get("val") for node in program.graph.nodes}
+    names = [*given, *output_names(program.call_spec.out_spec, len(made))]
+    for at, (name, each) in enumerate(zip(names, [*given, *made], strict=True)):
+        dtype = getattr(values.get(str(each)), "dtype", None)
+        what = f"{path}: {'input' if at < len(given) else 'output'} '{name}' is"
+        if dtype is None:
+            raise CheckpointError(
+                f"{what} {printable(each)[:40]}, no tensor; export a model that takes and gives tensors alone"
+            )
+        kind = str(dtype).removeprefix("torch.")
+        if at < len(given) and kind in NOT_NUMPYS:
+            raise CheckpointError(f"{what} of {kind}, which numpy has not; export a model that casts it from float32")
 
 
 def _surroundings() -> dict[str, Any]:

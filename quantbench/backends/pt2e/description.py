@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from quantbench.backends.interface import Description, Entry, Schema
+from quantbench.backends.module import array_of
 from quantbench.backends.pt2e.compiling import read_program
 from quantbench.backends.pt2e.exporting import layer_of
 
@@ -27,9 +28,9 @@ def describe_program(path: Path) -> Description:
     payload = 0
     for name, tensor in sorted({**program.state_dict, **program.constants}.items()):
         keys[name] = {"dtype": _dtype(tensor.dtype), "shape": list(tensor.shape)}
-        content = tensor.detach().cpu().contiguous().numpy().tobytes()
+        content = array_of(tensor.detach().cpu().contiguous()).tobytes()
         digests[name] = hashlib.sha256(content).hexdigest()
-        payload += len(content)
+        payload += tensor.nbytes
     _describe_quantizers(program, keys, digests)
     graph = {
         "operators": dict(sorted(_operators(program).items())),

@@ -9,6 +9,7 @@ import torch
 
 from quantbench.backends.coverage import Coverage
 from quantbench.backends.file_predictor import Array, Runner
+from quantbench.backends.module import array_of
 from quantbench.backends.pt2e.compiling import Compiled
 from quantbench.backends.pt2e.evidence import coverage_of
 
@@ -44,7 +45,7 @@ class ProgramRunner(Runner):
 
     def _run(self, arrays: Sequence[Array]) -> Sequence[Array]:
         with torch.inference_mode():
-            return [each.numpy() for each in self._loaded.run([torch.from_numpy(array) for array in arrays])]
+            return [array_of(each) for each in self._loaded.run([torch.from_numpy(array) for array in arrays])]
 
     def kernels(self, batches: Sequence[Sequence[Array]]) -> Coverage | None:
         """See `Runner.kernels`: the code never changes, so that what was noted when it was compiled tells."""

@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
+import torch
 from artifacts import named
 from exported_programs import PICTURES, SPEC
 
@@ -84,6 +85,44 @@ def test_a_file_that_would_run_code_or_is_none_is_refused_in_one_line(edit, line
             step()
         assert "\n" not in str(error.value)
         assert "changed.pt2" in str(error.value)
+
+
+class Odd(torch.nn.Module):
+    """Takes and gives what is no array beside what is."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(2, 2).bfloat16()
+
+    def forward(self, x, more=None):
+        found = self.layer(x.bfloat16())
+        return {"found": found, "more": more}
+
+
+def exported(path, *inputs):
+    torch.export.save(torch.export.export(Odd().eval(), inputs), path)
+    return Artifact.of_files(SPEC, [path], Fp32())
+
+
+@pytest.mark.parametrize(
+    ("inputs", "line"),
+    [
+        ((torch.zeros(2, 2),), r"odd\.pt2: output 'more' is None, no tensor; export a model that takes and gives"),
+        ((torch.zeros(2, 2), 3), r"odd\.pt2: input '3' is 3, no tensor"),
+        ((torch.zeros(2, 2).bfloat16(), torch.zeros(1)), r"odd\.pt2: input 'x' is of bfloat16, which numpy has not"),
+    ],
+)
+def test_what_is_no_array_is_told_before_anything_is_compiled(inputs, line, tmp_path):
+    artifact = exported(tmp_path / "odd.pt2", *inputs)
+    for step in (lambda: SPEC.create().describe(artifact), lambda: SPEC.create().load(artifact, 1)):
+        with pytest.raises(CheckpointError, match=line):
+            step()
+
+
+def test_weights_in_bfloat16_are_described_as_what_they_are(tmp_path):
+    described = SPEC.create().describe(exported(tmp_path / "odd.pt2", torch.zeros(2, 2), torch.zeros(1)))
+    assert described.keys["layer.weight"]["dtype"] == "bfloat16"
+    assert described.payload_bytes == 2 * (4 + 2)
 
 
 def test_guards_and_samples_of_a_file_are_not_read(changed, int8):
