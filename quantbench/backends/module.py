@@ -80,7 +80,7 @@ def by_name(given: Any) -> dict[str, Any]:
         {'0': 3, '1': 4}
     """
     if isinstance(given, Mapping):
-        return {str(name): value for name, value in given.items()}
+        return {str(name): value for name, value in given.items() if value is not None}
     if isinstance(given, tuple | list):
         return {name: value for name, value in zip(_names(given), given, strict=True) if value is not None}
     return {}

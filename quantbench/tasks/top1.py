@@ -36,7 +36,8 @@ class Top1(Task):
         return {fitting[0]: outputs[fitting[0]]} if len(fitting) == 1 else outputs
 
     def check(self, outputs: Outputs, n: int, targets: Targets) -> None:
-        """See `Task.check`: one output, `[n, classes]`, with a logit for the largest label."""
+        """See `Task.check`: one output, `[n, classes]`, with a logit for the largest label, which is an integer."""
+        _check_targets(targets)
         check_logits(_only(outputs), n, int(targets.max()))
 
     def scores(self, outputs: Outputs, targets: Targets) -> NDArray[np.float64]:
@@ -71,6 +72,20 @@ def _only(outputs: Mapping[str, Any]) -> Any:
 def _is_logits(array: Any, n: int) -> bool:
     shape: tuple[int, ...] = getattr(array, "shape", ())
     return len(shape) == 2 and shape[0] == n and shape[1] > 1
+
+
+def _check_targets(targets: Targets) -> None:
+    """Refuses targets that are no class of each sample."""
+    found = f"the targets are {targets.dtype} {list(targets.shape)}"
+    if targets.ndim == 2 and targets.shape[1] > 1:
+        raise EvaluationError(f"{found}; task top1 takes one class for each sample [n]: give targets.argmax(axis=1)")
+    if targets.ndim != 1 or targets.dtype.kind not in "iu":
+        raise EvaluationError(f"{found}; task top1 takes integers from 0 [n], the class of each sample")
+    if targets.min() < 0:
+        raise EvaluationError(
+            f"a target is {targets.min()}; task top1 takes integers from 0, the class of each sample: leave samples "
+            "without one out"
+        )
 
 
 def check_logits(logits: object, n: int, largest_label: int) -> None:

@@ -47,6 +47,11 @@ def test_an_output_that_is_no_tensor_is_refused(given):
         ModulePredictor(lambda _: given)({INPUT: BATCH})
 
 
+def test_none_among_outputs_is_no_output():
+    for given in ((None, torch.ones(2)), {"loss": None, "1": torch.ones(2)}):
+        assert list(ModulePredictor(lambda _, given=given: given)({"x": np.ones(2)})) == ["1"]
+
+
 def test_bfloat16_which_numpy_has_not_comes_out_as_float32_of_the_same_values():
     given = ModulePredictor(lambda x: (x.bfloat16(), x))({"x": np.array([[1.0, -0.3]], np.float32)})
     assert [array.dtype for array in given.values()] == [np.float32, np.float32]

@@ -58,6 +58,21 @@ def test_outputs_that_cannot_be_scored_are_refused(outputs, words):
         TASK.check(outputs, 3, LABELS)
 
 
+@pytest.mark.parametrize(
+    ("targets", "words"),
+    [
+        (LABELS.astype(float), r"the targets are float64 \[3\]; task top1 takes integers from 0 \[n\]"),
+        (LABELS > 0, r"the targets are bool \[3\]; task top1 takes integers"),
+        (LABELS[:, None], r"the targets are int64 \[3, 1\]; task top1 takes integers"),
+        (np.eye(3), r"the targets are float64 \[3, 3\]; .*: give targets\.argmax\(axis=1\)$"),
+        (LABELS - 1, r"^a target is -1; task top1 takes integers from 0"),
+    ],
+)
+def test_targets_that_are_no_classes_are_refused(targets, words):
+    with pytest.raises(EvaluationError, match=words):
+        TASK.check({OUTPUT: np.zeros((3, 3))}, 3, targets)
+
+
 def test_logits_in_training_are_tensors_and_checked_by_the_same_words():
     check_logits(torch.zeros(3, 3), 3, 2)
     with pytest.raises(EvaluationError, match=r"^the model gave a tuple; expected a tensor of logits \[n, classes\]$"):

@@ -86,8 +86,11 @@ def _batch(program: Any) -> int:
 def _names(given: Any) -> list[str]:
     """Names of a module's outputs."""
     if isinstance(given, dict):
-        return [str(name) for name in given]
-    return [f"{OUTPUT}_{i}" for i in range(len(given))] if isinstance(given, list | tuple) else [OUTPUT]
+        return [str(name) for name, each in given.items() if each is not None]
+    if not isinstance(given, list | tuple):
+        return [OUTPUT]
+    # None is converted to no output.
+    return [f"{OUTPUT}_{i}" for i, each in enumerate(given) if each is not None]
 
 
 def _name(model: Any, inputs: list[str], outputs: list[str]) -> None:

@@ -55,6 +55,29 @@ def digest(quantized):
     return [hashlib.sha256(path.read_bytes()).hexdigest() for path in quantized.artifact.files]
 
 
+class Gives(nn.Module):
+    """A layer's output in whatever `form` makes of it."""
+
+    form = staticmethod(lambda found: (found, None))
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Conv2d(3, 2, 1)
+
+    def forward(self, x):
+        return self.form(self.layer(x).mean((2, 3)))
+
+
+class GivesByName(Gives):
+    form = staticmethod(lambda found: {"loss": None, "logits": found})
+
+
+@pytest.mark.parametrize(("module", "names"), [(Gives, ["output_0"]), (GivesByName, ["logits"])])
+def test_none_among_the_outputs_of_a_model_is_no_output(module, names, tmp_path):
+    lowered = SPEC.create().lowered(artifact_of(module(), tmp_path), named(BATCH[:2]), tmp_path / "fp32")
+    assert [*SPEC.create().load(lowered.artifact, 1)(named(BATCH[:2]))] == names
+
+
 def test_a_torch_model_is_lowered_for_any_batch_and_computes_the_same(reference, tmp_path):
     lowered = SPEC.create().lowered(reference, named(BATCH[:2]), tmp_path / "fp32")
     assert [path.name for path in lowered.artifact.files] == ["model.xml", "model.bin"]
