@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -108,11 +108,23 @@ class Pair:
                 f"{printable(states[0])}: is a state dict, which is no model alone; name the factory of its model "
                 "(--model your.module:factory)"
             )
+        self._check_params(states)
         if self.model is not None and self.reference not in states:
             raise ConfigError(
                 f"--model {printable(self.model)}: the reference, {printable(self.reference)}, is no state dict; leave "
                 "--model out, or give the state dict that the candidate was made from as the reference"
             )
+
+    def _check_params(self, states: Collection[Path]) -> None:
+        """Refuses parameters that no file takes; those of both files are for the one that is loaded by a backend."""
+        parts = {"reference": self.reference, "candidate": self.candidate}
+        taken = {key for part, path in parts.items() if path not in states for key in self.backends.get(part, {})}
+        for part, path in parts.items():
+            if path in states and (lost := [key for key in self.backends.get(part, {}) if key not in taken]):
+                raise ConfigError(
+                    f"--backend {part}.{lost[0]}: {printable(path)} is a state dict, run by its factory, which takes "
+                    "no parameter of a backend; let the factory's model take and give what the data has"
+                )
 
     def _file(self, part: str, path: Path, folder: Path) -> dict[str, Any]:
         if is_state_dict(path):

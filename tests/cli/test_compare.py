@@ -280,6 +280,19 @@ def test_a_state_dict_asks_for_its_factory_and_a_factory_for_a_state_dict(compar
     assert (status, "fp32.onnx, is no state dict; leave --model out" in err) == (2, True)
 
 
+def test_parameters_of_a_backend_are_not_lost_on_a_state_dict(compare, files, state):
+    model = ("--model", "their_colours:Colours")
+    status, _, err = compare(*model, "--backend", "reference.output=maps", pair=(state, files[1]))
+    assert (status, "--backend reference.output: " in err, "weights.pth is a state dict, run by its" in err) == (
+        2,
+        True,
+        True,
+    )
+    status, _, err = compare(*model, "--backend", "layout=nchw", pair=(state, state))
+    assert (status, "--backend reference.layout: " in err) == (2, True)
+    assert compare(*model, "--backend", "layout=nchw", pair=(state, files[1]))[0] == 0, "for the file that takes it"
+
+
 def test_a_program_of_torch_export_is_no_state_dict_whatever_its_suffix(compare, files, project):
     path = project.root / "program.pt"
     torch.export.save(torch.export.export(torch.nn.Linear(2, 2), (torch.zeros(1, 2),)), path)
