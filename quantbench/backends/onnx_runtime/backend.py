@@ -19,8 +19,8 @@ from quantbench.backends.interface import (
     Quantized,
 )
 from quantbench.backends.onnx_description import describe_onnx
-from quantbench.backends.onnx_file import files_of
-from quantbench.backends.onnx_runtime.file_runner import FileRunner
+from quantbench.backends.onnx_file import files_of, read_onnx
+from quantbench.backends.onnx_runtime.file_runner import FileRunner, tell_scales
 from quantbench.backends.onnx_runtime.session import (
     GraphOptimization,
     SessionRunner,
@@ -145,6 +145,7 @@ class OnnxRuntimeBackend(Backend):
         content = write(proto, path)
         artifact = Artifact.of_files(self.spec, [path], recipe, reference.model, observers)
         runner = SessionRunner(open_session(content, self._settings, path), path, self._binding.output)
+        tell_scales(runner, read_onnx(path))
         return Quantized(artifact, FilePredictor(runner, path.name, self._binding))
 
 

@@ -88,6 +88,37 @@ def test_an_input_without_a_shape_takes_samples_once_their_layout_is_named(tmp_p
     assert loaded(free, tmp_path, layout="nchw")(samples())["output"].shape == (8, 3, 8, 8)
 
 
+def codes(scale, zero_point, scale_out):
+    """Integers in, the same values as other integers out."""
+    nodes = [
+        helper.make_node("DequantizeLinear", ["x", "s", "z"], ["values"], "in"),
+        helper.make_node("QuantizeLinear", ["values", "t"], ["y"], "out", output_dtype=TensorProto.INT8),
+    ]
+    integers = helper.make_tensor_type_proto(TensorProto.INT8, [N, 2])
+    held = constants(s=np.float32(scale), z=np.int8(zero_point), t=np.float32(scale_out), other=np.float32(9))
+    return model(nodes, {"x": integers}, {"y": integers}, held, opset=21)
+
+
+def test_integers_of_a_file_stand_for_what_its_own_scale_tells(tmp_path):
+    predictor = loaded(codes(0.5, -3, [0.25]), tmp_path)
+    found = predictor({"any": np.array([[1.5, -2.25], [0.0, 60.0]], np.float32)})
+    assert found["y"].dtype == np.float32
+    assert found["y"].tolist() == [[1.5, -2.0], [0.0, 31.75]], "halves to even; clipped at the end of its range"
+    assert predictor.notes == (
+        "output 'y': dequantized from int8 (scale 0.25, zero point 0)",
+        "input 'x': quantized to int8 (scale 0.5, zero point -3)",
+    )
+    assert loaded(codes(0.5, -3, 0.25), tmp_path)({"any": np.array([[3, -7]], np.int8)})["y"].tolist() == [[3.0, -2.0]]
+
+
+def test_integers_that_are_taken_in_two_ways_have_no_scale(tmp_path):
+    two = codes(0.5, 0, 0.25)
+    two.graph.node.append(helper.make_node("DequantizeLinear", ["x", "other"], ["z2"], "again"))
+    two.graph.output.append(helper.make_tensor_value_info("z2", FLOAT, [N, 2]))
+    line = refused(two, tmp_path, EvaluationError, {"any": np.zeros((1, 2), np.float32)})
+    assert "takes 'x' int8 [?, 2], integers without a scale, and the data is float32; give it integers" in line
+
+
 def test_an_input_that_no_sample_brings_is_filled(tmp_path):
     gain = model([helper.make_node("Mul", ["input", "gain"], ["output"])],
                  {"input": PICTURE, "gain": []}, {"output": PICTURE})  # fmt: skip
