@@ -28,14 +28,16 @@ def check_installed() -> None:
 
 
 def torchao() -> None:
-    """Imports torchao, which also makes the operators of quantized programs known to torch.
+    """Imports torchao, which also makes the operators of quantized programs known to torch, and their kernels to
+    inductor: without its passes a quantized program is compiled in floating point, and nothing says so.
 
     Raises:
         ExtraMissingError: if it cannot be imported.
     """
     with quiet():
         require(WHO, "torchao")
-        importlib.import_module("torchao.quantization.pt2e.quantize_pt2e")
+        for module in ("quantize_pt2e", "quantizer.x86_inductor_quantizer"):
+            importlib.import_module(f"torchao.quantization.pt2e.{module}")
 
 
 def check_compiler() -> str:

@@ -3,6 +3,8 @@
 import io
 import json
 import os
+import subprocess
+import sys
 import zipfile
 from dataclasses import asdict, replace
 
@@ -203,6 +205,15 @@ def test_a_cache_that_cannot_be_written_to_is_told(int8, tmp_path, monkeypatch):
     monkeypatch.setenv("QUANTBENCH_CACHE", str(tmp_path / "full"))
     with pytest.raises(CacheError, match=r"cannot be written .*QUANTBENCH_CACHE"):
         SPEC.create().load(int8.artifact, 1)
+
+
+def test_a_process_that_has_quantized_nothing_knows_the_passes_for_int8_kernels():
+    code = (
+        "from quantbench.backends.pt2e.library import torchao; torchao(); from torch._inductor import config; "
+        "print(type(config.pre_grad_custom_pass).__name__)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.split()[-1] == "QuantLiftUp", "without them its program is compiled in floating point"
 
 
 def test_threads_are_those_asked_for_and_the_process_keeps_its_own(int8):
