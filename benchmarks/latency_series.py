@@ -47,7 +47,7 @@ THREADS = (1, 2)
 SLOWER = {"slower_5": 0.05, "slower_10": 0.10}
 SLEEPS = 0.05
 FORMS = ("fp32", "fp32_again", "same", *SLOWER, "sleeps", "int8", "fp32_twice", "int8_repeated")
-EXTRA_SIZE, CALIBRATION_ROUNDS, CALIBRATIONS = 48, 200, 3
+EXTRA_SIZE, CALIBRATION_ROUNDS, MANY_PRODUCTS = 48, 200, 200
 WARMUP_ROUNDS = 12
 STARTING_S = 6.0
 
@@ -184,12 +184,11 @@ class Forwards:
         return slower
 
     def _products(self, share: float, fp32_s: float) -> int:
-        """How many small products take that share of a forward: guessed, measured, and corrected."""
-        products = 20
-        for _ in range(CALIBRATIONS):
-            found = _median_s(self._slower(products)) / fp32_s - 1
-            products = max(round(products * share / max(found, 1e-3)), 1)
-        return products
+        """How many small products take that share of a forward, by the time of many of them."""
+        with_many, alone = self._slower(MANY_PRODUCTS), []
+        for _ in range(CALIBRATION_ROUNDS):
+            alone.append((_seconds(with_many) - _seconds(self._fp32)) / MANY_PRODUCTS)
+        return max(round(share * fp32_s / float(np.median(alone))), 1)
 
 
 def _bound(predictor: Predictor, inputs: dict[str, Any]) -> Callable[[], object]:
@@ -198,12 +197,13 @@ def _bound(predictor: Predictor, inputs: dict[str, Any]) -> Callable[[], object]
 
 
 def _median_s(forward: Callable[[], object]) -> float:
-    times = []
-    for _ in range(CALIBRATION_ROUNDS):
-        started = time.perf_counter()
-        forward()
-        times.append(time.perf_counter() - started)
-    return float(np.median(times))
+    return float(np.median([_seconds(forward) for _ in range(CALIBRATION_ROUNDS)]))
+
+
+def _seconds(forward: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    forward()
+    return time.perf_counter() - started
 
 
 def recorded(forwards: Forwards, seconds: float, seed: int) -> tuple[NDArray[np.float64], Load]:
