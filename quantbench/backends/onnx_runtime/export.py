@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
 import re
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +13,7 @@ from quantbench.backends.file_predictor import FilePredictor
 from quantbench.backends.interface import Artifact
 from quantbench.backends.onnx_file import LARGEST
 from quantbench.backends.onnx_runtime.session import SessionRunner, Settings, open_session
+from quantbench.backends.quiet import quiet
 from quantbench.backends.torch_reference import check_module
 from quantbench.errors import QuantizationError
 from quantbench.extras import require
@@ -76,7 +72,7 @@ def _export(model: nn.Module, samples: Inputs, outputs: Outputs) -> ModelProto:
 
     name = type(model).__name__
     try:
-        with _quiet():
+        with quiet():
             program = torch.onnx.export(
                 model,
                 tuple(torch.from_numpy(array) for array in samples.values()),
@@ -101,23 +97,6 @@ def _check_size(proto: ModelProto, model: str) -> None:
             f"{model} cannot be written as ONNX: {proto.ByteSize():,} bytes are more than one file holds; write it "
             "with external data yourself, and name the file as the reference"
         )
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """The exporter prints and logs what its error says again."""
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with (
-            warnings.catch_warnings(),
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
-        ):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
 
 
 def _cause(error: BaseException) -> str:

@@ -21,8 +21,9 @@ from quantbench.backends.interface import (
     Predictor,
     Quantized,
 )
-from quantbench.backends.pt2e.library import check_compiler, check_installed, quiet, torchao
+from quantbench.backends.pt2e.library import check_compiler, check_installed, torchao
 from quantbench.backends.pt2e.recipes import refusal
+from quantbench.backends.quiet import quiet
 from quantbench.errors import CheckpointError, QuantizationError
 from quantbench.files import replacing, sha256_of_file
 from quantbench.recipes.spec import DynamicInt8, Fp32, Recipe, StaticInt8

@@ -23,8 +23,9 @@ from quantbench.backends.file_predictor import TensorSpec
 from quantbench.backends.pt2e.archive import checked
 from quantbench.backends.pt2e.evidence import UNKNOWN, Product, products_of
 from quantbench.backends.pt2e.exporting import input_names, output_names
-from quantbench.backends.pt2e.library import CXX, check_compiler, quiet, torchao
+from quantbench.backends.pt2e.library import CXX, check_compiler, torchao
 from quantbench.backends.pt2e.one_channel import int8_convolutions_in_channels_last
+from quantbench.backends.quiet import quiet
 from quantbench.cache import CacheEntry, Meta
 from quantbench.errors import CheckpointError
 from quantbench.extras import version_of
@@ -45,7 +46,7 @@ NOT_NUMPYS = ("bfloat16", "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "fl
 # Samples of a batch of any size, while a program is compiled.
 EXAMPLES = 8
 # Raised with every change of how programs are compiled or what is noted about them.
-FORM = 4
+FORM = 5
 
 
 @dataclass(frozen=True)
@@ -141,11 +142,12 @@ def _check_tensors(program: ExportedProgram, path: Path) -> None:
 
 
 def _surroundings() -> dict[str, Any]:
-    """Versions and the processor, which decide the code that inductor writes."""
+    """Versions and the processor, which decide the code that inductor writes; its int8 passes are torchao's."""
     import torch
 
     return {
         "torch": version_of("torch"),
+        "torchao": version_of("torchao"),
         "processor": torch.backends.cpu.get_cpu_capability(),
         "isa": {name: bool(getattr(torch.cpu, name)()) for name in ("_is_vnni_supported", "_is_amx_tile_supported")},
         "compiler": os.environ.get(CXX, ""),

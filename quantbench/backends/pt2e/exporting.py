@@ -10,8 +10,8 @@ import numpy as np
 
 from quantbench.arrays import INPUT, OUTPUT, Inputs
 from quantbench.backends.pt2e.archive import NAMESPACES, custom_operator
-from quantbench.backends.pt2e.library import quiet
 from quantbench.backends.pt2e.two_dimensional import as_2d
+from quantbench.backends.quiet import quiet
 from quantbench.errors import QuantizationError
 from quantbench.foreign import message_of, place_of
 

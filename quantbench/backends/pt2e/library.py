@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-import io
-import logging
 import os
 import shlex
 import shutil
-import warnings
-from collections.abc import Iterator
 
+from quantbench.backends.quiet import quiet
 from quantbench.errors import ExtraMissingError
 from quantbench.extras import installed, require
 
@@ -55,20 +51,3 @@ def check_compiler() -> str:
             f"{command}); install one, such as apt install g++, or quantize with backend: onnxruntime"
         )
     return found
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """torch's exporter and compiler print, warn and log what their errors say again."""
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with (
-            warnings.catch_warnings(),
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
-        ):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)

@@ -9,8 +9,8 @@ from quantbench.arrays import Inputs
 from quantbench.backends.finite import is_finite
 from quantbench.backends.interface import Observers
 from quantbench.backends.pt2e.exporting import graph_of, layer_of, tensors_of
-from quantbench.backends.pt2e.library import quiet
 from quantbench.backends.pt2e.quantizer import Groups, quantizer_of
+from quantbench.backends.quiet import quiet
 from quantbench.errors import QuantizationError, SampleError
 from quantbench.recipes.spec import DynamicInt8, StaticInt8
 

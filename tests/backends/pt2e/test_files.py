@@ -207,6 +207,18 @@ def test_a_cache_that_cannot_be_written_to_is_told(int8, tmp_path, monkeypatch):
         SPEC.create().load(int8.artifact, 1)
 
 
+def test_another_torchao_whose_passes_write_other_code_compiles_again(int8, monkeypatch):
+    def anew(*_):
+        raise CheckpointError("compiled anew")
+
+    monkeypatch.setattr(compiling, "_compile", anew)
+    assert SPEC.create().load(int8.artifact, 1) is not None
+    own = compiling.version_of
+    monkeypatch.setattr(compiling, "version_of", lambda name: "0.0" if name == "torchao" else own(name))
+    with pytest.raises(CheckpointError, match="compiled anew"):
+        SPEC.create().load(int8.artifact, 1)
+
+
 def test_a_process_that_has_quantized_nothing_knows_the_passes_for_int8_kernels():
     code = (
         "from quantbench.backends.pt2e.library import torchao; torchao(); from torch._inductor import config; "
