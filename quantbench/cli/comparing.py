@@ -58,16 +58,14 @@ def compare(
 
     Exit status: 0 all gates hold, 1 a gate failed, 2 something could not be measured at all.
     """
-    from quantbench.config.pair import NAMELESS, Pair, check_name
+    from quantbench.config.pair import NAMELESS, OPTIONS, Pair, check_name
     from quantbench.report.documents import check_place
 
     if json:
         check_place(json)
     if save:
         check_name(save)
-    bounds = {
-        "accuracy_drop_pp": max_drop, "speedup": min_speedup, "size_ratio": min_size_ratio, "int8_share": min_int8_share
-    }  # fmt: skip
+    bounds = dict(zip(OPTIONS, (max_drop, min_speedup, min_size_ratio, min_int8_share), strict=True))
     pair = Pair(
         reference,
         candidate,
@@ -104,7 +102,7 @@ def _compared(pair: Pair, path: Path, golden: Path | None, is_strict: bool, json
     from quantbench.temporary import temporary_folder
 
     pair, guessed = fitted(pair, path)
-    experiment = pair.experiment(path)
+    experiment = pair.experiment(path, is_saved=golden is not None)
     plan = plan_of(experiment)
     if golden:
         _check_new(path, pair.text(path.parent))

@@ -26,6 +26,11 @@ EXPERIMENT, NAMELESS = "candidate", "compare"
 STATE_DICTS, PROGRAM = (".safetensors", ".pth", ".ckpt", ".bin", ".pt"), "constants.pkl"
 # Of a program of torch.export.
 EXPORTED = "archive_format"
+# The options of `quantbench compare` that set the bound of a gate.
+OPTIONS = {
+    "accuracy_drop_pp": "--max-drop", "speedup": "--min-speedup", "size_ratio": "--min-size-ratio",
+    "int8_share": "--min-int8-share",
+}  # fmt: skip
 SOUNDS = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif")
 
 
@@ -80,8 +85,12 @@ class Pair:
             },
         }
 
-    def experiment(self, path: Path) -> Experiment:
+    def experiment(self, path: Path, is_saved: bool = True) -> Experiment:
         """The experiment, as a workload file at that path, which need not exist, would describe it.
+
+        Args:
+            path: of the workload file.
+            is_saved: the file will be written.
 
         Raises:
             ConfigError: one line per mistake.
@@ -90,7 +99,7 @@ class Pair:
             file = WorkloadFile.model_validate(self.content(path.parent))
         except ValidationError as error:
             raise ConfigError("\n".join(validation_lines(error, path.stem))) from None
-        workload = Workload(path.stem, path, file.workload)
+        workload = Workload(path.stem, path, file.workload, is_saved)
         experiment = Experiment(workload, EXPERIMENT, file.experiments[EXPERIMENT])
         check_data(workload)
         check_gates(experiment)

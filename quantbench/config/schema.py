@@ -321,11 +321,19 @@ class WorkloadFile(Strict):
 
 @dataclass(frozen=True)
 class Workload:
-    """A workload file that was read and checked."""
+    """A workload file that was read and checked.
+
+    Attributes:
+        name: of the file, without its suffix.
+        path: of the file.
+        config: its content.
+        is_saved: the file is there, or will be; else the command line alone describes the workload.
+    """
 
     name: str
     path: Path
     config: WorkloadConfig
+    is_saved: bool = True
 
     def where(self, key: str) -> str:
         """The place of a key for messages: `configs/a.yaml: workload.model`."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from quantbench.arrays import Outputs
 from quantbench.errors import MeasurementError, NoEvidenceError
-from quantbench.experiment.outputs import PROBABILITIES, form_of
+from quantbench.experiment.outputs import PROBABILITIES, SIGMOIDS, form_of
 from quantbench.records.outputs import Agreement, Estimate, OutputErrors
 from quantbench.stats.bootstrap import FEWEST, log_ratio_interval, mean_interval
 from quantbench.stats.intervals import Interval
@@ -209,8 +209,8 @@ def _forms(task: Task, reference: Outputs, candidate: Outputs) -> Forms:
 
 
 def _divergence(reference: Outputs, candidate: Outputs, forms: Forms) -> Floats | None:
-    """KL(reference ‖ candidate) of the classes, nats per sample; None where an output names no classes."""
-    if None in forms:
+    """KL(reference ‖ candidate) of the classes, nats per sample; None where an output is no distribution over them."""
+    if None in forms or SIGMOIDS in forms:
         return None
     (first,), (second,) = reference.values(), candidate.values()
     p, q = _log_probabilities(first, forms[0]), _log_probabilities(second, forms[1])

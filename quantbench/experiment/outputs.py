@@ -13,6 +13,7 @@ from quantbench.tasks.interface import Task
 # Sum of a row of probabilities, which in 8 bits are rounded one by one.
 NEAR_ONE = 0.05
 LOGITS, PROBABILITIES, LOGARITHMS = "logits", "probabilities", "logarithms of probabilities"
+SIGMOIDS = "values from 0 to 1 that do not add up to 1, as of sigmoids"
 
 
 def told_choice(task: Task, outputs: Outputs) -> list[str]:
@@ -48,7 +49,7 @@ def told_forms(task: Task, reference: Outputs, candidate: Outputs) -> list[str]:
 
 
 def form_of(task: Task, outputs: Outputs) -> str | None:
-    """`logits`, `probabilities` or `logarithms of probabilities`; None where outputs name no classes.
+    """`LOGITS`, `PROBABILITIES`, `LOGARITHMS` of these, or `SIGMOIDS`; None where outputs name no classes.
 
     Example:
         >>> from quantbench.tasks.top1 import Top1
@@ -64,6 +65,8 @@ def form_of(task: Task, outputs: Outputs) -> str | None:
     values = chosen[0].astype(np.float64)
     if (values >= 0).all() and _sum_to_one(values):
         return PROBABILITIES
+    if ((values >= 0) & (values <= 1)).all():
+        return SIGMOIDS
     return LOGARITHMS if (values <= 0).all() and _sum_to_one(np.exp(values)) else LOGITS
 
 

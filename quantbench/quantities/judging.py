@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from quantbench.config.pair import OPTIONS
 from quantbench.config.schema import Experiment
 from quantbench.errors import ConfigError, ForeignError, MeasurementError
 from quantbench.foreign import calling
@@ -125,6 +126,11 @@ def explain_briefly(experiment: Experiment, verdict: Verdict) -> str:
 
 
 def _explained(experiment: Experiment, verdict: Verdict, further: str, accept: str) -> str:
+    if not experiment.workload.is_saved:
+        # No command could find the experiment by its id.
+        further = "compare … --json record.json: this command again, with a record of every figure"
+        option = OPTIONS.get(verdict.quantity)
+        accept = f"this command again with the bound that you accept: {option} …" if option else NOTHING_TO_ACCEPT
     return (
         f"{experiment.id}: {verdict.quantity}: {verdict.change or verdict.outcome}\n"
         f"  measured:     {verdict.measured}\n"

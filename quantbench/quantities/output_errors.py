@@ -122,7 +122,10 @@ class Divergence(OutputFigure):
 
     def without_figure(self, measured: Found) -> tuple[Outcome, str]:
         """Other outputs are no distribution."""
-        return Outcome.INCONCLUSIVE, "the outputs are no logits or probabilities [n, classes]"
+        return Outcome.INCONCLUSIVE, (
+            "the outputs are no logits or probabilities [n, classes]; values from 0 to 1 that do not add up to 1, as "
+            "of sigmoids, are no distribution over classes"
+        )
 
 
 class MaxAbsError(OutputFigure):

@@ -9,7 +9,7 @@ from quantbench.config.selection import select
 from quantbench.errors import EvaluationError
 from quantbench.experiment.run import Settings
 from quantbench.experiment.runs import Runs
-from quantbench.experiment.timing import other_samples
+from quantbench.experiment.timing import check_timed, other_samples
 from quantbench.measure.evaluation import inputs_of
 from quantbench.quantities.judging import judge
 from quantbench.stats.speed import SpeedQuestions
@@ -166,3 +166,21 @@ def test_a_model_that_does_the_same_in_every_batch_is_timed(project):
     run = Runs(Settings(project.golden)).run(select(load_experiments(project.configs), STATIC)[0])
     assert {v.quantity: v.outcome for v in measure_and_judge(run)}["macs_ratio"] == "PASS"
     assert run.measured("coverage").int8_macs == 13_848
+
+
+class WithState:
+    """A predictor whose second output has no row for each sample: its values depend on the batch."""
+
+    def __call__(self, inputs):
+        (images,) = inputs.values()
+        logits = images.reshape(len(images), -1)[:, :3]
+        return {"output": logits, "state": np.full((2, 1), images.sum())}
+
+    def prepared(self, inputs):
+        return inputs
+
+
+def test_an_output_without_a_row_for_each_sample_does_not_tell_what_is_timed(run_of):
+    opened = run_of("False", "x").opened
+    inputs = next(iter(inputs_of(opened.splits.test, 4, 4)))
+    check_timed(opened, "quantized", WithState(), WithState(), inputs)

@@ -100,6 +100,15 @@ def test_one_class_is_no_distribution():
     assert outcome_of(KL, found(np.zeros((20, 1)), np.ones((20, 1))), 0.01)[0] == "INCONCLUSIVE"
 
 
+def test_sigmoids_are_no_distribution_over_classes():
+    sigmoids = 1 / (1 + np.exp(-LOGITS))
+    measured = found(sigmoids * 0.99, sigmoids)
+    assert measured.kl_nats is None
+    assert outcome_of(KL, measured, 100.0)[0] == "INCONCLUSIVE"
+    # Their agreement and errors are figures all the same.
+    assert outcome_of(SQNR, measured, 30.0)[0] == "PASS"
+
+
 def test_logits_are_logits_in_every_batch_although_a_row_looks_like_probabilities():
     reference = np.tile([[0.25, 0.75], [-1.0, 3.0]], (10, 1))
     candidate = reference + RANDOM.normal(0, 0.1, reference.shape)
