@@ -51,7 +51,7 @@ ROOMS_OF_TORCH = {"quant", "models", "backends", "training", "search", "inspect"
 OF_FILES = (
     "quantbench.backends.interface", "quantbench.backends.file_predictor", "quantbench.backends.process_settings",
     "quantbench.backends.onnx_runtime", "quantbench.backends.openvino_runtime", "quantbench.backends.litert_runtime",
-    "quantbench.inspect.onnx_inspection",
+    "quantbench.inspect.onnx_inspection", "quantbench.inspect.runtime_files",
 )  # fmt: skip
 # Modules of other rooms that import it in a function, which only torch models reach, or which asks whether it is there.
 IN_FUNCTIONS = {

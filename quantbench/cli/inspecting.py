@@ -12,7 +12,7 @@ from quantbench.cli.options import CONFIGS, GOLDEN, Configs, Engine, Golden
 
 
 def inspect_(
-    file: Annotated[Path, typer.Argument(help="A state dict saved by torch.save, safetensors, or .onnx.")],
+    file: Annotated[Path, typer.Argument(help="A state dict, .onnx, or a model file of another runtime.")],
     other: Annotated[Path | None, typer.Argument(help="A second one; the difference is explained.")] = None,
     experiment: Annotated[
         str | None,
@@ -33,13 +33,18 @@ def inspect_(
     from quantbench.experiment.run import Settings
     from quantbench.experiment.runs import Runs
     from quantbench.inspect.onnx_inspection import SUFFIX, compare_onnx_files, describe_onnx_file
+    from quantbench.inspect.runtime_files import compare_runtime_files, describe_runtime_file, is_runtime_file
 
     if SUFFIX in (file.suffix, getattr(other, "suffix", None)):
-        if experiment is not None:
-            raise ConfigError(f"--as {experiment}: {file} is no state dict; give the two {SUFFIX} files instead")
+        _refuse_as(experiment, file)
         text, is_explained = (describe_onnx_file(file), True) if other is None else compare_onnx_files(file, other)
         print(text)
         raise typer.Exit(0 if is_explained else 1)
+    if is_runtime_file(file):
+        _refuse_as(experiment, file)
+        text, is_same = (describe_runtime_file(file), True) if other is None else compare_runtime_files(file, other)
+        print(text)
+        raise typer.Exit(0 if is_same else 1)
     from quantbench.inspect.inspection import check_experiment, compare_files, describe_file
 
     if other is not None:
@@ -60,3 +65,13 @@ def inspect_(
             print(error, file=sys.stderr)
             raise typer.Exit(1) from None
     raise typer.Exit(0 if is_explained else 1)
+
+
+def _refuse_as(experiment: str | None, file: Path) -> None:
+    """Refuses to take a file that holds its own model for the checkpoint of an experiment."""
+    from quantbench.errors import ConfigError
+
+    if experiment is not None:
+        raise ConfigError(
+            f"--as {experiment}: {file} is no state dict; give the file that it was made from beside it instead"
+        )

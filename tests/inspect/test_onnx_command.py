@@ -92,4 +92,4 @@ def test_a_damaged_file_is_one_line(quantbench, tmp_path):
 def test_a_file_of_onnx_is_not_held_against_an_experiment(quantbench, files):
     status, _, err = quantbench("inspect", files["fp32"], "--as", "tiny/fp32_baseline")
     assert status == 2
-    assert "is no state dict; give the two .onnx files instead" in err
+    assert "is no state dict; give the file that it was made from beside it instead" in err
