@@ -15,6 +15,7 @@ import torch
 from quantbench.ablation.run import kept_row, row_entry
 from quantbench.cache import CacheEntry
 from quantbench.data.cache import open_cached
+from quantbench.data.framing import Framing
 from quantbench.data.pictures import PictureFormat, decode_picture
 from quantbench.data.source import Arrays, Decoded, Normalization, Progress, Source
 from quantbench.files import cache_dir, open_file
@@ -219,7 +220,7 @@ def sound(form: str) -> bytes:
 
 def read_picture(folder: Path) -> Any:
     with open_file(folder / "a.img") as stream:
-        return decode_picture(stream, "a.img", PictureFormat(8))
+        return decode_picture(stream, "a.img", PictureFormat(Framing(8)))
 
 
 def run_records() -> bytes:

@@ -56,6 +56,7 @@ OF_FILES = (
 # Modules of other rooms that import it in a function, which only torch models reach, or which asks whether it is there.
 IN_FUNCTIONS = {
     "quantbench.torch_process", "quantbench.data.cifar10", "quantbench.data.source", "quantbench.data.speech_commands",
+    "quantbench.data.framing", "quantbench.data.presets",
     "quantbench.measure.environment", "quantbench.golden.baselines", "quantbench.experiment.adoption",
     "quantbench.experiment.own_quantizer", "quantbench.experiment.workload",
 }  # fmt: skip

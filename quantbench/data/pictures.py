@@ -1,4 +1,4 @@
-"""One picture file as RGB of 8 bits, without loss; what cannot be shown so is refused."""
+"""One picture file in 8 bits per channel, without loss; what cannot be shown so is refused."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from quantbench.data.framing import Framing
 from quantbench.data.jpeg import check_whole
 from quantbench.errors import DataError
 
@@ -38,19 +39,31 @@ HEADER_BYTES = 4096
 DEEP_GREY = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 
 
+Channels = Literal["rgb", "bgr", "grey"]
+
+
 @dataclass(frozen=True)
 class PictureFormat:
-    """Size of pictures, and how those are shown that have no 8 bits of their own.
+    """Squares of pictures, their channels, and how those are shown that have no 8 bits of their own.
 
     Attributes:
-        size: side of the squares, pixels.
+        framing: how a picture becomes a square.
         full_scale: of grey pictures of 16 bits, the value that is white; None where they are refused.
         background: RGB that shows through transparent pictures; None where they are refused.
+        channels: in the order of the samples; grey is Pillow's luma (ITU-R BT.601), one channel.
+        exif: turn a picture upright, as its EXIF orientation says.
     """
 
-    size: int
+    framing: Framing
     full_scale: int | None = None
     background: tuple[int, int, int] | None = None
+    channels: Channels = "rgb"
+    exif: bool = True
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of one sample: channels, height, width."""
+        return (1 if self.channels == "grey" else 3), self.framing.size, self.framing.size
 
 
 class _Strictness:
@@ -88,12 +101,12 @@ def strict_pillow() -> Iterator[None]:
 
 
 def decode_picture(stream: BinaryIO, shown: str, wanted: PictureFormat, is_known: bool = False) -> NDArray[np.uint8]:
-    """One file as `[3, size, size]` uint8, upright by its EXIF orientation.
+    """One file as `[channels, size, size]` uint8.
 
     Args:
         stream: the file.
         shown: its path, for messages.
-        wanted: size, and what is done with greys of 16 bits and with transparency.
+        wanted: size and channels, and what is done with greys of 16 bits and with transparency.
         is_known: it was shown before, so that no part of it is missing.
 
     Raises:
@@ -119,11 +132,12 @@ def decode_picture(stream: BinaryIO, shown: str, wanted: PictureFormat, is_known
                 image.load()
                 stream.seek(0)
                 check_whole(image, stream.read(), shown)
-            upright = ImageOps.exif_transpose(image)
+            upright = ImageOps.exif_transpose(image) if wanted.exif else image
             rgb = _rgb(upright, depth, shown, wanted)
-            if rgb.size != (wanted.size, wanted.size):
-                rgb = rgb.resize((wanted.size, wanted.size), Image.Resampling.BILINEAR)
-            return np.asarray(rgb, dtype=np.uint8).transpose(2, 0, 1)
+            # Grey first, as torchvision's `Grayscale` in front of a `Resize` does and behind one does not.
+            square = wanted.framing.framed(rgb.convert("L") if wanted.channels == "grey" else rgb, shown)
+            pixels = np.asarray(square, dtype=np.uint8).reshape(*square.size, -1).transpose(2, 0, 1)
+            return pixels[::-1] if wanted.channels == "bgr" else pixels
     except DataError:
         raise
     except Exception as error:  # Pillow's decoders let through whatever their parsers meet in damaged bytes

@@ -122,6 +122,40 @@ class Normalization:
         return scaled if shift is None else scaled.sub_(shift)
 
 
+@dataclass(frozen=True)
+class SteppedNormalization(Normalization):
+    """The same in torchvision's steps, each rounded to float32: divide by `full_scale`, subtract, divide by `std`.
+
+    Its values differ from `Normalization`'s in the last bit.
+
+    Attributes:
+        steps: told apart from the other by its fields, wherever these are hashed.
+
+    Example:
+        >>> norm = SteppedNormalization(255.0, mean=(0.5,), std=(0.5,))
+        >>> norm(np.array([[[0, 255]]], np.uint8)).tolist()
+        [[[-1.0, 1.0]]]
+    """
+
+    steps: tuple[str, ...] = ("full_scale", "mean", "std")
+
+    def __call__(self, stored: Any) -> Any:
+        """Normalizes `[n, channels, …]` integers, an array or a tensor, to float32 of the same shape and kind."""
+        mean, std = (
+            np.array(each, np.float32).reshape((1, -1) + (1,) * (stored.ndim - 2)) for each in (self.mean, self.std)
+        )
+        if isinstance(stored, np.ndarray):
+            values = stored.astype(np.float32)
+            values /= np.float32(self.full_scale)
+            values -= mean
+            values /= std
+            return values
+        import torch
+
+        parts = (torch.from_numpy(each).to(stored.device) for each in (mean, std))
+        return stored.to(torch.float32).div_(self.full_scale).sub_(next(parts)).div_(next(parts))
+
+
 # Of samples that a model is given as they are stored.
 IDENTITY = Normalization(1.0, (), ())
 

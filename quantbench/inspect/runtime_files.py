@@ -39,7 +39,7 @@ def describe_runtime_file(path: Path) -> str:
 
 
 def compare_runtime_files(first: Path, second: Path) -> tuple[str, bool]:
-    """What differs between two files of one runtime, and True if nothing does.
+    """Differences between two files of one runtime, and True if there are none.
 
     Raises:
         CheckpointError: if one cannot be read, or is of another runtime.

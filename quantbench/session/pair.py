@@ -32,6 +32,10 @@ PHOTOGRAPH = 64
 IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 SMALL = {"mean": list(DEFAULT_MEAN), "std": list(DEFAULT_STD)}
 PICTURE_AXES = 4
+# Parameters of pictures → what needs no guess beside them.
+TOLD_BY = {"crop": ("size",), "weights": ("size", "mean", "std", "channels")}
+# Statistics of grey pictures, whose values are left in 0..1.
+GREY = {"channels": "grey", "mean": [0.0], "std": [1.0]}
 # Ends of the values that integers of a quantized input stand for → statistics that give such values.
 VALUES = {
     (0.0, 255.0): {"mean": [0.0] * 3, "std": [0.00392157] * 3},
@@ -57,6 +61,8 @@ def fitted(pair: Pair, path: Path) -> tuple[Pair, list[str]]:
     taken = [spec for each in (reference, own) if each is not None for spec in inputs_of_file(each)]
     found = _pictures(taken) if workload.config.data.name == "image_folder" else {}
     guessed = {key: value for key, value in found.items() if key not in pair.data_params}
+    told = [key for name, keys in TOLD_BY.items() if name in pair.data_params for key in keys]
+    guessed = {key: value for key, value in guessed.items() if key not in told}
     lines = [f"guessed, since --param does not say it: {key}={value}" for key, value in guessed.items()]
     latency = {"batch_size": _fixed_batch(taken), **pair.latency}
     return replace(pair, data_params={**guessed, **pair.data_params}, latency=latency), lines
@@ -88,6 +94,8 @@ def _pictures(taken: Sequence[TensorSpec]) -> dict[str, Any]:
         shape = spec.shape or ()
         sides = [size for size in shape[1:] if size is not None and size > PICTURE_AXES]
         if len(shape) == PICTURE_AXES and sides:
+            if 1 in (shape[1], shape[-1]):
+                return {"size": sides[0], **GREY}
             by_size = IMAGENET if sides[0] >= PHOTOGRAPH else SMALL
             return {"size": sides[0], **(_by_scale(taken) or by_size)}
     return {}

@@ -161,6 +161,13 @@ def test_a_candidate_that_fails_a_gate_is_not_saved(compare, files, project):
     assert not (project.golden / "results" / "mine").exists()
 
 
+def test_a_crop_tells_the_size_and_statistics_are_still_guessed(compare):
+    status, out, _ = compare("--param", "resize=8", "--param", "crop=8")
+    assert (status, "88.67" in out) == (0, True)
+    assert "=8" not in out
+    assert "guessed, since --param does not say it: mean=[" in out
+
+
 def test_what_is_guessed_is_told_and_what_is_given_is_kept(compare, files, project):
     _, out, _ = compare("--param", "mean=[0.5, 0.5, 0.5]")
     assert "guessed, since --param does not say it: size=8" in out

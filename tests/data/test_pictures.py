@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
+from quantbench.data.framing import Framing
 from quantbench.data.pictures import PictureFormat, decode_picture, strict_pillow
 from quantbench.errors import ConfigError, DataError
 from quantbench.registry import DATA
@@ -25,7 +26,7 @@ def encoded(image, form="PNG", **options):
 def shown(content, **wanted):
     """The picture as `[size, size, 3]`."""
     with strict_pillow():
-        found = decode_picture(io.BytesIO(content), "x.png", PictureFormat(SIZE, **wanted))
+        found = decode_picture(io.BytesIO(content), "x.png", PictureFormat(Framing(SIZE), **wanted))
     assert found.dtype == np.uint8
     return found.transpose(1, 2, 0)
 
