@@ -318,7 +318,9 @@ DATA: Factories[Source] = Factories(
     {
         "audio_folder": "quantbench.data.audio_folder:audio_folder",
         "cifar10": "quantbench.data.cifar10:cifar10",
+        "function": "quantbench.data.own_function:function",
         "image_folder": "quantbench.data.image_folder:image_folder",
+        "jsonl": "quantbench.data.jsonl:jsonl",
         "npz": "quantbench.data.npz:npz",
         "shapes": "quantbench.data.shapes:shapes",
         "speech_commands": "quantbench.data.speech_commands:speech_commands",

@@ -49,6 +49,8 @@ FIRST_STEP = (
 )
 # Parameters of a recipe that are import paths themselves.
 FUNCTION_PATHS = ("function", "structure")
+# Data set → its parameter that is an import path.
+DATA_PATHS = {"function": "function", "jsonl": "tokenizer"}
 # A workload file is a page of text; anything larger is a mistake or an attack on the parser.
 MAX_CONFIG_BYTES = 1 << 20
 
@@ -135,6 +137,9 @@ def _check_import_paths(workload: Workload, experiments: list[Experiment]) -> No
     for where, name in named.items():
         if is_import_path(name):
             check_import_path(name, where, project)
+    key = DATA_PATHS.get(config.data.name, "")
+    if isinstance(path := config.data.params.get(key), str):
+        check_import_path(path, workload.where(f"data.{key}"), project)
     for experiment in experiments:
         recipe = experiment.config.recipe
         for key in FUNCTION_PATHS if recipe.name == FUNCTION else ():

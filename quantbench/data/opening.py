@@ -122,7 +122,8 @@ def open_splits(config: DataConfig, where: str, folder: Path | None = None, as_u
 
 def _decoded_now(source: Source, config: DataConfig, where: str) -> Splits:
     """Splits of a data set that is decoded whole."""
-    data = open_cached(config.name, source, config.params) if config.cache else open_uncached(config.name, source)
+    is_kept = config.cache and source.is_kept
+    data = open_cached(config.name, source, config.params) if is_kept else open_uncached(config.name, source)
     if data.classes:
         classes, label_of = _in_order(data.classes, config.classes, f"{where}.classes")
     else:

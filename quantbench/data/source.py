@@ -196,6 +196,7 @@ class Source(Guarded, ABC):
         platform_dependent: whether a foreign program makes the data, whose bytes are the same on every run of one
             system and processor architecture, and may differ on another.
         by_content: `content` is the identity of the samples, and `fingerprint` a quick way to it.
+        is_kept: decoded samples are kept in the cache; not where nothing tells that they would be the same again.
         root: the folder of the samples' files; None where they lie in none.
         obtain: the command or place to get the data, shown when it is absent; may be empty.
 
@@ -215,6 +216,7 @@ class Source(Guarded, ABC):
     normalization: Normalization
     platform_dependent: bool = False
     by_content: bool = False
+    is_kept: bool = True
     root: Path | None = None
     obtain: str = ""
 

@@ -53,6 +53,20 @@ def workload(here, **changed):
     return file
 
 
+FUNCTIONS_OF_DATA = ('function, function: "{}"', 'jsonl, path: a.jsonl, tokenizer: "{}"')
+
+
+@pytest.mark.parametrize("data", FUNCTIONS_OF_DATA)
+def test_reading_a_file_calls_no_function_of_its_data_and_refuses_one_of_others(here, data):
+    (experiment,) = load_workload(workload(here, data=f"data: {{name: {data.format('own_code:make')}}}"))
+    assert experiment.id == "own/ptq"
+    assert not (here / "imported").exists()
+    with pytest.raises(
+        ConfigError, match=r"workload\.data\.(function|tokenizer): 'os:listdir' is in .*outside of the project"
+    ):
+        load_workload(workload(here, data=f"data: {{name: {data.format('os:listdir')}}}"))
+
+
 @pytest.mark.parametrize("part", PARTS)
 def test_reading_a_file_runs_nothing_that_it_names(here, part):
     (experiment,) = load_workload(workload(here, **{part: PARTS[part]}))

@@ -128,7 +128,7 @@ def test_a_missing_file_is_named_with_how_to_get_it(path):
 def test_without_targets_what_is_there_is_listed(path):
     np.savez(path, x=VALUES, truth=np.arange(N))
     there = f"it holds x float32 [{N}, 3], truth int64 [{N}]. Add them, or name them with data.targets"
-    assert refusal(path) == f"has no targets, 'targets' or 'labels' or 'y'; {there}"
+    assert refusal(path) == f"has no targets, 'targets' or 'labels' or 'y' or 'label'; {there}"
     assert refusal(path, targets="tuth") == f"has no targets, 'tuth'; {there}"
     assert len(opened(path, targets="truth").test) == N
     np.savez(path, x=VALUES, labels=np.arange(N), y=np.arange(N))
