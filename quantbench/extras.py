@@ -14,6 +14,7 @@ from quantbench.errors import ExtraMissingError
 # Library → the extra that brings it.
 EXTRAS = {
     "ai_edge_litert": "litert",
+    "executorch": "executorch",
     "matplotlib": "plots",
     "nncf": "openvino",
     "onnx": "onnxruntime",

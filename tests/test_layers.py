@@ -60,7 +60,7 @@ IN_FUNCTIONS = {
     "quantbench.measure.environment", "quantbench.golden.baselines", "quantbench.experiment.adoption",
     "quantbench.experiment.own_quantizer", "quantbench.experiment.workload",
 }  # fmt: skip
-LIBRARIES = ("torch.ao", "torchao", "onnx", "onnxruntime", "openvino", "nncf", "ai_edge_litert")
+LIBRARIES = ("torch.ao", "torchao", "onnx", "onnxruntime", "openvino", "nncf", "ai_edge_litert", "executorch")
 MAY_IMPORT_LIBRARIES = ("backends/", "models/quantizable.py")
 # Its tables name what comes after it as text, and the types of that for the type checker; it imports none of it.
 TABLES = "quantbench.registry"

@@ -16,7 +16,7 @@ COMPUTING_PACKAGES = ("torch", "torchvision", "torchaudio", "numpy", "quantbench
 BESIDE_TORCH = ("torch", "torchvision", "torchaudio")
 ABSENT = "not installed"
 # Noted where they are installed.
-RUNTIMES = ("onnxruntime", "onnx", "openvino", "nncf", "ai-edge-litert", "torchao")
+RUNTIMES = ("onnxruntime", "onnx", "openvino", "nncf", "ai-edge-litert", "torchao", "executorch")
 
 
 @cache

@@ -11,12 +11,12 @@ from quantbench.recipes.spec import Recipe
 # Suffix of a file that was made elsewhere → the backend that loads it.
 FORMATS = {
     ".onnx": "onnxruntime", ".xml": "openvino", ".tflite": "litert", ".pt": "torchscript", ".ts": "torchscript",
-    ".pt2": "pt2e",
+    ".pt2": "pt2e", ".pte": "executorch",
 }  # fmt: skip
 # Runtime into which an fp32 reference can be written → the libraries without which it cannot.
 RUNTIMES = {"onnxruntime": ("onnx", "onnxruntime"), "openvino": ("openvino",)}
 # Runtimes that compile for seconds first, and whose fp32 form is asked for by name alone.
-ON_REQUEST = ("pt2e",)
+ON_REQUEST = ("pt2e", "executorch")
 # Of files that were made elsewhere, whose suffix tells the backend, and of which `torch` loads state dicts alone.
 READY_MADE = "ready_made"
 # The first backend of any other kind is its default.
@@ -27,6 +27,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "onnxruntime": ("fp32", "dynamic_int8", "static_int8", "weight_only", "ready_made", "function"),
     "openvino": ("fp32", "static_int8", "weight_only", "ready_made", "function"),
     "pt2e": ("fp32", "dynamic_int8", "static_int8", "ready_made", "function"),
+    "executorch": ("fp32", "dynamic_int8", "static_int8", "ready_made", "function"),
 }
 
 

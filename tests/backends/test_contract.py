@@ -42,6 +42,7 @@ EVERY_RECIPE = [
 # What each backend in the table is asked to make here; one that is not named must be added.
 MAKES = {
     "eager": "static_int8_per_channel",
+    "executorch": "static_int8_per_channel",
     "litert": None,
     "low_bit": "low_bit",
     "onnxruntime": "static_int8_per_channel",

@@ -13,6 +13,7 @@ import re
 import zipfile
 from typing import Any
 
+from quantbench.backends.exported.graphs import NAMESPACES, custom_operator
 from quantbench.errors import CheckpointError
 from quantbench.files import printable
 
@@ -27,8 +28,6 @@ TENSOR = re.compile(r"data/(weights/weight|constants/tensor)_\d+")
 # Members that only say which version wrote the archive.
 MARKS = ("archive_format", "archive_version", "byteorder", ".data/version")
 COMPILED = "data/aotinductor/"
-# Namespaces of torch's own operators that a quantized program may call.
-NAMESPACES = ("aten", "onednn", "prim", "prims", "quantized_decomposed", "torchao")
 OPERATOR = re.compile(r"torch\.ops\.(\w+)\.\w+(\.\w+)*")
 OTHER_TARGETS = re.compile(r"_operator\.\w+|math\.\w+|torch\.sym_\w+|torch\._sym_\w+")
 # Symbols of sizes, and what formulas of sizes are made of.
@@ -178,15 +177,6 @@ def _check_graph(graph: dict[str, Any], file: str) -> None:
         words = re.findall(r"[A-Za-z_]\w*", text)
         if not EXPRESSION.fullmatch(text) or not all(SYMBOL.fullmatch(word) or word in FUNCTIONS for word in words):
             raise CheckpointError(f"{file}: refused: a size is '{printable(text)[:80]}', which is no formula of sizes")
-
-
-def custom_operator(target: str) -> str:
-    """Words about an operator that torch does not bring: `torch.ops.mine.op.default`."""
-    namespace, name = target.removeprefix("torch.ops.").split(".")[:2]
-    return (
-        f"calls the custom operator {printable(namespace)}::{printable(name)}, which inductor cannot look into; write "
-        "it with operators of torch, or quantize with backend: eager"
-    )
 
 
 def _expressions(value: Any) -> list[str]:

@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
 from quantbench.arrays import Inputs
 from quantbench.backends.coverage import Coverage
+from quantbench.backends.exported.checks import check_file, check_same, exportable
 from quantbench.backends.file_predictor import Binding, FilePredictor, Layout
 from quantbench.backends.interface import (
     Artifact,
@@ -24,8 +23,8 @@ from quantbench.backends.interface import (
 from quantbench.backends.pt2e.library import check_compiler, check_installed, torchao
 from quantbench.backends.pt2e.recipes import refusal
 from quantbench.backends.quiet import quiet
-from quantbench.errors import CheckpointError, QuantizationError
-from quantbench.files import replacing, sha256_of_file
+from quantbench.errors import QuantizationError
+from quantbench.files import replacing
 from quantbench.recipes.spec import DynamicInt8, Fp32, Recipe, StaticInt8
 
 if TYPE_CHECKING:
@@ -33,9 +32,6 @@ if TYPE_CHECKING:
     from torch.fx import GraphModule
 
 NAME, FILE_NAME = "pt2e", "model.pt2"
-# Of the largest output: of a compiled fp32 program sums in another order differ by less; codes of a quantized one may
-# be rounded the other way, which its later layers pass on.
-TOLERANCE, TOLERANCE_INT8 = 1e-3, 0.25
 
 
 def pt2e(
@@ -79,7 +75,7 @@ class Pt2eBackend(Backend):
         from quantbench.backends.pt2e.compiling import compiled
         from quantbench.backends.pt2e.runner import ProgramRunner
 
-        _check_file(artifact)
+        check_file(artifact)
         made = compiled(artifact.path, artifact.sha256[0])
         file, notes = artifact.path.name, [f"compiled by inductor in {made.seconds:.0f} s, which no forward counts"]
         return FilePredictor(ProgramRunner(made, threads, file), file, self._binding, notes)
@@ -88,7 +84,7 @@ class Pt2eBackend(Backend):
         """See `Backend.describe`."""
         from quantbench.backends.pt2e.description import describe_program
 
-        _check_file(artifact)
+        check_file(artifact)
         return describe_program(artifact.path)
 
     def kernels(self, artifact: Artifact, inputs: Inputs) -> Coverage | None:
@@ -97,18 +93,18 @@ class Pt2eBackend(Backend):
 
     def rehearse(self, reference: Artifact, recipe: Recipe, samples: Inputs) -> None:
         """See `Backend.rehearse`: a compiler that is missing is told before minutes of work."""
-        from quantbench.backends.pt2e.exporting import graph_of
+        from quantbench.backends.exported.graphs import graph_of
 
         if reason := self.supports(recipe):
             raise QuantizationError(reason)
         check_compiler()
-        graph_of(_module(reference), samples)
+        graph_of(exportable(reference), samples)
 
     def lowered(self, reference: Artifact, samples: Inputs, folder: Path) -> Quantized | None:
         """See `Backend.lowered`; files of this backend are what they are."""
         if reference.backend.name == NAME:
             return None
-        return self._fp32(_module(reference), reference, Fp32(), samples, folder)
+        return self._fp32(exportable(reference), reference, Fp32(), samples, folder)
 
     def quantize(self, reference: Artifact, recipe: Recipe, calibration: Calibration, folder: Path) -> Quantized:
         """See `Backend.quantize`."""
@@ -116,19 +112,20 @@ class Pt2eBackend(Backend):
             raise QuantizationError(reason)
         check_compiler()
         torchao()
-        from quantbench.backends.pt2e.quantization import quantized
+        from quantbench.backends.exported.quantization import quantized
+        from quantbench.backends.pt2e.quantizer import quantizer_of
 
-        module, samples = _module(reference), calibration.samples
+        module, samples = exportable(reference), calibration.samples
         if isinstance(recipe, Fp32) or (isinstance(recipe, StaticInt8) and recipe.layers == ()):
             return self._fp32(module, reference, recipe, samples, folder)
         if not isinstance(recipe, StaticInt8 | DynamicInt8):
             raise QuantizationError(f"backend 'pt2e' makes nothing by a recipe of kind {recipe.kind}")
         batches = calibration.batches() if isinstance(recipe, StaticInt8) else ()
-        graph, observers = quantized(module, recipe, batches, samples)
+        graph, observers = quantized(module, recipe, batches, samples, quantizer_of)
         return self._written(graph, observers, reference, recipe, samples, folder)
 
     def _fp32(self, module: nn.Module, reference: Artifact, recipe: Recipe, samples: Inputs, folder: Path) -> Quantized:
-        from quantbench.backends.pt2e.exporting import graph_of
+        from quantbench.backends.exported.graphs import graph_of
 
         check_compiler()
         torchao()
@@ -147,7 +144,7 @@ class Pt2eBackend(Backend):
         import torch
 
         from quantbench.backends.pt2e.archive import normalized
-        from quantbench.backends.pt2e.exporting import program_of
+        from quantbench.backends.exported.graphs import program_of
 
         name = reference.model.name if reference.model else reference.path.name
         program = program_of(graph, samples, name)
@@ -160,59 +157,5 @@ class Pt2eBackend(Backend):
             temporary.write_bytes(normalized(buffer.getvalue()))
         artifact = Artifact.of_files(self.spec, [path], recipe, None, observers)
         predictor = self.load(artifact, 1)
-        _check_same(graph, predictor, samples, TOLERANCE_INT8 if observers else TOLERANCE, name)
+        check_same(graph, predictor, samples, f"{name} compiled by inductor", is_int8=bool(observers))
         return Quantized(artifact, predictor)
-
-
-def _module(reference: Artifact) -> nn.Module:
-    """The module of a reference, in eval mode.
-
-    Raises:
-        QuantizationError: if it is a file without its module.
-    """
-    if reference.backend.name == NAME:
-        raise QuantizationError(
-            f"{reference.path}: is an exported program, which is not exported again; give the state dict that it was "
-            "made from"
-        )
-    from quantbench.backends.state_dict import reference_module
-
-    return reference_module(reference)
-
-
-def _check_same(graph: Any, predictor: Predictor, samples: Inputs, tolerance: float, name: str) -> None:
-    """Refuses a program that computes something else once it is compiled: for one sample, and for more."""
-    import torch
-    from torch.utils._pytree import tree_leaves
-
-    from quantbench.backends.pt2e.exporting import few, tensors_of
-
-    chosen = few(samples)
-    for n in (len(next(iter(chosen.values()))), 1):
-        part = {key: array[:n] for key, array in chosen.items()}
-        with torch.no_grad():
-            expected = [each.numpy() for each in tree_leaves(graph(*tensors_of(part)))]
-        for one, other in zip(expected, predictor(part).values(), strict=False):
-            largest = float(np.abs(one).max(initial=0.0)) or 1.0
-            worst = float(np.abs(one - other).max(initial=0.0)) if one.shape == other.shape else np.inf
-            if not worst <= tolerance * largest:
-                raise QuantizationError(
-                    f"{name} compiled by inductor gives something else: for a batch of {n} its outputs differ by up "
-                    f"to {worst:.3g} where the largest is {largest:.3g}; does its forward draw at random, or depend "
-                    "on the batch or on values? Otherwise quantize with backend: onnxruntime"
-                )
-
-
-def _check_file(artifact: Artifact) -> None:
-    """Raises CheckpointError unless the file is there and is the one that was made."""
-    try:
-        found = sha256_of_file(artifact.path)
-    except FileNotFoundError:
-        raise CheckpointError(f"{artifact.path}: no such file") from None
-    except OSError as error:
-        raise CheckpointError(f"{artifact.path}: cannot be read ({error.strerror})") from None
-    if found != artifact.sha256[0]:
-        raise CheckpointError(
-            f"{artifact.path}: is not the file that was measured before: its sha256 is {found[:16]}…, and was "
-            f"{artifact.sha256[0][:16]}…; run again, and leave it alone meanwhile"
-        )

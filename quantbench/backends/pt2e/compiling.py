@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from quantbench.backends.file_predictor import TensorSpec
 from quantbench.backends.pt2e.archive import checked
 from quantbench.backends.pt2e.evidence import UNKNOWN, Product, products_of
-from quantbench.backends.pt2e.exporting import input_names, output_names
+from quantbench.backends.exported.graphs import input_names, output_names
 from quantbench.backends.pt2e.library import CXX, check_compiler, torchao
 from quantbench.backends.pt2e.one_channel import int8_convolutions_in_channels_last
 from quantbench.backends.quiet import quiet

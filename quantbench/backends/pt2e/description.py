@@ -11,7 +11,7 @@ from typing import Any
 from quantbench.backends.interface import Description, Entry, Schema
 from quantbench.backends.module import array_of
 from quantbench.backends.pt2e.compiling import read_program
-from quantbench.backends.pt2e.exporting import layer_of
+from quantbench.backends.exported.graphs import layer_of
 
 SYMMETRIC_ZERO = 0
 

@@ -101,7 +101,7 @@ def _of_merged(inner: Any, node: Any, free: list[Product]) -> Product | None:
         node: it was merged into, which has the weights.
         free: layers that no operator stands for so far; the one that is found is taken out.
     """
-    from quantbench.backends.pt2e.exporting import layer_of
+    from quantbench.backends.exported.graphs import layer_of
 
     if isinstance(inner.target, str) or not (
         hasattr(inner.target, "_schema") or hasattr(inner.target, "_overload_names")
@@ -135,7 +135,7 @@ def _product(node: Any) -> Product | None:
     """The work of a node; None where it does none."""
     from torch._ops import HigherOrderOperator, OpOverload, OpOverloadPacket
 
-    from quantbench.backends.pt2e.exporting import layer_of
+    from quantbench.backends.exported.graphs import layer_of
 
     if not isinstance(node.target, OpOverload | OpOverloadPacket | HigherOrderOperator):
         # Arithmetic of sizes, and the choice of one of several results.

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torchao.quantization.pt2e.quantizer import QuantizationConfig, QuantizationSpec
 from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as x86
 
-from quantbench.backends.pt2e.observers import OBSERVERS
+from quantbench.backends.exported.layers import Groups, members_of
+from quantbench.backends.exported.observers import OBSERVERS
 from quantbench.backends.pt2e.recipes import quantizers
-from quantbench.errors import QuantizationError
 from quantbench.recipes.spec import DynamicInt8, Quantizer, StaticInt8
-from quantbench.registry import unknown_name
 
-Groups = Mapping[str, Sequence[str]]
 # Of uint8 activations where one bit is left free: without VNNI, sums of two products saturate in 16 bits. It is left
 # free on every processor, so that a recipe means the same everywhere, as with backend `eager`.
 REDUCED, UNSIGNED, SIGNED = (0, 127), (0, 255), (-128, 127)
@@ -41,20 +38,9 @@ def quantizer_of(recipe: DynamicInt8 | StaticInt8, names: set[str], groups: Grou
     if recipe.layers is None:
         return quantizer.set_global(config)
     for layer in recipe.layers:
-        for member in _members(layer, names, groups):
+        for member in members_of(layer, names, groups, "pt2e"):
             quantizer.set_module_name_qconfig(member, config)
     return quantizer
-
-
-def _members(layer: str, names: set[str], groups: Groups | None) -> Sequence[str]:
-    """The layers of the graph that a name of the recipe means; those without an operator of their own are none."""
-    if groups is not None and layer not in groups:
-        raise QuantizationError(unknown_name("layer of the model", layer, list(groups)))
-    members = groups[layer] if groups is not None else (layer,)
-    found = [name for name in sorted(names) if any(name == each or name.startswith(f"{each}.") for each in members)]
-    if not found:
-        raise QuantizationError(f"backend 'pt2e': {unknown_name('layer of the model', layer, sorted(names))}")
-    return found
 
 
 def _config(recipe: StaticInt8) -> QuantizationConfig:

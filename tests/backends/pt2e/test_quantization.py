@@ -219,7 +219,7 @@ class Custom(nn.Module):
     [
         (Branching, r"Branching cannot be exported: .*test_quantization\.py:\d+; write that without a choice that"),
         (Fixed, "Fixed: nothing was quantized: torchao found no 2-D convolution or linear layer"),
-        (Custom, "Custom calls the custom operator quantbench_tests::doubled, which inductor cannot look into"),
+        (Custom, "Custom calls the custom operator quantbench_tests::doubled, which no compiler can look into"),
     ],
 )
 def test_a_model_that_cannot_be_exported_or_quantized_is_told_in_one_line(module, line, tmp_path):

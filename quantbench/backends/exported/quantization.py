@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from quantbench.arrays import Inputs
 from quantbench.backends.finite import is_finite
 from quantbench.backends.interface import Observers
-from quantbench.backends.pt2e.exporting import graph_of, layer_of, tensors_of
-from quantbench.backends.pt2e.quantizer import Groups, quantizer_of
+from quantbench.backends.exported.graphs import few, graph_of, layer_of, tensors_of
+from quantbench.backends.exported.layers import Groups
 from quantbench.backends.quiet import quiet
 from quantbench.errors import QuantizationError, SampleError
 from quantbench.recipes.spec import DynamicInt8, StaticInt8
@@ -23,8 +23,16 @@ if TYPE_CHECKING:
 FOLDED_BIAS, BIAS = ".weight_bias", ".bias"
 
 
+# Recipe, names of the model's layers and its groups → a quantizer of torchao.
+MakeQuantizer = Callable[[DynamicInt8 | StaticInt8, set[str], Groups | None], Any]
+
+
 def quantized(
-    module: nn.Module, recipe: DynamicInt8 | StaticInt8, batches: Iterable[Inputs], samples: Inputs
+    module: nn.Module,
+    recipe: DynamicInt8 | StaticInt8,
+    batches: Iterable[Inputs],
+    samples: Inputs,
+    quantizer_of: MakeQuantizer,
 ) -> tuple[GraphModule, Observers]:
     """Post-training quantization.
 
@@ -33,6 +41,7 @@ def quantized(
         recipe: one that is not refused.
         batches: of calibration data; none are asked for by a dynamic recipe.
         samples: a few normalized inputs.
+        quantizer_of: makes the backend's quantizer.
 
     Returns: The converted graph, and the observers that chose its scales.
 
@@ -48,8 +57,8 @@ def quantized(
     quantizer = quantizer_of(recipe, layers, groups_of(module))
     with quiet():
         prepared = prepare_pt2e(graph, quantizer)
-        if isinstance(recipe, StaticInt8):
-            calibrate(prepared, batches)
+        # Of a dynamic recipe, only weights are seen, whose observers wait for a forward.
+        calibrate(prepared, batches if isinstance(recipe, StaticInt8) else [few(samples)])
     return converted(prepared, name)
 
 
@@ -135,10 +144,9 @@ def observers_of(prepared: GraphModule) -> Observers:
         layer = layer_of(node)
         if node.op != "call_function" or not layer:
             continue
-        watching = [modules[str(each.target)] for each in node.all_input_nodes if each.op == "call_module"]
-        for observer in watching:
-            kind = "weight" if "int8" in str(observer.dtype) and "uint8" not in str(observer.dtype) else "activation"
-            found.setdefault(layer, {}).setdefault(kind, _described(observer))
+        for watching in (each for each in node.all_input_nodes if each.op == "call_module"):
+            kind = "weight" if watching.args[0].op == "get_attr" else "activation"
+            found.setdefault(layer, {}).setdefault(kind, _described(modules[str(watching.target)]))
     # A pooling or sum that keeps its input's scale has no weight and is no layer.
     return {layer: kinds for layer, kinds in found.items() if "weight" in kinds}
 

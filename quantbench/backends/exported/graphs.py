@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from quantbench.arrays import INPUT, OUTPUT, Inputs
-from quantbench.backends.pt2e.archive import NAMESPACES, custom_operator
-from quantbench.backends.pt2e.two_dimensional import as_2d
+from quantbench.backends.exported.two_dimensional import as_2d
 from quantbench.backends.quiet import quiet
 from quantbench.errors import QuantizationError
+from quantbench.files import printable
 from quantbench.foreign import message_of, place_of
 
 if TYPE_CHECKING:
@@ -21,14 +21,16 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
     from torch.fx import GraphModule
 
+# Namespaces of torch's own operators that a quantized program may call.
+NAMESPACES = ("aten", "onednn", "prim", "prims", "quantized_decomposed", "torchao")
 # Samples that a model is exported with: a batch of one would be taken for a size that never changes.
 LEAST, MOST = 2, 8
 
 
-def few(samples: Inputs) -> Inputs:
-    """The first samples, two at least."""
+def few(samples: Inputs, least: int = LEAST) -> Inputs:
+    """The first samples, that many at least: over and over where there are fewer."""
     n = len(next(iter(samples.values())))
-    rows = np.resize(np.arange(min(n, MOST)), max(LEAST, min(n, MOST)))
+    rows = np.resize(np.arange(min(n, MOST)), max(least, min(n, MOST)))
     return {name: np.ascontiguousarray(array[rows]) for name, array in samples.items()}
 
 
@@ -82,15 +84,19 @@ def _is_of(node: Any, kind: type) -> bool:
     return bool(found is kind or found == f"{kind.__module__}.{kind.__qualname__}")
 
 
-def program_of(graph: GraphModule, samples: Inputs, name: str) -> ExportedProgram:
+def program_of(
+    graph: GraphModule, samples: Inputs, name: str, least: int = LEAST, most: int | None = None
+) -> ExportedProgram:
     """A graph as a program that can be saved.
 
     Args:
         graph: in eval mode.
         samples: normalized inputs.
         name: of the model, for messages.
+        least: samples that it is exported with.
+        most: samples of the largest batch; None where any size is taken.
     """
-    return _exported(graph, tensors_of(few(samples)), name)
+    return _exported(graph, tensors_of(few(samples, least)), name, most)
 
 
 def tensors_of(samples: Inputs) -> tuple[torch.Tensor, ...]:
@@ -100,14 +106,17 @@ def tensors_of(samples: Inputs) -> tuple[torch.Tensor, ...]:
     return tuple(torch.from_numpy(array) for array in samples.values())
 
 
-def _exported(module: nn.Module, tensors: tuple[torch.Tensor, ...], name: str) -> ExportedProgram:
+def _exported(
+    module: nn.Module, tensors: tuple[torch.Tensor, ...], name: str, most: int | None = None
+) -> ExportedProgram:
     import torch
 
     from quantbench.backends.process_settings import kept
 
     try:
         with kept(), quiet():
-            dynamic = tuple({0: torch.export.Dim.AUTO} for _ in tensors)
+            batch = torch.export.Dim.AUTO if most is None else torch.export.Dim.AUTO(max=most)
+            dynamic = tuple({0: batch} for _ in tensors)
             program = torch.export.export(module, tensors, dynamic_shapes=dynamic)
     # Whatever the model's code raises when it is given shapes instead of values.
     except Exception as error:
@@ -159,3 +168,12 @@ def output_names(spec: Any, n: int) -> list[str]:
     if isinstance(given, dict):
         return [str(name) for name in given]
     return [f"{OUTPUT}_{i}" for i in range(n)] if isinstance(given, Sequence) else [OUTPUT]
+
+
+def custom_operator(target: str) -> str:
+    """Words about an operator that torch does not bring: `torch.ops.mine.op.default`."""
+    namespace, name = target.removeprefix("torch.ops.").split(".")[:2]
+    return (
+        f"calls the custom operator {printable(namespace)}::{printable(name)}, which no compiler can look into; write "
+        "it with operators of torch, or quantize with backend: eager"
+    )

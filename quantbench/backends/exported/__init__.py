@@ -1,0 +1,1 @@
+"""Programs of torch.export: from modules, and quantized by torchao, for every backend that lowers them further."""
