@@ -36,11 +36,16 @@ FAMILIES = frozenset(PRODUCTS.values())
 INTEGERS = {"QC8", "QS8", "QU8", "QD8", "QDU8", "QP8"}
 FLOATS = {"F32", "F16", "BF16", "PF32", "PF16"}
 INT8_DTYPES, NARROW = {"int8", "uint8"}, {"int8", "int4"}
-FLOAT_DTYPES = {"float32", "float16", "bfloat16"}
+FLOAT_DTYPES = {"float64", "float32", "float16", "bfloat16"}
 # Kernels of ExecuTorch itself that multiply and sum, by the places of values and weights.
 OUTSIDE = {"convolution": (0, 1), "addmm": (1, 2), "mm": (0, 1), "bmm": (0, 1), "linear": (0, 1)}
 # Its own that move values and sizes, and the ends of names that say how results are given.
-MOVES = ("executorch_prim::", "dim_order_ops::", "quantized_decomposed::quantize_per", "quantized_decomposed::dequantize_per")
+MOVES = (
+    "executorch_prim::",
+    "dim_order_ops::",
+    "quantized_decomposed::quantize_per",
+    "quantized_decomposed::dequantize_per",
+)
 ENDS = ("_copy", "_")
 SIZES = ("sym_size", "sym_numel", "sym_stride")
 MARK = "ED00"
@@ -138,7 +143,9 @@ def coverage_of(file: PteFile, ran: Ran, batches: Sequence[int], most: int | Non
             continue
         for each in own:
             if each.macs is None or each.computes == UNKNOWN:
-                uncounted[f"{each.layer} ({each.family or 'a kernel of ExecuTorch'} whose types or sizes leave it open)"] = None
+                uncounted[
+                    f"{each.layer} ({each.family or 'a kernel of ExecuTorch'} whose types or sizes leave it open)"
+                ] = None
             else:
                 done[each.computes][each.layer] += sum(_scaled(each, n, most) for n in batches)
     int8, floating = dict(done["int8"]), dict(done["float"])

@@ -26,7 +26,9 @@ PRODUCTS = (
     "aten.convolution.default", "aten.addmm.default", "aten.linear.default", "aten.mm.default", "aten.bmm.default",
     "aten.scaled_dot_product_attention.default",
 )  # fmt: skip
-VIEW = "aten.view_copy.default"
+VIEW, SLICE = "aten.view_copy.default", "aten.slice_copy.Tensor"
+# As torch writes an end that is open.
+OPEN_END = (1 << 63) - 1
 
 
 def lowered(graph: GraphModule, samples: Inputs, name: str) -> bytes:
@@ -46,7 +48,7 @@ def lowered(graph: GraphModule, samples: Inputs, name: str) -> bytes:
     try:
         with quiet(), silent():
             edge = exir.to_edge_transform_and_lower(
-                program, transform_passes=[_infer_open_sizes], partitioner=[partitioner()]
+                program, transform_passes=[_without_cuts], partitioner=[partitioner()]
             )
             names = Names(tuple(samples), tuple(_layers(edge.exported_program().graph_module)))
             whole = exir.EdgeProgramManager(edge.exported_program(), {NAMES: names.written()})
@@ -72,21 +74,31 @@ def largest_batch(samples: Inputs) -> int:
     return max(LEAST, min(MOST, MOST_BYTES // max(1, size)))
 
 
-def _infer_open_sizes(graph_module: Any) -> Any:
-    """Lets views infer the one size that is open: XNNPACK takes no sizes that are computed."""
+def _without_cuts(graph_module: Any) -> Any:
+    """Takes away what XNNPACK does not run and need not: views of sizes that are computed, and slices of everything."""
     from torch.fx.passes.infra.pass_base import PassResult
 
     done = False
     for node in graph_module.graph.nodes:
-        if node.op == "call_function" and _name(node.target) == VIEW:
+        name = _name(node.target) if node.op == "call_function" else ""
+        if name == VIEW:
             sizes = list(node.args[1])
             if sum(not isinstance(size, int) for size in sizes) == 1 and -1 not in sizes:
                 node.args = (node.args[0], [size if isinstance(size, int) else -1 for size in sizes])
                 done = True
+        elif name == SLICE and _takes_all(node):
+            node.replace_all_uses_with(node.args[0])
+            done = True
     if done:
         graph_module.graph.eliminate_dead_code()
         graph_module.recompile()
     return PassResult(graph_module, done)
+
+
+def _takes_all(node: Any) -> bool:
+    """True for a slice from the start to the end in steps of one."""
+    start, end, step = (*node.args[2:], *(0, OPEN_END, 1)[len(node.args) - 2 :])
+    return (start or 0) == 0 and end == OPEN_END and step == 1
 
 
 def _layers(graph_module: Any) -> list[str]:

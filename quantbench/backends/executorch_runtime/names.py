@@ -1,4 +1,4 @@
-"""Names that a `.pte` file does not hold by itself: of its inputs and of the layers that multiply, written beside the model.
+"""Names that a `.pte` file does not hold by itself, written beside the model: of inputs and of layers that multiply.
 
 They stand as JSON in a method that gives a constant, as ExecuTorch has it for whatever belongs to a model.
 """

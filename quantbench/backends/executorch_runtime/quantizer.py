@@ -1,4 +1,4 @@
-"""ExecuTorch's XNNPACK quantizer with the observers that a recipe describes, on a whole model or on some of its layers."""
+"""ExecuTorch's XNNPACK quantizer with the observers that a recipe describes, on a model or on some of its layers."""
 
 from __future__ import annotations
 

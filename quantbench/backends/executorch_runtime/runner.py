@@ -48,13 +48,17 @@ class PteRunner(Runner):
         self.inputs = _specs(given, names.inputs or _numbered(INPUT, len(given)), path, "input")
         self.outputs = _specs(made, output_names(method.output_tree, len(made)), path, "output")
         self.most = next((each.shape[0] for each in given if each and each.is_open and each.shape), None)
-        self._generation, self._loaded, self._program = -1, None, None
+        self._generation = -1
+        self._loaded: Any = None
+        self._program: Any = None
         self._load()
 
     @property
     def notes(self) -> list[str]:
         """Lines about what the file takes, and what XNNPACK does not run of it."""
-        found = [] if self.most is None else [f"takes batches of up to {self.most} samples; larger ones are run in parts"]
+        found = (
+            [] if self.most is None else [f"takes batches of up to {self.most} samples; larger ones are run in parts"]
+        )
         told = ", ".join(f"{name} ×{n}" for name, n in sorted(self.file.method.outside.items()))
         return [*found, f"not run by XNNPACK, but by kernels of ExecuTorch's own: {told}"] if told else found
 
@@ -132,7 +136,9 @@ def _specs(tensors: Sequence[Tensor | None], names: Sequence[str], path: Path, w
     found = []
     for name, tensor in zip(names, tensors, strict=True):
         if tensor is None:
-            raise CheckpointError(f"{path}: {what} '{name}' is no tensor; export a model that takes and gives tensors alone")
+            raise CheckpointError(
+                f"{path}: {what} '{name}' is no tensor; export a model that takes and gives tensors alone"
+            )
         if tensor.dtype in NOT_NUMPYS:
             raise CheckpointError(f"{path}: {what} '{name}' is of {tensor.dtype}, which numpy has not; export float32")
         sizes: list[int | None] = list(tensor.shape)
@@ -168,6 +174,6 @@ def _check_operators(file: PteFile, path: Path) -> None:
     known = set(runtime()._get_operator_names())
     if unknown := next((each for each in file.method.outside if each not in known), None):
         raise CheckpointError(
-            f"{path}: calls {unknown[:80]}, which this build of executorch has no kernel for; export it with operators of "
-            "torch, or update executorch"
+            f"{path}: calls {unknown[:80]}, which this build of executorch has no kernel for; export it with operators "
+            "of torch, or update executorch"
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from quantbench.backends.executorch_runtime.flatbuffer import DamagedError, FlatBuffer, Table
@@ -14,6 +14,8 @@ HEADER = b"XH00"
 NONE = 0xFFFFFFFF
 # Of an offset that a name stands for.
 BY_NAME = (1 << 64) - 1
+# Numbers of the kinds of scales.
+PER_CHANNEL, PER_TENSOR, PER_BLOCK = 1, 2, 4
 # Numbers of types → their names.
 DTYPES = (
     "invalid", "float32", "float16", "int8", "uint8", "int32", "int8", "int32", "int4", "int8", "int4", "int8", "int32",
@@ -45,7 +47,8 @@ CONVOLUTIONS = ("Conv2d", "DepthwiseConv2d", "ConvTranspose2d")
 KERNEL, GROUP_INPUTS, GROUP_OUTPUTS = (4, 5), 10, 11
 ONE, TWO = Fields((0,), 1), Fields((0, 1), 2)
 FIELDS = {
-    "FullyConnected": Fields((0, 1, 2), 3), "StaticTranspose": Fields((2,), 3), "StaticResizeBilinear2D": Fields((2,), 3),
+    "FullyConnected": Fields((0, 1, 2), 3), "StaticTranspose": Fields((2,), 3),
+    "StaticResizeBilinear2D": Fields((2,), 3),
     "StaticConstantPad": Fields((3,), 4), "AvgPooling2d": Fields((10,), 11), "MaxPooling2d": Fields((10,), 11),
     "StaticReshape": Fields((2,), 3), "ArgMaxPooling2d": Fields((6,), 7), "LeakyReLU": Fields((1,), 2),
     "ELU": Fields((1,), 2), "StaticSlice": Fields((3,), 4), "ScaledDotProductAttention": Fields((0, 1, 2, 3, 4), 5),
@@ -126,7 +129,8 @@ def graph_of(payload: bytes, named: dict[str, bytes]) -> Graph:
     """
     header, content, constants = FlatBuffer(payload), payload, b""
     if payload[4:8] == HEADER:
-        start, size, data, length = (header.number(at, kind) for at, kind in ((10, "I"), (14, "I"), (18, "I"), (22, "Q")))
+        start, size, data = (header.number(at, "I") for at in (10, 14, 18))
+        length = header.number(22, "Q")
         content, constants = header.take(start, size), header.take(data, length)
     return _Reader(FlatBuffer(content).root(*IDENTIFIERS), constants, named).read()
 
@@ -150,8 +154,9 @@ class _Reader:
         values = dict(map(self._value, self._root.tables(2)))
         nodes = tuple(map(_node, self._root.tables(1)))
         for node in nodes:
-            if missing := next((each for each in (*node.inputs, node.output) if each != -1 and each not in values), None):
-                raise DamagedError(f"{node.kind} of value {missing}, which is not there")
+            for place in {*node.inputs, node.output} - {-1}:
+                if place not in values:
+                    raise DamagedError(f"{node.kind} of value {place}, which is not there")
         return Graph(nodes, values, self._root.numbers(4, "I"))
 
     def _value(self, table: Table) -> tuple[int, Value]:
@@ -163,29 +168,27 @@ class _Reader:
         if not 0 <= number < len(DTYPES):
             raise DamagedError(f"type {number} of a value")
         index = tensor.integer(3)
-        quantized = self._quantized(held) if kind == 2 and held is not None else {}
         value = Value(
             DTYPES[number],
             tensor.numbers(2, "I"),
             number in DYNAMIC,
             values=self._constant(index) if index else None,
-            **quantized,
         )
-        return tensor.integer(6), value
+        scaled = self._with_scales(value, held) if kind == 2 and held is not None else value
+        return tensor.integer(6), scaled
 
-    def _quantized(self, table: Table) -> dict[str, object]:
+    def _with_scales(self, value: Value, table: Table) -> Value:
         kind, held = table.union(1)
         if held is None:
-            return {}
-        if kind == 2:
+            return value
+        if kind == PER_TENSOR:
             scale, zero_point = held.number(0, "f"), held.integer(1, "i")
-            return {"scales": struct.pack("<fi", scale, zero_point), "zero_point": zero_point}
-        if kind in (1, 4):
-            index = held.integer(2 if kind == 1 else 4)
-            own = held.numbers(0, "f")
+            return replace(value, scales=struct.pack("<fi", scale, zero_point), zero_point=zero_point)
+        if kind in (PER_CHANNEL, PER_BLOCK):
+            index, own = held.integer(2 if kind == PER_CHANNEL else 4), held.numbers(0, "f")
             scales = self._constant(index) if index else struct.pack(f"<{len(own)}f", *own)
-            return {"scales": scales, "axis": held.integer(1, "i"), "is_blockwise": kind == 4}
-        return {}
+            return replace(value, scales=scales, axis=held.integer(1, "i"), is_blockwise=kind == PER_BLOCK)
+        return value
 
     def _constant(self, index: int) -> bytes:
         if not self._places:

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from quantbench.arrays import Inputs
-from quantbench.backends.finite import is_finite
-from quantbench.backends.interface import Observers
 from quantbench.backends.exported.graphs import few, graph_of, layer_of, tensors_of
 from quantbench.backends.exported.layers import Groups
+from quantbench.backends.finite import is_finite
+from quantbench.backends.interface import Observers
 from quantbench.backends.quiet import quiet
 from quantbench.errors import QuantizationError, SampleError
 from quantbench.recipes.spec import DynamicInt8, StaticInt8

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from quantbench.arrays import Inputs
 from quantbench.backends.coverage import Coverage
@@ -143,8 +143,8 @@ class Pt2eBackend(Backend):
         """Writes a graph as a file, and holds what is loaded from it against the graph."""
         import torch
 
-        from quantbench.backends.pt2e.archive import normalized
         from quantbench.backends.exported.graphs import program_of
+        from quantbench.backends.pt2e.archive import normalized
 
         name = reference.model.name if reference.model else reference.path.name
         program = program_of(graph, samples, name)

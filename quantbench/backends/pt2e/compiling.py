@@ -19,10 +19,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from quantbench.backends.exported.graphs import input_names, output_names
 from quantbench.backends.file_predictor import TensorSpec
 from quantbench.backends.pt2e.archive import checked
 from quantbench.backends.pt2e.evidence import UNKNOWN, Product, products_of
-from quantbench.backends.exported.graphs import input_names, output_names
 from quantbench.backends.pt2e.library import CXX, check_compiler, torchao
 from quantbench.backends.pt2e.one_channel import int8_convolutions_in_channels_last
 from quantbench.backends.quiet import quiet

@@ -8,10 +8,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from quantbench.backends.exported.graphs import layer_of
 from quantbench.backends.interface import Description, Entry, Schema
 from quantbench.backends.module import array_of
 from quantbench.backends.pt2e.compiling import read_program
-from quantbench.backends.exported.graphs import layer_of
 
 SYMMETRIC_ZERO = 0
 

@@ -1,4 +1,4 @@
-"""`.pte` files: read without running code, however damaged; run in batches of any size and in as many threads as asked."""
+"""`.pte` files: read without running code, however damaged; run in batches of any size, with the threads asked for."""
 
 import os
 from dataclasses import replace
@@ -42,7 +42,10 @@ def test_a_file_that_is_cut_short_says_so(cut, changed):
 @pytest.mark.parametrize(
     ("pairs", "line"),
     [
-        ([(b"ET12", b"ET13")], "is of version ET13 of the format, and ET12 is what is read; export it again, or update"),
+        (
+            [(b"ET12", b"ET13")],
+            "is of version ET13 of the format, and ET12 is what is read; export it again, or update",
+        ),
         ([(b"ET12", b"TFL3")], "is no .pte file: it lacks the mark ET12 of that format"),
         ([(b"XnnpackBackend", b"ForeignBackend")], "a part of it is for ForeignBackend, and only XNNPACK's are run"),
         ([(b"forward\0", b"encoder\0")], "has no method 'forward' (it has encoder, quantbench_names); export one of"),
@@ -54,7 +57,9 @@ def test_what_is_not_read_is_told_in_one_line(pairs, line, changed):
 
 
 def test_an_operator_that_the_runtime_lacks_is_named(changed):
-    with pytest.raises(CheckpointError, match="calls aten::moan.out, which this build of executorch has no kernel for"):
+    with pytest.raises(
+        CheckpointError, match=r"calls aten::moan\.out, which this build of executorch has no kernel for"
+    ):
         SPEC.create().load(changed((b"aten::mean", b"aten::moan")), 1)
 
 
@@ -92,9 +97,10 @@ def test_spoiled_bytes_are_read_as_something_or_refused_and_crash_nothing(int8, 
 
 def test_offsets_that_point_at_one_vector_over_and_over_use_up_a_budget():
     buffer = FlatBuffer(bytes(100))
+    for _ in range(65):
+        buffer.spend(1000)
     with pytest.raises(DamagedError, match="used over and over"):
-        for _ in range(100):
-            buffer.spend(1000)
+        buffer.spend(1000)
 
 
 def test_batches_of_any_size_give_each_sample_the_same_answer(int8, monkeypatch):
@@ -142,7 +148,9 @@ def test_a_forward_that_fails_is_told(int8, monkeypatch):
         raise RuntimeError("method 'forward' failed with error 0x12")
 
     monkeypatch.setattr(predictor._runner, "_loaded", failing)
-    with pytest.raises(EvaluationError, match=r"model\.pte: the forward failed: method 'forward' failed with error 0x12"):
+    with pytest.raises(
+        EvaluationError, match=r"model\.pte: the forward failed: method 'forward' failed with error 0x12"
+    ):
         predictor(named(PICTURES))
 
 
@@ -171,7 +179,7 @@ def test_two_files_are_compared_as_any_others(quantbench, int8, small_fp32, tmp_
     answers = small_fp32.converted(named(PICTURES))["output"].argmax(1)
     np.savez(tmp_path / "data.npz", image=PICTURES.numpy(), targets=answers)
     fp32, candidate = small_fp32.artifact.path, int8.artifact.path
-    status, out, err = quantbench("compare", fp32, candidate, "--data", tmp_path / "data.npz", "--max-drop", 100)
+    status, out, err = quantbench("compare", fp32, candidate, "--data", tmp_path / "data.npz", "--accept-accuracy")
     assert status in (0, 1), err
     assert "executorch" in out
 
