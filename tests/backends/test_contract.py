@@ -32,6 +32,8 @@ BATCH = torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 THREADS = 1
 # Backends that read a file of another as well as a torch model.
 OF_FILES = ("onnxruntime", "openvino")
+# Those that take seconds and keep no cache of what they compiled.
+LOWERED_ONCE = ("executorch",)
 SPECS = [*(BackendSpec(name, {}, "here") for name in BACKENDS.names()), HALF]
 EVERY_BACKEND = pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
 NEEDED = {"function": {"function": "own:int8"}, "ready_made": {"path": "net.onnx"}, "layers": {"layers": ["a"]}}
@@ -96,14 +98,36 @@ def calibration(reference, backend, recipe, folder):
     return Calibration(lambda: [named(BATCH)], named(BATCH[:2]), trained, "quantbench train")
 
 
+@pytest.fixture(scope="session")
+def lowered_once(tmp_path_factory):
+    """What takes seconds to make, made once: name of the backend → what it made of the reference."""
+    kept = {}
+
+    def lowered(spec):
+        if spec.name not in kept:
+            torch.manual_seed(0)
+            folder = tmp_path_factory.mktemp(spec.name)
+            source = saved(folder / "reference.pt", tiny_cnn().eval(), backend="torch")
+            backend, recipe = spec.create(), RECIPES.create(MAKES[spec.name], "here", {})
+            kept[spec.name] = backend.quantize(source, recipe, given(), folder)
+        return kept[spec.name]
+
+    return lowered
+
+
 @pytest.fixture
-def made(reference, tmp_path):
+def made(reference, tmp_path, lowered_once):
     """The artifact of a backend, and the predictor that it was saved from, or None."""
 
     def make(spec):
         name = MAKES[spec.name]
         if name is None:
             return ELSEWHERE[spec.name](tmp_path, reference), None
+        if spec.name in LOWERED_ONCE:
+            once = lowered_once(spec)
+            path = tmp_path / once.artifact.path.name
+            path.write_bytes(once.artifact.path.read_bytes())
+            return replace(once.artifact, files=(path,)), once.converted
         backend, recipe = spec.create(), RECIPES.create(name, "here", {})
         # A file of its own, since torch's exporter takes seconds.
         source = artifact_of(network(), tmp_path / "reference.onnx") if spec.name in OF_FILES else reference

@@ -97,8 +97,9 @@ def _without_cuts(graph_module: Any) -> Any:
 
 def _takes_all(node: Any) -> bool:
     """True for a slice from the start to the end in steps of one."""
-    start, end, step = (*node.args[2:], *(0, OPEN_END, 1)[len(node.args) - 2 :])
-    return (start or 0) == 0 and end == OPEN_END and step == 1
+    given = list(node.args[2:])
+    start, end, step = given + [0, OPEN_END, 1][len(given) :]
+    return start in (0, None) and end == OPEN_END and step == 1
 
 
 def _layers(graph_module: Any) -> list[str]:
