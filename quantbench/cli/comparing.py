@@ -28,9 +28,11 @@ BACKEND_PARAM_HELP = (
 
 def compare(
     reference: Annotated[
-        Path, typer.Argument(help="Compared with, usually fp32: .onnx, .xml, .tflite, .pt, a state dict.")
+        Path, typer.Argument(help="Compared with, usually fp32: .onnx, .xml, .tflite, .pte, .pt, a state dict.")
     ],
-    candidate: Annotated[Path, typer.Argument(help="The quantized model: .onnx, .xml, .tflite, .pt, a state dict.")],
+    candidate: Annotated[
+        Path, typer.Argument(help="The quantized model: .onnx, .xml, .tflite, .pte, .pt, a state dict.")
+    ],
     data: Annotated[Path, typer.Option(help="Folder of class folders with images or sounds, or an .npz file.")],
     max_drop: Annotated[float, typer.Option(help="Largest accepted drop, percentage points.")] = 1.0,
     min_speedup: Annotated[float | None, typer.Option(help="Smallest accepted speed-up.")] = None,
