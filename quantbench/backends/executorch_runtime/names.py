@@ -13,7 +13,7 @@ from quantbench.backends.executorch_runtime.pte_file import PteFile
 
 @dataclass(frozen=True)
 class Names:
-    """What quantbench wrote about a file.
+    """Names that quantbench wrote into a file.
 
     Attributes:
         inputs: in their order.

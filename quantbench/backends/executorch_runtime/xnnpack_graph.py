@@ -104,7 +104,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Graph:
-    """What one call of XNNPACK runs.
+    """Operators of one call of XNNPACK.
 
     Attributes:
         nodes: in their order.
