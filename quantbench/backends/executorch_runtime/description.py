@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from quantbench.backends.executorch_runtime.kernels import OUTSIDE, PRODUCTS, bare, products_of
+from quantbench.backends.executorch_runtime.names import names_in
 from quantbench.backends.executorch_runtime.pte_file import PteFile, Tensor, read_pte
 from quantbench.backends.executorch_runtime.xnnpack_graph import Graph, Value
 from quantbench.backends.interface import Description, Entry
@@ -89,20 +90,20 @@ def _entry(value: Value) -> Entry:
 
 
 def _structure(file: PteFile) -> dict[str, Any]:
-    method = file.method
+    method, names = file.method, names_in(file)
     nodes = [node for call in method.calls if call.graph is not None for node in call.graph.nodes]
     inside = Counter(f"xnnpack::{node.kind}" for node in nodes)
     return {
         "versions": {"format": "ET12", "schema": file.version},
         "delegates": sum(call.graph is not None for call in method.calls),
         "operators": dict(sorted((inside + method.outside).items())),
-        "inputs": [_port(each) for each in method.tensors(method.inputs)],
-        "outputs": [_port(each) for each in method.tensors(method.outputs)],
+        "inputs": list(map(_port, names.inputs, method.tensors(method.inputs))),
+        "outputs": list(map(_port, names.outputs, method.tensors(method.outputs))),
     }
 
 
-def _port(tensor: Tensor | None) -> dict[str, Any]:
+def _port(name: str, tensor: Tensor | None) -> dict[str, Any]:
     if tensor is None:
-        return {"dtype": "none", "shape": []}
+        return {"name": name, "dtype": "none", "shape": []}
     sizes: list[int | None] = list(tensor.shape)
-    return {"dtype": tensor.dtype, "shape": ([None, *sizes[1:]] if tensor.is_open else sizes)}
+    return {"name": name, "dtype": tensor.dtype, "shape": ([None, *sizes[1:]] if tensor.is_open else sizes)}

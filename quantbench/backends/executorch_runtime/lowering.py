@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from quantbench.arrays import Inputs
 from quantbench.backends.executorch_runtime.library import compiler, silent
-from quantbench.backends.executorch_runtime.names import Names
+from quantbench.backends.executorch_runtime.names import written
 from quantbench.backends.executorch_runtime.pte_file import NAMES
 from quantbench.backends.exported.graphs import layer_of, program_of
 from quantbench.backends.quiet import quiet
@@ -50,8 +50,8 @@ def lowered(graph: GraphModule, samples: Inputs, name: str) -> bytes:
             edge = exir.to_edge_transform_and_lower(
                 program, transform_passes=[_without_cuts], partitioner=[partitioner()]
             )
-            names = Names(tuple(samples), tuple(_layers(edge.exported_program().graph_module)))
-            whole = exir.EdgeProgramManager(edge.exported_program(), {NAMES: names.written()})
+            names = written(list(samples), _layers(edge.exported_program().graph_module))
+            whole = exir.EdgeProgramManager(edge.exported_program(), {NAMES: names})
             content: bytes = whole.to_executorch().buffer
     # Of ExecuTorch's passes, which have no common base.
     except Exception as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from quantbench.arrays import INPUT, OUTPUT
 from quantbench.backends.coverage import Coverage
 from quantbench.backends.executorch_runtime.kernels import coverage_of, ran_in
 from quantbench.backends.executorch_runtime.library import POOL, runtime, silent
@@ -45,8 +43,8 @@ class PteRunner(Runner):
         method, names = self.file.method, names_in(self.file)
         given, made = method.tensors(method.inputs), method.tensors(method.outputs)
         self._orders = [each.order if each else () for each in given]
-        self.inputs = _specs(given, names.inputs or _numbered(INPUT, len(given)), path, "input")
-        self.outputs = _specs(made, output_names(method.output_tree, len(made)), path, "output")
+        self.inputs = _specs(given, names.inputs, path, "input")
+        self.outputs = _specs(made, names.outputs, path, "output")
         self.most = next((each.shape[0] for each in given if each and each.is_open and each.shape), None)
         self._generation = -1
         self._loaded: Any = None
@@ -146,27 +144,6 @@ def _specs(tensors: Sequence[Tensor | None], names: Sequence[str], path: Path, w
             sizes[0] = None
         found.append(TensorSpec(name, tuple(sizes), tensor.dtype))
     return tuple(found)
-
-
-def _numbered(name: str, n: int) -> list[str]:
-    return [name] if n == 1 else [f"{name}_{i}" for i in range(n)]
-
-
-def output_names(tree: str, n: int) -> list[str]:
-    """Names of outputs, by the structure that a file gives them in: the keys of a dictionary, or numbers.
-
-    Example:
-        >>> output_names('[1, {"type": "builtins.dict", "context": "[\\\\"a\\\\", \\\\"b\\\\"]"}]', 2)
-        ['a', 'b']
-    """
-    try:
-        spec = json.loads(tree)[1]
-        if "dict" in str(spec["type"]).lower() and len(keys := json.loads(spec["context"])) == n:
-            return [printable(key)[:80] for key in keys]
-    # Of files of other writers.
-    except (ValueError, LookupError, TypeError, RecursionError):
-        pass
-    return _numbered(OUTPUT, n)
 
 
 def _check_operators(file: PteFile, path: Path) -> None:

@@ -11,8 +11,8 @@ from exported_programs import PICTURES
 from quantbench.backends.executorch_runtime import pte_file, runner
 from quantbench.backends.executorch_runtime.flatbuffer import DamagedError, FlatBuffer
 from quantbench.backends.executorch_runtime.library import POOL, runtime
+from quantbench.backends.executorch_runtime.names import output_names
 from quantbench.backends.executorch_runtime.pte_file import read_pte
-from quantbench.backends.executorch_runtime.runner import output_names
 from quantbench.backends.interface import Artifact, BackendSpec
 from quantbench.errors import CheckpointError, EvaluationError
 from quantbench.recipes.spec import Fp32
@@ -163,7 +163,7 @@ def test_a_forward_that_fails_is_told(int8, monkeypatch):
     ],
 )
 def test_outputs_have_the_keys_of_a_dictionary_or_numbers(tree, n, names):
-    assert output_names(tree, n) == names
+    assert list(output_names(tree, n)) == names
 
 
 def test_layers_of_a_file_made_elsewhere_are_numbered(changed):

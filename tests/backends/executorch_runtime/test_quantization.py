@@ -51,7 +51,7 @@ def test_keys_have_the_names_of_layers_with_scheme_and_axis(int8):
         "stem.weight", "block.conv1.weight", "block.conv2.weight", "fc.weight",
     }  # fmt: skip
     assert description.graph["operators"]["xnnpack::Conv2d"] == 3
-    assert description.graph["inputs"] == [{"dtype": "float32", "shape": [None, 3, 8, 8]}]
+    assert description.graph["inputs"] == [{"name": "input", "dtype": "float32", "shape": [None, 3, 8, 8]}]
 
 
 def test_observers_are_told_by_layer(int8):
