@@ -357,6 +357,7 @@ BACKENDS: Factories[Backend] = Factories(
     {
         "eager": "quantbench.backends.torch_ao.eager:eager",
         "executorch": "quantbench.backends.executorch_runtime.backend:executorch",
+        "fx": "quantbench.backends.torch_ao.fx:fx",
         "litert": "quantbench.backends.litert_runtime.backend:litert",
         "low_bit": "quantbench.backends.low_bit:low_bit",
         "onnxruntime": "quantbench.backends.onnx_runtime.backend:onnxruntime",

@@ -22,6 +22,7 @@ READY_MADE = "ready_made"
 # The first backend of any other kind is its default.
 KINDS: dict[str, tuple[str, ...]] = {
     "eager": ("fp32", "dynamic_int8", "static_int8", "qat_int8"),
+    "fx": ("fp32", "dynamic_int8", "static_int8", "qat_int8"),
     "low_bit": ("fp32", "low_bit"),
     "torch": ("fp32", "function", "ready_made"),
     "onnxruntime": ("fp32", "dynamic_int8", "static_int8", "weight_only", "ready_made", "function"),

@@ -45,6 +45,7 @@ EVERY_RECIPE = [
 MAKES = {
     "eager": "static_int8_per_channel",
     "executorch": "static_int8_per_channel",
+    "fx": "static_int8_per_channel",
     "litert": None,
     "low_bit": "low_bit",
     "onnxruntime": "static_int8_per_channel",

@@ -54,10 +54,10 @@ def names_in(file: PteFile) -> Names:
 
 
 def output_names(tree: str, n: int) -> tuple[str, ...]:
-    """Names of outputs, by the structure that a file gives them in: the keys of a dictionary, or numbers.
+    r"""Names of outputs, by the structure that a file gives them in: the keys of a dictionary, or numbers.
 
     Example:
-        >>> output_names('[1, {"type": "builtins.dict", "context": "[\\"a\\", \\"b\\"]"}]', 2)
+        >>> output_names(r'[1, {"type": "builtins.dict", "context": "[\"a\", \"b\"]"}]', 2)
         ('a', 'b')
     """
     try:

@@ -52,7 +52,7 @@ def fused_with_qconfig(
 def _groups_of(model: nn.Module, chosen: tuple[str, ...]) -> tuple[Mapping[str, Sequence[str]], Sequence[str]]:
     """A model's groups of layers in the order of its forward, and the modules that stand between and around them."""
     name = type(model).__name__
-    groups, boundaries = _named_groups(model), getattr(model, "boundaries", None)
+    groups, boundaries = named_groups(model), getattr(model, "boundaries", None)
     if groups is None or not isinstance(boundaries, Sequence) or len(boundaries) != len(groups) + 1:
         raise QuantizationError(
             f"{name} names no layers to quantize one at a time: give it `layer_groups`, the submodules of each in the "
@@ -64,7 +64,7 @@ def _groups_of(model: nn.Module, chosen: tuple[str, ...]) -> tuple[Mapping[str, 
     return groups, boundaries
 
 
-def _named_groups(model: nn.Module) -> Mapping[str, Sequence[str]] | None:
+def named_groups(model: nn.Module) -> Mapping[str, Sequence[str]] | None:
     """The model's `layer_groups`, under that name or, with a hint, under the old one."""
     if isinstance(groups := getattr(model, "layer_groups", None), Mapping):
         return groups

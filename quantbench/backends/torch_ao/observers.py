@@ -21,14 +21,14 @@ def observers_of(prepared: nn.Module) -> Observers:
         # A functional that nothing watches, because it stays fp32, has an identity in the observer's place.
         if post is None or isinstance(module, ao.FakeQuantizeBase) or isinstance(post, nn.Identity):
             continue
-        found[name] = {"activation": _describe(post)}
-        watching_weight = _weight_observer(module)
+        found[name] = {"activation": described(post)}
+        watching_weight = weight_observer(module)
         if watching_weight is not None:
-            found[name]["weight"] = _describe(watching_weight)
+            found[name]["weight"] = described(watching_weight)
     return found
 
 
-def _weight_observer(module: Any) -> Any:
+def weight_observer(module: Any) -> Any:
     """Observer of a layer's weight, made as conversion will make it, or None for a layer without one."""
     fake_quantizer = getattr(module, "weight_fake_quant", None)
     if fake_quantizer is not None:
@@ -43,7 +43,7 @@ def _weight_observer(module: Any) -> Any:
     return None
 
 
-def _describe(observer: Any) -> str:
+def described(observer: Any) -> str:
     inner = getattr(observer, "activation_post_process", None)
     inside = f"{type(inner).__name__}, " if inner is not None else ""
     scheme = str(observer.qscheme).removeprefix("torch.")

@@ -10,7 +10,7 @@ and where a caller that has no more use for it asks for the step `in_place`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -149,19 +149,25 @@ def calibrate(prepared: nn.Module, batches: Iterable[torch.Tensor]) -> int:
     return seen
 
 
-def show(prepared: nn.Module, batches: Iterable[torch.Tensor]) -> int:
+def show(prepared: nn.Module, batches: Iterable[torch.Tensor], observers: Mapping[str, nn.Module] | None = None) -> int:
     """Runs batches `[n, …]` through a prepared model, whose observers or fake quantizers see them: how many samples.
+
+    Args:
+        prepared: in eval mode.
+        batches: normalized inputs.
+        observers: by the names that messages give them; None for their own.
 
     Raises:
         SampleError: if one of these is given NaN or infinity, naming the layer and the sample that it comes from.
     """
     seen = 0
-    observers: dict[str, nn.Module] = {
-        name: each
-        for name, each in prepared.named_modules()
-        if isinstance(each, WATCHING) and not name.endswith(WEIGHTS)
-    }
-    with torch.inference_mode(), finite_inputs(observers):
+    if observers is None:
+        observers = {
+            name: each
+            for name, each in prepared.named_modules()
+            if isinstance(each, WATCHING) and not name.endswith(WEIGHTS)
+        }
+    with torch.inference_mode(), finite_inputs(dict(observers)):
         for batch in batches:
             run_finite(prepared, batch, seen)
             seen += len(batch)
