@@ -1,6 +1,7 @@
 """`.pte` files: read without running code, however damaged; run in batches of any size, with the threads asked for."""
 
 import os
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -8,13 +9,13 @@ import pytest
 from artifacts import named
 from exported_programs import PICTURES
 
-from quantbench.backends.executorch_runtime import pte_file, runner
+from quantbench.backends.executorch_runtime import library, pte_file, runner
 from quantbench.backends.executorch_runtime.flatbuffer import DamagedError, FlatBuffer
 from quantbench.backends.executorch_runtime.library import POOL, runtime
 from quantbench.backends.executorch_runtime.names import output_names
 from quantbench.backends.executorch_runtime.pte_file import read_pte
 from quantbench.backends.interface import Artifact, BackendSpec
-from quantbench.errors import CheckpointError, EvaluationError
+from quantbench.errors import CheckpointError, EvaluationError, ExtraMissingError
 from quantbench.recipes.spec import Fp32
 
 SPEC = BackendSpec("executorch", {}, "here")
@@ -180,6 +181,14 @@ def test_two_files_are_compared_as_any_others(quantbench, machine, int8, small_f
     status, out, err = quantbench("compare", fp32, candidate, "--data", tmp_path / "data.npz", "--accept-accuracy")
     assert status in (0, 1), err
     assert "executorch" in out
+
+
+def test_a_library_that_is_not_there_is_one_line_with_what_installs_it(monkeypatch):
+    monkeypatch.setattr(library, "installed", lambda *_: False)
+    monkeypatch.setitem(sys.modules, "executorch", None)
+    line = r"backend 'executorch': needs executorch, .*; pip install 'quantbench-suite\[executorch\]'"
+    with pytest.raises(ExtraMissingError, match=line):
+        SPEC.create()
 
 
 def test_a_file_of_any_name_is_an_artifact_of_its_own(int8, tmp_path):
