@@ -27,10 +27,10 @@ from quantbench.errors import EvaluationError, TrainingError
 from quantbench.foreign import passes
 from quantbench.measure.evaluation import evaluate
 from quantbench.progress import Progress
-from quantbench.tasks.top1 import check_logits
 from quantbench.training.augmentation import augmentation, check_augmentation
 from quantbench.training.device import device_facts, forked_generators, same_bits, training_device
 from quantbench.training.divergence import LossWatch
+from quantbench.training.objective import rows_of
 from quantbench.training.schedule import make_schedule
 from quantbench.training.state import EpochSummary, Part, Progressed, alone, restore, save
 
@@ -244,12 +244,12 @@ def _epoch(loop: _Loop, progressed: Progressed) -> EpochSummary:
 
 
 def _forward(loop: _Loop, stored: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Stored integers `[n, channels, …]` and labels `[n]` → float32 logits `[n, classes]` and labels, on one device."""
+    """Stored integers `[n, …]` and labels → float32 logits `[m, classes]` and labels `[m]`, on one device."""
     inputs = loop.placed(loop.split.normalization(stored))
     with torch.autocast(loop.device.type, dtype=torch.bfloat16, enabled=loop.config.precision == "bf16"):
         logits = loop.model(inputs)
-    check_logits(logits, len(labels), int(labels.max()))
-    return logits.float(), labels.to(loop.device)
+    rows, of_rows = rows_of(logits, labels)
+    return rows.float(), of_rows.to(loop.device)
 
 
 def _not_finite(loop: _Loop, stored: torch.Tensor, positions: NDArray[np.int64]) -> str | None:
