@@ -17,6 +17,8 @@ class TrainingConfig(BaseModel):
     """Settings of the training of the fp32 baseline.
 
     Attributes:
+        optimizer: `sgd` with `momentum`, or `adamw` with the moments of its paper (Loshchilov and Hutter 2019,
+            arXiv:1711.05101), which transformers need.
         lr: peak learning rate.
         schedule: of the learning rate, batch by batch. `warmup_cosine`: a linear rise over `warmup_epochs`, then half a
             cosine down to `min_lr`. `step`: `lr`, multiplied by `step_factor` after each of the `step_epochs`.
@@ -30,7 +32,7 @@ class TrainingConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     epochs: PositiveInt
-    optimizer: Literal["sgd"] = "sgd"
+    optimizer: Literal["sgd", "adamw"] = "sgd"
     lr: Annotated[float, Field(gt=0)] = 0.1
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
@@ -44,6 +46,15 @@ class TrainingConfig(BaseModel):
     precision: Literal["fp32", "bf16"] = "fp32"
     augment: tuple[Literal["pad_crop", "horizontal_flip", "time_shift"], ...] = ("pad_crop", "horizontal_flip")
     seed: Annotated[int, Field(ge=0, lt=1 << 32, strict=True)] = 0
+
+    @field_validator("momentum")
+    @classmethod
+    def _is_read_by_the_optimizer(cls, value: float, info: ValidationInfo) -> float:
+        if info.data.get("optimizer") == "adamw":
+            raise PydanticCustomError(
+                "optimizer", "is read by optimizer: sgd only, and this is optimizer: adamw; remove it"
+            )
+        return value
 
     @field_validator("warmup_epochs", "min_lr", "step_epochs", "step_factor")
     @classmethod
@@ -89,6 +100,8 @@ class TrainingConfig(BaseModel):
             for schedule, keys in SCHEDULE_KEYS.items():
                 if schedule != new:
                     kept = {key: value for key, value in kept.items() if key not in keys}
+        if changes.get("optimizer") == "adamw":
+            kept.pop("momentum", None)
         return TrainingConfig.model_validate({**kept, **changes})
 
     def in_bf16(self) -> TrainingConfig:
@@ -96,8 +109,9 @@ class TrainingConfig(BaseModel):
         return self.model_copy(update={"precision": "bf16"})
 
     def described(self) -> dict[str, Any]:
-        """As JSON, without what this schedule does not read, and without the patience that is not asked for."""
+        """As JSON, without what schedule and optimizer do not read, and without the patience that is not asked for."""
         unread = {key for schedule, keys in SCHEDULE_KEYS.items() if schedule != self.schedule for key in keys}
+        unread |= {"momentum"} if self.optimizer == "adamw" else set()
         described = self.model_dump(mode="json", exclude=unread)
         if not self.patience:
             del described["patience"]

@@ -31,7 +31,7 @@ from quantbench.training.augmentation import augmentation, check_augmentation
 from quantbench.training.device import device_facts, forked_generators, same_bits, training_device
 from quantbench.training.divergence import LossWatch
 from quantbench.training.objective import rows_of
-from quantbench.training.schedule import make_schedule
+from quantbench.training.schedule import make_optimizer, make_schedule
 from quantbench.training.state import EpochSummary, Part, Progressed, alone, restore, save
 
 # Called before each epoch with the model and the epoch's number.
@@ -106,9 +106,7 @@ def train(
     device = training_device()
     layout = _layout(model, split)
     model.to(device, memory_format=layout)  # type: ignore[call-overload]
-    optimizer = torch.optim.SGD(
-        model.parameters(), lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay
-    )
+    optimizer = make_optimizer(model, config)
     schedule = make_schedule(optimizer, config, math.ceil(len(split) / config.batch_size))
     loop = _Loop(model, split, config, optimizer, schedule, device, layout, show, state_file)
     parts: dict[str, Part] = {"model": model, "optimizer": optimizer, "schedule": schedule}

@@ -1,14 +1,27 @@
-"""The learning rate of every step, from the library's own schedulers, whose state is saved with a training."""
+"""Optimizer and learning rate of every step, from the library's own classes, whose state is saved with a training."""
 
 from __future__ import annotations
 
 import torch
+from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, MultiStepLR, SequentialLR
 
 from quantbench.config.training import TrainingConfig
 
 # The first step of a linear warm-up, as a share of the peak; zero would waste it.
 WARMUP_START = 1e-3
+
+
+def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
+    """The optimizer that the configuration asks for, over all parameters of a model.
+
+    Source:
+        `sgd`: with Polyak's momentum, as torch has it. `adamw`: Loshchilov & Hutter (arXiv:1711.05101), algorithm 2,
+        β = (0.9, 0.999) and ε = 1e-8. Deviation: the decay is multiplied by the learning rate, as in torch.
+    """
+    if config.optimizer == "adamw":
+        return torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+    return torch.optim.SGD(model.parameters(), lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay)
 
 
 def make_schedule(optimizer: torch.optim.Optimizer, config: TrainingConfig, steps_per_epoch: int) -> LRScheduler:

@@ -62,3 +62,18 @@ def test_a_constant_schedule_neither_warms_up_nor_falls(rates):
 def test_the_history_tells_the_rate_of_each_epochs_last_step(rates, schedule):
     seen, told = rates(epochs=3, **schedule)
     assert told == seen[STEPS - 1 :: STEPS]
+
+
+def test_adamw_takes_the_steps_of_torch_and_goes_on_where_it_was(split, state_file, monkeypatch):
+    made = []
+    step = torch.optim.AdamW.step
+
+    def recording(self, *args, **kwargs):
+        made.append((self.param_groups[0]["weight_decay"], self.param_groups[0]["betas"]))
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", recording)
+    config = TrainingConfig(epochs=2, batch_size=BATCH, augment=(), optimizer="adamw", lr=0.01, weight_decay=0.1)
+    _, outcome = fit(split, state_file, config)
+    assert made == [(0.1, (0.9, 0.999))] * (2 * STEPS)
+    assert outcome.history[-1].loss < outcome.history[0].loss

@@ -134,3 +134,12 @@ def test_a_change_of_schedule_drops_what_only_the_former_one_reads():
 def test_a_change_is_checked_with_all_the_rest(changes):
     with pytest.raises(ValidationError):
         TrainingConfig(epochs=9, warmup_epochs=2).changed(changes)
+
+
+def test_adamw_reads_no_momentum_and_is_described_without_it():
+    found = loaded("{epochs: 3, optimizer: adamw, lr: 0.001}")
+    assert found.described()["optimizer"] == "adamw"
+    assert "momentum" not in found.described()
+    assert "momentum" in loaded("{epochs: 3}").described()
+    assert "momentum: is read by optimizer: sgd only" in refusal("{epochs: 3, optimizer: adamw, momentum: 0.9}")
+    assert TrainingConfig(epochs=3, momentum=0.5).changed({"optimizer": "adamw"}).optimizer == "adamw"
