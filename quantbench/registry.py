@@ -310,6 +310,7 @@ MODELS: Factories[nn.Module] = Factories(
         "token_transformer": "quantbench.models.token_transformer:token_transformer",
         "torchvision_resnet18": "quantbench.models.torchvision_resnets:torchvision_resnet18",
         "torchvision_resnet50": "quantbench.models.torchvision_resnets:torchvision_resnet50",
+        "unet": "quantbench.models.unet:unet",
         "vgg16": "quantbench.models.vgg:vgg16",
     },
 )
@@ -324,6 +325,7 @@ DATA: Factories[Source] = Factories(
         "jsonl": "quantbench.data.jsonl:jsonl",
         "npz": "quantbench.data.npz:npz",
         "sentences": "quantbench.data.sentences:sentences",
+        "shape_masks": "quantbench.data.shape_masks:shape_masks",
         "shapes": "quantbench.data.shapes:shapes",
         "speech_commands": "quantbench.data.speech_commands:speech_commands",
         "spoken_words": "quantbench.data.spoken_words:spoken_words",

@@ -242,8 +242,8 @@ def _blurred(images: Ints, weight: Ints) -> Ints:
     return images + (((box - images) * weight[:, None]) >> 4)
 
 
-def _draw(labels: NDArray[np.int64], seeds: list[int]) -> NDArray[np.uint8]:
-    """Draws one chunk: a shape of class ``labels [n]`` per seed, ``[n, 3, 32, 32]``."""
+def _draw(labels: NDArray[np.int64], seeds: list[int]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Draws one chunk: a shape of class ``labels [n]`` per seed, ``[n, 3, 32, 32]``, and its pixels, ``[n, 32, 32]``."""
     dice = _Dice(seeds)
     images, base = _background(dice)
     u, v = _frame(dice, 11, 21, 40)
@@ -256,7 +256,7 @@ def _draw(labels: NDArray[np.int64], seeds: list[int]) -> NDArray[np.uint8]:
     images = _blurred(images, dice.between(0, 16))
     images = (((images - 128) * dice.between(160, 288)[:, None]) >> 8) + 128 + dice.between(-24, 24)[:, None]
     images = images + ((dice.noise(3, SIDE, SIDE) * dice.between(4, 24)[:, None]) >> 4)
-    return np.clip(images, 0, 255).astype(np.uint8)
+    return np.clip(images, 0, 255).astype(np.uint8), distance < 0
 
 
 def _seed(salt: int, stream: int, index: int) -> int:
@@ -283,14 +283,32 @@ def draw_shapes(count: int, stream: int) -> tuple[NDArray[np.uint8], NDArray[np.
     Raises:
         DataError: If ``count`` or ``stream`` is out of range.
     """
+    images, labels, _ = draw_masks(count, stream)
+    return images, labels
+
+
+def draw_masks(count: int, stream: int) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.bool_]]:
+    """Draws the same images, and the pixels whose centre lies within the shape, hidden ones too.
+
+    Args:
+        count: Number of images, at least 1.
+        stream: As of ``draw_shapes``.
+
+    Returns:
+        Images ``[count, 3, 32, 32]``, labels ``[count]``, masks ``[count, 32, 32]``.
+
+    Raises:
+        DataError: If ``count`` or ``stream`` is out of range.
+    """
     if count < 1:
         raise DataError(f"draw_shapes: count: {count} images asked for; the least is 1")
     if stream < 0:
         raise DataError(f"draw_shapes: stream: {stream} is negative; use 0 (train), 1 (test) or more")
     labels = _draw_labels(count, stream)
     images = np.empty((count, 3, SIDE, SIDE), dtype=np.uint8)
+    masks = np.empty((count, SIDE, SIDE), dtype=np.bool_)
     for start in range(0, count, CHUNK):
         stop = min(start + CHUNK, count)
         seeds = [_seed(IMAGE_SALT, stream, index) for index in range(start, stop)]
-        images[start:stop] = _draw(labels[start:stop], seeds)
-    return images, labels
+        images[start:stop], masks[start:stop] = _draw(labels[start:stop], seeds)
+    return images, labels, masks
