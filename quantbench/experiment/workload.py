@@ -147,7 +147,9 @@ class OpenWorkload:
         """Parameters of the model's factory; its head is sized for the data where it takes `n_classes`."""
         config = self.model
         params = config.params
-        if "n_classes" in inspect.signature(MODELS.factory(config.name, self.model_place)).parameters:
+        takes = inspect.signature(MODELS.factory(config.name, self.model_place)).parameters
+        # Targets that name no classes size no head.
+        if "n_classes" in takes and self.splits.classes:
             params.setdefault("n_classes", len(self.splits.classes))
         return params
 
