@@ -10,15 +10,15 @@ from quantbench.data.sentences_grammar import spoken
 from quantbench.data.source import IDENTITY, Arrays, Decoded, Progress, Source
 from quantbench.errors import DataError
 
-SIDES = {"train": (0, 12_000), "test": (1, 2_000)}
+SIDES = {"train": (0, 12_000), "test": (1, 500)}
 EXPECTED_SHA256 = {
     "train": "510cd882c47db5d936abdff397ed5cbcec4ae6bac4e38ba25b37a20e866ae6d9",
-    "test": "4577720c61f29922c069106692dbe6475946eb5471458f50db287f10206b8f61",
+    "test": "70f1d8d80a142c14b2f2b20c995994a8e4cd32ec08f4f5a7a9f9597029fa89df",
 }
 
 
 class SentencesSource(Source):
-    """12,000 training and 2,000 test samples of 64 tokens, whose targets are the tokens that come next."""
+    """12,000 training and 500 test samples of 64 tokens, whose targets are the tokens that come next."""
 
     normalization = IDENTITY
 
