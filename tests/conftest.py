@@ -176,6 +176,8 @@ def copied(project: Project, root: Path, monkeypatch: pytest.MonkeyPatch) -> Pro
     copy = project.copy_to(root)
     copy.keep_all_within(monkeypatch)
     monkeypatch.chdir(root)
+    # Named by commands in messages.
+    (root / "bench").mkdir(exist_ok=True)
     return copy
 
 

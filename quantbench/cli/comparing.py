@@ -104,7 +104,7 @@ def _compared(pair: Pair, path: Path, golden: Path | None, is_strict: bool, json
     from quantbench.temporary import temporary_folder
 
     pair, guessed = fitted(pair, path)
-    experiment = pair.experiment(path, is_saved=golden is not None)
+    experiment = pair.experiment(path, is_saved=golden is not None and path.exists())
     plan = plan_of(experiment)
     if golden:
         _check_new(path, pair.text(path.parent))
@@ -131,6 +131,7 @@ def _check_new(path: Path, text: str) -> None:
 
 def _save(pair: Pair, path: Path, golden: Path, experiment: Experiment, status: int) -> None:
     """Accepts what was found as goldens and writes the workload file; nothing of a pair that does not hold."""
+    from quantbench.config.selection import claims_command
     from quantbench.files import write_text
     from quantbench.session.pair import accept
 
@@ -140,9 +141,10 @@ def _save(pair: Pair, path: Path, golden: Path, experiment: Experiment, status: 
     # First, so that a file that was written has its goldens.
     lines = accept(experiment, golden, f"saved by: {_command()}")
     write_text(path, pair.text(path.parent))
-    claims = "bench" if Path("bench").is_dir() else "--pyargs quantbench.claims"
     print(
-        "\n".join([f"{path}: written; gate it from now on with: pytest {claims} --experiment {experiment.id}", *lines])
+        "\n".join(
+            [f"{path}: written; gate it from now on with: {claims_command()} --experiment {experiment.id}", *lines]
+        )
     )
 
 

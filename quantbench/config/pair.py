@@ -90,7 +90,7 @@ class Pair:
 
         Args:
             path: of the workload file.
-            is_saved: the file will be written.
+            is_saved: the file is there.
 
         Raises:
             ConfigError: one line per mistake.

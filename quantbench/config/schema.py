@@ -327,7 +327,7 @@ class Workload:
         name: of the file, without its suffix.
         path: of the file.
         config: its content.
-        is_saved: the file is there, or will be; else the command line alone describes the workload.
+        is_saved: the file is there; else the command line alone describes the workload.
     """
 
     name: str

@@ -100,3 +100,13 @@ def _made_up(
         backend = Component(name=first)
     config = ExperimentConfig(recipe=recipe) if backend is None else ExperimentConfig(recipe=recipe, backend=backend)
     return Experiment(workload, name, config, place)
+
+
+def claims_command() -> str:
+    """Start of the command that makes the claims: of the project's folder `bench`, or else those of the package.
+
+    Example:
+        >>> claims_command() in ("pytest bench", "pytest --pyargs quantbench.claims")
+        True
+    """
+    return "pytest bench" if Path("bench").is_dir() else "pytest --pyargs quantbench.claims"

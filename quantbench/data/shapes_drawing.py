@@ -243,7 +243,7 @@ def _blurred(images: Ints, weight: Ints) -> Ints:
 
 
 def _draw(labels: NDArray[np.int64], seeds: list[int]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Draws one chunk: a shape of class ``labels [n]`` per seed, ``[n, 3, 32, 32]``, and its pixels, ``[n, 32, 32]``."""
+    """Draws one chunk: a shape of class ``labels [n]`` per seed, ``[n, 3, 32, 32]``, and its mask, ``[n, 32, 32]``."""
     dice = _Dice(seeds)
     images, base = _background(dice)
     u, v = _frame(dice, 11, 21, 40)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from quantbench.arrays import Inputs
 from quantbench.backends.interface import Artifact, Backend
 from quantbench.config.schema import Experiment
+from quantbench.config.selection import claims_command
 from quantbench.config.training import TrainingConfig
 from quantbench.errors import BaselineError, QuantizationError, SampleError
 from quantbench.experiment.workload import OpenWorkload, check_data, make_card
@@ -140,4 +141,4 @@ def made_by(opened: OpenWorkload, experiment: Experiment) -> str:
 
 def retrain_command(experiment: Experiment) -> str:
     """The command that trains an experiment for real."""
-    return f"pytest bench --experiment {shlex.quote(experiment.id)} --retrain"
+    return f"{claims_command()} --experiment {shlex.quote(experiment.id)} --retrain"

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
+from quantbench.config.selection import claims_command
 from quantbench.golden.history import write_golden
 from quantbench.golden.interface import Evidence, OnRequest
 
@@ -68,4 +69,4 @@ def accept_command(experiment: str, speed_only: bool = False) -> str:
         speed_only: a speed-up is added to an accepted result that stays as it is otherwise.
     """
     only = " -m latency" if speed_only else ""
-    return f'pytest bench --experiment {shlex.quote(experiment)}{only} --update-golden --reason "…"'
+    return f'{claims_command()} --experiment {shlex.quote(experiment)}{only} --update-golden --reason "…"'

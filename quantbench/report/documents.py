@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from quantbench.config.selection import claims_command
 from quantbench.errors import ConfigError
 from quantbench.files import check_replaceable, read_text, write_text
 from quantbench.records.base import read_versioned
@@ -19,7 +20,6 @@ from quantbench.report.tables import error_lines, markdown_table, provenance
 ANY_BEGIN = re.compile(r"<!-- \w+: begin(?:\s[^>]*)?-->")
 # Ours take some KB; anything this large is no page to read.
 MAX_DOCUMENT_BYTES = 1 << 26
-WRITE_COMMAND = "pytest bench --json FILE"
 
 
 def check_place(path: Path) -> None:
@@ -69,9 +69,9 @@ def read_with_errors(paths: Sequence[Path]) -> tuple[list[RunRecord], list[Exper
             RecordFile,
             path,
             SCHEMA_VERSION,
-            f"write it with: {WRITE_COMMAND}",
-            outdated=f"measure again: {WRITE_COMMAND}",
-            damaged=f"write it again with: {WRITE_COMMAND}",
+            f"write it with: {claims_command()} --json FILE",
+            outdated=f"measure again: {claims_command()} --json FILE",
+            damaged=f"write it again with: {claims_command()} --json FILE",
             older=OLDER_VERSIONS,
             again="measure it again",
         )
@@ -80,7 +80,9 @@ def read_with_errors(paths: Sequence[Path]) -> tuple[list[RunRecord], list[Exper
         errors = [each for each in errors if each.experiment not in measured] + file.errors
     if not found:
         only = f", but an error: {error_lines(errors)[0]}" if errors else ""
-        raise ConfigError(f"{', '.join(map(str, paths))}: no record{only}; write some with: {WRITE_COMMAND}")
+        raise ConfigError(
+            f"{', '.join(map(str, paths))}: no record{only}; write some with: {claims_command()} --json FILE"
+        )
     return list(found.values()), errors
 
 
@@ -191,7 +193,7 @@ def _section(
         if not fnmatch.filter([*(each.experiment for each in records), *(each.experiment for each in errors)], glob):
             raise ConfigError(
                 f"{path}: {marker}: no record of '{glob}'; correct it, or measure it with: "
-                f"pytest bench --experiment '{glob}' --json FILE"
+                f"{claims_command()} --experiment '{glob}' --json FILE"
             )
 
     def is_chosen(each: RunRecord | ExperimentError) -> bool:
@@ -202,6 +204,7 @@ def _section(
     text = results_tables(chosen, broken) if name == "results" else sensitivity_markdown(chosen)
     if not text:
         raise ConfigError(
-            f"{path}: {marker}: none of these records is of one layer in int8; measure some: {WRITE_COMMAND}"
+            f"{path}: {marker}: none of these records is of one layer in int8; measure some: {claims_command()} "
+            "--json FILE"
         )
     return text

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from quantbench.config.selection import claims_command
 from quantbench.errors import ConfigError
 from quantbench.records.run import RunRecord
 from quantbench.report.figures import COLORS, drawn, legend_below
@@ -208,5 +209,7 @@ def by_workload(records: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:
         if record.accuracy and record.size:
             groups.setdefault(record.experiment.partition("/")[0], []).append(record)
     if not groups:
-        raise ConfigError("no record has both accuracy and size; measure all claims with: pytest bench --json FILE")
+        raise ConfigError(
+            f"no record has both accuracy and size; measure all claims with: {claims_command()} --json FILE"
+        )
     return groups

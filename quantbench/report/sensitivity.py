@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from quantbench.config.selection import claims_command
 from quantbench.errors import ConfigError
 from quantbench.records.base import unpack_bits
 from quantbench.records.run import Accuracy, Latency, RunRecord
@@ -96,7 +97,7 @@ def _check_comparable(records: Sequence[RunRecord]) -> None:
             workload = first.experiment.partition("/")[0]
             raise ConfigError(
                 f"{first.experiment} and {other.experiment} were measured on different test samples or weights; "
-                f"measure all of them again: pytest bench --experiment '{workload}/*' --json FILE"
+                f"measure all of them again: {claims_command()} --experiment '{workload}/*' --json FILE"
             )
 
 

@@ -6,6 +6,7 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+from quantbench.config.selection import claims_command
 from quantbench.errors import ForeignError
 from quantbench.foreign import calling
 from quantbench.records.base import Environment, Part
@@ -46,7 +47,7 @@ def without_baseline(messages: Sequence[tuple[str, str]]) -> list[str]:
     names = " ".join(f"--experiment '{workload}/*'" for workload in workloads)
     more = (
         f"{len(messages) - 1} more experiments have no accepted speed-up for this machine either; accept them all: "
-        f'pytest bench {names} -m latency --update-golden --reason "…"'
+        f'{claims_command()} {names} -m latency --update-golden --reason "…"'
     )
     return [messages[0][1], more]
 

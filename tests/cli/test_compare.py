@@ -46,15 +46,17 @@ def test_a_candidate_that_loses_accuracy_fails_with_status_1(compare, files, pro
     assert "compare/candidate: accuracy_drop_pp: FAIL" in err
 
 
-def test_a_gate_of_a_pair_in_no_file_leads_on_by_the_same_command(compare, files, project):
-    _, _, err = compare(pair=(files[0], saved(quantized(WRONG), project.root / "wrong.onnx")))
+@pytest.mark.parametrize("options", [(), ("--save", "other")])
+def test_a_gate_of_a_pair_in_no_file_leads_on_by_the_same_command(compare, files, project, options):
+    _, _, err = compare(*options, pair=(files[0], saved(quantized(WRONG), project.root / "wrong.onnx")))
     lines = [line.strip() for line in err.splitlines()]
     assert (
         "look further: quantbench compare … --json record.json: this command again, with a record of every figure"
         in lines
     )
     assert "accept:       this command again with the bound that you accept: --max-drop …" in lines
-    assert "configs/" not in err
+    assert "quantbench run" not in err
+    assert "gates" not in err
 
 
 @pytest.mark.parametrize(
