@@ -1,4 +1,4 @@
-"""Silence of torch's exporter and compiler, which print, warn and log what their errors say again."""
+"""Silence of exporters, converters and compilers, which print, warn and log what their errors say again."""
 
 from __future__ import annotations
 

@@ -47,6 +47,7 @@ class Pair:
         gates: bounds by quantity.
         latency: settings of the measurement of speed.
         accept_accuracy: compare although the reference is not surely better than chance.
+        guessed: parameters among `data_params` that nobody gave.
         model: import path of the factory of the model that a state dict fits.
     """
 
@@ -59,6 +60,7 @@ class Pair:
     latency: Mapping[str, Any] = field(default_factory=dict)
     accept_accuracy: bool = False
     model: str | None = None
+    guessed: tuple[str, ...] = ()
 
     def content(self, folder: Path) -> dict[str, Any]:
         """The content of a workload file in that folder.
@@ -99,7 +101,7 @@ class Pair:
             file = WorkloadFile.model_validate(self.content(path.parent))
         except ValidationError as error:
             raise ConfigError("\n".join(validation_lines(error, path.stem))) from None
-        workload = Workload(path.stem, path, file.workload, is_saved)
+        workload = Workload(path.stem, path, file.workload, is_saved, self.guessed)
         experiment = Experiment(workload, EXPERIMENT, file.experiments[EXPERIMENT])
         check_data(workload)
         check_gates(experiment)

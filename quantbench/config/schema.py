@@ -328,12 +328,14 @@ class Workload:
         path: of the file.
         config: its content.
         is_saved: the file is there; else the command line alone describes the workload.
+        guessed: parameters of the data that nobody gave, and that may be wrong.
     """
 
     name: str
     path: Path
     config: WorkloadConfig
     is_saved: bool = True
+    guessed: tuple[str, ...] = ()
 
     def where(self, key: str) -> str:
         """The place of a key for messages: `configs/a.yaml: workload.model`."""

@@ -104,6 +104,7 @@ class Baseline(Costs):
                 )
             otherwise = self._preprocessed_otherwise(found.accuracy) if signs.is_weak else ""
             self.warnings += [f"{line}{otherwise}" for line in signs.notes[:1]] + signs.notes[1:]
+            self._check_guess(found)
             return found
         card = baselines.load_card(opened.weights_path, opened.train_command)
         allowed = max(LARGEST_DRIFT, LARGEST_DRIFT_SAMPLES / len(found.correct))
@@ -115,6 +116,18 @@ class Baseline(Costs):
             "nothing is compared with it; restore the code of model, data or task, or make weights for it as it is: "
             f"{opened.train_command}"
         )
+
+    def _check_guess(self, found: Evaluation) -> None:
+        """Refuses statistics of pictures that were guessed, if others surely make the reference more accurate."""
+        if not {"mean", "std"} & set(self.opened.workload.guessed):
+            return
+        otherwise = preprocessed_otherwise(self.opened, self.artifact, found.accuracy, is_guess=True)
+        if otherwise is not None:
+            raise BaselineError(
+                f"{self.opened.workload.where('reference')}: its accuracy is {100 * found.accuracy:.1f} % "
+                f"(n={len(found.correct):,}) with statistics that were guessed, and {otherwise}; say which the model "
+                "was trained with: --param 'mean=[…]' --param 'std=[…]'"
+            )
 
     def _preprocessed_otherwise(self, beyond: float = 0.0) -> str:
         """Words about other statistics, or another layout, with which the reference is surely more accurate than that.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,6 +17,8 @@ from quantbench.stats.proportions import wilson_interval
 
 # Samples of each trial; of two ways the better one must be sure to be better than no model.
 TRIED = 256
+# Of each trial of statistics that were guessed, which every such comparison pays for.
+TRIED_OF_GUESS = 64
 # Mean and standard deviation of values in 0..1, as the field's training scripts use them.
 STATISTICS = {
     "ImageNet's statistics": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
@@ -42,22 +45,26 @@ class Trial:
     backend: BackendSpec
 
 
-def preprocessed_otherwise(opened: OpenWorkload, artifact: Artifact, beyond: float = 0.0) -> str | None:
+def preprocessed_otherwise(
+    opened: OpenWorkload, artifact: Artifact, beyond: float = 0.0, is_guess: bool = False
+) -> str | None:
     """The way to prepare samples with which a file is surely more accurate than no model, in words; None if none is.
 
     Args:
         opened: the workload, whose own way is at chance, or hardly better.
         artifact: the file.
         beyond: an accuracy that it must surely exceed, too, 0..1.
+        is_guess: try statistics alone, on few samples.
     """
     split, task = opened.splits.test, opened.task
     if not task.has_answers or not len(split):
         return None
-    rows = np.arange(len(split))[:: max(1, len(split) // TRIED)][:TRIED]
+    n = TRIED_OF_GUESS if is_guess else TRIED
+    rows = np.arange(len(split))[:: max(1, len(split) // n)][:n]
     few = replace(split, indices=rows if split.indices is None else split.indices[rows])
     blank = max(uninformative_accuracy(np.array(few.labels), len(opened.splits.classes)), beyond)
     best: tuple[float, Trial] | None = None
-    for trial in _trials(few.normalization, artifact):
+    for trial in _trials(few.normalization, artifact, layouts=() if is_guess else LAYOUTS):
         try:
             predictor = trial.backend.create().load(replace(artifact, backend=trial.backend), 1)
             found: Evaluation = evaluate(predictor, replace(few, normalization=trial.normalization), task)
@@ -72,7 +79,7 @@ def preprocessed_otherwise(opened: OpenWorkload, artifact: Artifact, beyond: flo
     return f"with {best[1].words} it is {100 * best[0]:.1f} % (n={len(rows):,})"
 
 
-def _trials(norm: Normalization, artifact: Artifact) -> list[Trial]:
+def _trials(norm: Normalization, artifact: Artifact, layouts: Sequence[str]) -> list[Trial]:
     """Every way beside the workload's own."""
     spec = artifact.backend
     found = []
@@ -80,7 +87,7 @@ def _trials(norm: Normalization, artifact: Artifact) -> list[Trial]:
         for name, (mean, std) in STATISTICS.items():
             words = f"{name} (data: mean={list(mean)}, std={list(std)})"
             found.append(Trial(words, replace(norm, mean=mean, std=std), spec))
-    for layout in LAYOUTS:
+    for layout in layouts:
         other = replace(spec, params={**spec.params, "layout": layout})
         found.append(Trial(f"layout={layout} (reference.backend)", norm, other))
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 from quantbench.backends.entry import describe_entry
@@ -14,6 +15,9 @@ from quantbench.golden.documents import differences
 from quantbench.recipes.lowering import FORMATS
 from quantbench.recipes.spec import ReadyMade
 
+# Suffix of programs of TorchScript and of state dicts.
+STATE_DICT_TOO = ".pt"
+
 
 def is_runtime_file(path: Path) -> bool:
     """True for a file that holds a model of its own, as its suffix and for `.pt` its content tell.
@@ -21,7 +25,10 @@ def is_runtime_file(path: Path) -> bool:
     Raises:
         ConfigError: if a program of torch.export is named as another file.
     """
-    return path.suffix.lower() in FORMATS and path.is_file() and not is_state_dict(path)
+    if path.suffix.lower() not in FORMATS or not path.is_file():
+        return False
+    # What is no archive is no program of TorchScript either, and may be a damaged state dict.
+    return not is_state_dict(path) and (path.suffix.lower() != STATE_DICT_TOO or zipfile.is_zipfile(path))
 
 
 def describe_runtime_file(path: Path) -> str:

@@ -91,8 +91,13 @@ class Acceptances:
             Whether all of it could be accepted.
         """
         # All of them, whatever becomes of the first.
-        written = [self._accept(id_, noted, no_speed) for id_, noted in sorted(self._noted.items())]
-        return all(written)
+        written = {id_: self._accept(id_, noted, no_speed) for id_, noted in sorted(self._noted.items())}
+        if refused := [id_ for id_, is_whole in written.items() if not is_whole]:
+            more = f" and {len(refused) - 1} more" if len(refused) > 1 else ""
+            self.lines.append(
+                f"the update fails: of {refused[0]}{more} not all was accepted, as said above; the other facts are"
+            )
+        return not refused
 
     def _note(self, run: Run, claim: str, kind: OnRequest[Any]) -> None:
         """Measures the fact now, while the claim can still fail."""

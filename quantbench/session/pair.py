@@ -65,7 +65,8 @@ def fitted(pair: Pair, path: Path) -> tuple[Pair, list[str]]:
     guessed = {key: value for key, value in guessed.items() if key not in told}
     lines = [f"guessed, since --param does not say it: {key}={value}" for key, value in guessed.items()]
     latency = {"batch_size": _fixed_batch(taken), **pair.latency}
-    return replace(pair, data_params={**guessed, **pair.data_params}, latency=latency), lines
+    data_params = {**guessed, **pair.data_params}
+    return replace(pair, data_params=data_params, latency=latency, guessed=tuple(guessed)), lines
 
 
 def inputs_of_file(artifact: Artifact) -> tuple[TensorSpec, ...]:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from files_made_elsewhere import COLOURS, colours, quantized, saved
+from PIL import Image
 from programs import program_in
 from safetensors.torch import save_file
 
@@ -91,6 +92,29 @@ def test_a_reference_at_chance_is_refused_with_what_makes_it_accurate(compare, f
     (line,) = [line for line in err.splitlines() if "nothing is compared with it" in line]
     assert "is not surely more than the 33.33 % of giving every sample one class" in line
     assert "(data: mean=[" in line
+
+
+def test_guessed_statistics_are_refused_where_others_make_the_reference_surely_more_accurate(
+    files, project, quantbench
+):
+    random = np.random.RandomState(0)
+    for label in range(3):
+        folder = project.root / "faint" / f"c{label}"
+        folder.mkdir(parents=True)
+        for at in range(40):
+            # The same in all channels but one, which is brighter by less than the statistics of CIFAR-10 differ.
+            pixels = np.repeat(random.randint(110, 146, (8, 8, 1)), 3, axis=2).astype(np.uint8)
+            pixels[:, :, label] += 6 if at % 2 else 60
+            Image.fromarray(pixels).save(folder / f"{at}.png")
+    data = ("compare", *files, "--data", project.root / "faint", "--max-drop", 10)
+    status, out, err = quantbench(*data)
+    assert (status, "PASS" in out.splitlines()[1] and "error" not in out.splitlines()[1]) == (2, False)
+    (line,) = [line for line in err.splitlines() if "statistics that were guessed" in line]
+    assert "its accuracy is 66.7 % (n=120) with statistics that were guessed, and with " in line
+    assert "it is 100.0 % (n=" in line
+    assert line.endswith("say which the model was trained with: --param 'mean=[…]' --param 'std=[…]'")
+    status, out, _ = quantbench(*data, "--param", "mean=[0, 0, 0]", "--param", "std=[1, 1, 1]")
+    assert (status, out.splitlines()[1].split()[1]) == (0, "100.00")
 
 
 def test_a_reference_at_chance_is_compared_with_on_request(compare):

@@ -122,7 +122,7 @@ VALUES = {
     "yes for a number": ("epochs: 2", "epochs: yes", EPOCHS, "should be a valid integer (given: True)"),
     "range": ("epochs: 2", "epochs: 0", EPOCHS, "should be greater than 0 (given: 0)"),
     "infinite": ("epochs: 2", "epochs: 2, lr: .inf", "workload.training.lr", "should be a finite number (given: inf)"),
-    "choice": ("epochs: 2", "epochs: 2, optimizer: sdg", "workload.training.optimizer", "should be 'sgd' (given: '"),
+    "choice": ("epochs: 2", "epochs: 2, optimizer: sdg", "workload.training.optimizer", "should be 'sgd' or 'adamw' (given: '"),
     "gate's range": ("_pp: 1.0", "_pp: 101", f"{PTQ}.gates.accuracy_drop_pp", "should be less than or equal to 100"),
     "gate is nan": ("_pp: 1.0", "_pp: .nan", f"{PTQ}.gates.accuracy_drop_pp", "should be a finite number (given: nan)"),
     "recipe's range": ("calibration_n: 64", "calibration_n: 0", f"{PTQ}.recipe.calibration_n", "greater than 0"),

@@ -65,7 +65,7 @@ def _bench_of(pytester: pytest.Pytester, project) -> Bench:
 
 def add_claims(project) -> None:
     """Gives a project the folder of claims and pytest's settings."""
-    shutil.copytree(BENCH, project.root / "bench", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(BENCH, project.root / "bench", ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
     (project.root / "pytest.ini").write_text(INI)
 
 

@@ -79,7 +79,9 @@ def theirs(project):
 
 def add_claims(project):
     """Gives it the folder of claims, and pytest's settings."""
-    shutil.copytree(TESTS.parent / "bench", project.root / "bench", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        TESTS.parent / "bench", project.root / "bench", ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True
+    )
     settings = f"--import-mode=importlib -p no:cacheprovider\npythonpath = {TESTS}"
     (project.root / "pytest.ini").write_text(f"[pytest]\naddopts = {settings}\n")
 

@@ -7,9 +7,8 @@ import logging
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from functools import cache
-from io import StringIO
 from typing import Any
 
 from quantbench.extras import require
@@ -57,21 +56,6 @@ def nncf() -> Any:
 def core() -> Any:
     """The runtime of this process; starting one takes longer than reading a small model."""
     return openvino().Core()
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keeps what NNCF and the converters print, log and warn of from users, who can do nothing about it."""
-    logger = logging.getLogger("nncf")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        # Its progress is drawn by a library that looks for the standard output at each bar.
-        with warnings.catch_warnings(), redirect_stdout(StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(before)
 
 
 @contextmanager

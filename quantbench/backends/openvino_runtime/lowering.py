@@ -12,8 +12,9 @@ import numpy as np
 
 from quantbench.arrays import INPUT, OUTPUT, Inputs
 from quantbench.backends.interface import Artifact, Predictor
-from quantbench.backends.openvino_runtime.library import openvino, quiet
+from quantbench.backends.openvino_runtime.library import openvino
 from quantbench.backends.openvino_runtime.reading import read_model, reason_of
+from quantbench.backends.quiet import quiet
 from quantbench.backends.torch_reference import check_module
 from quantbench.errors import QuantizationError
 from quantbench.foreign import message_of

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from quantbench.arrays import Inputs
-from quantbench.backends.openvino_runtime.library import nncf, quiet
+from quantbench.backends.openvino_runtime.library import nncf
 from quantbench.backends.openvino_runtime.reading import name_of, reason_of
+from quantbench.backends.quiet import quiet
 from quantbench.errors import QuantizationError
 from quantbench.recipes.spec import HISTOGRAM_ACTIVATION, PER_CHANNEL_WEIGHT, Quantizer, StaticInt8
 

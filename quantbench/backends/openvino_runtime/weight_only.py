@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from quantbench.backends.openvino_runtime.library import nncf, quiet
+from quantbench.backends.openvino_runtime.library import nncf
 from quantbench.backends.openvino_runtime.reading import reason_of
+from quantbench.backends.quiet import quiet
 from quantbench.errors import QuantizationError
 from quantbench.recipes.spec import WeightOnly
 
