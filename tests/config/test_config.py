@@ -65,8 +65,8 @@ NAMES = {
     ),
     "data set": (
         "name: shapes", "name: shape",
-        "workload.data: unknown data set 'shape'. Did you mean 'shapes'? Known: audio_folder, cifar10, image_folder, "
-        "npz, shapes, speech_commands, spoken_words, or 'your.module:factory'",
+        "workload.data: unknown data set 'shape'. Did you mean 'shapes'? Known: audio_folder, cifar10, function, "
+        "image_folder, jsonl, npz, sentences, shape_masks, shapes, speech_commands, spoken_words, or 'your.module:factory'",
     ),
     "recipe": (
         "name: static_int8_per_tensor", "name: static_int8_per_tenser",
@@ -122,7 +122,8 @@ VALUES = {
     "yes for a number": ("epochs: 2", "epochs: yes", EPOCHS, "should be a valid integer (given: True)"),
     "range": ("epochs: 2", "epochs: 0", EPOCHS, "should be greater than 0 (given: 0)"),
     "infinite": ("epochs: 2", "epochs: 2, lr: .inf", "workload.training.lr", "should be a finite number (given: inf)"),
-    "choice": ("epochs: 2", "epochs: 2, optimizer: sdg", "workload.training.optimizer", "should be 'sgd' or 'adamw' (given: '"),
+    "choice": ("epochs: 2", "epochs: 2, optimizer: sdg", "workload.training.optimizer",
+               "should be 'sgd' or 'adamw' (given: '"),
     "gate's range": ("_pp: 1.0", "_pp: 101", f"{PTQ}.gates.accuracy_drop_pp", "should be less than or equal to 100"),
     "gate is nan": ("_pp: 1.0", "_pp: .nan", f"{PTQ}.gates.accuracy_drop_pp", "should be a finite number (given: nan)"),
     "recipe's range": ("calibration_n: 64", "calibration_n: 0", f"{PTQ}.recipe.calibration_n", "greater than 0"),
