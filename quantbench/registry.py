@@ -379,6 +379,7 @@ QUANTITIES: Registry[Quantity[Any]] = Registry(
         "accuracy_drop_pp": "quantbench.quantities.accuracy_drop:ACCURACY_DROP",
         "worst_class_drop_pp": "quantbench.quantities.worst_class_drop:WORST_CLASS_DROP",
         "layer_drop_pp": "quantbench.quantities.layer_drop:LAYER_DROP",
+        "parity_pp": "quantbench.quantities.parity:PARITY",
         "agreement": "quantbench.quantities.agreement:AGREEMENT",
         "sqnr_db": "quantbench.quantities.output_errors:SQNR",
         "cosine": "quantbench.quantities.output_errors:COSINE",

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from quantbench.config.component import Component
 from quantbench.config.import_paths import check_import_path, is_import_path, project_of
+from quantbench.config.parity import check_twins
 from quantbench.config.schema import (
     FUNCTION,
     NAME_PATTERN,
@@ -79,6 +80,7 @@ def load_workload(path: Path) -> list[Experiment]:
         BACKENDS.check(reference_backend(workload).name, workload.where("reference.backend"))
     for experiment in experiments:
         BACKENDS.check(experiment.backend.name, experiment.where("backend"))
+    check_twins(experiments)
     _check_import_paths(workload, experiments)
     check_patience(file.workload.training, file.workload.data, workload.where("training"))
     # What code of others raises in these checks is no mistake of the file's: it breaks the experiments that call that

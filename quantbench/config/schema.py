@@ -24,6 +24,7 @@ from pydantic_core import PydanticCustomError
 
 from quantbench.config.component import Component, NamedComponent, OptionalComponent
 from quantbench.config.file_formats import backend_of_file
+from quantbench.config.parity import with_twin
 from quantbench.config.training import PositiveInt, TrainingConfig
 from quantbench.recipes.lowering import ON_REQUEST, RUNTIMES
 from quantbench.recipes.spec import Recipe
@@ -181,6 +182,7 @@ class WorkloadConfig(Strict):
         reference: the file, in the place of `model` and `baseline`.
         training: how `quantbench train` makes the baseline; not needed for weights that were adopted.
         data_note: what a reader of the card should know of the data, such as its encoding.
+        licence: of the weights, for the card of what is exported.
         optional: a run goes on where its data is absent; otherwise that is an error, and in CI always.
     """
 
@@ -190,6 +192,7 @@ class WorkloadConfig(Strict):
     baseline: Name | None = None
     reference: ReferenceConfig | None = None
     data_note: str = ""
+    licence: str = ""
     optional: Annotated[bool, Field(strict=True)] = False
     training: TrainingConfig | None = None
     evaluation: EvaluationConfig = EvaluationConfig()
@@ -305,11 +308,15 @@ class ExperimentConfig(Strict):
     """One recipe through one backend, with its gates, and the search that is made of its layers' widths, if any."""
 
     recipe: Component
+    # The other experiment of the gate `parity_pp`.
+    parity_with: Name | None = None
     # Where none is given, the first that runs such recipes, or loads such a file: see `Experiment.backend`.
     backend: OptionalComponent = None
     # Made when it is needed: the table of quantities imports modules that may import this one.
     gates: Gates = Field(default_factory=Gates)
     search: SearchConfig | None = None
+
+    _twin = model_validator(mode="before")(with_twin)
 
 
 class WorkloadFile(Strict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -79,6 +80,7 @@ class Run(Results):
         repetitions: the session's second conversions.
         not_timed: why nothing was timed.
         notes: lines about what was done to samples and outputs because the candidate's file asks for it.
+        twin: gives the run of another experiment of the workload, by name, which this one is compared with.
 
     Example:
         >>> from quantbench.stats.verdicts import at_least
@@ -95,6 +97,7 @@ class Run(Results):
     repetitions: Repetitions = field(default_factory=Repetitions)
     not_timed: str = "nothing was timed"
     notes: list[str] = field(default_factory=list)
+    twin: Callable[[str], Run] | None = None
     _confirmed: dict[str, Measurement] = field(default_factory=dict)
     _refused: QuantbenchError | None = None
     _is_timed_checked: bool = False

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 
-from quantbench.config.reading import check_outside
+from quantbench.config.reading import check_outside, load_workload
 from quantbench.config.schema import Experiment, Workload
 from quantbench.experiment.baseline import Baseline
 from quantbench.experiment.repetition import Repetitions
@@ -25,6 +26,7 @@ class Runs:
         baselines: of the workloads that were opened, by name.
         by_id: runs of the experiments that were asked for.
         failed_controls: experiments whose A/A control failed → its ratio; while there is one, no speed-up is believed.
+        compared: runs that others are compared with and nobody asked for, by id.
 
     Example:
         >>> from quantbench.config.reading import load_workload
@@ -47,6 +49,7 @@ class Runs:
     baselines: dict[str, Baseline] = field(default_factory=dict)
     by_id: dict[str, Run] = field(default_factory=dict)
     failed_controls: dict[str, str] = field(default_factory=dict)
+    compared: dict[str, Run] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.repetitions = Repetitions(self.by_id)
@@ -87,11 +90,23 @@ class Runs:
     def run(self, experiment: Experiment) -> Run:
         """The experiment's run."""
         if experiment.id not in self.by_id:
-            check_outside(experiment)
-            self.by_id[experiment.id] = Run(
-                experiment, self.baseline(experiment.workload), self.settings, self.failed_controls, self.repetitions
-            )
+            self.by_id[experiment.id] = self.compared.pop(experiment.id, None) or self._new(experiment)
         return self.by_id[experiment.id]
+
+    def _new(self, experiment: Experiment) -> Run:
+        check_outside(experiment)
+        baseline = self.baseline(experiment.workload)
+        twin = partial(self._twin, experiment)
+        return Run(experiment, baseline, self.settings, self.failed_controls, self.repetitions, twin=twin)
+
+    def _twin(self, experiment: Experiment, name: str) -> Run:
+        """The run of another experiment of the same workload, which is not reported unless somebody asks for it."""
+        found = next(each for each in load_workload(experiment.workload.path) if each.name == name)
+        if (run := self.by_id.get(found.id)) is not None:
+            return run
+        if found.id not in self.compared:
+            self.compared[found.id] = self._new(found)
+        return self.compared[found.id]
 
 
 def _clock_sentences(timed: list[Latency]) -> list[str]:

@@ -1,0 +1,3 @@
+"""Through another backend the experiment is as accurate as its twin, on the same samples."""
+
+from quantbench.claims.test_parity import *

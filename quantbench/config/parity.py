@@ -1,0 +1,54 @@
+"""The gate `parity_pp` of an experiment and the experiment that it is in parity with, brought together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from pydantic_core import PydanticCustomError
+
+from quantbench.errors import ConfigError
+from quantbench.registry import unknown_name
+
+if TYPE_CHECKING:
+    from quantbench.config.schema import Experiment
+
+GATE, KEY = "parity_pp", "parity_with"
+
+
+def with_twin(given: Any) -> Any:
+    """An experiment's content with the bound of `parity_pp` by the name of `parity_with`, which is then accepted with it.
+
+    Example:
+        >>> with_twin({"parity_with": "ptq_eager", "gates": {"parity_pp": 0.5}})["gates"]
+        {'parity_pp': {'ptq_eager': 0.5}}
+    """
+    if not isinstance(given, dict) or given.get(KEY) is None:
+        return given
+    gates = given.get("gates")
+    bound = gates.get(GATE) if isinstance(gates, dict) else None
+    if bound is None:
+        raise PydanticCustomError(
+            "parity", f"'{KEY}' is set and nothing is gated by it; add gates: {{{GATE}: 0.5}}, or remove it"
+        )
+    if isinstance(bound, dict):
+        raise PydanticCustomError("parity", f"'{KEY}' and {GATE} both name the other experiment; name it once")
+    return {**given, "gates": {**gates, GATE: {str(given[KEY]): bound}}}
+
+
+def check_twins(experiments: Sequence[Experiment]) -> None:
+    """Refuses parity with an experiment that the workload has not, or with itself.
+
+    Raises:
+        ConfigError: naming the experiments that there are.
+    """
+    names = [each.name for each in experiments]
+    for experiment in experiments:
+        for twin in experiment.config.gates.bounds.get(GATE) or ():
+            others = [name for name in names if name != experiment.name]
+            if twin == experiment.name:
+                raise ConfigError(
+                    f"{experiment.where(KEY)}: an experiment is always in parity with itself; name another"
+                )
+            if twin not in others:
+                raise ConfigError(f"{experiment.where(KEY)}: {unknown_name('experiment', twin, others)}")
