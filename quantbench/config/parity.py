@@ -17,7 +17,7 @@ GATE, KEY = "parity_pp", "parity_with"
 
 
 def with_twin(given: Any) -> Any:
-    """An experiment's content with the bound of `parity_pp` by the name of `parity_with`, which is then accepted with it.
+    """An experiment's content with the bound of `parity_pp` by the name of `parity_with`, accepted as one with it.
 
     Example:
         >>> with_twin({"parity_with": "ptq_eager", "gates": {"parity_pp": 0.5}})["gates"]
@@ -25,8 +25,8 @@ def with_twin(given: Any) -> Any:
     """
     if not isinstance(given, dict) or given.get(KEY) is None:
         return given
-    gates = given.get("gates")
-    bound = gates.get(GATE) if isinstance(gates, dict) else None
+    gates = given["gates"] if isinstance(given.get("gates"), dict) else {}
+    bound = gates.get(GATE)
     if bound is None:
         raise PydanticCustomError(
             "parity", f"'{KEY}' is set and nothing is gated by it; add gates: {{{GATE}: 0.5}}, or remove it"

@@ -89,8 +89,10 @@ class Runs:
 
     def run(self, experiment: Experiment) -> Run:
         """The experiment's run."""
+        if experiment.id in self.compared:
+            self.by_id[experiment.id] = self.compared.pop(experiment.id)
         if experiment.id not in self.by_id:
-            self.by_id[experiment.id] = self.compared.pop(experiment.id, None) or self._new(experiment)
+            self.by_id[experiment.id] = self._new(experiment)
         return self.by_id[experiment.id]
 
     def _new(self, experiment: Experiment) -> Run:

@@ -73,7 +73,7 @@ class Parity(Quantity[Found]):
             raise MeasurementError(f"'{name}', which it is compared with, cannot be measured: {error}") from error
         return Found(other=name, backend=other.experiment.backend.name, accuracy=paired_accuracy(before, own))
 
-    def judge(self, run: Run, measured: Found, bound: Any) -> Verdict:  # noqa: ARG002 — `bound` may be one of a processor
+    def judge(self, run: Run, measured: Found, bound: Any) -> Verdict:
         """By Tango's interval."""
         largest = self.bound_of(run.experiment)[measured.other]
         verdict = judge_drop(run, measured.accuracy, largest, self.name)
@@ -82,7 +82,7 @@ class Parity(Quantity[Found]):
             verdict, measured=f"{verdict.measured} {against}", requirement=f"{verdict.requirement} {against}"
         )
 
-    def unmeasured(self, run: Run, bound: Any, error: MeasurementError) -> Verdict:  # noqa: ARG002
+    def unmeasured(self, run: Run, bound: Any, error: MeasurementError) -> Verdict:
         """See `Quantity.unmeasured`."""
         ((other, largest),) = self.bound_of(run.experiment).items()
         verdict = super().unmeasured(run, largest, error)
