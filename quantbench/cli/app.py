@@ -18,6 +18,7 @@ from quantbench.cli.gates import gates
 from quantbench.cli.inspecting import inspect_
 from quantbench.cli.listing import list_
 from quantbench.cli.options import VERBOSE, is_verbose
+from quantbench.cli.parity import parity
 from quantbench.cli.quantizing import quantize
 from quantbench.cli.reporting import report
 from quantbench.cli.running import run
@@ -84,6 +85,7 @@ for command in (
     run,
     gates,
     inspect_,
+    parity,
     report,
     curves,
     ablate,

@@ -13,7 +13,7 @@ from quantbench.config.schema import Experiment, ExperimentConfig, Workload
 from quantbench.errors import ConfigError
 from quantbench.recipes.lowering import default_backend
 from quantbench.recipes.translation import OLD_RECIPES, new_word
-from quantbench.registry import RECIPES, unknown_name
+from quantbench.registry import BACKENDS, RECIPES, unknown_name
 
 
 def select(experiments: list[Experiment], pattern: str) -> list[Experiment]:
@@ -86,6 +86,37 @@ def with_recipe(workload: Workload, recipe: str, params: dict[str, Any]) -> Expe
     if alike:
         return alike[0]
     return _made_up(workload, recipe, Component(name=recipe, **params), place)
+
+
+def through_backend(workload: Workload, recipe: Component, backend: str, place: str) -> Experiment:
+    """The workload's own experiment of that recipe through that backend, or one made up without gates.
+
+    Args:
+        workload: of the experiments.
+        recipe: the same for every backend.
+        backend: registered.
+        place: of both, for messages.
+
+    Raises:
+        ConfigError: if there is no such backend, recipe or parameter.
+    """
+    BACKENDS.check(backend, place)
+    wanted = RECIPES.create(recipe.name, place, recipe.params)
+    for experiment in load_workload(workload.path):
+        if experiment.backend.name == backend and experiment.recipe == wanted:
+            return experiment
+    return _made_up(workload, f"{recipe.name}-{backend}", recipe, place, Component(name=backend))
+
+
+def recipe_of(workload: Workload, recipe: str, place: str) -> Component:
+    """A recipe with the parameters of the workload's first experiment that names it, or with its defaults.
+
+    Raises:
+        ConfigError: if there is no such recipe.
+    """
+    RECIPES.check(recipe, place)
+    named = (experiment.config.recipe for experiment in load_workload(workload.path))
+    return next((each for each in named if each.name == recipe), Component(name=recipe))
 
 
 def _made_up(

@@ -1,0 +1,1 @@
+"""The same experiment through several backends, or of several versions and machines, compared sample by sample."""
