@@ -110,7 +110,7 @@ def _measured(what: list[str], asked: _Asked, configs: Path, golden: Path, engin
             recipe = recipe_of(workload, asked.recipe, "--recipe")
             title = ", ".join([recipe.name, *(f"{key} {value}" for key, value in recipe.params.items())])
             chosen, left_out = through_backends(workload, recipe, asked.backends)
-        ordered = base_first(chosen, asked.base, str(workload.path))
+        ordered = base_first(chosen, asked.base, left_out)
         by_name = {each: runs.run(experiment) for each, experiment in ordered.items()}
         found.append(compared(by_name, title, asked.command, left_out, asked.timed))
     return found

@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic_core import PydanticCustomError
-
-from quantbench.errors import ConfigError
-from quantbench.registry import unknown_name
-
-if TYPE_CHECKING:
-    from quantbench.config.schema import Experiment
 
 GATE, KEY = "parity_pp", "parity_with"
 
@@ -34,21 +27,3 @@ def with_twin(given: Any) -> Any:
     if isinstance(bound, dict):
         raise PydanticCustomError("parity", f"'{KEY}' and {GATE} both name the other experiment; name it once")
     return {**given, "gates": {**gates, GATE: {str(given[KEY]): bound}}}
-
-
-def check_twins(experiments: Sequence[Experiment]) -> None:
-    """Refuses parity with an experiment that the workload has not, or with itself.
-
-    Raises:
-        ConfigError: naming the experiments that there are.
-    """
-    names = [each.name for each in experiments]
-    for experiment in experiments:
-        for twin in experiment.config.gates.bounds.get(GATE) or ():
-            others = [name for name in names if name != experiment.name]
-            if twin == experiment.name:
-                raise ConfigError(
-                    f"{experiment.where(KEY)}: an experiment is always in parity with itself; name another"
-                )
-            if twin not in others:
-                raise ConfigError(f"{experiment.where(KEY)}: {unknown_name('experiment', twin, others)}")

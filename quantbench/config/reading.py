@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from quantbench.config.component import Component
 from quantbench.config.import_paths import check_import_path, is_import_path, project_of
-from quantbench.config.parity import check_twins
+from quantbench.config.parity import GATE, KEY
 from quantbench.config.schema import (
     FUNCTION,
     NAME_PATTERN,
@@ -80,7 +80,7 @@ def load_workload(path: Path) -> list[Experiment]:
         BACKENDS.check(reference_backend(workload).name, workload.where("reference.backend"))
     for experiment in experiments:
         BACKENDS.check(experiment.backend.name, experiment.where("backend"))
-    check_twins(experiments)
+    _check_twins(experiments)
     _check_import_paths(workload, experiments)
     check_patience(file.workload.training, file.workload.data, workload.where("training"))
     # What code of others raises in these checks is no mistake of the file's: it breaks the experiments that call that
@@ -114,6 +114,17 @@ def _checks(workload: Workload, experiments: list[Experiment], *, outside: bool)
         if is_import_path(experiment.config.recipe.name) is outside:
             found += [partial(check_backend, experiment), partial(check_gates, experiment)]
     return found
+
+
+def _check_twins(experiments: list[Experiment]) -> None:
+    """Refuses parity with an experiment that the workload has not, or with itself."""
+    for experiment in experiments:
+        others = [each.name for each in experiments if each is not experiment]
+        for twin in experiment.config.gates.bounds.get(GATE) or ():
+            if twin == experiment.name:
+                raise ConfigError(f"{experiment.where(KEY)}: it is in parity with itself; name another experiment")
+            if twin not in others:
+                raise ConfigError(f"{experiment.where(KEY)}: {unknown_name('experiment', twin, others)}")
 
 
 def _models(config: WorkloadConfig) -> dict[str, Component | None]:

@@ -71,19 +71,21 @@ def named(workload: Workload, names: Sequence[str]) -> dict[str, Experiment]:
     return {name: known[name] for name in names}
 
 
-def base_first(experiments: Mapping[str, Experiment], base: str | None, place: str) -> dict[str, Experiment]:
+def base_first(
+    experiments: Mapping[str, Experiment], base: str | None, left_out: Sequence[NotCompared] = ()
+) -> dict[str, Experiment]:
     """Experiments in their order, but for the base, which is the first.
 
     Args:
         experiments: by name.
         base: its name; by default the first one through the deprecated backend, or else the first.
-        place: for the message.
+        left_out: named where there are no others.
 
     Raises:
         ConfigError: if there is no such experiment.
     """
     if not experiments:
-        raise ConfigError(f"{place}: nothing can be compared")
+        raise ConfigError("; ".join(f"{each.name}: {each.reason}" for each in left_out) or "no backend is named")
     deprecated = (name for name, each in experiments.items() if each.backend.name == DEPRECATED)
     first = base or next(deprecated, next(iter(experiments)))
     if first not in experiments:

@@ -25,7 +25,7 @@ from quantbench.torch_process import get_threads
 
 @dataclass(frozen=True)
 class Found:
-    """What was found of one side beside its correctness.
+    """Findings about one side beside its correctness.
 
     Attributes:
         same: samples with the base's answer; None where answers are not known.

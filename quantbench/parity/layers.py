@@ -70,7 +70,7 @@ class Weights:
 
 @dataclass(frozen=True)
 class Layer:
-    """What a file tells of one layer, or of a place where two results meet.
+    """One layer as a file tells of it, or of a place where two results meet.
 
     Attributes:
         name: in the file.
@@ -102,7 +102,7 @@ class Outputs:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where the values of a quantizer come from.
+    """The origin of a quantizer's values.
 
     Attributes:
         kind: `layer`, `join` of several results, `input`, `quantizer` whose values are passed on, or `other`.

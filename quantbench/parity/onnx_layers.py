@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 # Operators whose results have the range of what they take, or are one with the layer before them.
 PASSING = {
     "BatchNormalization", "Cast", "Clip", "Dropout", "Flatten", "Identity", "MaxPool", "Pad", "Relu", "Reshape",
-    "Squeeze", "Transpose", "Unsqueeze",
+    "Slice", "Squeeze", "Transpose", "Unsqueeze",
 }  # fmt: skip
 JOINING = {"Add", "Sub", "Mul", "Div", "Concat"}
 
@@ -53,7 +53,7 @@ def _scale(graph: Graph, node: Node, place: int) -> Scale | None:
 
 
 def _origin(graph: Graph, value: str, products: dict[int, Product]) -> Origin:
-    """What made a value, seen through operators that pass it on."""
+    """The maker of a value, seen through operators that pass it on."""
     while (at := graph.producer.get(value)) is not None:
         node = graph.nodes[at]
         op = node.op.rpartition(".")[2]

@@ -18,6 +18,7 @@ PRODUCTS = {"Convolution", "GroupConvolution", "ConvolutionBackpropData", "MatMu
 JOINING = {"Add", "Subtract", "Multiply", "Concat"}
 PASSING = {
     "Relu", "Clamp", "MaxPool", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Pad", "Convert", "BatchNormInference",
+    "Slice", "StridedSlice",
 }  # fmt: skip
 QUANTIZER = "FakeQuantize"
 
@@ -78,7 +79,7 @@ def _scale(op: Any) -> Scale | None:
 
 
 def _origin(op: Any) -> Origin:
-    """What made an operator's values, seen through operators that pass them on."""
+    """The maker of an operator's values, seen through operators that pass them on."""
     while (sources := _sources(op)) and (kind := op.get_type_name()) != QUANTIZER:
         given = [each for each in sources if each.get_type_name() != "Constant"]
         if kind in PRODUCTS:

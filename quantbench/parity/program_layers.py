@@ -13,7 +13,7 @@ PRODUCTS = ("conv", "linear", "addmm", "matmul", "mm.")
 JOINING = ("add.", "add_.", "sub.", "mul.", "cat.")
 PASSING = (
     "relu", "hardtanh", "clamp", "batch_norm", "dropout", "max_pool", "flatten", "view", "reshape", "squeeze", "pad",
-    "permute", "transpose", "contiguous", "clone",
+    "slice", "permute", "transpose", "contiguous", "clone",
 )  # fmt: skip
 
 
@@ -55,7 +55,7 @@ def _weights(node: Any, name: str, names: dict[str, str], constants: dict[str, A
 
 
 def _origin(node: Any, names: dict[str, str]) -> Origin:
-    """What made a node's values, seen through operators that pass them on."""
+    """The maker of a node's values, seen through operators that pass them on."""
     from quantbench.backends.pt2e.exporting import layer_of
 
     while node.op == "call_function":

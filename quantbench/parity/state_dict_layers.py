@@ -15,10 +15,12 @@ PACKED, SCALE, ZERO_POINT = "._packed_params", ".scale", ".zero_point"
 def layers_of(artifact: Artifact) -> list[Layer]:
     """See `quantbench.parity.layers.layers_of`."""
     from quantbench.backends.checkpoint import read_checkpoint
+    from quantbench.backends.origin import is_dynamic
 
     state = read_checkpoint(artifact.path)
     weights = {name: found for key, value in state.items() for name, found in _weights(key, value)}
-    scaled = [key.removesuffix(SCALE) for key in state if key.endswith(SCALE)]
+    # A layer that finds its scales batch by batch keeps a 1 in the place of one.
+    scaled = [] if is_dynamic(state) else [key.removesuffix(SCALE) for key in state if key.endswith(SCALE)]
     scaled = [name for name in scaled if f"{name}{ZERO_POINT}" in state]
     stubs = [name for name in scaled if name not in weights and state[f"{name}{SCALE}"].dim() == 1]
     joins: dict[str, int] = {}

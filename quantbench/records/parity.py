@@ -216,7 +216,7 @@ class Difference(Record):
     no_scales: str = ""
 
     def impossible(self) -> str | None:
-        """What a part of it says of itself, or an interval of another level."""
+        """Words of a part about itself, or an interval of another level."""
         for part in (self.logits, self.speed, *self.scales):
             if part is not None and (found := part.impossible()):
                 return found

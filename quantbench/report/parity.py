@@ -106,7 +106,7 @@ def _unmatched(base: str, found: Difference) -> Iterator[str]:
 
 
 def _details(side: Side, found: Difference) -> Iterator[str]:
-    """What the line leaves out."""
+    """Lines for all that the first one leaves out."""
     answers = ""
     if found.same is not None and found.same_interval is not None:
         low, high = found.same_interval

@@ -96,7 +96,7 @@ NAMES = {
     ),
     "experiment key": (
         "    gates:", "    gate: {}\n    gates:",
-        "experiments.ptq_static: unknown key 'gate'. Did you mean 'gates'? Known: backend, gates, recipe",
+        "experiments.ptq_static: unknown key 'gate'. Did you mean 'gates'? Known: backend, gates, parity_with, recipe",
     ),
     "data key": (
         "name: shapes", "name: shapes, calibration_pol: 9",
