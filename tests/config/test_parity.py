@@ -34,7 +34,7 @@ def test_the_bound_is_kept_by_the_name_of_the_other_experiment(loaded, keys):
 
 WRONG = {
     "absent": ("parity_with: ptq_eagre, gates: {parity_pp: 1}", "parity_with: unknown experiment 'ptq_eagre'. Did you"),
-    "itself": ("parity_with: ptq_pt2e, gates: {parity_pp: 1}", "parity_with: it is in parity with itself; name another"),
+    "itself": ("parity_with: ptq_pt2e, gates: {parity_pp: 1}", "parity_with: it is in parity with itself; name"),
     "ungated": ("parity_with: ptq_eager, gates: {size_ratio: 1}", "'parity_with' is set and nothing is gated by it"),
     "no other": ("gates: {parity_pp: 1}", "gates.parity_pp: parity_pp needs the experiment to compare with; set"),
     "twice": ("parity_with: ptq_eager, gates: {parity_pp: {ptq_eager: 1}}", "both name the other experiment"),
