@@ -17,7 +17,7 @@ ROOMS = (
     ("provenance",), ("cache",), ("progress",), ("upstream",), ("arrays",), ("torch_process",), ("registry",),
     ("stats",), ("quant",), ("recipes",), ("config",), ("records",),
     ("data", "models", "tasks"), ("backends",), ("measure",), ("training",), ("golden",), ("experiment",),
-    ("search", "inspect", "ablation"), ("parity",), ("quantities",), ("session",), ("report",), ("claims",),
+    ("search", "inspect", "ablation"), ("parity", "export"), ("quantities",), ("session",), ("report",), ("claims",),
     ("plugin", "cli"), ("__main__",),
 )  # fmt: skip
 FLOOR = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms}

@@ -14,6 +14,7 @@ import typer
 import quantbench
 from quantbench.cli.ablating import ablate
 from quantbench.cli.comparing import compare
+from quantbench.cli.exporting import export
 from quantbench.cli.gates import gates
 from quantbench.cli.inspecting import inspect_
 from quantbench.cli.listing import list_
@@ -86,6 +87,7 @@ for command in (
     gates,
     inspect_,
     parity,
+    export,
     report,
     curves,
     ablate,
