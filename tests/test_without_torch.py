@@ -111,6 +111,8 @@ COMMANDS = {
     "accept": (*PYTEST, *UPDATE),
     "gate": (*PYTEST, "-rs", "--allow-import", "tiny_model"),
     "run": ("quantbench", "run", "*", "--json", "records.json", "--allow-import", "tiny_model"),
+    "parity": ("quantbench", "parity", "files", "ready_made", "made_here", "--experiments", "--no-speed"),
+    "export": ("quantbench", "export", "files/made_here", "--out", "handed/on"),
     "nothing runs": ("quantbench", "run", "ours/*"),
     "inspect torch": ("quantbench", "inspect", "model.pt"),
     "train": ("quantbench", "train", "ours"),
@@ -187,6 +189,18 @@ def test_a_gate_is_accepted_and_holds(told):
     assert run[0] == 0, run
     rows = [line.split() for line in run[1].splitlines() if line.startswith("files/")]
     assert [(row[0], row[-1]) for row in rows] == [("files/ready_made", "PASS"), ("files/made_here", "PASS")]
+
+
+def test_two_candidates_are_compared_and_one_is_handed_on(told):
+    status, out, err = told["parity"]
+    assert status == 0, err
+    assert "ready_made → made_here: accuracy " in out
+    assert "  conv: weights: scale " in out
+    status, _, err = told["export"]
+    assert status == 0, err
+    assert sorted(path.name for path in (told["root"] / "handed" / "on").iterdir()) == [
+        "README.md", "card.json", "model.onnx", "run.py",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["gate", "run"])

@@ -1,1 +1,1 @@
-"""What a measured experiment leaves the project as: its files, a card of what they are, a program that runs them."""
+"""A measured experiment as a folder to hand on: its files, a card of what they are, a program that runs them."""

@@ -119,7 +119,7 @@ def layers_of(artifact: Artifact) -> tuple[list[Layer], str]:
     """The layers of an artifact, and why none is known where its format, or its file, does not tell."""
     suffix = artifact.path.suffix.lower()
     if suffix not in READERS:
-        return [], f"scales within {suffix} files are not read"
+        return [], f"scales within {suffix or 'such'} files are not read"
     module, _, function = READERS[suffix].partition(":")
     read: Callable[[Artifact], list[Layer]] = getattr(importlib.import_module(module), function)
     try:

@@ -69,11 +69,12 @@ def parity_tables(records: Sequence[ParityRecord]) -> str:
             f"| {base.name} | {100 * base.accuracy:.2f} | {' | '.join([UNKNOWN] * 6)} |",
             *(_row(side, found) for side, found in zip(record.sides[1:], record.differences, strict=True)),
             "",
-            *(f"{line}\n" for found in record.differences for line in _unmatched(base.name, found)),
+            *(line for found in record.differences for line in _unmatched(base.name, found)),
             *(f"Not compared: {each.name}: {each.reason}.\n" for each in record.left_out),
         ]
-        parts += [f"{line}." for line in _surroundings(record)]
-    return "\n".join([*parts, "", f"Made by `{records[0].command}`."])
+    where = dict.fromkeys(line for record in records for line in _surroundings(record))
+    commands = dict.fromkeys(f"`{record.command}`" for record in records)
+    return "\n".join([*parts, *(f"{line}.\n" for line in where), f"Made by {', '.join(commands)}."])
 
 
 def _heading(record: ParityRecord) -> str:
@@ -99,10 +100,14 @@ def _range(scales: Sequence[ScalePair], part: str) -> str:
 
 
 def _unmatched(base: str, found: Difference) -> Iterator[str]:
+    """Paragraphs about scales that are not compared."""
     if found.no_scales:
-        yield f"{base} → {found.name}: no scales are compared: {found.no_scales}."
+        yield f"{base} → {found.name}: no scales are compared: {found.no_scales}.\n"
     if found.unmatched:
-        yield f"{base} → {found.name}, not matched ({len(found.unmatched)}): {'; '.join(found.unmatched)}."
+        yield (
+            f"<details><summary>{base} → {found.name}: {len(found.unmatched)} not matched</summary>\n\n"
+            f"{'; '.join(found.unmatched)}.\n\n</details>\n"
+        )
 
 
 def _details(side: Side, found: Difference) -> Iterator[str]:

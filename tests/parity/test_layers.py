@@ -127,6 +127,23 @@ def test_a_state_dict_tells_layers_stubs_and_sums_of_a_module(tmp_path):
     np.testing.assert_allclose(layers["layer1.conv"].weights.values, weight.dequantize().numpy())
 
 
+def test_a_state_dict_of_graph_mode_tells_its_input_and_sums_by_the_module_that_they_are_in(tmp_path):
+    weight = torch.quantize_per_tensor(torch.randn(4, 3, 3, 3), 0.1, 0, torch.qint8)
+    numbers = {"scale": torch.tensor(0.3), "zero_point": torch.tensor(2)}
+    state = {
+        **{f"stem_input_{name}_0": value for name, value in numbers.items()},
+        **{f"layer1_0_{name}_0": value for name, value in numbers.items()},
+        **{f"layer1_0_{name}_1": value for name, value in numbers.items()},
+        **{f"elsewhere_{name}_0": value for name, value in numbers.items()},
+        "layer1.0.conv.weight": weight, "layer1.0.conv.scale": torch.tensor(0.3),
+        "layer1.0.conv.zero_point": torch.tensor(0), "fc_scale_3": torch.tensor(1.0),
+    }  # fmt: skip
+    write_checkpoint(tmp_path / "model.pt", state)
+    layers = by_place(artifact_at(tmp_path / "model.pt"))
+    assert set(layers) == {"input", "layer1.0.conv", "layer1.0+", "layer1.0+2", "elsewhere_scale_0"}
+    assert layers["input"].outputs.zero_point.tolist() == [2.0]
+
+
 @pytest.fixture(scope="module")
 def openvino_files(tmp_path_factory):
     """The small model of OpenVINO in int8."""

@@ -16,7 +16,7 @@ def test_a_record_is_shown_again_and_written_into_a_document(quantbench, recorde
     page = tmp_path / "page.md"
     page.write_text(MARKED)
     status, out, err = quantbench("parity", recorded / "parity.json", "--into", page)
-    assert (status, err) == (0, "")
+    assert status == 0, err
     assert out == (recorded / "printed.txt").read_text()
     text = page.read_text()
     assert "old" not in text
@@ -104,7 +104,7 @@ def test_the_same_experiment_of_two_versions_is_compared_by_its_samples(quantben
     old.write_text(json.dumps(content))
     measured("ptq_dynamic_int8", "new.json")
     status, out, err = quantbench("parity", "--records", "old.json", "new.json", "--out", "both.json")
-    assert (status, err) == (0, "")
+    assert status == 0, err
     lines = out.splitlines()
     assert lines[0] == "the same experiment: tiny/ptq_dynamic_int8"
     assert lines[2].startswith("old → new: accuracy 0.00 pp [")
