@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -11,7 +11,6 @@ from typing import Annotated, Any, get_args
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
@@ -24,6 +23,7 @@ from pydantic_core import PydanticCustomError
 
 from quantbench.config.component import Component, NamedComponent, OptionalComponent
 from quantbench.config.file_formats import backend_of_file
+from quantbench.config.instruction_sets import DEFAULT, bound_on
 from quantbench.config.parity import with_twin
 from quantbench.config.training import PositiveInt, TrainingConfig
 from quantbench.recipes.lowering import ON_REQUEST, RUNTIMES
@@ -33,11 +33,6 @@ from quantbench.registry import QUANTITIES, RECIPES, unknown_name
 # Names become file names of goldens and parts of pytest ids.
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
-# Instruction sets that decide which int8 kernels run, under the names that /proc/cpuinfo and sysctl give them.
-INSTRUCTION_SETS = (
-    "avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx_vnni_int8", "amx_int8", "asimd", "asimddp", "i8mm", "sve"
-)  # fmt: skip
-DEFAULT = "default"
 DEFAULT_BACKEND = Component(name="eager")
 # The recipe of candidates that are files made elsewhere.
 READY_MADE = "ready_made"
@@ -221,27 +216,6 @@ class WorkloadConfig(Strict):
         return self
 
 
-def _by_isa(bound: Any) -> Any:
-    """One number is a bound for every processor."""
-    return bound if isinstance(bound, dict) else {DEFAULT: bound}
-
-
-def _check_instruction_sets(bounds: dict[str, float]) -> dict[str, float]:
-    known = [DEFAULT, *INSTRUCTION_SETS]
-    wrong = [unknown_name("instruction set", name, known) for name in bounds if name not in known]
-    if not wrong and DEFAULT not in bounds:
-        wrong = [f"a bound for each instruction set needs one for all others: add '{DEFAULT}'"]
-    if wrong:
-        raise PydanticCustomError("instruction_sets", "{wrong}", {"wrong": wrong[0]})
-    return bounds
-
-
-# Not a union with a number, of which a mistake would be reported once for each of its members.
-SpeedupBounds = Annotated[
-    dict[str, Annotated[float, Field(gt=0)]], BeforeValidator(_by_isa), AfterValidator(_check_instruction_sets)
-]
-
-
 class Gates(BaseModel):
     """Bounds on measured quantities; a quantity without a bound is shown and not judged.
 
@@ -273,12 +247,6 @@ class Gates(BaseModel):
         """The bound of a gate on a machine with these instruction sets, or None where the gate is not set."""
         bound = self.bounds.get(gate)
         return bound_on(bound, isa) if isinstance(bound, dict) and DEFAULT in bound else bound
-
-
-def bound_on(bounds: dict[str, float], isa: Collection[str]) -> float:
-    """The bound that a machine with these instruction sets is held to: the highest of those that it has."""
-    own = [value for name, value in bounds.items() if name in isa]
-    return max(own, default=bounds[DEFAULT])
 
 
 def gate_bounds() -> dict[str, Any]:

@@ -7,7 +7,7 @@ import os
 import platform
 from functools import cache
 
-from quantbench.config.schema import INSTRUCTION_SETS
+from quantbench.config.instruction_sets import INSTRUCTION_SETS
 from quantbench.extras import installed
 from quantbench.records.base import Environment
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from quantbench.config.schema import DEFAULT, SpeedupBounds, bound_on
+from quantbench.config.instruction_sets import DEFAULT, SpeedupBounds, bound_on
 from quantbench.errors import MeasurementError
 from quantbench.quantities.interface import Column, Quantity
 from quantbench.records.run import Latency

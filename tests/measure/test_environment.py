@@ -5,7 +5,7 @@ import os
 import platform
 from importlib.metadata import version
 
-from quantbench.config.schema import INSTRUCTION_SETS
+from quantbench.config.instruction_sets import INSTRUCTION_SETS
 from quantbench.measure import environment as module
 from quantbench.measure.environment import environment
 from quantbench.records.base import Environment
