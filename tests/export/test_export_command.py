@@ -2,8 +2,10 @@
 
 import json
 import runpy
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -206,11 +208,23 @@ def test_a_model_whose_code_depends_on_values_is_refused_by_its_trace(project, m
     assert not (project.root / "out").exists()
 
 
+@pytest.fixture(scope="session")
+def exported(made_once, trained_project, made_artifacts):
+    """Made once: a folder that was exported."""
+
+    def make(root):
+        with pytest.MonkeyPatch.context() as patch:
+            trained_project.keep_all_within(patch)
+            patch.setenv("QUANTBENCH_CACHE", str(made_artifacts))
+            writing.export(run_of(trained_project, "fp32_baseline"), root, "here")
+
+    return made_once("exported", make)
+
+
 @pytest.fixture
-def card(quantbench, project):
-    """The path of a card that was written."""
-    assert quantbench("export", "tiny/fp32_baseline", "--out", "out")[0] == 0
-    return project.root / "out" / "card.json"
+def card(exported, tmp_path):
+    """The path of a card in a copy of it."""
+    return Path(shutil.copytree(exported, tmp_path / "out")) / "card.json"
 
 
 WRONG = {
