@@ -56,7 +56,7 @@ def _weights(node: Any, name: str, names: dict[str, str], constants: dict[str, A
 
 def _origin(node: Any, names: dict[str, str]) -> Origin:
     """The maker of a node's values, seen through operators that pass them on."""
-    from quantbench.backends.pt2e.exporting import layer_of
+    from quantbench.backends.exported.graphs import layer_of
 
     while node.op == "call_function":
         target = str(node.target).removeprefix("aten.")
