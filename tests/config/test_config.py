@@ -66,7 +66,8 @@ NAMES = {
     "data set": (
         "name: shapes", "name: shape",
         "workload.data: unknown data set 'shape'. Did you mean 'shapes'? Known: audio_folder, cifar10, function, "
-        "image_folder, jsonl, npz, sentences, shape_masks, shapes, speech_commands, spoken_words, or 'your.module:factory'",
+        "image_folder, jsonl, npz, sentences, shape_masks, shapes, speech_commands, spoken_words, or "
+        "'your.module:factory'",
     ),
     "recipe": (
         "name: static_int8_per_tensor", "name: static_int8_per_tenser",
