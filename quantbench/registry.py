@@ -331,7 +331,21 @@ DATA: Factories[Source] = Factories(
         "spoken_words": "quantbench.data.spoken_words:spoken_words",
     },
 )
-TASKS: Factories[Task] = Factories("task", "quantbench.tasks", {"top1": "quantbench.tasks.top1:Top1"})
+TASKS: Factories[Task] = Factories(
+    "task",
+    "quantbench.tasks",
+    {
+        "balanced_accuracy": "quantbench.tasks.balanced_accuracy:BalancedAccuracy",
+        "macro_f1": "quantbench.tasks.macro_f1:MacroF1",
+        "mae": "quantbench.tasks.mae:mae",
+        "nll": "quantbench.tasks.nll:NegativeLogLikelihood",
+        "perplexity": "quantbench.tasks.perplexity:Perplexity",
+        "r2": "quantbench.tasks.r2:R2",
+        "rmse": "quantbench.tasks.rmse:rmse",
+        "top1": "quantbench.tasks.top1:Top1",
+        "top_k": "quantbench.tasks.top_k:top_k",
+    },
+)
 RECIPES: Factories[Recipe] = Factories(
     "recipe",
     "quantbench.recipes",
@@ -380,6 +394,7 @@ QUANTITIES: Registry[Quantity[Any]] = Registry(
         "worst_class_drop_pp": "quantbench.quantities.worst_class_drop:WORST_CLASS_DROP",
         "layer_drop_pp": "quantbench.quantities.layer_drop:LAYER_DROP",
         "parity_pp": "quantbench.quantities.parity:PARITY",
+        "score_drop": "quantbench.quantities.score_drop:SCORE_DROP",
         "agreement": "quantbench.quantities.agreement:AGREEMENT",
         "sqnr_db": "quantbench.quantities.output_errors:SQNR",
         "cosine": "quantbench.quantities.output_errors:COSINE",
@@ -398,6 +413,7 @@ QUANTITIES: Registry[Quantity[Any]] = Registry(
         "determinism": "quantbench.quantities.determinism:DETERMINISM",
         "checkpoint": "quantbench.quantities.checkpoint:CHECKPOINT",
         "accuracy_vs_accepted": "quantbench.quantities.accuracy_vs_accepted:ACCURACY_VS_ACCEPTED",
+        "score_vs_accepted": "quantbench.quantities.score_vs_accepted:SCORE_VS_ACCEPTED",
         "speedup_vs_accepted": "quantbench.quantities.speedup_vs_accepted:SPEEDUP_VS_ACCEPTED",
         "search": "quantbench.quantities.search:SEARCH",
     },

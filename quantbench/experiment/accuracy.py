@@ -11,6 +11,7 @@ from quantbench.measure.evaluation import Evaluation
 from quantbench.records.base import pack_bits
 from quantbench.records.run import Accuracy
 from quantbench.stats.paired import PairedOutcomes, tango_interval
+from quantbench.stats.power import least_drop
 from quantbench.stats.proportions import wilson_interval
 
 if TYPE_CHECKING:
@@ -57,4 +58,5 @@ def paired_accuracy(before: Evaluation, after: Evaluation) -> Accuracy:
         quantized_interval=(own.low, own.high),
         fp32_correct=pack_bits(before.correct),
         quantized_correct=pack_bits(after.correct),
+        detectable_pp=100 * least_drop(outcomes, ACCURACY_LEVEL),
     )

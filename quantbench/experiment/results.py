@@ -7,7 +7,7 @@ from typing import Any
 
 from quantbench.errors import NoEvidenceError
 from quantbench.records.base import Part
-from quantbench.records.run import Accuracy, CheckpointFacts, CoverageFacts, Latency, Memory, Size, part_models
+from quantbench.records.run import Accuracy, CheckpointFacts, CoverageFacts, Latency, Memory, Score, Size, part_models
 from quantbench.registry import QUANTITIES
 from quantbench.stats.verdicts import Verdict
 
@@ -43,6 +43,12 @@ class Results:
     def accuracy(self) -> Accuracy:
         """Both models on the same samples."""
         found: Accuracy = self.measured("accuracy")
+        return found
+
+    @property
+    def score(self) -> Score:
+        """The same of a task whose scores are not 0 and 1."""
+        found: Score = self.measured("score")
         return found
 
     @property

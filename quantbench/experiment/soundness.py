@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from quantbench.experiment.figures import figure_intervals
 from quantbench.stats.answers import MixUp, balanced_accuracy, mix_up, uninformative_accuracy
 from quantbench.stats.discordant import p_value_of_change
 from quantbench.stats.intervals import Interval
@@ -26,6 +27,7 @@ SUSPICION_LEVEL = 1e-4
 LITTLE_SKILL = 0.1
 # Classes that are listed; the rest is counted.
 SHOWN_CLASSES = 20
+LEVEL = 0.95
 
 
 @dataclass(frozen=True)
@@ -50,13 +52,13 @@ class Soundness:
 
 
 def soundness(opened: OpenWorkload, evaluation: Evaluation) -> Soundness:
-    """Looks through the answers of a model on the test split; of a task without answers there are no signs.
+    """Looks through the answers of a model on the test split; of a task without answers at its figure alone.
 
     Where the accuracy is not surely more than the share of the commonest class, the mean recall of all classes may
     still be more than 1 / classes, which is that of any constant answer: then the model is none.
     """
-    if evaluation.answers is None:
-        return Soundness()
+    if evaluation.answers is None or evaluation.scores.ndim != 1:
+        return _by_chance(opened, evaluation)
     answers, labels, classes = evaluation.answers, np.array(opened.splits.test.labels), opened.splits.classes
     blank = uninformative_accuracy(labels, len(classes))
     n, right = len(labels), int(evaluation.correct.sum())
@@ -83,6 +85,31 @@ def soundness(opened: OpenWorkload, evaluation: Evaluation) -> Soundness:
     else:
         return Soundness(notes=mixed)
     return Soundness(notes=[note, *mixed], is_weak=True)
+
+
+def _by_chance(opened: OpenWorkload, evaluation: Evaluation) -> Soundness:
+    """Doubt of a figure that is not surely better than the best one that takes no model; none where that is unknown."""
+    task = opened.task
+    chance = task.chance(np.array(opened.splits.test.labels))
+    if chance is None:
+        return Soundness()
+    statistics, scale = evaluation.statistics, 100.0 if task.is_binary else 1.0
+    figure = task.figure(statistics)
+    if task.is_binary:
+        interval: Interval | None = wilson_interval(int(evaluation.correct.sum()), len(statistics))
+    else:
+        (interval,) = figure_intervals(task, statistics, [LEVEL], opened.splits.test.groups)
+    low, high = (figure, figure) if interval is None else (interval.low, interval.high)
+    if low > chance if task.higher_is_better else high < chance:
+        return Soundness()
+    percent = " %" if task.is_binary else ""
+    limits = "" if interval is None else f" [{scale * low:.4g}, {scale * high:.4g}]"
+    return Soundness(
+        doubt=(
+            f"{task.unit} {scale * figure:.4g}{percent}{limits} (n={len(statistics):,}) is not surely better than the "
+            f"{scale * chance:.4g}{percent} of giving every sample one answer: compare model, preprocessing and targets"
+        )
+    )
 
 
 def spare_outputs(opened: OpenWorkload, predictor: Predictor) -> list[str]:

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from quantbench.golden.circumstances import Inputs, MachineClass, Strict
 from quantbench.records.base import unpack_bits
+from quantbench.records.scores import unpack_scores
 
 SCHEMA_VERSION = 2
 # Read too: 2 added `answers`.
@@ -56,11 +57,13 @@ class AcceptedResult(Strict):
     """Result of an experiment as it was last accepted.
 
     Attributes:
-        correct: packed bits of per-sample correctness, base64, most significant bit first.
+        correct: packed bits of per-sample correctness, base64, most significant bit first; None of other scores.
+        scores: of each sample, or its statistics, packed by `records.scores.pack_scores`; None where there are bits.
+        task: that gave the scores; None likewise.
         n: samples.
         answers: the class that each sample was given, packed by `records.classes.pack_answers`; None for a task without
             classes, and in results that were accepted before they were kept.
-        metrics: figures to read; only `accuracy` is checked against the bits.
+        metrics: figures to read; only `accuracy` is checked, against the bits.
         speedups: one for each class of machine that has one.
         history: oldest first.
     """
@@ -71,7 +74,9 @@ class AcceptedResult(Strict):
     versions: dict[str, str]
     inputs: Inputs
     n: Count
-    correct: str
+    correct: str | None = None
+    scores: str | None = None
+    task: str | None = None
     answers: str | None = None
     metrics: dict[str, float]
     speedups: list[AcceptedSpeedup] = Field(default_factory=list)
@@ -79,8 +84,25 @@ class AcceptedResult(Strict):
 
     @property
     def bits(self) -> NDArray[np.bool_]:
-        """Per-sample correctness, `[n]`."""
+        """Per-sample correctness, `[n]`.
+
+        Raises:
+            ValueError: if there is none of so many samples.
+        """
+        if self.correct is None:
+            raise ValueError("is missing")
         return unpack_bits(self.correct, self.n)
+
+    @property
+    def statistics(self) -> NDArray[np.float64]:
+        """Per-sample scores or statistics, `[n, k]`.
+
+        Raises:
+            ValueError: if there are none of so many samples.
+        """
+        if self.scores is None:
+            raise ValueError("is missing")
+        return unpack_scores(self.scores, self.n)
 
     def speedup_on(self, machine: MachineClass) -> AcceptedSpeedup | None:
         """The one accepted for that class of machine, if any."""

@@ -35,14 +35,26 @@ def changes_of(before: AcceptedResult | None, after: AcceptedResult) -> list[str
 def _changed_bits(before: AcceptedResult, after: AcceptedResult) -> list[str]:
     if before.inputs.test != after.inputs.test or before.n != after.n:
         return [f"test samples: {before.n:,} → {after.n:,}, others"]
-    flipped = int((before.bits != after.bits).sum())
-    lines = [f"predictions: {flipped} of {after.n:,} flipped"] if flipped else []
+    lines = _changed_predictions(before, after)
     if before.answers is not None and after.answers is not None:
         changed = unpack_answers(before.answers, before.n) != unpack_answers(after.answers, after.n)
         lines += [f"answers: {int(changed.sum())} of {after.n:,} are of another class"] if changed.any() else []
     elif before.answers != after.answers:
         lines.append(f"answers: {'none kept → kept' if before.answers is None else 'kept → none kept'}")
     return lines
+
+
+def _changed_predictions(before: AcceptedResult, after: AcceptedResult) -> list[str]:
+    if before.task != after.task:
+        return [f"task: {before.task or 'scores of 0 and 1'} → {after.task or 'scores of 0 and 1'}"]
+    if before.scores is None:
+        flipped = int((before.bits != after.bits).sum())
+        return [f"predictions: {flipped} of {after.n:,} flipped"] if flipped else []
+    one, other = before.statistics, after.statistics
+    if one.shape != other.shape:
+        return [f"scores: {one.shape[1]} → {other.shape[1]} numbers of each sample"]
+    changed = int((one != other).any(axis=1).sum())
+    return [f"scores: {changed} of {after.n:,} changed"] if changed else []
 
 
 def _figure(value: float | None) -> str:

@@ -17,18 +17,18 @@ from quantbench.strict_json import read_json_value
 
 # A record of 10,000 samples takes 4 KB; anything this large is not one.
 MAX_GOLDEN_BYTES = 1 << 24
-PREDICTIONS, SPEED = "accuracy_vs_accepted", "speedup_vs_accepted"
+PREDICTIONS, SCORES, SPEED = "accuracy_vs_accepted", "score_vs_accepted", "speedup_vs_accepted"
 
 
 class Results(OnRequest[AcceptedResult]):
-    """Correctness of each test sample, the figures beside them, and the speed-up on each class of machine.
+    """Correctness or score of each test sample, the figures beside them, and the speed-up on each class of machine.
 
     Compared across engines, so that an experiment has one result only.
     """
 
     folder = "results"
-    claims = (PREDICTIONS, SPEED)
-    parts = ("accuracy", "classes", "size", "coverage")
+    claims = (PREDICTIONS, SCORES, SPEED)
+    parts = ("accuracy", "score", "classes", "size", "coverage")
     history_tells_changes = True
 
     def read(self, golden: Path, name: str) -> AcceptedResult | None:
@@ -54,10 +54,10 @@ class Results(OnRequest[AcceptedResult]):
         Raises:
             GoldenError: if a speed-up alone is to be accepted where nothing was before.
         """
-        id_ = run.experiment.id
-        if before is None and PREDICTIONS not in claims:
+        id_, is_whole = run.experiment.id, bool({PREDICTIONS, SCORES} & set(claims))
+        if before is None and not is_whole:
             raise GoldenError(f"{id_}: no accepted result to add a speed-up to; accept it whole: {accept_command(id_)}")
-        after = _predictions(run) if before is None or PREDICTIONS in claims else before
+        after = _predictions(run) if before is None or is_whole else before
         return after.model_copy(update={"speedups": _speedups(run, before, after, SPEED in claims)})
 
     def compare(self, before: AcceptedResult | None, after: AcceptedResult) -> list[str]:
@@ -67,7 +67,7 @@ class Results(OnRequest[AcceptedResult]):
     def content(self, fact: AcceptedResult) -> dict[str, Any]:
         """The result as JSON, without its history."""
         # Absent in files of before, which keep their bytes.
-        absent = {"answers"} if fact.answers is None else set()
+        absent = {name for name in ("correct", "scores", "task", "answers") if getattr(fact, name) is None}
         return fact.model_dump(mode="json", exclude={"history", *absent})
 
     def report(self, path: Path, before: AcceptedResult | None, after: AcceptedResult, changes: list[str]) -> str:  # noqa: ARG002
@@ -83,14 +83,9 @@ class Results(OnRequest[AcceptedResult]):
 
 
 def _predictions(run: Evidence) -> AcceptedResult:
-    accuracy, size = run.measured("accuracy"), run.measured("size")
-    metrics = {
-        "accuracy": accuracy.quantized,
-        "fp32_accuracy": accuracy.fp32,
-        "drop_pp": accuracy.drop_pp,
-        "size_ratio": size.ratio,
-        "quantized_bytes": float(size.quantized_bytes),
-    }
+    size = run.measured("size")
+    n, kept, figures = _kept(run)
+    metrics = {**figures, "size_ratio": size.ratio, "quantized_bytes": float(size.quantized_bytes)}
     if (coverage := run.measured("coverage")) is not None:
         metrics["int8_share"] = coverage.int8_share
     return AcceptedResult(
@@ -98,11 +93,27 @@ def _predictions(run: Evidence) -> AcceptedResult:
         machine=run.machine,
         versions=dict(run.versions),
         inputs=run.inputs,
-        n=accuracy.n,
-        correct=accuracy.quantized_correct,
+        n=n,
+        **kept,
         answers=None if (classes := run.measured("classes")) is None else classes.quantized_answers,
         metrics={name: round(value, 6) for name, value in metrics.items()},
     )
+
+
+def _kept(run: Evidence) -> tuple[int, dict[str, Any], dict[str, float]]:
+    """Samples, what is kept of each, and figures beside it."""
+    if (accuracy := run.measured("accuracy")) is not None:
+        figures = {"accuracy": accuracy.quantized, "fp32_accuracy": accuracy.fp32, "drop_pp": accuracy.drop_pp}
+        return accuracy.n, {"correct": accuracy.quantized_correct}, figures
+    score = run.measured("score")
+    if len(score.candidate_scores) > MAX_GOLDEN_BYTES // 2:
+        raise GoldenError(
+            f"{run.experiment.id}: what task '{score.task}' keeps of {score.n:,} samples takes "
+            f"{len(score.candidate_scores):,} bytes; at most {MAX_GOLDEN_BYTES // 2:,} are accepted: judge fewer "
+            "samples"
+        )
+    figures = {"score": score.candidate, "reference_score": score.reference, "score_drop": score.drop}
+    return score.n, {"scores": score.candidate_scores, "task": score.task}, figures
 
 
 def _speedups(
@@ -148,6 +159,9 @@ def _check_outline(path: Path, advice: str) -> None:
 
 
 def _check_bits(path: Path, result: AcceptedResult, advice: str) -> None:
+    if result.correct is None:
+        _check_scores(path, result, advice)
+        return
     try:
         accuracy = float(result.bits.mean())
     except ValueError as error:
@@ -159,6 +173,20 @@ def _check_bits(path: Path, result: AcceptedResult, advice: str) -> None:
         raise GoldenError(f"{path}: metrics.accuracy: is missing, but its bits say {accuracy:g}; {advice}")
     if abs(stated - accuracy) > 0.5 / result.n:
         raise GoldenError(f"{path}: metrics.accuracy: is {stated:g}, but its bits say {accuracy:g}; {advice}")
+    _check_metrics(path, result.metrics, advice)
+
+
+def _check_scores(path: Path, result: AcceptedResult, advice: str) -> None:
+    if result.scores is None:
+        raise GoldenError(f"{path}: correct: Field required, or scores of another task; {advice}")
+    try:
+        _ = result.statistics
+    except ValueError as error:
+        raise GoldenError(f"{path}: scores: {error}; {advice}") from None
+    if result.task is None:
+        raise GoldenError(f"{path}: task: is missing, but there are scores of one; {advice}")
+    if result.answers is not None:
+        _check_answers(path, result, advice)
     _check_metrics(path, result.metrics, advice)
 
 

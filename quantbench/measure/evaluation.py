@@ -14,6 +14,7 @@ from quantbench.config.schema import EvaluationConfig
 from quantbench.data.splits import Split
 from quantbench.errors import EvaluationError
 from quantbench.foreign import about
+from quantbench.measure.scored import check_figure, check_halves, check_scores
 from quantbench.tasks.interface import Task
 from quantbench.tasks.top1 import Top1
 
@@ -29,7 +30,7 @@ class Evaluation:
     """A model's scores on a split.
 
     Attributes:
-        scores: `[n]` float64, one per sample.
+        scores: `[n]` float64, one per sample; `[n, k]` statistics of a task whose figure is no mean of scores.
         loss: mean loss; None for a task without one.
         answers: `[n]` int64, the class that each sample was given; None for a task without classes.
     """
@@ -46,7 +47,7 @@ class Evaluation:
             EvaluationError: if some score is neither.
         """
         correct: NDArray[np.bool_] = self.scores == 1.0
-        if not (correct | (self.scores == 0.0)).all():
+        if correct.ndim != 1 or not (correct | (self.scores == 0.0)).all():
             raise EvaluationError("scores between 0 and 1 are no predictions that are right or wrong; compare scores")
         return correct
 
@@ -54,6 +55,11 @@ class Evaluation:
     def accuracy(self) -> float:
         """Mean score; of scores that are 0 or 1 the share of correct samples, 0..1."""
         return float(self.scores.mean())
+
+    @property
+    def statistics(self) -> NDArray[np.float64]:
+        """`[n, k]`, as the task made them; of a mean its scores, `[n, 1]`."""
+        return self.scores if self.scores.ndim == 2 else self.scores[:, None]
 
 
 def evaluate(predictor: Predictor, split: Split, task: Task = TOP1, batch_size: int = EVALUATION_BATCH) -> Evaluation:
@@ -88,6 +94,8 @@ def evaluate(predictor: Predictor, split: Split, task: Task = TOP1, batch_size: 
         with about(f"samples {waiting.seen:,} to {waiting.seen + n - 1:,} of split '{split.name}'"):
             outputs = task.chosen(predictor(inputs), n)
             task.check(outputs, n, targets)
+            if not waiting.seen:
+                check_halves(task, outputs, np.array(split.side.labels[positions]))
         waiting.add(outputs, positions)
         n_bytes += sum(array.nbytes for array in outputs.values())
         if n_bytes >= JUDGED_BYTES:
@@ -95,7 +103,10 @@ def evaluate(predictor: Predictor, split: Split, task: Task = TOP1, batch_size: 
             n_bytes = 0
     if waiting.positions or not parts:
         parts.append(_judged(waiting, split, task))
-    return _joined(parts)
+    found = _joined(parts)
+    if not task.is_mean:
+        check_figure(task, found.statistics)
+    return found
 
 
 @dataclass
@@ -135,8 +146,8 @@ def _judged(waiting: _Outputs, split: Split, task: Task) -> _Judged:
     whole, positions = waiting.taken()
     targets = np.array(split.side.labels[positions])
     _check_finite(whole, split, task, positions, waiting.seen)
-    scores = task.scores(whole, targets)
-    _check_scores(scores, task, len(targets))
+    scores = task.scores(whole, targets) if task.is_mean else task.statistics(whole, targets)
+    check_scores(scores, task, len(targets))
     return scores, task.answers(whole), task.loss(whole, targets), len(targets)
 
 
@@ -157,18 +168,6 @@ def _joined(parts: list[_Judged]) -> Evaluation:
 def inputs_of(split: Split, batch_size: int, limit: int | None = None) -> Iterator[Inputs]:
     """Batches of a split as predictors take them: `{"input": [≤ batch_size, channels, …]}`, never augmented."""
     return split.batches(batch_size, limit)
-
-
-def _check_scores(scores: object, task: Task, n: int) -> None:
-    """Refuses scores that are not one finite number for each sample."""
-    who = f"task {type(task).__name__}: scores gave"
-    if not isinstance(scores, np.ndarray) or scores.shape != (n,) or scores.dtype.kind not in "fiub":
-        found = f"{scores.dtype} {list(scores.shape)}" if isinstance(scores, np.ndarray) else type(scores).__name__
-        raise EvaluationError(f"task {type(task).__name__}: scores gave {found} for {n:,} samples; return [{n}]")
-    if not np.isfinite(scores).all():
-        raise EvaluationError(
-            f"{who} NaN or infinity for sample {int(np.isfinite(scores).argmin()):,}; give each sample a finite score"
-        )
 
 
 def _check_finite(outputs: Outputs, split: Split, task: Task, positions: NDArray[np.int64], seen: int) -> None:

@@ -5,14 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from quantbench.errors import NoEvidenceError
 from quantbench.quantities.bounds import PercentagePoints
 from quantbench.quantities.interface import Column, Quantity
+from quantbench.quantities.of_task import needs_bits
 from quantbench.records.run import Accuracy
 from quantbench.stats.intervals import Interval
 from quantbench.stats.verdicts import Outcome, Verdict, at_most
 
 if TYPE_CHECKING:
+    from quantbench.config.schema import Experiment
     from quantbench.experiment.run import Run
+    from quantbench.stats.paired import PairedOutcomes
 
 
 class AccuracyDrop(Quantity[Accuracy]):
@@ -33,10 +37,20 @@ class AccuracyDrop(Quantity[Accuracy]):
         ),
     )
 
+    def why_not(self, experiment: Experiment) -> str | None:
+        """Other scores than 0 and 1 are no accuracy."""
+        return needs_bits(experiment)
+
     def measure(self, run: Run) -> Accuracy:
-        """Both models on the test split."""
+        """Both models on the test split.
+
+        Raises:
+            NoEvidenceError: if scores are not 0 and 1.
+        """
         from quantbench.experiment.accuracy import paired_accuracy
 
+        if not run.opened.task.is_binary:
+            raise NoEvidenceError(str(needs_bits(run.experiment)))
         return paired_accuracy(run.reference_evaluation, run.evaluation)
 
     def judge(self, run: Run, measured: Accuracy, bound: float) -> Verdict:
@@ -64,6 +78,7 @@ def judge_drop(run: Run, a: Accuracy, bound: float, gate: str) -> Verdict:
         f"{a.lost} lost, {a.gained} gained)"
     )
     outcomes, level = PairedOutcomes(a.n, a.lost, a.gained), run.settings.family.level(a.level)
+    measured += detectable_text(outcomes, a.level)
     wider = tango_interval(outcomes, level)
     strict = Interval(100 * wider.low, 100 * wider.high, level)
     verdict = at_most(gate, a.drop_pp, Interval(low, high, a.level), bound, a.n, measured, " pp", strict)
@@ -72,3 +87,10 @@ def judge_drop(run: Run, a: Accuracy, bound: float, gate: str) -> Verdict:
     needed = samples_to_decide(outcomes, bound / 100, level if low > bound else a.level)
     how_many = "no number of samples" if needed is None else f"about {needed:,} samples"
     return replace(verdict, measured=f"{measured}; {how_many} changing at these rates would decide")
+
+
+def detectable_text(outcomes: PairedOutcomes, level: float) -> str:
+    """Words about the least drop that so many samples could detect, beside a verdict."""
+    from quantbench.stats.power import least_drop
+
+    return f"; a drop of {100 * least_drop(outcomes, level):.2f} pp would be detected (power 80 %)"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from quantbench.quantities.accuracy_drop import AccuracyDrop
+from quantbench.quantities.accuracy_drop import AccuracyDrop, detectable_text
 from quantbench.records.run import Accuracy
 from quantbench.stats.intervals import Interval
 from quantbench.stats.regression import Change, change_of
@@ -30,22 +30,12 @@ class AccuracyVsAccepted(AccuracyDrop):
 
     def judge(self, run: Run, measured: Accuracy, bound: Any) -> Verdict:
         """By Tango's interval and a margin."""
-        from quantbench.experiment.result import inputs_of, margin_of
-        from quantbench.golden.gates import missing_golden
-        from quantbench.golden.results import RESULTS
+        from quantbench.experiment.result import margin_of
 
         margin = margin_of(run).accuracy_pp
         requirement = f"at most {margin:g} pp below what was accepted"
-        accepted = RESULTS.read(run.settings.golden, run.experiment.id)
-        if accepted is None:
-            golden, id_ = run.settings.golden, run.experiment.id
-            words = "no result of this experiment was ever accepted"
-            text = missing_golden(golden, id_, words, RESULTS.path(golden, id_))
-            return _not_comparable(Outcome.FAIL, text, requirement)
-        here = inputs_of(run)
-        if accepted.inputs.test != here.test or accepted.n != measured.n:
-            return _other_samples(run, accepted, here.test, requirement)
-        return _compared(run, accepted, margin, requirement)
+        found = comparable(run, measured.n, self.name, requirement)
+        return found if isinstance(found, Verdict) else _compared(run, found, margin, requirement)
 
     def accept(self, experiment: Experiment) -> str:
         """The command that updates the accepted result."""
@@ -55,6 +45,32 @@ class AccuracyVsAccepted(AccuracyDrop):
 
 
 ACCURACY_VS_ACCEPTED = AccuracyVsAccepted()
+
+
+def comparable(run: Run, n: int, claim: str, requirement: str) -> AcceptedResult | Verdict:
+    """The accepted result, or the verdict where there is none of these samples.
+
+    Args:
+        run: of now.
+        n: its samples.
+        claim: name of the quantity.
+        requirement: the margin in words.
+    """
+    from quantbench.experiment.result import inputs_of
+    from quantbench.golden.gates import missing_golden
+    from quantbench.golden.results import RESULTS
+
+    golden, id_ = run.settings.golden, run.experiment.id
+    accepted = RESULTS.read(golden, id_)
+    if accepted is None:
+        words = "no result of this experiment was ever accepted"
+        missing = missing_golden(golden, id_, words, RESULTS.path(golden, id_))
+        return _not_comparable(claim, Outcome.FAIL, missing, requirement)
+    here = inputs_of(run).test
+    if accepted.inputs.test != here or accepted.n != n:
+        outcome, words = _other_samples(run, accepted, n, here)
+        return _not_comparable(claim, outcome, words, requirement)
+    return accepted
 
 
 def _compared(run: Run, accepted: AcceptedResult, margin: float, requirement: str) -> Verdict:
@@ -92,18 +108,29 @@ def change_of_behaviour(run: Run) -> str | None:
     from quantbench.golden.results import RESULTS
 
     accepted = RESULTS.read(run.settings.golden, run.experiment.id)
-    if accepted is None or accepted.inputs.test != inputs_of(run).test or accepted.n != run.accuracy.n:
+    if accepted is None or accepted.inputs.test != inputs_of(run).test or accepted.n != len(run.evaluation.scores):
         return None
-    flipped = int((accepted.bits != run.evaluation.correct).sum())
+    flipped, what = _changed(run, accepted)
     determinism = run.verdicts.get("determinism")
     changes_by_itself = determinism is not None and determinism.outcome is Outcome.FAIL
     if not flipped or changes_by_itself or circumstances(run, accepted):
         return None
     return (
-        f"{run.experiment.id}: change of behaviour: {flipped:,} of {accepted.n:,} predictions flipped since "
-        f"{_date(accepted)}, on the same class of machine, with the same versions, weights, data and configuration: "
+        f"{run.experiment.id}: change of behaviour: {flipped:,} of {accepted.n:,} {what} since "
+        f"{date_of(accepted)}, on the same class of machine, with the same versions, weights, data and configuration: "
         "the code computes something else"
     )
+
+
+def _changed(run: Run, accepted: AcceptedResult) -> tuple[int, str]:
+    """Samples that are otherwise than accepted, and the word for them."""
+    if accepted.scores is None:
+        return int((accepted.bits != run.evaluation.correct).sum()), "predictions flipped"
+    from quantbench.records.scores import rounded
+
+    now, then = rounded(run.evaluation.scores), accepted.statistics
+    changed = accepted.n if now.shape != then.shape else int((now != then).any(axis=1).sum())
+    return changed, "scores changed"
 
 
 def circumstances(run: Run, accepted: AcceptedResult) -> list[str]:
@@ -125,6 +152,7 @@ def circumstances(run: Run, accepted: AcceptedResult) -> list[str]:
 
 
 def _measured(run: Run, accepted: AcceptedResult, outcomes: PairedOutcomes, loss: Interval) -> str:
+    from quantbench.experiment.accuracy import ACCURACY_LEVEL
     from quantbench.stats.discordant import p_value_of_change
 
     before, now = 100 * float(accepted.bits.mean()), 100 * run.accuracy.quantized
@@ -132,8 +160,9 @@ def _measured(run: Run, accepted: AcceptedResult, outcomes: PairedOutcomes, loss
     changed = circumstances(run, accepted)
     beside = f"; also changed: {', '.join(changed)}" if changed else ""
     return (
-        f"{100 * outcomes.drop:.2f} pp lost [{loss.low:.2f}, {loss.high:.2f}] since {_date(accepted)} "
-        f"({before:.2f} % → {now:.2f} %, n={outcomes.n:,}: {flips}){beside}"
+        f"{100 * outcomes.drop:.2f} pp lost [{loss.low:.2f}, {loss.high:.2f}] since {date_of(accepted)} "
+        f"({before:.2f} % → {now:.2f} %, n={outcomes.n:,}: {flips})"
+        f"{detectable_text(outcomes, ACCURACY_LEVEL)}{beside}"
     )
 
 
@@ -144,26 +173,30 @@ def _pp(outcomes: PairedOutcomes, level: float) -> Interval:
     return Interval(100 * interval.low, 100 * interval.high, level)
 
 
-def _other_samples(run: Run, accepted: AcceptedResult, here: str, requirement: str) -> Verdict:
-    """Data that each platform makes a little differently is nobody's mistake; anything else is a stale golden."""
+def _other_samples(run: Run, accepted: AcceptedResult, n: int, here: str) -> tuple[Outcome, str]:
+    """Outcome and its reason where samples are others.
+
+    Data that each platform makes a little differently is nobody's mistake; anything else is a stale golden.
+    """
     from quantbench.experiment.result import machine_of, versions_of_run
 
     words = (
         f"the accepted result is of other test samples (n={accepted.n:,}, sha256 {accepted.inputs.test[:12]}…) "
-        f"than this run's (n={run.accuracy.n:,}, sha256 {here[:12]}…), so that nothing can be compared"
+        f"than this run's (n={n:,}, sha256 {here[:12]}…), so that nothing can be compared"
     )
     then = accepted.versions.get("system", "–"), accepted.machine.architecture
     now = versions_of_run(run)["system"], machine_of(run, 1).architecture
     if run.opened.splits.platform_dependent and then != now:
         words += f"; each platform makes this data a little differently, and it was accepted on {' '.join(then)}"
-        return _not_comparable(Outcome.INCONCLUSIVE, words, requirement)
-    return _not_comparable(Outcome.FAIL, f"{words}; get the data it was accepted with, or accept again", requirement)
+        return Outcome.INCONCLUSIVE, words
+    return Outcome.FAIL, f"{words}; get the data it was accepted with, or accept again"
 
 
-def _not_comparable(outcome: Outcome, measured: str, requirement: str) -> Verdict:
+def _not_comparable(claim: str, outcome: Outcome, measured: str, requirement: str) -> Verdict:
     change = Change.INCONCLUSIVE if outcome is Outcome.INCONCLUSIVE else None
-    return Verdict(ACCURACY_VS_ACCEPTED.name, outcome, None, None, None, 0, measured, requirement, change)
+    return Verdict(claim, outcome, None, None, None, 0, measured, requirement, change)
 
 
-def _date(accepted: AcceptedResult) -> str:
+def date_of(accepted: AcceptedResult) -> str:
+    """The day of the last acceptance."""
     return accepted.history[-1].date if accepted.history else "an unknown day"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from quantbench.quantities.accuracy_drop import AccuracyDrop
+from quantbench.quantities.of_task import needs_bits
 from quantbench.records.run import Accuracy
 from quantbench.stats.verdicts import Verdict, at_most, no_evidence
 
@@ -26,7 +27,7 @@ class CardDrift(AccuracyDrop):
     def why_not(self, experiment: Experiment) -> str | None:
         """A file made elsewhere has no card."""
         if experiment.workload.config.reference is None:
-            return None
+            return needs_bits(experiment)
         return "the reference is a file, which has no card; remove this gate, or adopt weights (workload.baseline)"
 
     def judge(self, run: Run, measured: Accuracy, bound: float) -> Verdict:

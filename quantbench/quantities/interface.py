@@ -28,6 +28,7 @@ class Column(Generic[M]):
         header: its title.
         cell: the quantity's part of a record → text; called only where the part was measured.
         of_reference: whether it says anything of the reference itself, which a ratio to the reference does not.
+        everywhere: it stands in every table, also where none of its records has the part.
 
     Example:
         >>> column = Column("file MB", lambda files: f"{files['megabytes']:.1f}")
@@ -38,6 +39,7 @@ class Column(Generic[M]):
     header: str
     cell: Callable[[M], str]
     of_reference: bool = True
+    everywhere: bool = True
 
 
 class Quantity(Guarded, ABC, Generic[M]):

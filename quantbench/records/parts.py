@@ -11,6 +11,7 @@ from pydantic import Field
 from quantbench.records.base import TOLERANCE, Part, agree, holds, is_share, unpack_bits
 from quantbench.records.intervals import unlike_tango, unlike_wilson
 from quantbench.stats.paired import PairedOutcomes
+from quantbench.stats.power import least_drop
 
 # Ratio of a latency, and the forms that it is of.
 FORMS_OF = (
@@ -37,6 +38,8 @@ class Accuracy(Part):
         quantized_interval: Wilson interval of `quantized`, 0..1.
         fp32_correct: packed bits of per-sample correctness, base64, most significant bit first.
         quantized_correct: the same for the quantized model.
+        detectable_pp: the least drop that the test set could detect with a power of 80 %, percentage points; absent in
+            records of before it was noted.
     """
 
     n: int
@@ -50,6 +53,7 @@ class Accuracy(Part):
     quantized_interval: tuple[float, float]
     fp32_correct: str
     quantized_correct: str
+    detectable_pp: float | None = None
 
     def impossible(self) -> str | None:
         """An interval without its estimate, or figures that are not those of its samples."""
@@ -75,6 +79,8 @@ class Accuracy(Part):
         if not (0 < self.level < 1 and is_share(*own) and holds(own, self.quantized)):
             return f"quantized {self.quantized} with quantized_interval [{own[0]}, {own[1]}] at level {self.level}"
         counts = PairedOutcomes(self.n, lost, gained)
+        if self.detectable_pp is not None and not agree(self.detectable_pp, 100 * least_drop(counts, self.level), 1e-6):
+            return f"detectable_pp {self.detectable_pp}, which is not the one of lost {lost} and gained {gained}"
         return unlike_tango("drop_interval_pp", self.drop_interval_pp, counts, self.level) or unlike_wilson(
             "quantized_interval", own, self.quantized, self.n, self.level
         )

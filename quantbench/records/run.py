@@ -24,6 +24,7 @@ from quantbench.foreign import calling
 from quantbench.recipes.translation import QuantityName, RecipeName, neutral
 from quantbench.records.base import Environment, Part, Record
 from quantbench.records.parts import Accuracy, CheckpointFacts, Counted, CoverageFacts, Latency, Memory, Size, Work
+from quantbench.records.scores import Score
 from quantbench.registry import QUANTITIES
 from quantbench.stats.regression import Change
 from quantbench.stats.verdicts import Outcome, Verdict
@@ -40,6 +41,7 @@ __all__ = [
     "NotRun",
     "RecordFile",
     "RunRecord",
+    "Score",
     "Size",
     "VerdictRecord",
     "Work",
@@ -176,6 +178,11 @@ class RunRecord(Record):
     def accuracy(self) -> Accuracy | None:
         """Both models on the same test samples."""
         return self._part("accuracy", Accuracy)
+
+    @property
+    def score(self) -> Score | None:
+        """Scores of both models on the same test samples, of a task whose scores are not 0 and 1."""
+        return self._part("score", Score)
 
     @property
     def size(self) -> Size | None:

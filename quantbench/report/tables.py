@@ -52,20 +52,35 @@ def without_baseline(messages: Sequence[tuple[str, str]]) -> list[str]:
     return [messages[0][1], more]
 
 
-def columns() -> tuple[str, ...]:
+def columns(records: Sequence[RunRecord] = ()) -> tuple[str, ...]:
     """Titles of the table: the experiment, the columns of each quantity, the verdict."""
-    return ("experiment", *(column.header for each in QUANTITIES.all() for column in each.columns), "verdict")
+    return ("experiment", *(column.header for _, column in _shown(records)), "verdict")
 
 
-def cells(record: RunRecord) -> tuple[str, ...]:
-    """One row, in the order of `columns`."""
+def _shown(records: Sequence[RunRecord]) -> list[tuple[Any, Any]]:
+    """Quantities and columns of the table of some records; of a task's own kind only where one of them has it."""
+    parts = {part for record in records for part in record.parts}
+    return [
+        (each, column)
+        for each in QUANTITIES.all()
+        for column in each.columns
+        if column.everywhere or each.part in parts
+    ]
+
+
+def cells(record: RunRecord, records: Sequence[RunRecord] = ()) -> tuple[str, ...]:
+    """One row, in the order of `columns`.
+
+    Args:
+        record: of the row.
+        records: of the table.
+    """
     is_reference, parts = record.recipe_name == "fp32_baseline", record.parts
     figures = (
         NOTHING
         if each.part not in parts or (is_reference and not column.of_reference)
         else _cell(column, parts[each.part])
-        for each in QUANTITIES.all()
-        for column in each.columns
+        for each, column in _shown(records)
     )
     return (record.experiment, *figures, overall(record))
 
@@ -80,12 +95,12 @@ def rows_of(records: Sequence[RunRecord], errors: Sequence[ExperimentError] = ()
     missing = dict.fromkeys(error.experiment for error in errors)
     rows = []
     for record in records:
-        *figures, verdict = cells(record)
+        *figures, verdict = cells(record, records)
         if record.experiment in missing:
             verdict = BROKEN if verdict == NOTHING else f"{BROKEN}, {verdict}"
             del missing[record.experiment]
         rows.append((*figures, verdict))
-    return rows + [(id_, *[NOTHING] * (len(columns()) - 2), BROKEN) for id_ in missing]
+    return rows + [(id_, *[NOTHING] * (len(columns(records)) - 2), BROKEN) for id_ in missing]
 
 
 def error_lines(errors: Sequence[ExperimentError]) -> list[str]:
@@ -142,7 +157,7 @@ def terminal_table(
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    titles = columns()
+    titles = columns(records)
     for i, title in enumerate(titles):
         table.add_column(title, justify="left" if i in (0, len(titles) - 1) else "right", no_wrap=True)
     styles = {Outcome.PASS: "green", Outcome.FAIL: "red", Outcome.INCONCLUSIVE: "yellow", BROKEN: "red"}
@@ -195,7 +210,7 @@ def plain_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def markdown_table(records: Sequence[RunRecord], errors: Sequence[ExperimentError] = ()) -> str:
     """The same rows as a Markdown table."""
-    return "\n".join(markdown_rows(columns(), rows_of(records, errors), last="---")) + "\n"
+    return "\n".join(markdown_rows(columns(records), rows_of(records, errors), last="---")) + "\n"
 
 
 def markdown_rows(columns: Sequence[str], rows: Sequence[Sequence[str]], last: str = "---:") -> list[str]:
@@ -215,7 +230,8 @@ def provenance(records: Sequence[RunRecord]) -> str:
     circumstances: dict[str, set[int]] = {}
     for record in records:
         e = record.environment
-        n = f"n = {record.accuracy.n:,} test samples" if record.accuracy else "accuracy not measured"
+        samples = record.accuracy or record.score
+        n = f"n = {samples.n:,} test samples" if samples else "accuracy not measured"
         timing = (
             f"speed-up: median of {{rounds}} interleaved rounds, batch {t.batch_size}, {t.threads} thread(s)"
             if (t := record.latency)

@@ -21,7 +21,7 @@ from quantbench.search.replay import Replay, Values
 from quantbench.search.steps import INPUT
 from quantbench.stats.draws import Ids
 from quantbench.stats.paired import PairedOutcomes, samples_to_decide
-from quantbench.tasks.top1 import check_logits
+from quantbench.tasks.classes import check_logits
 
 # Absorbs the rounding of ε · n / 100, which is meant to be a whole number where ε was given in hundredths.
 COUNT_TOLERANCE = 1e-9

@@ -13,6 +13,7 @@ from quantbench.errors import ForeignError, QuantbenchError
 from quantbench.experiment.run import Run
 from quantbench.experiment.runs import Runs
 from quantbench.foreign import calling, traceback_of
+from quantbench.golden.results import PREDICTIONS, SCORES
 from quantbench.measure.load import Moment, disturbances, moment, usable_cores
 from quantbench.progress import progress
 from quantbench.quantities.accuracy_vs_accepted import change_of_behaviour
@@ -156,7 +157,7 @@ class Session:
                 self._time(run)
             if self.acceptances.takes(run, quantity):
                 return None
-            behaviour = change_of_behaviour(run) if quantity == "accuracy_vs_accepted" else None
+            behaviour = change_of_behaviour(run) if quantity in (PREDICTIONS, SCORES) else None
             decision = self.decision(run, judge(run, quantity), behaviour or "")
         if behaviour:
             self.behaviour.append(behaviour)

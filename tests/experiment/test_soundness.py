@@ -71,7 +71,9 @@ def test_an_accuracy_well_above_chance_is_no_warning():
 
 
 def test_a_task_without_answers_has_no_signs():
-    assert soundness(None, Evaluation(np.zeros(3), None)).lines == []
+    splits = SimpleNamespace(test=SimpleNamespace(labels=np.zeros(3)))
+    without = SimpleNamespace(task=SimpleNamespace(chance=lambda _: None), splits=splits)
+    assert soundness(without, Evaluation(np.zeros(3), None)).lines == []
 
 
 def test_the_interval_of_a_mean_recovers_the_width_of_each_part():

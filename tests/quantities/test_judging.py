@@ -91,7 +91,8 @@ def test_a_damaged_checkpoint_fails_the_accuracy_gate(project, damage):
     a = run.accuracy
     drop = f"{a.drop_pp:.2f} pp [{a.drop_interval_pp[0]:.2f}, {a.drop_interval_pp[1]:.2f}]"
     assert measured.startswith(f"  measured:     {drop} ({100 * a.fp32:.2f} % → {100 * a.quantized:.2f} %, n=150: ")
-    assert measured.endswith(f"{a.lost} lost, {a.gained} gained)")
+    least = f"a drop of {a.detectable_pp:.2f} pp would be detected (power 80 %)"
+    assert measured.endswith(f"{a.lost} lost, {a.gained} gained); {least}")
     assert required == "  required:     at most 5 pp"
     assert further == f"  look further: quantbench run tiny/{STATIC} --json record.json"
     assert accept == (

@@ -17,6 +17,7 @@ from quantbench.quantities.judging import explain, judge
 from quantbench.stats.discordant import p_value_of_change
 from quantbench.stats.multiplicity import Family
 from quantbench.stats.paired import PairedOutcomes, samples_to_decide, tango_interval
+from quantbench.stats.power import least_drop
 from quantbench.stats.verdicts import Outcome, Verdict
 
 ID = "tiny/ptq_static_int8_per_channel"
@@ -85,7 +86,8 @@ def test_the_message_counts_flips_each_way_with_interval_and_exact_test_and_how_
     (low, high), p = interval_pp(27, 2), p_value_of_change(PairedOutcomes(N, 27, 2))
     assert title == f"{ID}: {CLAIM}: REGRESSED"
     assert measured.startswith(f"  measured:     16.67 pp lost [{low:.2f}, {high:.2f}] since 20")
-    assert measured.endswith(f" %, n=150: 27 lost, 2 gained, exact test p = {p:.2g})")
+    least = f"a drop of {100 * least_drop(PairedOutcomes(N, 27, 2), 0.95):.2f} pp would be detected (power 80 %)"
+    assert measured.endswith(f" %, n=150: 27 lost, 2 gained, exact test p = {p:.2g}); {least}")
     assert required == "  required:     at most 3 pp below what was accepted"
     assert further == f"  look further: quantbench run {ID} --json record.json"
     assert accept_line == f'  accept:       pytest bench --experiment {ID} --update-golden --reason "…"'

@@ -8,8 +8,9 @@ import torch
 
 from quantbench.arrays import OUTPUT
 from quantbench.errors import EvaluationError
+from quantbench.tasks.classes import check_logits
 from quantbench.tasks.interface import Task
-from quantbench.tasks.top1 import Top1, check_logits
+from quantbench.tasks.top1 import Top1
 
 TASK = Top1()
 LABELS = np.array([0, 1, 2])

@@ -1,0 +1,79 @@
+"""Scores of two models on the same samples, of tasks whose scores are not 0 and 1, as a part of the record."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from quantbench.errors import EvaluationError, NoEvidenceError
+from quantbench.experiment.accuracy import ACCURACY_LEVEL
+from quantbench.experiment.figures import Clusters, Paired, detectable, paired
+from quantbench.records.scores import Score, pack_scores
+from quantbench.stats.intervals import Interval
+from quantbench.tasks.interface import Task
+
+if TYPE_CHECKING:
+    from quantbench.experiment.run import Run
+    from quantbench.measure.evaluation import Evaluation
+
+
+def paired_score(run: Run) -> Score:
+    """Both models on the test split.
+
+    Raises:
+        NoEvidenceError: if scores are 0 and 1, which are compared as an accuracy.
+    """
+    task, name = run.opened.task, run.experiment.workload.config.task.name
+    if task.is_binary:
+        raise NoEvidenceError(f"the scores of task '{name}' are 0 and 1, which are compared as an accuracy")
+    before, after = run.reference_evaluation, run.evaluation
+    levels = (ACCURACY_LEVEL, run.settings.family.level(ACCURACY_LEVEL))
+    found = paired(task, before.statistics, after.statistics, levels, clusters_of(run))
+    return _record(name, task, before, after, found, levels)
+
+
+def clusters_of(run: Run) -> Clusters:
+    """Groups of the test samples, where the data has some and the workload does not take samples as independent.
+
+    Raises:
+        EvaluationError: if they are asked for and there are none.
+    """
+    asked, groups = run.experiment.workload.config.evaluation.clusters, run.opened.splits.test.groups
+    if asked and groups is None:
+        data = run.experiment.workload.config.data.name
+        raise EvaluationError(
+            f"{run.experiment.workload.where('evaluation.clusters')}: data set '{data}' has no groups of samples; "
+            "leave it out"
+        )
+    return None if asked is False else groups
+
+
+def _record(
+    name: str, task: Task, before: Evaluation, after: Evaluation, found: Paired, levels: tuple[float, float]
+) -> Score:
+    interval, strict = (_limits(each) for each in found.intervals)
+    own, own_strict = (_limits(each) for each in found.own)
+    return Score(
+        task=name,
+        unit=task.unit,
+        higher_is_better=task.higher_is_better,
+        n=len(before.statistics),
+        reference=found.before,
+        candidate=found.after,
+        drop=found.drop,
+        interval=interval,
+        strict=strict,
+        candidate_interval=own,
+        candidate_strict=own_strict,
+        level=levels[0],
+        strict_level=levels[1],
+        method=found.method,
+        changed=found.changed,
+        clusters=found.clusters,
+        detectable=detectable(found, levels[0]),
+        reference_scores=pack_scores(before.statistics),
+        candidate_scores=pack_scores(after.statistics),
+    )
+
+
+def _limits(interval: Interval | None) -> tuple[float, float] | None:
+    return None if interval is None else (interval.low, interval.high)

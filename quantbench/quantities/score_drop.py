@@ -1,0 +1,91 @@
+"""The score that is lost against the reference, on the same samples, of tasks whose scores are not 0 and 1."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import FiniteFloat
+
+from quantbench.quantities.interface import Column, Quantity
+from quantbench.quantities.of_task import needs_scores
+from quantbench.records.scores import Limits, Score
+from quantbench.stats.intervals import Interval
+from quantbench.stats.verdicts import Outcome, Verdict, at_most
+
+if TYPE_CHECKING:
+    from quantbench.config.schema import Experiment
+    from quantbench.experiment.run import Run
+
+
+class ScoreDrop(Quantity[Score]):
+    """Largest accepted loss of the task's figure, in its unit; positive is worse, whichever direction is better."""
+
+    name = "score_drop"
+    part = "score"
+    record = Score
+    bound: ClassVar[Any] = FiniteFloat
+    smaller_is_looser = False
+    by_interval = True
+    columns: ClassVar[tuple[Column[Any], ...]] = (
+        Column("score", lambda s: f"{s.candidate:.4g} {s.unit}", everywhere=False),
+        Column(
+            "lost [95 %]", lambda s: f"{s.drop:+.3g} {shown(s.interval, '+.3g')}", of_reference=False, everywhere=False
+        ),
+    )
+
+    def why_not(self, experiment: Experiment) -> str | None:
+        """Scores of 0 and 1 are compared as an accuracy."""
+        return needs_scores(experiment)
+
+    def measure(self, run: Run) -> Score:
+        """Both models on the test split."""
+        from quantbench.experiment.score import paired_score
+
+        return paired_score(run)
+
+    def judge(self, run: Run, measured: Score, bound: float) -> Verdict:
+        """By the interval that fits the task."""
+        s = measured
+        text = f"{drop_text(s.drop, s.interval)} ({s.unit} {s.reference:.4g} → {s.candidate:.4g}, {evidence(s)})"
+        text += sensitivity(s)
+        if s.interval is None or s.strict is None:
+            return _untold(self.name, s, s.drop, bound, f"{text}; {too_few(s)}", f"at most {bound:g} lost")
+        own, strict = Interval(*s.interval, s.level), Interval(*s.strict, s.strict_level)
+        return at_most(self.name, s.drop, own, bound, s.n, text, f" lost ({s.unit})", strict)
+
+
+SCORE_DROP = ScoreDrop()
+
+
+def shown(limits: Limits | None, digits: str = ".4g") -> str:
+    """An interval in brackets; a dash within where there is none."""
+    return "[–]" if limits is None else f"[{limits[0]:{digits}}, {limits[1]:{digits}}]"
+
+
+def drop_text(drop: float, interval: Limits | None) -> str:
+    """A loss with its interval."""
+    return f"{drop:.3g} lost {shown(interval, '.3g')}"
+
+
+def evidence(score: Score) -> str:
+    """Samples behind a figure, and the method of its interval."""
+    clusters = "" if score.clusters is None else f" in {score.clusters:,} clusters"
+    return f"n={score.n:,}{clusters}: {score.changed:,} changed, {score.method}"
+
+
+def sensitivity(score: Score) -> str:
+    """The least drop that the test set could detect."""
+    if score.detectable is None:
+        return ""
+    return f"; a loss of {score.detectable:.2g} would be detected (power 80 %)"
+
+
+def too_few(score: Score) -> str:
+    """Reason why there is no interval."""
+    if score.clusters is not None:
+        return f"{score.clusters:,} clusters, or the few samples that changed, tell no interval; measure on more"
+    return f"{score.changed:,} changed samples of {score.n:,} tell no interval; measure on more"
+
+
+def _untold(name: str, score: Score, value: float, bound: float, text: str, required: str) -> Verdict:
+    return Verdict(name, Outcome.INCONCLUSIVE, value, None, bound, score.n, text, required)
