@@ -21,6 +21,7 @@ EXTRAS = {
     "onnxruntime": "onnxruntime",
     "onnxscript": "torch",
     "openvino": "openvino",
+    "rapidfuzz": "text",
     "safetensors": "torch",
     "soundfile": "audio",
     "torch": "torch",

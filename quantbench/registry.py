@@ -335,17 +335,26 @@ TASKS: Factories[Task] = Factories(
     "task",
     "quantbench.tasks",
     {
+        "auc": "quantbench.tasks.auc:AreaUnderCurve",
         "balanced_accuracy": "quantbench.tasks.balanced_accuracy:BalancedAccuracy",
+        "cer": "quantbench.tasks.cer:cer",
+        "eer": "quantbench.tasks.eer:EqualErrorRate",
+        "function": "quantbench.tasks.function:function",
         "macro_f1": "quantbench.tasks.macro_f1:MacroF1",
         "mae": "quantbench.tasks.mae:mae",
+        "mean_iou": "quantbench.tasks.mean_iou:mean_iou",
+        "min_dcf": "quantbench.tasks.min_dcf:min_dcf",
         "nll": "quantbench.tasks.nll:NegativeLogLikelihood",
         "perplexity": "quantbench.tasks.perplexity:Perplexity",
         "r2": "quantbench.tasks.r2:R2",
         "rmse": "quantbench.tasks.rmse:rmse",
         "top1": "quantbench.tasks.top1:Top1",
         "top_k": "quantbench.tasks.top_k:top_k",
+        "wer": "quantbench.tasks.wer:wer",
     },
 )
+# Task → the gate on its figure, under its own name; of top1 it is the accuracy, of one's own functions the score.
+FLOORS: dict[str, str] = {name: {"top1": "accuracy", "function": "score"}.get(name, name) for name in TASKS.table}
 RECIPES: Factories[Recipe] = Factories(
     "recipe",
     "quantbench.recipes",
@@ -395,6 +404,7 @@ QUANTITIES: Registry[Quantity[Any]] = Registry(
         "layer_drop_pp": "quantbench.quantities.layer_drop:LAYER_DROP",
         "parity_pp": "quantbench.quantities.parity:PARITY",
         "score_drop": "quantbench.quantities.score_drop:SCORE_DROP",
+        **{gate: f"quantbench.quantities.figure:{gate}" for gate in sorted(FLOORS.values())},
         "agreement": "quantbench.quantities.agreement:AGREEMENT",
         "sqnr_db": "quantbench.quantities.output_errors:SQNR",
         "cosine": "quantbench.quantities.output_errors:COSINE",

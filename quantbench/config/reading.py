@@ -147,6 +147,10 @@ def _check_import_paths(workload: Workload, experiments: list[Experiment]) -> No
         for part in ("recipe", "backend"):
             if (value := getattr(experiment.config, part)) is not None:
                 named[experiment.where(f"{part}.name")] = value.name
+    if not is_import_path(config.task.name):
+        task = TASKS.create(config.task.name, workload.where("task"), config.task.params)
+        for key, own in task.paths.items():
+            check_import_path(own, workload.where(f"task.{key}"), project)
     for where, name in named.items():
         if is_import_path(name):
             check_import_path(name, where, project)

@@ -40,6 +40,7 @@ from quantbench.measure.environment import environment
 from quantbench.measure.evaluation import inputs_of
 from quantbench.measure.probe import probe_in_fresh_process
 from quantbench.provenance import Code, loaded_code, named_files
+from quantbench.recipes.function import own_function
 from quantbench.recipes.spec import Fp32, Function, ReadyMade, StaticInt8, Trained, describe
 from quantbench.registry import BACKENDS, DATA, MODELS, RECIPES, TASKS
 from quantbench.temporary import temporary_folder
@@ -304,8 +305,16 @@ def _code_of(opened: OpenWorkload, *modules: str | None) -> Code:
     own = {DATA.outside_module(config.data.name)}
     if config.model is not None:
         own.add(MODELS.outside_module(config.model.name))
-    named = {*modules, *own, TASKS.outside_module(config.task.name)}
+    named = {*modules, *own, TASKS.outside_module(config.task.name), *_modules_of_task(opened)}
     return {name: code for name, code in loaded_code().items() if name in named}
+
+
+def _modules_of_task(opened: OpenWorkload) -> list[str]:
+    """Modules of the functions that the task calls, imported now."""
+    paths = opened.task.paths
+    for key, path in paths.items():
+        own_function(path, opened.workload.where(f"task.{key}"))
+    return [path.partition(":")[0] for path in paths.values()]
 
 
 def _surroundings() -> dict[str, Any]:

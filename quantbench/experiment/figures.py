@@ -170,7 +170,8 @@ def _effects(task: Task, sign: float, before: Floats, after: Floats, clusters: C
     """The part of the loss that each changed sample, or cluster, makes up."""
     changed, unit = _changed(before, after, clusters)
     if task.is_mean and clusters is None:
-        return sign * (before - after)[changed, 0] / len(before)
+        lost: Floats = sign * (before - after)[changed, 0] / len(before)
+        return lost
     found, whole = [], task.figure(after)
     for each in changed:
         restored = np.where((unit == each)[:, None], before, after)

@@ -20,7 +20,7 @@ def check_scores(scores: object, task: Task, n: int) -> None:
         EvaluationError: naming the task and the first sample.
     """
     method = "scores" if task.is_mean else "statistics"
-    who = f"task {type(task).__name__}: {method} gave"
+    who = f"task {task.title}: {method} gave"
     shape = scores.shape if isinstance(scores, np.ndarray) else None
     is_shaped = shape == (n,) if task.is_mean else shape is not None and len(shape) == 2 and shape[0] == n
     if not isinstance(scores, np.ndarray) or not is_shaped or scores.dtype.kind not in "fiub":
@@ -45,7 +45,7 @@ def check_figure(task: Task, statistics: NDArray[np.float64]) -> None:
     Raises:
         EvaluationError: naming the task.
     """
-    who, n = f"task {type(task).__name__}: figure gave", len(statistics)
+    who, n = f"task {task.title}: figure gave", len(statistics)
     if n < 2:
         raise EvaluationError(f"{task.unit} is no figure of {n} sample; measure on more")
     figure = task.figure(statistics)
@@ -87,8 +87,7 @@ def check_halves(task: Task, outputs: Outputs, targets: Targets) -> None:
     if not all(half.shape[1:] == width for half in halves):
         shapes = " and ".join(str(list(each.shape)) for each in found)
         raise EvaluationError(
-            f"task {type(task).__name__}: gives other numbers of a sample in another batch, {shapes}; give as many in "
-            "each"
+            f"task {task.title}: gives other numbers of a sample in another batch, {shapes}; give as many in each"
         )
     split = np.concatenate(halves)
     same = np.isclose(whole, split, rtol=TOLERANCE, atol=TOLERANCE).reshape(n, -1).all(axis=1)
@@ -97,7 +96,7 @@ def check_halves(task: Task, outputs: Outputs, targets: Targets) -> None:
         one, other = (np.ravel(each[sample]) for each in (whole, split))
         at = int(np.isclose(one, other, rtol=TOLERANCE, atol=TOLERANCE).argmin())
         raise EvaluationError(
-            f"task {type(task).__name__}: scores sample {sample:,} with {one[at]:g} in a batch of {n} and with "
+            f"task {task.title}: scores sample {sample:,} with {one[at]:g} in a batch of {n} and with "
             f"{other[at]:g} in half of it; score each sample by itself"
         )
 

@@ -10,6 +10,7 @@ class BalancedAccuracy(Confusion):
     """Classification: right / labels of each class that has samples, and their mean.
 
     Example:
+        >>> import numpy as np
         >>> task = BalancedAccuracy()
         >>> task.figure(np.array([[0, 0], [0, 1], [1, 1]]))
         0.75

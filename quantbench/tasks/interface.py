@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -31,6 +33,7 @@ class Task(Guarded, ABC):
         is_mean: the figure is the mean of scores.
         has_answers: each output names one class, so that the answers of two models can be counted class by class.
         outputs_name: of the outputs, for messages.
+        paths: import paths of the functions that it calls, by the parameter that names them.
 
     Example:
         >>> class AbsoluteError(Task):
@@ -51,9 +54,15 @@ class Task(Guarded, ABC):
     is_mean: bool = True
     has_answers: bool = False
     outputs_name: str = "outputs"
+    paths: Mapping[str, str] = MappingProxyType({})
+
+    @property
+    def title(self) -> str:
+        """The task's name in messages."""
+        return type(self).__name__
 
     def _called(self, method: str) -> str:
-        return f"task {type(self).__name__}: {method}"
+        return f"task {self.title}: {method}"
 
     @abstractmethod
     def scores(self, outputs: Outputs, targets: Targets) -> Floats:

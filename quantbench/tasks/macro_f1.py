@@ -10,6 +10,7 @@ class MacroF1(Confusion):
     """Classification: 2 · right / (labels + answers) of each class that is a label or an answer, and their mean.
 
     Example:
+        >>> import numpy as np
         >>> task = MacroF1()
         >>> round(task.figure(np.array([[0, 0], [0, 1], [1, 1]])), 3)
         0.667

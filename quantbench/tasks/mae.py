@@ -43,5 +43,9 @@ def mae(unit: str = UNIT) -> MeanAbsoluteError:
 
     Args:
         unit: of targets, such as `K`, for messages.
+
+    Example:
+        >>> mae(unit="K").unit
+        'K'
     """
     return MeanAbsoluteError(unit)

@@ -50,5 +50,9 @@ def rmse(unit: str = UNIT) -> RootMeanSquareError:
 
     Args:
         unit: of targets, such as `K`, for messages.
+
+    Example:
+        >>> rmse(unit="K").unit
+        'K'
     """
     return RootMeanSquareError(unit)

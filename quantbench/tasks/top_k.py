@@ -59,5 +59,9 @@ def top_k(k: Annotated[int, Field(ge=1, strict=True)] = 5) -> TopK:
 
     Args:
         k: answers that each sample has.
+
+    Example:
+        >>> top_k(k=3).unit
+        'top-3 accuracy'
     """
     return TopK(k)

@@ -74,7 +74,7 @@ def test_a_wrong_value_is_shown_with_its_place_and_what_is_allowed(loaded, part,
             "look: 3",
             "'look'. Did you mean 'looks'? Known: batch_size, budget_s, looks, rounds, runtimes, threads, wait_s",
         ),
-        ("regression", "speed_up: 0.1", "'speed_up'. Did you mean 'speedup'? Known: accuracy_pp, speedup"),
+        ("regression", "speed_up: 0.1", "'speed_up'. Did you mean 'speedup'? Known: accuracy_pp, score, speedup"),
     ],
 )
 def test_an_unknown_key_is_shown_with_the_nearest_one(loaded, part, values, message):

@@ -14,6 +14,7 @@ from quantbench.experiment.runs import Runs
 from quantbench.golden.acceptance import accept
 from quantbench.golden.results import RESULTS, SCORES
 from quantbench.quantities.judging import judge, judged_of
+from quantbench.registry import FLOORS, QUANTITIES, TASKS
 
 RANDOM = np.random.default_rng(0)
 N, CLASSES, PLACES = 400, 6, 3
@@ -144,3 +145,31 @@ def test_a_candidate_no_better_than_one_answer_is_not_accepted(run):
 def test_a_gate_of_another_task_is_one_line(run, task, gates, line):
     with pytest.raises(ConfigError, match=line):
         run(task, gates, case="macro_f1")
+
+
+@pytest.mark.parametrize(
+    ("task", "gates", "outcome", "words"),
+    [
+        ("mae", "mae: 0.26", "PASS", "0.2404 [0.233, 0.248] (mean absolute error, n=400)"),
+        ("mae", "mae: 0.2", "FAIL", "at most 0.2 mean absolute error"),
+        ("macro_f1", "macro_f1: 0.1", "PASS", "at least 0.1 macro F1"),
+        ("macro_f1", "macro_f1: 0.9", "FAIL", "macro F1, n=400)"),
+        ("top1", "accuracy: 20", "PASS", "at least 20 %"),
+        ("top1", "accuracy: 95.0", "FAIL", "(n=400)"),
+        ("{name: top_k, k: 2}", "top_k: 99.0", "FAIL", "at least 99 %"),
+    ],
+)
+def test_the_figure_itself_is_a_gate_under_the_tasks_own_name(run, task, gates, outcome, words):
+    gate = gates.partition(":")[0]
+    verdict = judge(run(task, f"{{{gates}}}", case="mae" if task == "mae" else "macro_f1"), gate)
+    assert verdict.outcome.value == outcome, verdict.measured
+    assert words in f"{verdict.measured} {verdict.requirement}"
+
+
+def test_each_task_of_the_table_has_one_gate_on_its_figure():
+    from quantbench.config.schema import gate_bounds
+
+    assert {FLOORS[name] for name in TASKS.table} <= set(gate_bounds())
+    looser = {gate: QUANTITIES.get(gate, "here").smaller_is_looser for gate in FLOORS.values()}
+    assert (looser["accuracy"], looser["rmse"], looser["auc"], looser["wer"]) == (True, False, True, False)
+    assert FLOORS["mean_iou"] == "mean_iou"

@@ -1,0 +1,109 @@
+"""Gates on the figure of a task itself, made from the table of tasks: a floor, or a ceiling where less is better."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import FiniteFloat
+
+from quantbench.quantities.accuracy_drop import ACCURACY_DROP
+from quantbench.quantities.interface import Quantity
+from quantbench.quantities.of_task import task_of
+from quantbench.quantities.score_drop import SCORE_DROP, shown, too_few
+from quantbench.records.run import Accuracy
+from quantbench.records.scores import Score
+from quantbench.registry import FLOORS, TASKS
+from quantbench.stats.intervals import Interval
+from quantbench.stats.verdicts import Outcome, Verdict, at_least, at_most
+
+if TYPE_CHECKING:
+    from quantbench.config.schema import Experiment
+    from quantbench.experiment.run import Run
+    from quantbench.tasks.interface import Task
+
+
+class Figure(Quantity[Any]):
+    """Smallest accepted figure of the candidate, or the largest where less is better, in the task's unit.
+
+    Shares of 0 and 1 scores are in per cent.
+
+    Args:
+        gate: its name.
+        task: the only one that it is of; None for those of other modules.
+    """
+
+    by_interval = True
+    bound = FiniteFloat
+
+    def __init__(self, gate: str, task: str | None) -> None:
+        self.name, self.task = gate, task  # type: ignore[misc]  # one class for the whole table
+        self.is_binary = gate == FLOORS["top1"]
+        if task is not None:
+            own: Task = TASKS.create(task, TASKS.group, {} if task != "function" else {"function": "a:b"})
+            self.is_binary = own.is_binary
+            self.smaller_is_looser = own.higher_is_better  # type: ignore[misc]
+        like: Quantity[Any] = ACCURACY_DROP if self.is_binary else SCORE_DROP
+        self.part, self.record = like.part, like.record  # type: ignore[misc]
+        self._like = like
+
+    def why_not(self, experiment: Experiment) -> str | None:
+        """A task has the gate of its own name alone."""
+        name, task = experiment.workload.config.task.name, task_of(experiment)
+        if (own := gate_of(name, task)) == self.name:
+            return None
+        return f"the figure of task '{name}' is another; gate {own}, in {_unit(task)}"
+
+    def measure(self, run: Run) -> Any:
+        """Both models on the test split."""
+        return self._like.measure(run)
+
+    def judge(self, run: Run, measured: Accuracy | Score, bound: float) -> Verdict:
+        """By the figure's own interval: Wilson's of a share, otherwise the one that fits the task."""
+        if isinstance(measured, Accuracy):
+            return self._of_share(run, measured, bound)
+        s, judge = measured, at_least if measured.higher_is_better else at_most
+        text = f"{s.candidate:.4g} {shown(s.candidate_interval)} ({evidence_of_figure(s)})"
+        if s.candidate_interval is None or s.candidate_strict is None:
+            required = f"at {'least' if s.higher_is_better else 'most'} {bound:g} {s.unit}"
+            text = f"{text}; {too_few(s)}"
+            return Verdict(self.name, Outcome.INCONCLUSIVE, s.candidate, None, bound, s.n, text, required)
+        own, strict = Interval(*s.candidate_interval, s.level), Interval(*s.candidate_strict, s.strict_level)
+        return judge(self.name, s.candidate, own, bound, s.n, text, f" {s.unit}", strict)
+
+    def _of_share(self, run: Run, a: Accuracy, bound: float) -> Verdict:
+        from quantbench.stats.proportions import wilson_interval
+
+        share, (low, high) = 100 * a.quantized, (100 * each for each in a.quantized_interval)
+        level = run.settings.family.level(a.level)
+        wider = wilson_interval(round(a.quantized * a.n), a.n, level)
+        strict = Interval(100 * wider.low, 100 * wider.high, level)
+        text = f"{share:.2f} % [{low:.2f}, {high:.2f}] (n={a.n:,})"
+        return at_least(self.name, share, Interval(low, high, a.level), bound, a.n, text, " %", strict)
+
+
+def evidence_of_figure(score: Score) -> str:
+    """Samples behind a figure, and its unit."""
+    clusters = "" if score.clusters is None else f" in {score.clusters:,} clusters"
+    return f"{score.unit}, n={score.n:,}{clusters}"
+
+
+def gate_of(name: str, task: Task) -> str:
+    """The gate on the figure of a task."""
+    if name in FLOORS:
+        return FLOORS[name]
+    return FLOORS["top1"] if task.is_binary else FLOORS["function"]
+
+
+def _unit(task: Task) -> str:
+    return "per cent" if task.is_binary else task.unit
+
+
+# One for each name of the table of gates, in which several tasks may share one.
+GATES = {gate: Figure(gate, next(name for name, own in FLOORS.items() if own == gate)) for gate in FLOORS.values()}
+
+
+def __getattr__(name: str) -> Figure:
+    """The gate of that name, for the table of quantities."""
+    if name in GATES:
+        return GATES[name]
+    raise AttributeError(name)
