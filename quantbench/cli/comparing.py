@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -16,11 +17,20 @@ if TYPE_CHECKING:
     from quantbench.config.pair import Pair
     from quantbench.config.schema import Experiment
 
+# Percentage points.
+DEFAULT_DROP = 1.0
+# A name, or an import path, and parameters behind a colon.
+TASK = re.compile(r"(?P<name>[^=]+?)(?::(?P<params>\w+=.*))?")
 DATA_PARAM_HELP = (
     "Parameter of the data set, as in a workload file: size=96, 'mean=[0.5, 0.5, 0.5]', sample_rate=16000, "
     "targets=y, 'classes=[cat, dog]'; may be given several times."
 )
 MODEL_HELP = "Factory of the model that state dicts fit, in a module beside the current folder or installed."
+MAX_DROP_HELP = "Largest accepted drop: percentage points (default: 1), or the unit of the task."
+TASK_HELP = (
+    "Task that scores outputs, as in a workload file: mae, macro_f1, top_k:k=5, "
+    "function:function=my_pkg.metrics:score; default: top1."
+)
 BACKEND_PARAM_HELP = (
     "Parameter of both files' backends: layout=nhwc, output=logits; reference.layout=… for one of them."
 )
@@ -34,7 +44,7 @@ def compare(
         Path, typer.Argument(help="The quantized model: .onnx, .xml, .tflite, .pte, .pt, a state dict.")
     ],
     data: Annotated[Path, typer.Option(help="Folder of class folders with images or sounds, or an .npz file.")],
-    max_drop: Annotated[float, typer.Option(help="Largest accepted drop, percentage points.")] = 1.0,
+    max_drop: Annotated[float | None, typer.Option(help=MAX_DROP_HELP)] = None,
     min_speedup: Annotated[float | None, typer.Option(help="Smallest accepted speed-up.")] = None,
     min_size_ratio: Annotated[float | None, typer.Option(help="Smallest accepted ratio of the files' bytes.")] = None,
     min_int8_share: Annotated[
@@ -46,6 +56,7 @@ def compare(
     threads: Annotated[int, typer.Option(help="Threads of a timed forward.")] = 1,
     param: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help=DATA_PARAM_HELP)] = None,
     backend: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help=BACKEND_PARAM_HELP)] = None,
+    task: Annotated[str | None, typer.Option(metavar="NAME[:KEY=VALUE,…]", help=TASK_HELP)] = None,
     accept_accuracy: Annotated[
         bool, typer.Option("--accept-accuracy", help="Take a reference whose accuracy no model is needed for.")
     ] = False,
@@ -60,14 +71,18 @@ def compare(
 
     Exit status: 0 all gates hold, 1 a gate failed, 2 something could not be measured at all.
     """
-    from quantbench.config.pair import NAMELESS, OPTIONS, Pair, check_name
+    from quantbench.config.pair import NAMELESS, Pair, check_name
     from quantbench.report.documents import check_place
 
     if json:
         check_place(json)
     if save:
         check_name(save)
-    bounds = dict(zip(OPTIONS, (max_drop, min_speedup, min_size_ratio, min_int8_share), strict=True))
+    scored = None if task is None else _task(task)
+    gate, largest = _drop_gate(scored, max_drop)
+    bounds = {
+        gate: largest, "speedup": min_speedup, "size_ratio": min_size_ratio, "int8_share": min_int8_share
+    }  # fmt: skip
     pair = Pair(
         reference,
         candidate,
@@ -78,6 +93,7 @@ def compare(
         {"threads": threads, **({} if batch_size is None else {"batch_size": batch_size})},
         accept_accuracy,
         model,
+        scored,
     )
     path = configs / f"{save or NAMELESS}.yaml"
     if save:
@@ -166,6 +182,37 @@ def _params(given: list[str], option: str) -> dict[str, Any]:
         except Exception as error:
             raise ConfigError(f"{option} {each}: the value cannot be read as YAML ({error})") from None
     return found
+
+
+def _task(given: str) -> dict[str, Any]:
+    """Name and parameters of a task.
+
+    Raises:
+        ConfigError: naming what is no such task.
+    """
+    found = TASK.fullmatch(given)
+    if found is None:
+        raise ConfigError(f"--task {given}: give NAME or NAME:KEY=VALUE, such as top_k:k=5")
+    params = re.split(r",(?=\w+=)", found["params"]) if found["params"] else []
+    return {"name": found["name"], **_params(params, f"--task {found['name']}:")}
+
+
+def _drop_gate(task: dict[str, Any] | None, max_drop: float | None) -> tuple[str, float]:
+    """The gate on what is lost, and its bound.
+
+    Raises:
+        ConfigError: if the task is none, or its unit has no bound of its own and none is given.
+    """
+    if task is None:
+        return "accuracy_drop_pp", DEFAULT_DROP if max_drop is None else max_drop
+    from quantbench.registry import TASKS
+
+    own = TASKS.create(task["name"], "--task", {key: value for key, value in task.items() if key != "name"})
+    if own.is_binary:
+        return "accuracy_drop_pp", DEFAULT_DROP if max_drop is None else max_drop
+    if max_drop is None:
+        raise ConfigError(f"--task {task['name']}: say how much may be lost with --max-drop, in {own.unit}")
+    return "score_drop", max_drop
 
 
 def _backends(given: list[str]) -> dict[str, dict[str, Any]]:

@@ -29,7 +29,7 @@ EXPORTED = "archive_format"
 # The options of `quantbench compare` that set the bound of a gate.
 OPTIONS = {
     "accuracy_drop_pp": "--max-drop", "speedup": "--min-speedup", "size_ratio": "--min-size-ratio",
-    "int8_share": "--min-int8-share",
+    "int8_share": "--min-int8-share", "score_drop": "--max-drop",
 }  # fmt: skip
 SOUNDS = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif")
 
@@ -47,8 +47,9 @@ class Pair:
         gates: bounds by quantity.
         latency: settings of the measurement of speed.
         accept_accuracy: compare although the reference is not surely better than chance.
-        guessed: parameters among `data_params` that nobody gave.
         model: import path of the factory of the model that a state dict fits.
+        task: name and parameters of the task; top1 where it is not given.
+        guessed: parameters among `data_params` that nobody gave.
     """
 
     reference: Path
@@ -60,6 +61,7 @@ class Pair:
     latency: Mapping[str, Any] = field(default_factory=dict)
     accept_accuracy: bool = False
     model: str | None = None
+    task: Mapping[str, Any] | None = None
     guessed: tuple[str, ...] = ()
 
     def content(self, folder: Path) -> dict[str, Any]:
@@ -76,6 +78,7 @@ class Pair:
             "workload": {
                 "reference": reference,
                 "data": {**data_of(self.data, folder), **self.data_params},
+                **({} if self.task is None else {"task": dict(self.task)}),
                 "latency": dict(self.latency),
             },
             "experiments": {

@@ -59,9 +59,8 @@ class Transcripts(Summed):
         from rapidfuzz.distance import Levenshtein
 
         answers = self._texts("decode", only(outputs))
-        spoken = (
-            [str(text) for text in targets] if targets.dtype.kind == "U" else self._texts("decode_targets", targets)
-        )
+        is_text = targets.dtype.kind == "U"
+        spoken = [str(text) for text in targets] if is_text else self._texts("decode_targets", targets)
         pairs = [(self.units(said), self.units(answer)) for said, answer in zip(spoken, answers, strict=True)]
         return np.array([[Levenshtein.distance(said, answer), len(said)] for said, answer in pairs], dtype=np.float64)
 
@@ -71,7 +70,8 @@ class Transcripts(Summed):
         if len(texts) != len(array) or not all(isinstance(text, str) for text in texts):
             kinds = ", ".join(sorted({type(text).__name__ for text in texts})) or "nothing"
             raise EvaluationError(
-                f"task {self.name}: '{path}' gave {len(texts)} of {kinds} for {len(array)} samples; return a text of each"
+                f"task {self.name}: '{path}' gave {len(texts)} of {kinds} for {len(array)} samples; return a text of "
+                "each"
             )
         return texts
 
