@@ -119,6 +119,11 @@ def _opened(workload: str, configs: Path, golden: Path) -> OpenWorkload:
 def _print_card(opened: OpenWorkload, card: BaselineCard) -> None:
     for line in opened.splits.repeats:
         print(line, file=sys.stderr)
+    if card.accuracy_interval is None:
+        limits = card.score.interval if card.score else None
+        interval = "" if limits is None else f" [{limits[0]:.4g}, {limits[1]:.4g}]"
+        print(f"{opened.weights_path}: {card.shown}{interval} (n={card.n_test:,})")
+        return
     low, high = (100 * limit for limit in card.accuracy_interval)
     if high - low > WIDE_PP:
         print(
@@ -126,4 +131,4 @@ def _print_card(opened: OpenWorkload, card: BaselineCard) -> None:
             "so few, gates on accuracy stay INCONCLUSIVE: add samples to the test split",
             file=sys.stderr,
         )
-    print(f"{opened.weights_path}: accuracy {100 * card.accuracy:.2f} % [{low:.2f}, {high:.2f}] (n={card.n_test:,})")
+    print(f"{opened.weights_path}: {card.shown} [{low:.2f}, {high:.2f}] (n={card.n_test:,})")

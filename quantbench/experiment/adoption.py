@@ -67,7 +67,7 @@ def adopt(opened: OpenWorkload, weights: Path, accept_accuracy: bool = False, ex
         load_state(model, state, weights)
         _check_finite(weights, state)
         evaluation = opened.evaluated(ModulePredictor(model))
-        _check_expected(weights, evaluation, expected)
+        _check_expected(opened, weights, evaluation, expected)
         odd = spare_outputs(opened, ModulePredictor(model)) + _check_sound(opened, weights, evaluation, accept_accuracy)
     except BaselineError as error:
         # Perhaps others of the file were meant.
@@ -99,7 +99,7 @@ def _replaced(before: BaselineCard | BaselineError, card: BaselineCard) -> str:
     """Accuracy and weights, old → new."""
     if isinstance(before, BaselineError):
         return f"replaced a baseline that could not be read ({before})"
-    accuracy = f"accuracy {100 * before.accuracy:.2f} % → {100 * card.accuracy:.2f} %"
+    accuracy = f"{before.shown} → {card.shown.removeprefix('accuracy ')}"
     if before.weights_sha256 == card.weights_sha256:
         return f"replaced the same weights: {accuracy}"
     old, new = before.weights_sha256[:SHOWN_DIGITS], card.weights_sha256[:SHOWN_DIGITS]
@@ -124,10 +124,15 @@ def _check_finite(weights: Path, state: dict[str, Any]) -> None:
             raise BaselineError(f"{weights}: '{key}' holds NaN or infinity; save weights of a training that went well")
 
 
-def _check_expected(weights: Path, evaluation: Evaluation, expected: float | None) -> None:
+def _check_expected(opened: OpenWorkload, weights: Path, evaluation: Evaluation, expected: float | None) -> None:
     """Refuses an accuracy whose interval does not hold the published one."""
     if expected is None:
         return
+    if not opened.task.is_binary:
+        raise BaselineError(
+            f"{weights}: an accuracy is expected, but the scores of task '{opened.workload.config.task.name}' are not "
+            "0 and 1; leave --expect-accuracy out"
+        )
     n = len(evaluation.correct)
     interval = wilson_interval(int(evaluation.correct.sum()), n)
     if not interval.low - ROUNDING <= expected <= interval.high + ROUNDING:

@@ -20,6 +20,7 @@ from quantbench.experiment.workload import changed_splits
 from quantbench.foreign import about
 from quantbench.golden import baselines
 from quantbench.measure.evaluation import Evaluation
+from quantbench.records.card import BaselineCard
 from quantbench.torch_process import get_threads
 
 # Of the reference's accuracy from its card's, 0..1, and in samples where there are few; a gate may be stricter.
@@ -107,6 +108,8 @@ class Baseline(Costs):
             self._check_guess(found)
             return found
         card = baselines.load_card(opened.weights_path, opened.train_command)
+        if card.accuracy is None or not opened.task.is_binary:
+            return self._checked_score(found, card)
         allowed = max(LARGEST_DRIFT, LARGEST_DRIFT_SAMPLES / len(found.correct))
         if "test" in changed_splits(card, opened.splits) or abs(found.accuracy - card.accuracy) <= allowed:
             return found
@@ -119,7 +122,7 @@ class Baseline(Costs):
 
     def _check_guess(self, found: Evaluation) -> None:
         """Refuses statistics of pictures that were guessed, if others surely make the reference more accurate."""
-        if not {"mean", "std"} & set(self.opened.workload.guessed):
+        if not self.opened.task.is_binary or not {"mean", "std"} & set(self.opened.workload.guessed):
             return
         otherwise = preprocessed_otherwise(self.opened, self.artifact, found.accuracy, is_guess=True)
         if otherwise is not None:
@@ -128,6 +131,26 @@ class Baseline(Costs):
                 f"(n={len(found.correct):,}) with statistics that were guessed, and {otherwise}; say which the model "
                 "was trained with: --param 'mean=[…]' --param 'std=[…]'"
             )
+
+    def _checked_score(self, found: Evaluation, card: BaselineCard) -> Evaluation:
+        """The evaluation by a task whose scores are not 0 and 1."""
+        opened, name = self.opened, self.opened.workload.config.task.name
+        figure = opened.task.figure(found.statistics)
+        if card.score is None or card.score.task != name:
+            was = "top1" if card.score is None else card.score.task
+            raise BaselineError(
+                f"{MODEL}: its card is of task '{was}', and the workload's is '{name}'; make weights for it: "
+                f"{opened.train_command}"
+            )
+        away = abs(figure - card.figure)
+        if "test" in changed_splits(card, opened.splits) or away <= LARGEST_DRIFT * max(abs(card.figure), abs(figure)):
+            return found
+        raise BaselineError(
+            f"{MODEL}: its {opened.task.unit} is {figure:.4g} here and {card.figure:.4g} on its card "
+            f"(n={len(found.scores):,}), more than {100 * LARGEST_DRIFT:g} % apart for the same weights and samples: "
+            "nothing is compared with it; restore the code of model, data or task, or make weights for it as it is: "
+            f"{opened.train_command}"
+        )
 
     def _preprocessed_otherwise(self, beyond: float = 0.0) -> str:
         """Words about other statistics, or another layout, with which the reference is surely more accurate than that.

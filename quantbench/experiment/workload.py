@@ -17,13 +17,14 @@ from quantbench.config.training import TrainingConfig
 from quantbench.data.opening import Splits, open_splits
 from quantbench.data.source import Normalization
 from quantbench.errors import BaselineError, ConfigError, QuantbenchError
+from quantbench.experiment.figures import figure_intervals
 from quantbench.files import beside
 from quantbench.golden import baselines
 from quantbench.measure.allocator import keep_freed_memory
 from quantbench.measure.environment import environment
 from quantbench.progress import Progress, progress
 from quantbench.records.base import Environment
-from quantbench.records.card import BaselineCard
+from quantbench.records.card import LEVEL, BaselineCard, CardScore
 from quantbench.registry import DATA, MODELS, TASKS
 from quantbench.stats.proportions import wilson_interval
 from quantbench.tasks.interface import Task
@@ -293,8 +294,7 @@ def make_card(
     """A card for weights trained, or adopted if there is no outcome; command and parent are the caller's to fill in."""
     config, splits = opened.workload.config, opened.splits
     history = outcome.history if outcome else []
-    n = len(evaluation.correct)
-    interval = wilson_interval(int(evaluation.correct.sum()), n)
+    n = len(evaluation.scores)
     return BaselineCard(
         workload=opened.workload.name,
         recipe=recipe,
@@ -309,8 +309,7 @@ def make_card(
             name: (int((splits.train.labels == label).sum()), int((splits.test.labels == label).sum()))
             for label, name in enumerate(splits.classes)
         },
-        accuracy=evaluation.accuracy,
-        accuracy_interval=(round(interval.low, 6), round(interval.high, 6)),
+        **_figures(opened, evaluation),
         loss=None if evaluation.loss is None else round(evaluation.loss, 6),
         training=training,
         history=[epoch.as_json() for epoch in history],
@@ -323,6 +322,24 @@ def make_card(
         environment=environment(),
         weights_sha256=weights_sha256,
     )
+
+
+def _figures(opened: OpenWorkload, evaluation: Evaluation) -> dict[str, Any]:
+    """Accuracy with its interval, or the figure of a task whose scores are not 0 and 1."""
+    task, n = opened.task, len(evaluation.scores)
+    if task.is_binary:
+        interval = wilson_interval(int(evaluation.correct.sum()), n)
+        limits = (round(interval.low, 6), round(interval.high, 6))
+        return {"accuracy": evaluation.accuracy, "accuracy_interval": limits}
+    statistics = evaluation.statistics
+    (own,) = figure_intervals(task, statistics, [LEVEL], opened.splits.test.groups)
+    score = CardScore(
+        task=opened.workload.config.task.name,
+        unit=task.unit,
+        value=task.figure(statistics),
+        interval=None if own is None else (own.low, own.high),
+    )
+    return {"score": score}
 
 
 def check_data(card: BaselineCard, splits: Splits, path: Path, retrain: str) -> None:

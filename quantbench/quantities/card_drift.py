@@ -40,8 +40,8 @@ class CardDrift(AccuracyDrop):
         card = load_card(run.opened.weights_path, run.opened.train_command)
         if "test" in changed_splits(card, run.opened.splits):
             return no_evidence(self.name, bound, "the card was measured on samples made on another platform")
-        drift = 100 * abs(here - card.accuracy)
-        text = f"{drift:.2f} pp (card {100 * card.accuracy:.2f} %, here {100 * here:.2f} %, n={n:,})"
+        drift = 100 * abs(here - card.figure)
+        text = f"{drift:.2f} pp (card {100 * card.figure:.2f} %, here {100 * here:.2f} %, n={n:,})"
         return at_most(self.name, drift, None, bound, n, text, " pp")
 
 
