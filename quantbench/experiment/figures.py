@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite
+from math import isfinite, nan, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +54,14 @@ class Paired:
     clusters: int | None
 
 
-def paired(task: Task, before: Floats, after: Floats, levels: Sequence[float], clusters: Clusters = None) -> Paired:
+def paired(
+    task: Task,
+    before: Floats,
+    after: Floats,
+    levels: Sequence[float],
+    clusters: Clusters = None,
+    with_own: bool = True,
+) -> Paired:
     """Compares two models.
 
     Args:
@@ -63,6 +70,7 @@ def paired(task: Task, before: Floats, after: Floats, levels: Sequence[float], c
         after: of the second's, on the same samples.
         levels: of the intervals.
         clusters: `[n]` group of each sample; None where samples are independent.
+        with_own: tell the intervals of the second figure, too.
 
     Raises:
         EvaluationError: if there are fewer than two samples.
@@ -72,16 +80,21 @@ def paired(task: Task, before: Floats, after: Floats, levels: Sequence[float], c
         raise EvaluationError(f"{n} sample tells no interval of {task.unit}; measure on more")
     figures = task.figure(before), task.figure(after)
     drop, changed = sign * (figures[0] - figures[1]), int((before != after).any(axis=1).sum())
+    nothing: Intervals = (None,) * len(levels)
+    is_rare = _is_rare(before, after, clusters)
     if clusters is not None or not task.is_mean:
         method = BCA if clusters is None else f"{BCA} over clusters"
-        found, own, error = _resampled(task, sign, before, after, levels, clusters)
+        found, own, error = nothing, nothing, nan
+        if with_own or not is_rare:
+            found, own, error = _resampled(task, sign, before, after, levels, clusters)
     else:
         method, found, error = _of_mean(task, sign * (before - after)[:, 0], changed, levels)
-        own = _own_of_mean(task, after[:, 0], levels)
-    if method != BETTING and _is_rare(before, after, clusters):
+        own = _own_of_mean(task, after[:, 0], levels) if with_own else nothing
+    if method != BETTING and is_rare:
         effects = _effects(task, sign, before, after, clusters)
-        method, found = RARE, tuple(rare_changes_interval(drop, effects, level) for level in levels)
-    count = None if clusters is None else len(np.unique(clusters))
+        method, error = RARE, sqrt(float((effects**2).sum()))
+        found = tuple(rare_changes_interval(drop, effects, level) for level in levels)
+    count = None if clusters is None else _units(before, clusters)
     return Paired(*figures, drop, _holding(drop, found), _holding(figures[1], own), error, method, changed, count)
 
 
@@ -120,7 +133,7 @@ def _resampled(
         return np.stack([sign * (one - other), other], axis=1)
 
     if _units(before, clusters) < bca.FEWEST:
-        return (None,) * len(levels), (None,) * len(levels), float("nan")
+        return (None,) * len(levels), (None,) * len(levels), nan
     drop, own = bca.bca_intervals(figures, len(before), levels, clusters)
     return drop.intervals, own.intervals, drop.error
 
@@ -136,6 +149,9 @@ def _of_mean(task: Task, losses: Floats, changed: int, levels: Sequence[float]) 
     low, high = task.range
     if low is not None and high is not None and changed < FEW:
         return BETTING, tuple(betting_interval(losses, low - high, high - low, level) for level in levels), error
+    if changed < FEW and changed < MOST_RARE * len(losses):
+        # Told otherwise, of any change at all; without one every resample is the same.
+        return STUDENTIZED, _each(losses, levels) if not changed else (None,) * len(levels), error
     return STUDENTIZED, _each(losses, levels), error
 
 
