@@ -36,19 +36,21 @@ def is_timed(item: pytest.Item) -> bool:
 def claimed_experiments(state: State, definition: pytest.Item) -> list[Experiment]:
     """The selected experiments that a test is about: of a gate's claim those that set the gate, of its `ungated` twin
     the others, of another claim those of which its quantity can be measured."""
+    from quantbench.quantities.judging import is_about
     from quantbench.recipes.translation import OLD_GATES, new_word
+    from quantbench.registry import QUANTITIES
 
     gate, ungated = definition.get_closest_marker("gate"), definition.get_closest_marker("ungated")
     claim = _claim_of(definition)
     if marker := gate or ungated:
         name = new_word(str(marker.args[0]) if marker.args else "", OLD_GATES, definition.nodeid)
         _check_gate(name, definition)
-        return [e for e in state.selected if (name in e.config.gates.bounds) == (gate is not None)]
+        if gate is not None:
+            return [e for e in state.selected if name in e.config.gates.bounds]
+        shown = QUANTITIES.get(name, definition.nodeid)
+        return [e for e in state.selected if name not in e.config.gates.bounds and is_about(shown, e)]
     if claim is None:
         return state.selected
-    from quantbench.quantities.judging import is_about
-    from quantbench.registry import QUANTITIES
-
     quantity = QUANTITIES.get(claim, definition.nodeid)
     return [e for e in state.selected if is_about(quantity, e)]
 

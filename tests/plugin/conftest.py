@@ -9,6 +9,7 @@ import platform
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from made_timings import Machine
@@ -56,6 +57,12 @@ def bench(pytester: pytest.Pytester, project) -> Bench:
 def chain_bench(pytester: pytest.Pytester, chain) -> Bench:
     """The same in the folder of the project whose layers are searched."""
     return _bench_of(pytester, chain)
+
+
+@pytest.fixture
+def bench_here(pytester: pytest.Pytester) -> Bench:
+    """The same in a folder of its own, which the test fills."""
+    return _bench_of(pytester, SimpleNamespace(root=pytester.path))
 
 
 def _bench_of(pytester: pytest.Pytester, project) -> Bench:
