@@ -139,7 +139,7 @@ def _resampled(
 
 
 def _units(statistics: Floats, clusters: Clusters) -> int:
-    """What is resampled: samples, or clusters."""
+    """Number of samples, or of clusters, that are resampled."""
     return len(statistics) if clusters is None else len(np.unique(clusters))
 
 

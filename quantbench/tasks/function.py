@@ -126,7 +126,7 @@ def function(
         is_binary: scores are exactly 0 or 1, compared as an accuracy.
 
     Example:
-        >>> function("my_pkg.metrics:score", unit="dB", range=[0, None]).range
+        >>> function("my_pkg.metrics:score", unit="dB", range=(0, None)).range
         (0, None)
     """
     if kind == "scores":

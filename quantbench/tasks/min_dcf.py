@@ -23,6 +23,7 @@ class MinimumDetectionCost(Ranking):
         divided by the smaller cost of accepting and of rejecting all.
 
     Example:
+        >>> import numpy as np
         >>> task = MinimumDetectionCost(0.5, 1.0, 1.0)
         >>> outputs = {"output": np.array([0.1, 0.4, 0.35, 0.8])}
         >>> task.figure(task.statistics(outputs, np.array([0, 0, 1, 1])))
