@@ -93,7 +93,7 @@ NAMES = {
     ),
     "gate": (
         "accuracy_drop_pp:", "accuracy_drop:",
-        "experiments.ptq_static.gates: unknown key 'accuracy_drop'. Did you mean 'accuracy_drop_pp'? Known: accuracy, accuracy_",
+        "experiments.ptq_static.gates: unknown key 'accuracy_drop'. Did you mean 'accuracy_drop_pp'? Known: accuracy, ",
     ),
     "experiment key": (
         "    gates:", "    gate: {}\n    gates:",
