@@ -331,27 +331,15 @@ DATA: Factories[Source] = Factories(
         "spoken_words": "quantbench.data.spoken_words:spoken_words",
     },
 )
+# Each in the module of its name.
+_TASKS = {
+    "auc": "AreaUnderCurve", "balanced_accuracy": "BalancedAccuracy", "cer": "cer", "eer": "EqualErrorRate",
+    "function": "function", "macro_f1": "MacroF1", "mae": "mae", "mean_iou": "mean_iou", "min_dcf": "min_dcf",
+    "nll": "NegativeLogLikelihood", "perplexity": "Perplexity", "r2": "R2", "rmse": "rmse", "top1": "Top1",
+    "top_k": "top_k", "wer": "wer",
+}  # fmt: skip
 TASKS: Factories[Task] = Factories(
-    "task",
-    "quantbench.tasks",
-    {
-        "auc": "quantbench.tasks.auc:AreaUnderCurve",
-        "balanced_accuracy": "quantbench.tasks.balanced_accuracy:BalancedAccuracy",
-        "cer": "quantbench.tasks.cer:cer",
-        "eer": "quantbench.tasks.eer:EqualErrorRate",
-        "function": "quantbench.tasks.function:function",
-        "macro_f1": "quantbench.tasks.macro_f1:MacroF1",
-        "mae": "quantbench.tasks.mae:mae",
-        "mean_iou": "quantbench.tasks.mean_iou:mean_iou",
-        "min_dcf": "quantbench.tasks.min_dcf:min_dcf",
-        "nll": "quantbench.tasks.nll:NegativeLogLikelihood",
-        "perplexity": "quantbench.tasks.perplexity:Perplexity",
-        "r2": "quantbench.tasks.r2:R2",
-        "rmse": "quantbench.tasks.rmse:rmse",
-        "top1": "quantbench.tasks.top1:Top1",
-        "top_k": "quantbench.tasks.top_k:top_k",
-        "wer": "quantbench.tasks.wer:wer",
-    },
+    "task", "quantbench.tasks", {name: f"quantbench.tasks.{name}:{factory}" for name, factory in _TASKS.items()}
 )
 # Task → the gate on its figure, under its own name; of top1 it is the accuracy, of one's own functions the score.
 FLOORS: dict[str, str] = {name: {"top1": "accuracy", "function": "score"}.get(name, name) for name in TASKS.table}

@@ -124,12 +124,10 @@ class EvaluationConfig(Strict):
         batch_size: samples of one forward. Small, so that allocators which cannot be told to keep memory still reuse it
             from batch to batch. Models that quantize activations batch by batch, as dynamic int8 does, answer
             otherwise in batches of another size.
-        clusters: resample whole groups of samples that belong together, such as a speaker's, for the intervals of
-            scores that are not 0 and 1; where it is not given, of data that has groups.
+        clusters: resample whole groups of samples for scores that are not 0 and 1; by default where there are groups.
     """
 
     batch_size: PositiveInt = 64
-    # Where it is not given it goes without saying, as it did when hashes of the configuration were accepted.
     clusters: Annotated[bool | None, Field(strict=True, exclude_if=lambda asked: asked is None)] = None
 
 
@@ -138,8 +136,7 @@ class RegressionConfig(Strict):
 
     Attributes:
         accuracy_pp: accuracy lost on the same samples, percentage points.
-        score: loss of a figure of another task, in its unit; where it is not given, half a hundredth of the task's
-            range, or a hundredth of the accepted figure where there is none.
+        score: loss of the figure of another task, in its unit; where it is not given, it follows from the task.
         speedup: share of the accepted speed-up that is lost: 0.1 where 3.6× is left of 4×.
     """
 
