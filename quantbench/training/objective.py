@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from quantbench.errors import EvaluationError, TrainingError
-from quantbench.tasks.top1 import check_logits
+from quantbench.tasks.classes import check_logits
 
 # Places of a sequence, and pixels of a label, that do not count.
 MASKED, IGNORED = -100, 255
