@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from quantbench.arrays import Inputs
 from quantbench.backends.finite import is_finite
 from quantbench.backends.interface import Observers
+from quantbench.backends.pt2e.constants import delete_constant, get_constant, set_constant
 from quantbench.backends.pt2e.exporting import graph_of, layer_of, tensors_of
 from quantbench.backends.pt2e.quantizer import Groups, quantizer_of
 from quantbench.backends.quiet import quiet
@@ -118,12 +119,22 @@ def converted(prepared: GraphModule, name: str) -> tuple[GraphModule, Observers]
     with quiet():
         graph = convert_pt2e(prepared)
     _name_constants(graph)
-    if not any("quantize" in str(node.target) for node in graph.graph.nodes if node.op == "call_function"):
+    check_quantized([str(node.target) for node in graph.graph.nodes if node.op == "call_function"], name)
+    return graph, found
+
+
+def check_quantized(names: Iterable[str], name: str) -> None:
+    """Refuses a model of which nothing was quantized.
+
+    Args:
+        names: of what it calls.
+        name: of the model, for messages.
+    """
+    if not any("quant" in each for each in names):
         raise QuantizationError(
             f"{name}: nothing was quantized: torchao found no 2-D convolution or linear layer among those that the "
             "recipe names; set backend: eager, or name other layers"
         )
-    return graph, found
 
 
 def observers_of(prepared: GraphModule) -> Observers:
@@ -135,8 +146,8 @@ def observers_of(prepared: GraphModule) -> Observers:
         layer = layer_of(node)
         if node.op != "call_function" or not layer:
             continue
-        watching = [modules[str(each.target)] for each in node.all_input_nodes if each.op == "call_module"]
-        for observer in watching:
+        before = [modules[str(each.target)] for each in node.all_input_nodes if each.op == "call_module"]
+        for observer in (each for each in before if hasattr(each, "dtype")):
             kind = "weight" if "int8" in str(observer.dtype) and "uint8" not in str(observer.dtype) else "activation"
             found.setdefault(layer, {}).setdefault(kind, _described(observer))
     # A pooling or sum that keeps its input's scale has no weight and is no layer.
@@ -176,8 +187,6 @@ def _users(node: Any) -> list[Any]:
 
 def _move(graph: GraphModule, node: Any, name: str) -> None:
     """Gives the constant of a node another name, or that name with a number where another node's has it."""
-    import torch
-
     if node.target == name:
         return
     used = {str(each.target) for each in graph.graph.nodes if each.op == "get_attr" and each is not node}
@@ -185,36 +194,15 @@ def _move(graph: GraphModule, node: Any, name: str) -> None:
     while free in used:
         n += 1
         free = f"{name}_{n}"
-    value = _get(graph, str(node.target))
+    value = get_constant(graph, str(node.target))
     if not shared:
-        _delete(graph, str(node.target))
-    parent, _, last = free.rpartition(".")
-    _delete(graph, free)
-    owner: Any = graph
-    for part in parent.split(".") if parent else ():
-        if not hasattr(owner, part):
-            owner.add_module(part, torch.nn.Module())
-        owner = getattr(owner, part)
-    owner.register_buffer(last, value.detach())
+        delete_constant(graph, str(node.target))
+    set_constant(graph, free, value.detach())
     node.target = free
-
-
-def _get(graph: GraphModule, name: str) -> Any:
-    found: Any = graph
-    for part in name.split("."):
-        found = getattr(found, part)
-    return found
-
-
-def _delete(graph: GraphModule, name: str) -> None:
-    parent, _, last = name.rpartition(".")
-    owner = _get(graph, parent) if parent else graph
-    if hasattr(owner, last):
-        delattr(owner, last)
 
 
 def _drop_unused(graph: GraphModule) -> None:
     used = {str(node.target) for node in graph.graph.nodes if node.op == "get_attr"}
     names = [*dict(graph.named_parameters(remove_duplicate=False)), *dict(graph.named_buffers(remove_duplicate=False))]
     for name in set(names) - used:
-        _delete(graph, name)
+        delete_constant(graph, name)

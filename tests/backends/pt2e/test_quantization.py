@@ -164,7 +164,7 @@ U8, S8 = Quantizer("minmax", "uint8", "per_tensor", "affine"), Quantizer("minmax
     ("asked", "line"),
     [
         (recipe("low_bit"), r"'pt2e' does not run recipes of kind low_bit; set backend: low_bit \(inductor has no"),
-        (recipe("qat_int8"), r"'pt2e' does not run recipes of kind qat_int8; set backend: eager"),
+        (recipe("weight_only_int8"), r"'pt2e' does not run recipes of kind weight_only; set backend: onnxruntime"),
         (StaticInt8(Quantizer("minmax", "int8", "per_tensor", "affine"), S8, 8), "take uint8 activations, not int8"),
         (StaticInt8(Quantizer("minmax", "uint8", "per_channel", "affine"), S8, 8), "set granularity: per_tensor"),
         (StaticInt8(U8, Quantizer("minmax", "uint8", "per_tensor", "affine"), 8), "take symmetric int8 weights"),
