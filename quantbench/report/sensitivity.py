@@ -69,14 +69,16 @@ def sensitivities(records: Sequence[RunRecord]) -> dict[str, list[Part]]:
     """The parts of each workload that has experiments on single layers, the most sensitive layer first, `ALL` last.
 
     The whole model's figures are those of the same qconfig: the processor's default, and `qat_int8`. Layers that were
-    not calibrated follow the others, by their drop after training.
+    not calibrated follow the others, by their drop after training. Of several backends the first by name counts.
 
     Raises:
         ConfigError: if a workload's records are of different test samples or weights, which no pairing can compare.
     """
     found: dict[str, list[Part]] = {}
     for workload in dict.fromkeys(record.experiment.partition("/")[0] for record in records):
-        own = [r for r in records if r.experiment.partition("/")[0] == workload and r.accuracy]
+        measured = [r for r in records if r.experiment.partition("/")[0] == workload and r.accuracy]
+        backend = min((r.backend for r in measured if len(_layers(r) or ()) == 1), default=None)
+        own = [r for r in measured if r.backend == backend]
         layers = {_layers(record) for record in own if _layers(record) is not None}
         singles = sorted(each for each in layers if each is not None and len(each) == 1)
         if not singles:
