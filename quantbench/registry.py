@@ -355,7 +355,7 @@ BACKENDS: Factories[Backend] = Factories(
     "backend",
     "quantbench.backends",
     {
-        "eager": "quantbench.backends.torch_ao.eager:eager",
+        "eager": "quantbench.backends.torch_ao.factory:eager",
         "litert": "quantbench.backends.litert_runtime.backend:litert",
         "low_bit": "quantbench.backends.low_bit:low_bit",
         "onnxruntime": "quantbench.backends.onnx_runtime.backend:onnxruntime",

@@ -189,8 +189,8 @@ def hybrid_rows(records: Sequence[RunRecord], parts: Sequence[Part]) -> list[tup
     """Accuracy regained by layers left in fp32, against the whole model in int8, in the order of `HYBRID_COLUMNS`."""
     whole = parts[-1].ptq
     hybrids = [r for r in records if r.recipe["kind"] == "static_int8" and len(_layers(r) or ()) > 1]
-    workload = whole.experiment.partition("/")[0] if whole else ""
-    hybrids = [r for r in hybrids if r.experiment.partition("/")[0] == workload]
+    workload, backend = (whole.experiment.partition("/")[0], whole.backend) if whole else ("", "")
+    hybrids = [r for r in hybrids if (r.experiment.partition("/")[0], r.backend) == (workload, backend)]
     if whole is None or not hybrids or whole.accuracy is None:
         return []
     first = (ALL, _drop(whole.accuracy), NOTHING, NOTHING, NOTHING, _time(whole.latency), NOTHING, NOTHING)

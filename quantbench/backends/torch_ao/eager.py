@@ -15,14 +15,14 @@ from torch.ao import quantization as ao
 from torch.ao.nn.intrinsic.qat import freeze_bn_stats
 
 from quantbench.arrays import Inputs, Outputs
+from quantbench.backends.copying import copied
 from quantbench.backends.coverage import Coverage
+from quantbench.backends.engines import check_engine, default_engine, engine_in_use
 from quantbench.backends.module import ModulePredictor
 from quantbench.backends.state_dict import Converted, StateDictBackend, wrong_backend
 from quantbench.backends.torch_ao.checks import check_quantized
 from quantbench.backends.torch_ao.dry_run import rehearse
-from quantbench.backends.torch_ao.engines import Engine, check_engine, default_engine, engine_in_use
 from quantbench.backends.torch_ao.int8_switches import int8_switches
-from quantbench.backends.torch_ao.layer_causes import copied
 from quantbench.backends.torch_ao.layer_groups import fused_with_qconfig
 from quantbench.backends.torch_ao.observers import observers_of
 from quantbench.backends.torch_ao.qconfigs import static_qconfig, training_qconfig
@@ -32,20 +32,10 @@ from quantbench.recipes.lowering import unsupported
 from quantbench.recipes.spec import DynamicInt8, Fp32, LowBit, QatInt8, Recipe, StaticInt8, Trained
 from quantbench.upstream import silenced
 
-__all__ = ["EagerBackend", "default_engine", "eager"]
+__all__ = ["EagerBackend", "default_engine"]
 
 # Left on a model in training of which no layer is quantized, since it looks like one that was never prepared.
 CONTROL = "quantbench_control"
-
-
-def eager(engine: Engine = None) -> EagerBackend:
-    """The eager backend on the processor's engine, or on the one named.
-
-    Example:
-        >>> eager("qnnpack").engine
-        'qnnpack'
-    """
-    return EagerBackend(engine or default_engine())
 
 
 class EnginePredictor(ModulePredictor):
