@@ -9,7 +9,7 @@ from quantbench.arrays import Inputs
 from quantbench.backends.finite import is_finite
 from quantbench.backends.interface import Observers
 from quantbench.backends.pt2e.constants import delete_constant, get_constant, set_constant
-from quantbench.backends.pt2e.exporting import graph_of, layer_of, tensors_of
+from quantbench.backends.pt2e.exporting import few, graph_of, layer_of, tensors_of
 from quantbench.backends.pt2e.quantizer import Groups, quantizer_of
 from quantbench.backends.quiet import quiet
 from quantbench.errors import QuantizationError, SampleError
@@ -49,8 +49,8 @@ def quantized(
     quantizer = quantizer_of(recipe, layers, groups_of(module))
     with quiet():
         prepared = prepare_pt2e(graph, quantizer)
-        if isinstance(recipe, StaticInt8):
-            calibrate(prepared, batches)
+        # A dynamic recipe needs no data; its weights are watched by observers all the same.
+        calibrate(prepared, batches if isinstance(recipe, StaticInt8) else [few(samples)])
     return converted(prepared, name)
 
 
@@ -111,16 +111,25 @@ def converted(prepared: GraphModule, name: str) -> tuple[GraphModule, Observers]
         name: of the model, for messages.
 
     Raises:
-        QuantizationError: if nothing was quantized.
+        QuantizationError: if nothing was quantized, or an observer saw no data.
     """
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e
 
+    _check_seen(prepared)
     found = observers_of(prepared)
     with quiet():
         graph = convert_pt2e(prepared)
     _name_constants(graph)
     check_quantized([str(node.target) for node in graph.graph.nodes if node.op == "call_function"], name)
     return graph, found
+
+
+def _check_seen(prepared: GraphModule) -> None:
+    for name, each in prepared.named_modules():
+        seen = getattr(each, "max_val", None)
+        if seen is not None and not (seen.numel() and is_finite(seen)):
+            watching = name.removesuffix(".activation_post_process")
+            raise QuantizationError(f"convert: '{watching}' has seen no data, and its scale would be 1.0; train first")
 
 
 def check_quantized(names: Iterable[str], name: str) -> None:

@@ -15,7 +15,6 @@ from torchao.quantization import pt2e
 from torchao.quantization.pt2e.quantize_pt2e import prepare_qat_pt2e
 
 from quantbench.arrays import Inputs
-from quantbench.backends.finite import is_finite
 from quantbench.backends.interface import Observers
 from quantbench.backends.pt2e.batch_norm import BatchNorm, fold, hide, in_eval_mode, in_modes, show
 from quantbench.backends.pt2e.constants import get_constant
@@ -162,21 +161,11 @@ def converted_trained(trained: FakeQuantized) -> tuple[GraphModule, Observers]:
     """Converts a trained graph, which stays as it is.
 
     Raises:
-        QuantizationError: if a fake quantizer has seen no data.
+        QuantizationError: as `converted`.
     """
     graph = copy.deepcopy(trained.graph).eval()
-    _check_seen(graph)
     fold(graph)
     made, observers = (graph, {}) if trained.recipe.layers == () else converted(graph, trained.name)
     # At the end, since torchao looks for patterns, which takes half a minute, wherever there is a batch norm.
     in_eval_mode(made)
     return made, observers
-
-
-def _check_seen(graph: GraphModule) -> None:
-    for name, each in graph.named_modules():
-        seen = getattr(each, "max_val", None)
-        if isinstance(each, pt2e.ObserverBase) and seen is not None and not (seen.numel() and is_finite(seen)):
-            raise QuantizationError(
-                f"convert: '{name.rpartition('.')[0]}' has seen no data, and its scale would be 1.0; train first"
-            )

@@ -123,6 +123,12 @@ def test_dynamic_int8_quantizes_linear_layers_and_asks_for_no_data(reference, tm
     )
     assert list(made.artifact.observers) == ["fc"]
     assert "stem.weight_scale" not in SPEC.create().describe(made.artifact).keys
+    (graph,), module = uncompiled, reference.backend.create().module(reference)
+    rounded = graph.fc.weight * graph.fc.weight_scale[:, None]
+    assert bool(((rounded - module.fc.weight).abs() <= 0.5001 * graph.fc.weight_scale[:, None]).all())
+    with torch.no_grad():
+        expected = module(PICTURES)
+        assert (graph(PICTURES) - expected).abs().max() < 0.02 * expected.abs().max()
 
 
 def test_1d_convolutions_are_quantized_as_2d_ones_with_their_batch_norms_folded(sounds, tmp_path, uncompiled):
