@@ -56,10 +56,10 @@ test-matrix: $(TORCHES:%=test-torch-%)
 test-torch-%: $(VENV)-torch-%/.installed
 	$(VENV)-torch-$*/bin/python -m pytest $(CORE) -n auto --dist worksteal $(PYTEST_ARGS)
 
-# The same set but for torch and the libraries that are built against it.
+# The same set but for torch, the libraries that are built against it, and setuptools, of which each needs another.
 $(VENV)-torch-%/.installed: pyproject.toml constraints.txt
 	@mkdir -p $(@D)
-	@grep -v '^torch' constraints.txt > $(@D).txt
+	@grep -Ev '^(torch|setuptools)' constraints.txt > $(@D).txt
 	$(call install,$(@D),$(@D).txt,'torch==$*.*')
 	@rm $(@D).txt
 
