@@ -1,8 +1,8 @@
 """Each recipe of backend `eager` beside the same through torch.export: accuracy, drop, size, from what was accepted.
 
 `python benchmarks/beside_eager.py --into docs/quantization-modes.md` writes the sections `<!-- beside-eager: begin -->`
-… `<!-- beside-eager: end -->` of a document anew. It measures nothing: the figures are those of `golden/results`, and the
-drops are paired sample by sample with the accepted fp32 baseline.
+… `<!-- beside-eager: end -->` of a document anew. It measures nothing: the figures are those of `golden/results`,
+and the drops are paired sample by sample with the accepted fp32 baseline.
 """
 
 from __future__ import annotations
