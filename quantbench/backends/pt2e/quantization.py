@@ -119,6 +119,7 @@ def converted(prepared: GraphModule, name: str) -> tuple[GraphModule, Observers]
     found = observers_of(prepared)
     with quiet():
         graph = convert_pt2e(prepared)
+    _repeat_scales(graph)
     _name_constants(graph)
     check_quantized([str(node.target) for node in graph.graph.nodes if node.op == "call_function"], name)
     return graph, found
@@ -170,6 +171,30 @@ def _described(observer: Any) -> str:
     shift = getattr(inner if inner is not None else observer, "max_shift", None)
     finest = "" if shift is None else f", scale ≥ 2^-{shift}"
     return f"{type(observer).__name__}({inside}{dtype}, {scheme}, {observer.quant_min}..{observer.quant_max}{finest})"
+
+
+def _repeat_scales(graph: GraphModule) -> None:
+    """Gives weights of one scale that scale once per output channel: inductor's int8 kernels take no others."""
+    import torch
+
+    decomposed = torch.ops.quantized_decomposed
+    for node in list(graph.graph.nodes):
+        source: Any = node.args[0] if node.args else None
+        if node.target != decomposed.dequantize_per_tensor.default or getattr(source, "op", "") != "get_attr":
+            continue
+        codes, (scale, zero_point, *rest) = get_constant(graph, str(source.target)), node.args[1:]
+        names = [f"{str(source.target).replace('.', '_')}_{what}" for what in ("scales", "zero_points")]
+        set_constant(graph, names[0], torch.full((len(codes),), scale, dtype=torch.float32))
+        set_constant(graph, names[1], torch.full((len(codes),), zero_point, dtype=torch.int64))
+        with graph.graph.inserting_before(node):
+            repeated = [graph.graph.get_attr(name) for name in names]
+            new = graph.graph.call_function(
+                decomposed.dequantize_per_channel.default, (source, *repeated, 0, *rest), dict(node.kwargs)
+            )
+        new.meta = node.meta
+        node.replace_all_uses_with(new)
+        graph.graph.erase_node(node)
+    graph.recompile()
 
 
 def _name_constants(graph: GraphModule) -> None:

@@ -117,6 +117,18 @@ def test_scales_that_are_powers_of_two():
         assert bool((torch.log2(scale) % 1 == 0).all())
 
 
+def test_one_scale_for_a_weight_is_written_once_per_channel(reference, tmp_path, uncompiled):
+    made = quantized(reference, "static_int8_per_tensor", tmp_path)
+    (graph,) = uncompiled
+    targets = [str(node.target) for node in graph.graph.nodes if node.op == "call_function"]
+    assert targets.count("quantized_decomposed.dequantize_per_channel.default") == 4
+    assert {len(graph.fc.weight_scale), len(set(graph.fc.weight_scale.tolist()))} == {3, 1}
+    assert made.artifact.observers["fc"]["weight"] == "MinMaxObserver(int8, per_tensor_symmetric, -128..127)"
+    expected = reference.backend.create().load(reference, 1)(named(PICTURES))["output"]
+    with torch.no_grad():
+        assert np.abs(graph(PICTURES).numpy() - expected).max() < 0.1 * np.abs(expected).max()
+
+
 def test_dynamic_int8_quantizes_linear_layers_and_asks_for_no_data(reference, tmp_path, uncompiled):
     made = SPEC.create().quantize(
         reference, recipe("dynamic_int8"), Calibration(lambda: 1 / 0, named(PICTURES[:2])), tmp_path
