@@ -1,6 +1,6 @@
 """Each recipe of backend `eager` beside the same through torch.export: accuracy, drop, size, from what was accepted.
 
-`python benchmarks/beside_eager.py --into docs/quantization-modes.md` writes the sections `<!-- beside-eager: begin -->`
+`python benchmarks/beside_eager.py --into docs/runtimes.md` writes the sections `<!-- beside-eager: begin -->`
 … `<!-- beside-eager: end -->` of a document anew. It measures nothing: the figures are those of `golden/results`,
 and the drops are paired sample by sample with the accepted fp32 baseline.
 """
@@ -30,7 +30,7 @@ COLUMNS = ("recipe", "top-1, %", "drop, pp [95 %]", "kB", "through pt2e: top-1, 
 NOTE = (
     "Drops are from the fp32 model, on the same samples, with 95 % intervals (Tango). A `.pt2` file holds its graph\n"
     "beside its weights. Low-bit recipes are of quantbench's own backend, which needs no torch.ao; `qat_control`\n"
-    "quantizes nothing. Written by `python benchmarks/beside_eager.py --into docs/quantization-modes.md` from\n"
+    "quantizes nothing. Written by `python benchmarks/beside_eager.py --into docs/runtimes.md` from\n"
     "`golden/results`."
 )
 

@@ -17,9 +17,9 @@ def recipe(name, **params):
 
 
 def test_the_table_in_the_docs_is_that_of_what_is_accepted():
-    text = (ROOT / "docs" / "quantization-modes.md").read_text()
+    text = (ROOT / "docs" / "runtimes.md").read_text()
     made = section(ROOT / "configs", ROOT / "golden")
-    again = "python benchmarks/beside_eager.py --into docs/quantization-modes.md"
+    again = "python benchmarks/beside_eager.py --into docs/runtimes.md"
     assert made in text, f"a golden changed; write it again: {again}"
 
 
