@@ -1,5 +1,6 @@
 # make bench    the PTQ gates of every workload       make test    unit tests of the package
 # make lint     ruff and mypy                          make results  every figure of the README, again
+# make test-matrix   the tests of what calls torch, on the lowest and the highest torch that is supported
 # PIP_ARGS is handed to the installer, PYTEST_ARGS to pytest.
 PYTHON ?= python3
 PIP_ARGS ?=
@@ -8,7 +9,11 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: bench test lint results clean
+# Of torch; the highest is the one in constraints.txt.
+TORCHES ?= 2.11 2.14
+CORE ?= tests/backends tests/inspect tests/models tests/quant tests/search tests/training tests/test_without_torch_ao.py
+
+.PHONY: bench test test-matrix lint results clean
 .DELETE_ON_ERROR:
 
 bench: $(STAMP)
@@ -27,19 +32,38 @@ results: $(STAMP)
 	$(BIN)/quantbench report docs/results/records.json --out docs/results --into README.md --into docs/keyword-spotting.md
 	$(BIN)/python benchmarks/published_figures.py docs/results/records.json docs/keyword-spotting.md docs/residual-networks.md
 
-# Rebuilt when the pinned set changes; the stamp is written last, so a killed installation starts again.
-$(STAMP): pyproject.toml constraints.txt
-	@echo "Installing into $(VENV): torch and its libraries take several GB on Linux, once."
+# Installs into $(1) with the constraints $(2) and what $(3) names beside.
+define install
+	@echo "Installing into $(1): torch and its libraries take several GB on Linux, once."
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "make: $(PYTHON) is older than Python 3.11; name another: make PYTHON=python3.11"; exit 2; }
 	@if command -v uv >/dev/null 2>&1; then \
-	  uv venv --quiet --allow-existing --python "$$(command -v $(PYTHON))" $(VENV) && \
-	  uv pip install --quiet --python $(BIN)/python -c constraints.txt $(PIP_ARGS) -e '.[dev]'; \
+	  uv venv --quiet --allow-existing --python "$$(command -v $(PYTHON))" $(1) && \
+	  uv pip install --quiet --python $(1)/bin/python -c $(2) $(PIP_ARGS) $(3) -e '.[dev]'; \
 	else \
-	  $(PYTHON) -m venv $(VENV) && \
-	  $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(PIP_ARGS) -e '.[dev]'; \
+	  $(PYTHON) -m venv $(1) && \
+	  $(1)/bin/python -m pip install --quiet --disable-pip-version-check -c $(2) $(PIP_ARGS) $(3) -e '.[dev]'; \
 	fi
 	@touch $@
+endef
+
+# Rebuilt when the pinned set changes; the stamp is written last, so a killed installation starts again.
+$(STAMP): pyproject.toml constraints.txt
+	$(call install,$(VENV),constraints.txt,)
+
+test-matrix: $(TORCHES:%=test-torch-%)
+
+test-torch-%: $(VENV)-torch-%/.installed
+	$(VENV)-torch-$*/bin/python -m pytest $(CORE) -n auto --dist worksteal $(PYTEST_ARGS)
+
+# The same set but for torch, the libraries that are built against it, and setuptools, of which each needs another.
+$(VENV)-torch-%/.installed: pyproject.toml constraints.txt
+	@mkdir -p $(@D)
+	@grep -Ev '^(torch|setuptools)' constraints.txt > $(@D).txt
+	$(call install,$(@D),$(@D).txt,'torch==$*.*')
+	@rm $(@D).txt
+
+.PRECIOUS: $(VENV)-torch-%/.installed
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(TORCHES:%=$(VENV)-torch-%)

@@ -10,8 +10,8 @@ import time
 import numpy as np
 import torch
 
+from quantbench.backends.engines import default_engine
 from quantbench.backends.torch_ao.dry_run import rehearse
-from quantbench.backends.torch_ao.engines import default_engine
 from quantbench.backends.torch_ao.qconfigs import static_qconfig
 from quantbench.measure.environment import environment
 from quantbench.recipes.static_int8 import static_int8_per_channel

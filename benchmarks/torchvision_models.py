@@ -13,8 +13,8 @@ import torch
 from torch import nn
 from torchvision.models import quantization
 
+from quantbench.backends.engines import default_engine
 from quantbench.backends.torch_ao.eager import EagerBackend
-from quantbench.backends.torch_ao.engines import default_engine
 from quantbench.backends.torch_ao.steps import fuse
 from quantbench.errors import QuantizationError
 from quantbench.measure.environment import environment

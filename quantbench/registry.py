@@ -370,9 +370,9 @@ BACKENDS: Factories[Backend] = Factories(
     "backend",
     "quantbench.backends",
     {
-        "eager": "quantbench.backends.torch_ao.eager:eager",
+        "eager": "quantbench.backends.torch_ao.factory:eager",
         "executorch": "quantbench.backends.executorch_runtime.backend:executorch",
-        "fx": "quantbench.backends.torch_ao.fx:fx",
+        "fx": "quantbench.backends.torch_ao.factory:fx",
         "litert": "quantbench.backends.litert_runtime.backend:litert",
         "low_bit": "quantbench.backends.low_bit:low_bit",
         "onnxruntime": "quantbench.backends.onnx_runtime.backend:onnxruntime",

@@ -62,6 +62,8 @@ IN_FUNCTIONS = {
 }  # fmt: skip
 LIBRARIES = ("torch.ao", "torchao", "onnx", "onnxruntime", "openvino", "nncf", "ai_edge_litert", "executorch")
 MAY_IMPORT_LIBRARIES = ("backends/", "models/quantizable.py")
+# Announced for deletion (pytorch/ao#2259).
+TORCH_AO, MAY_IMPORT_TORCH_AO = ("torch.ao", "torch.quantization"), ("backends/torch_ao/", "models/quantizable.py")
 # Its tables name what comes after it as text, and the types of that for the type checker; it imports none of it.
 TABLES = "quantbench.registry"
 
@@ -231,6 +233,18 @@ def test_quantization_libraries_are_imported_in_one_folder_only():
     assert any(is_below(found, LIBRARIES) for found in IMPORTS["quantbench.backends.torch_ao.eager"]), (
         "this test looks at nothing"
     )
+
+
+def test_only_the_eager_backend_needs_torch_ao():
+    wrong = {
+        str(MODULES[name].as_posix())
+        for name, names in IMPORTS.items()
+        for found in names
+        if is_below(found, TORCH_AO) and not str(MODULES[name].as_posix()).startswith(MAY_IMPORT_TORCH_AO)
+    }
+    eager = {name for name in MODULES if name.startswith("quantbench.backends.torch_ao.")}
+    asked = {name for name, names in OWN.items() for found in names if found in eager and name not in eager}
+    assert (wrong, asked) == (set(), set())
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,9 @@ import torch
 
 from quantbench.backends.entry import describe_entry as describe_entry
 from quantbench.backends.interface import Entry, Schema
+from quantbench.backends.quantized_tensors import PER_CHANNEL, is_quantized
 from quantbench.backends.tensor_classes import bytes_of, describe_composed, is_composed
-from quantbench.backends.torch_file import ADVICE, PER_CHANNEL, read_torch_file
+from quantbench.backends.torch_file import ADVICE, read_torch_file
 from quantbench.errors import BaselineError, CheckpointError
 from quantbench.files import open_file, printable, replacing
 from quantbench.upstream import silenced
@@ -58,7 +59,7 @@ def payload_bytes(state: dict[str, Any]) -> int:
         for tensor in value if isinstance(value, tuple) else (value,):
             if isinstance(tensor, torch.Tensor):
                 total += bytes_of(tensor)
-                if tensor.is_quantized and tensor.qscheme() in PER_CHANNEL:
+                if is_quantized(tensor) and tensor.qscheme() in PER_CHANNEL:
                     scales, zeros = tensor.q_per_channel_scales(), tensor.q_per_channel_zero_points()
                     total += scales.numel() * scales.element_size() + zeros.numel() * zeros.element_size()
     return total
@@ -72,7 +73,7 @@ def _entry(value: Any) -> Entry:
     if is_composed(value):
         return describe_composed(value)
     entry: Entry = {"dtype": str(value.dtype).removeprefix("torch."), "shape": list(value.shape)}
-    if value.is_quantized:
+    if is_quantized(value):
         entry["qscheme"] = str(value.qscheme()).removeprefix("torch.")
         if value.qscheme() in PER_CHANNEL:
             entry["axis"] = value.q_per_channel_axis()

@@ -380,8 +380,13 @@ class Backend(Guarded, ABC):
         """
         raise QuantizationError(self._cannot("switch layers between bit widths"))
 
-    def prepare_training(self, reference: Artifact, recipe: Trained) -> nn.Module:  # noqa: ARG002
+    def prepare_training(self, reference: Artifact, recipe: Trained, samples: Inputs) -> nn.Module:  # noqa: ARG002
         """A copy with fake quantizers, in train mode, ready to be fine-tuned.
+
+        Args:
+            reference: that is fine-tuned.
+            recipe: of this training.
+            samples: a few normalized inputs, for graphs that are made by running the model.
 
         Raises:
             QuantizationError: if the model cannot be quantized this way, saying what to change.

@@ -14,11 +14,11 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from quantbench.backends.copying import copied
+from quantbench.backends.engines import Engine, check_engine, default_engine
 from quantbench.backends.finite import finite_inputs, run_finite
 from quantbench.backends.interface import Observers
 from quantbench.backends.state_dict import Converted, StateDictBackend, wrong_backend
-from quantbench.backends.torch_ao.engines import Engine, check_engine, default_engine
-from quantbench.backends.torch_ao.layer_causes import copied
 from quantbench.backends.weights import nothing_quantized
 from quantbench.errors import QuantizationError
 from quantbench.quant.learned_step import LearnedStep

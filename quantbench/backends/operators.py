@@ -23,9 +23,9 @@ from quantbench.backends.no_products import (
     UNARY_PRODUCTS,
     VISION_NO_PRODUCTS,
 )
+from quantbench.backends.quantized_tensors import INT8
 
 ATEN, QUANTIZED = ("aten",), ("quantized", "_quantized")
-INT8 = (torch.qint8, torch.quint8)
 # Layouts whose every element takes part in a product.
 DENSE = (torch.strided, torch._mkldnn)  # type: ignore[attr-defined]
 

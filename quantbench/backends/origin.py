@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from quantbench.backends.quantized_tensors import is_quantized
 from quantbench.backends.tensor_classes import is_composed
 from quantbench.recipes.spec import QatInt8, Recipe, StaticInt8
 
@@ -103,7 +104,7 @@ def is_dynamic(state: dict[str, Any]) -> bool:
 
 def _is_quantized(value: Any) -> bool:
     members = value if isinstance(value, tuple) else (value,)
-    return any(isinstance(each, torch.Tensor) and (each.is_quantized or is_composed(each)) for each in members)
+    return any(is_quantized(each) or is_composed(each) for each in members)
 
 
 def method_mismatch(state: dict[str, Any], recipe: Recipe) -> str | None:

@@ -16,7 +16,8 @@ from typing import Any
 import torch
 
 from quantbench.backends.layouts import Dims, are_same, carried, common, distinct, meets, rank
-from quantbench.backends.operators import ATEN, INT8, Macs, name_of, tensors_of
+from quantbench.backends.operators import ATEN, Macs, name_of, tensors_of
+from quantbench.backends.quantized_tensors import INT8
 from quantbench.backends.storages import Storages, storage_key
 from quantbench.backends.sums import keeps_values, kind_of, summed
 

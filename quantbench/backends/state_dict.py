@@ -18,7 +18,6 @@ from quantbench.backends.checkpoint import (
     describe_entry,
     payload_bytes,
     read_checkpoint,
-    read_safetensors,
     schema_of,
     serialize,
     write_checkpoint,
@@ -38,7 +37,7 @@ from quantbench.backends.kernels import measure_coverage
 from quantbench.backends.module import ModulePredictor
 from quantbench.backends.origin import kind_of, method_mismatch, note_origin
 from quantbench.backends.torch_reference import no_module
-from quantbench.backends.weights import check_weights, load_state
+from quantbench.backends.weights import fill_trained
 from quantbench.errors import CheckpointError, QuantizationError, SampleError
 from quantbench.recipes.lowering import unsupported
 from quantbench.recipes.spec import Recipe, Trained
@@ -165,7 +164,7 @@ class StateDictBackend(Backend):
         model = reference_module(reference)
         return self.switchable_module(model, candidate.recipe, self.module(candidate), _tensor(sample))
 
-    def prepare_training(self, reference: Artifact, recipe: Trained) -> nn.Module:
+    def prepare_training(self, reference: Artifact, recipe: Trained, samples: Inputs) -> nn.Module:  # noqa: ARG002
         """See `Backend.prepare_training`."""
         return self.prepare_module(reference_module(reference), recipe)
 
@@ -214,15 +213,7 @@ class StateDictBackend(Backend):
 
     def _trained(self, model: nn.Module, recipe: Trained, calibration: Calibration) -> nn.Module:
         """The prepared model with its fine-tuned weights, in eval mode."""
-        path = calibration.trained
-        if path is None:
-            raise QuantizationError(
-                f"a recipe of kind {recipe.kind} is trained: give the file of its fine-tuned weights"
-            )
-        prepared = self.prepare_module(model, recipe)
-        load_state(prepared, read_safetensors(path), path)
-        check_weights(prepared, path, calibration.command)
-        return prepared.eval()
+        return fill_trained(self.prepare_module(model, recipe), recipe, calibration).eval()
 
     def _predictor(self, module: nn.Module, threads: int | None = None) -> ModulePredictor:
         """A module as a predictor."""

@@ -21,13 +21,13 @@ from typing import Any, BinaryIO
 
 import torch
 
+from quantbench.backends.quantized_tensors import FLOAT_QPARAMS, INTEGERS, PER_CHANNEL, is_quantized
 from quantbench.backends.tensor_classes import bytes_of, import_classes, is_composed, problem_of_composed
 from quantbench.errors import CheckpointError, ExtraMissingError
 from quantbench.files import open_file, printable, read_bytes
 from quantbench.upstream import silenced
 
 ADVICE = "save a state dict again, with torch.save(model.state_dict(), …)"
-PER_CHANNEL = (torch.per_channel_affine, torch.per_channel_symmetric, torch.per_channel_affine_float_qparams)
 # First byte of what torch pickled before 1.6.
 PROTOCOL = b"\x80"
 ZIP = b"PK\x03\x04"
@@ -45,8 +45,6 @@ UNBOUNDED = re.compile(rb"c(?:__builtin__|builtins)\nbytearray\n|ctorch(?:\.\w+)
 # Classes of tensors that are opened once their library named them as safe.
 COMPOSED = re.compile(rb"ctorchao(?:\.\w+)*\n\w+\n")
 PLAIN = (str, int, float, complex, bool, bytes, type(None), torch.dtype, torch.device, torch.Size, set)
-# Dtype of the integers → smallest and largest.
-INTEGERS = {torch.qint8: (-128, 127), torch.quint8: (0, 255), torch.qint32: (-(2**31), 2**31 - 1)}
 
 
 def read_torch_file(path: Path, advice: str = ADVICE, content: bytes | None = None) -> Any:
@@ -274,7 +272,7 @@ def _problem_of(value: Any) -> str | None:
         value.numel()
     ):
         return f"is an expanded tensor of {value.numel():,} values, of which fewer are in the file; call contiguous()"
-    return _problem_of_scales(value) if value.is_quantized else None
+    return _problem_of_scales(value) if is_quantized(value) else None
 
 
 def _problem_of_scales(value: torch.Tensor) -> str | None:
@@ -291,7 +289,7 @@ def _problem_of_scales(value: torch.Tensor) -> str | None:
         channels = value.shape[axis] if 0 <= axis < value.dim() else -1
         if not len(scales) == len(zeros) == channels:
             return f"has {len(scales)} scales and {len(zeros)} zero points for {channels} channels of axis {axis}"
-        if value.qscheme() is torch.per_channel_affine_float_qparams:
+        if value.qscheme() is FLOAT_QPARAMS:
             low, high = -torch.inf, torch.inf
     else:
         scales, zeros = torch.tensor([value.q_scale()]), torch.tensor([value.q_zero_point()])

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch.nn.modules import module as hooks_of_all
 
+from quantbench.backends.engines import process_engine, set_process_engine
+
 # A product of such a number with one is 0 where torch flushes numbers below the least normal one.
 SUBNORMAL = 1e-40
 # Hooks on every module there is, by which one model can change what another computes.
@@ -68,14 +70,6 @@ def _set_onednn(value: bool) -> None:
     torch.backends.mkldnn.enabled = value  # type: ignore[assignment]
 
 
-def _engine() -> str:
-    return str(torch.backends.quantized.engine)
-
-
-def _set_engine(value: str) -> None:
-    torch.backends.quantized.engine = value
-
-
 # Reads and writes one setting each.
 SETTINGS: tuple[tuple[Callable[[], Any], Callable[[Any], Any]], ...] = (
     (torch.get_default_device, _set_device),
@@ -86,6 +80,6 @@ SETTINGS: tuple[tuple[Callable[[], Any], Callable[[Any], Any]], ...] = (
     (_deterministic, _set_deterministic),
     (_autocast, _set_autocast),
     (_onednn, _set_onednn),
-    (_engine, _set_engine),
+    (process_engine, set_process_engine),
     (_flushes, torch.set_flush_denormal),
 )

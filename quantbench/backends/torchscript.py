@@ -17,9 +17,9 @@ import torch
 from quantbench.arrays import OUTPUT, Inputs, Outputs
 from quantbench.backends.checkpoint import payload_bytes, schema_of, serialize
 from quantbench.backends.coverage import Coverage
+from quantbench.backends.engines import Engine, check_engine, default_engine, engine_in_use
 from quantbench.backends.interface import Artifact, Backend, Description, Predictor
 from quantbench.backends.module import ModulePredictor, array_of, by_name
-from quantbench.backends.torch_ao.engines import Engine, check_engine, default_engine, engine_in_use
 from quantbench.errors import CheckpointError, EvaluationError
 from quantbench.files import open_file, sha256_of_file
 from quantbench.foreign import cause_of, passes

@@ -9,8 +9,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from quantbench.errors import BaselineError
+from quantbench.backends.checkpoint import read_safetensors
+from quantbench.backends.interface import Calibration
+from quantbench.errors import BaselineError, QuantizationError
 from quantbench.foreign import cause_of
+from quantbench.recipes.spec import Trained
 
 # Keys that do not fit and are named; the rest is counted.
 SHOWN_KEYS = 3
@@ -75,6 +78,21 @@ def check_weights(model: nn.Module, path: Path, command: str) -> None:
         raise BaselineError(
             f"{path}: '{damaged[0]}' holds NaN or infinity; restore it from version control, or train again: {command}"
         )
+
+
+def fill_trained(prepared: nn.Module, recipe: Trained, calibration: Calibration) -> nn.Module:
+    """A prepared model with the fine-tuned weights of its recipe, in place.
+
+    Raises:
+        QuantizationError: if no weights are given.
+        BaselineError: if they do not fit or are not finite.
+    """
+    path = calibration.trained
+    if path is None:
+        raise QuantizationError(f"a recipe of kind {recipe.kind} is trained: give the file of its fine-tuned weights")
+    load_state(prepared, read_safetensors(path), path)
+    check_weights(prepared, path, calibration.command)
+    return prepared
 
 
 def nothing_quantized(model: nn.Module, wanted: str) -> str:

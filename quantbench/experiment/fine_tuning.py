@@ -61,13 +61,14 @@ def fine_tune(
     recipe = experiment.recipe
     if not isinstance(recipe, Trained):
         raise TypeError(f"{experiment.id}: a recipe of kind {recipe.kind} is not trained")
+    samples = rehearsal_inputs(opened)
     try:
-        backend.rehearse(reference, recipe, rehearsal_inputs(opened))
+        backend.rehearse(reference, recipe, samples)
     except SampleError as error:
         raise QuantizationError(f"{experiment.id}: {named_sample(opened, error)}") from error
     path = trained_path(opened, experiment)
     baselines.check_place(path)
-    prepared = backend.prepare_training(reference, recipe)
+    prepared = backend.prepare_training(reference, recipe, samples)
     config = fine_tuning_config(opened.training, recipe, amp)
     parent = opened.weights_sha256()
     origin = {"parent": parent, "recipe": accepted_form(recipe)}

@@ -9,8 +9,8 @@ import torch
 
 from quantbench.backends.checkpoint import describe_entry, read_checkpoint, read_safetensors, schema_of
 from quantbench.backends.origin import PACKED
+from quantbench.backends.quantized_tensors import PER_CHANNEL, is_quantized
 from quantbench.backends.tensor_classes import is_composed
-from quantbench.backends.torch_file import PER_CHANNEL
 from quantbench.errors import BaselineError, CheckpointError
 
 State = dict[str, Any]
@@ -56,7 +56,7 @@ def rows(state: State) -> list[tuple[str, str, str, str]]:
 
 def _own_scale(key: str, value: Any) -> tuple[str, str]:
     """Keys that are themselves a layer's scale or zero point show their value in its column."""
-    if isinstance(value, torch.Tensor) and value.numel() == 1 and not value.is_quantized:
+    if isinstance(value, torch.Tensor) and value.numel() == 1 and not is_quantized(value):
         if key.endswith(".scale"):
             return f"{value.item():.6g}", ""
         if key.endswith(".zero_point"):
@@ -66,7 +66,7 @@ def _own_scale(key: str, value: Any) -> tuple[str, str]:
 
 def _scales(value: Any) -> tuple[str, str]:
     """A quantized tensor's scale and zero point, or the range over its channels."""
-    if not isinstance(value, torch.Tensor) or not value.is_quantized:
+    if not is_quantized(value):
         return "", ""
     if value.qscheme() in PER_CHANNEL:
         scales, zeros = value.q_per_channel_scales(), value.q_per_channel_zero_points()
@@ -96,4 +96,4 @@ def value_difference(old: Any, new: Any) -> str | None:
 
 
 def _in_floating_point(value: torch.Tensor) -> torch.Tensor:
-    return value.dequantize() if value.is_quantized or is_composed(value) else value
+    return value.dequantize() if is_quantized(value) or is_composed(value) else value

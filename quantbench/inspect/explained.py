@@ -8,6 +8,7 @@ import torch
 
 from quantbench.backends.checkpoint import describe_entry, schema_of
 from quantbench.backends.origin import PACKED, PACKED_CODES, PACKED_DTYPE, WIDTHS, is_dynamic
+from quantbench.backends.quantized_tensors import is_quantized
 from quantbench.inspect.aligned import aligned
 from quantbench.inspect.anatomy import State, value_difference
 from quantbench.inspect.explanation import Explanation
@@ -87,17 +88,17 @@ class _Comparison:
         if not all(isinstance(value, torch.Tensor) for value in (old, new)) or old.shape != new.shape:
             return False
         # Nothing in quantization leads back from integers.
-        if old.is_quantized and not new.is_quantized:
+        if is_quantized(old) and not is_quantized(new):
             return False
         # Scales are numbers of one meaning each; another dtype there is no quantization.
-        if not (old.is_floating_point() or old.is_quantized) or not (new.is_floating_point() or new.is_quantized):
+        if not (old.is_floating_point() or is_quantized(old)) or not (new.is_floating_point() or is_quantized(new)):
             return False
-        what = "quantized otherwise" if old.is_quantized and new.is_quantized else "dtype changed"
+        what = "quantized otherwise" if is_quantized(old) and is_quantized(new) else "dtype changed"
         self.result.explained.append(f"{layer}: {what}: {key} {_became(self.old[key], self.new[key])}")
         expected = layer_of(self.before, layer)
-        if new.is_quantized and not old.is_quantized and key.endswith(".weight") and expected:
+        if is_quantized(new) and not is_quantized(old) and key.endswith(".weight") and expected:
             self._quantized(layer, expected, new, self.after.get(f"{layer}.bias"))
-        elif not new.is_quantized and (difference := value_difference(old.to(new.dtype), new)):
+        elif not is_quantized(new) and (difference := value_difference(old.to(new.dtype), new)):
             self.result.values.append(f"{key}: {difference}")
         return True
 
@@ -148,7 +149,7 @@ class _Comparison:
         inside = ", bias inside" if packed[1] is not None else ""
         became = _became(self.old[f"{layer}.weight"], self.new[key]["members"][0])
         self.result.explained.append(f"{layer}: linear packed: weight {became}{inside}")
-        if packed[0].is_quantized and not expected.weight.is_quantized:
+        if is_quantized(packed[0]) and not is_quantized(expected.weight):
             self._quantized(layer, expected, packed[0], packed[1])
 
     def _packed_codes(self, key: str) -> None:
@@ -170,7 +171,7 @@ class _Comparison:
         """A layer that stayed in floating point with a batch norm folded into it, as in a fused model."""
         layer = key.removesuffix(".weight")
         expected, found = layer_of(self.before, layer), layer_of(self.after, layer)
-        if expected is None or found is None or expected.weight.is_quantized or found.weight.is_quantized:
+        if expected is None or found is None or is_quantized(expected.weight) or is_quantized(found.weight):
             return
         folding = find_folding(layer, expected, self.before, self.free, lambda each: is_same(each, found.weight))
         if folding is not None and folding.is_exact:
@@ -198,7 +199,7 @@ class _Comparison:
 
     def _is_quantized_layer(self, layer: str) -> bool:
         weight = self.after.get(f"{layer}.weight")
-        return f"{layer}{PACKED}" in self.after or (isinstance(weight, torch.Tensor) and weight.is_quantized)
+        return f"{layer}{PACKED}" in self.after or (is_quantized(weight))
 
     def _compare_values(self) -> None:
         for key in self.old:
@@ -223,4 +224,4 @@ def _shapes(value: Any) -> list[list[int] | None]:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, torch.Tensor) and not value.is_quantized and value.numel() == 1
+    return isinstance(value, torch.Tensor) and not is_quantized(value) and value.numel() == 1

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from quantbench.backends.torch_file import PER_CHANNEL
+from quantbench.backends.quantized_tensors import PER_CHANNEL
 
 # The ε is not in a checkpoint: torch's own, and that of models ported from TensorFlow.
 EPSILONS = (1e-5, 1e-3)

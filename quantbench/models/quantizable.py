@@ -1,6 +1,8 @@
 """The one place from which models take quantization's building blocks, so that replacing upstream's touches one file.
 
-`torch.ao.quantization` is announced to be removed (pytorch/ao#2259); these names are what a model needs of it.
+`torch.ao.quantization` is announced to be removed (pytorch/ao#2259); these names are what a model needs of it. Where it
+is gone they are `quantbench.models.stand_ins`: stubs that change nothing, and sums that are sums. Backends that export
+a model need no more of them.
 
 Example:
     >>> import torch
@@ -21,8 +23,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from torch import nn
-from torch.ao.nn.quantized import FloatFunctional
-from torch.ao.quantization import DeQuantStub, QuantStub, fuse_modules, fuse_modules_qat
+
+try:
+    from torch.ao.nn.quantized import FloatFunctional
+    from torch.ao.quantization import DeQuantStub, QuantStub, fuse_modules, fuse_modules_qat
+except ImportError:
+    from quantbench.models.stand_ins import (  # type: ignore[assignment]
+        DeQuantStub,
+        FloatFunctional,
+        QuantStub,
+        fuse_modules,
+        fuse_modules_qat,
+    )
 
 
 def fuse(model: nn.Module, groups: Sequence[Sequence[str]], is_qat: bool) -> None:

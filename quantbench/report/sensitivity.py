@@ -70,14 +70,16 @@ def sensitivities(records: Sequence[RunRecord]) -> dict[str, list[Part]]:
     """The parts of each workload that has experiments on single layers, the most sensitive layer first, `ALL` last.
 
     The whole model's figures are those of the same qconfig: the processor's default, and `qat_int8`. Layers that were
-    not calibrated follow the others, by their drop after training.
+    not calibrated follow the others, by their drop after training. Of several backends the first by name counts.
 
     Raises:
         ConfigError: if a workload's records are of different test samples or weights, which no pairing can compare.
     """
     found: dict[str, list[Part]] = {}
     for workload in dict.fromkeys(record.experiment.partition("/")[0] for record in records):
-        own = [r for r in records if r.experiment.partition("/")[0] == workload and r.accuracy]
+        measured = [r for r in records if r.experiment.partition("/")[0] == workload and r.accuracy]
+        backend = min((r.backend for r in measured if len(_layers(r) or ()) == 1), default=None)
+        own = [r for r in measured if r.backend == backend]
         layers = {_layers(record) for record in own if _layers(record) is not None}
         singles = sorted(each for each in layers if each is not None and len(each) == 1)
         if not singles:
@@ -188,8 +190,8 @@ def hybrid_rows(records: Sequence[RunRecord], parts: Sequence[Part]) -> list[tup
     """Accuracy regained by layers left in fp32, against the whole model in int8, in the order of `HYBRID_COLUMNS`."""
     whole = parts[-1].ptq
     hybrids = [r for r in records if r.recipe["kind"] == "static_int8" and len(_layers(r) or ()) > 1]
-    workload = whole.experiment.partition("/")[0] if whole else ""
-    hybrids = [r for r in hybrids if r.experiment.partition("/")[0] == workload]
+    workload, backend = (whole.experiment.partition("/")[0], whole.backend) if whole else ("", "")
+    hybrids = [r for r in hybrids if (r.experiment.partition("/")[0], r.backend) == (workload, backend)]
     if whole is None or not hybrids or whole.accuracy is None:
         return []
     first = (ALL, _drop(whole.accuracy), NOTHING, NOTHING, NOTHING, _time(whole.latency), NOTHING, NOTHING)

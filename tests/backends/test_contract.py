@@ -92,7 +92,7 @@ def calibration(reference, backend, recipe, folder):
     if hasattr(recipe, "epochs"):
         from safetensors.torch import save_file
 
-        prepared = backend.prepare_training(reference, recipe)
+        prepared = backend.prepare_training(reference, recipe, named(BATCH[:2]))
         prepared(BATCH)
         trained = folder / "trained.safetensors"
         save_file(prepared.state_dict(), trained)
@@ -274,7 +274,7 @@ def given(batch=BATCH):
 CANNOT = {
     "quantize": lambda backend, artifact: backend.quantize(artifact, artifact.recipe, given(), artifact.path.parent),
     "switch layers": lambda backend, artifact: backend.switchable(artifact, artifact, named(BATCH[:1])),
-    "train": lambda backend, artifact: backend.prepare_training(artifact, artifact.recipe),
+    "train": lambda backend, artifact: backend.prepare_training(artifact, artifact.recipe, named(BATCH[:2])),
     "train ": lambda backend, _: backend.freeze(torch.nn.Linear(1, 1)),
     "train with": lambda backend, _: backend.convert_trained(torch.nn.Linear(1, 1)),
 }

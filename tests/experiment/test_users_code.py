@@ -35,7 +35,7 @@ MODULES = {
         "from quantbench.recipes.static_int8 import static_int8_per_channel\n\n\n"
         "def mine(calibration_n: int = 32):\n    return static_int8_per_channel(calibration_n)\n"
     ),
-    "own_backend": ("from quantbench.backends.torch_ao.eager import eager\n\n\ndef mine():\n    return eager()\n"),
+    "own_backend": ("from quantbench.backends.torch_ao.factory import eager\n\n\ndef mine():\n    return eager()\n"),
     "own_task": "from quantbench.tasks.top1 import Top1\n\n\nclass Mine(Top1):\n    pass\n",
     "own_data": (
         "from quantbench.data.image_folder import image_folder\n\n\n"

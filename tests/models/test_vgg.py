@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from quantbench.backends.checkpoint import serialize
+from quantbench.backends.engines import default_engine
 from quantbench.backends.low_bit import LowBitBackend
-from quantbench.backends.torch_ao.engines import default_engine
 from quantbench.errors import ConfigError
 from quantbench.quant.low_bit_layers import QuantConv2d
 from quantbench.quant.switchable import switchable_layers

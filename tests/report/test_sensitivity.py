@@ -68,6 +68,17 @@ def test_a_workload_without_experiments_on_single_layers_has_no_sensitivity(two_
     assert sensitivity_text(two_workloads) == sensitivity_markdown(two_workloads) == ""
 
 
+def test_layers_of_two_backends_are_not_mixed(make_layer):
+    eager = [make_layer("w/ptq_a", 900, ("a",)), make_layer("w/ptq_static", 880)]
+    other = [
+        make_layer(f"w/pt2e_{name}", correct, layers).model_copy(update={"backend": "pt2e"})
+        for name, correct, layers in (("b", 700, ("b",)), ("ab", 690, ("a", "b")), ("static", 680, None))
+    ]
+    parts = sensitivities([*other, *eager])["w"]
+    assert [(part.name, part.ptq.experiment) for part in parts] == [("a", "w/ptq_a"), (ALL, "w/ptq_static")]
+    assert hybrid_rows([*other, *eager], parts) == []
+
+
 def test_a_layer_whose_accuracy_was_not_measured_is_left_out(make_layer):
     unmeasured = make_layer("w/ptq_a", 900, ("a",)).model_copy(update={"accuracy": None})
     assert sensitivities([unmeasured]) == {}

@@ -75,6 +75,30 @@ def _name_products(graph: GraphModule) -> None:
         own = {key: value for key, value in stack.items() if value[0] != layer_of(node) or not value[0]}
         class_name = f"{kind.__module__}.{kind.__qualname__}"
         node.meta["nn_module_stack"] = {**own, f"L__self__{name}": (name, class_name)}
+    _name_sources(graph)
+
+
+def _name_sources(graph: GraphModule) -> None:
+    """Notes the layer of each node where an older torch (2.11) looks for it, which is not the stack of modules."""
+    import operator
+
+    import torch
+    from torch.fx.passes.utils.source_matcher_utils import get_source_partitions
+
+    if get_source_partitions(graph.graph, [torch.nn.Conv2d, torch.nn.Linear]):
+        return
+    aten = torch.ops.aten
+    sources = {
+        aten.conv2d.default: torch.nn.Conv2d,
+        aten.linear.default: torch.nn.Linear,
+        aten.relu.default: torch.nn.ReLU,
+        aten.relu_.default: torch.nn.ReLU,
+        aten.add.Tensor: operator.add,
+        aten.add_.Tensor: operator.add,
+    }
+    for node in graph.graph.nodes:
+        if node.op == "call_function" and node.target in sources:
+            node.meta["source_fn_stack"] = [(node.name, sources[node.target])]
 
 
 def _is_of(node: Any, kind: type) -> bool:

@@ -62,6 +62,18 @@ class PowerOfTwoHistogramObserver(_PowerOfTwo, HistogramObserver):
     """The range of the least squared error, per tensor."""
 
 
+class FakeQuantize(pt2e.FusedMovingAvgObsFakeQuantize):
+    """torchao's in one kernel, whose scales are those that a model is converted with.
+
+    The kernel's symmetric scale is max(−min / 128, max / 127), the observer's max(−min, max) / 127.5; torchao trains
+    with the one and converts with the other, and so does torch.ao.
+    """
+
+    def calculate_qparams(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Scale and zero point of the last forward."""
+        return self.scale, self.zero_point
+
+
 # By how the ends of the range are found, and for how much of a tensor: any scale, powers of two.
 OBSERVERS: dict[tuple[str, str], tuple[Any, Any]] = {
     ("minmax", "per_tensor"): (pt2e.MinMaxObserver, PowerOfTwoMinMaxObserver),

@@ -10,6 +10,7 @@ from quantbench.backends.exported.graphs import few, graph_of, layer_of, tensors
 from quantbench.backends.exported.layers import Groups
 from quantbench.backends.finite import is_finite
 from quantbench.backends.interface import Observers
+from quantbench.backends.pt2e.constants import delete_constant, get_constant, set_constant
 from quantbench.backends.quiet import quiet
 from quantbench.errors import QuantizationError, SampleError
 from quantbench.recipes.spec import DynamicInt8, StaticInt8
@@ -57,7 +58,7 @@ def quantized(
     quantizer = quantizer_of(recipe, layers, groups_of(module))
     with quiet():
         prepared = prepare_pt2e(graph, quantizer)
-        # Of a dynamic recipe, only weights are seen, whose observers wait for a forward.
+        # A dynamic recipe needs no data; its weights are watched by observers all the same.
         calibrate(prepared, batches if isinstance(recipe, StaticInt8) else [few(samples)])
     return converted(prepared, name)
 
@@ -119,20 +120,40 @@ def converted(prepared: GraphModule, name: str) -> tuple[GraphModule, Observers]
         name: of the model, for messages.
 
     Raises:
-        QuantizationError: if nothing was quantized.
+        QuantizationError: if nothing was quantized, or an observer saw no data.
     """
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e
 
+    _check_seen(prepared)
     found = observers_of(prepared)
     with quiet():
         graph = convert_pt2e(prepared)
+    _repeat_scales(graph)
     _name_constants(graph)
-    if not any("quantize" in str(node.target) for node in graph.graph.nodes if node.op == "call_function"):
+    check_quantized([str(node.target) for node in graph.graph.nodes if node.op == "call_function"], name)
+    return graph, found
+
+
+def _check_seen(prepared: GraphModule) -> None:
+    for name, each in prepared.named_modules():
+        seen = getattr(each, "max_val", None)
+        if seen is not None and not (seen.numel() and is_finite(seen)):
+            watching = name.removesuffix(".activation_post_process")
+            raise QuantizationError(f"convert: '{watching}' has seen no data, and its scale would be 1.0; train first")
+
+
+def check_quantized(names: Iterable[str], name: str) -> None:
+    """Refuses a model of which nothing was quantized.
+
+    Args:
+        names: of what it calls.
+        name: of the model, for messages.
+    """
+    if not any("quant" in each for each in names):
         raise QuantizationError(
             f"{name}: nothing was quantized: torchao found no 2-D convolution or linear layer among those that the "
             "recipe names; set backend: eager, or name other layers"
         )
-    return graph, found
 
 
 def observers_of(prepared: GraphModule) -> Observers:
@@ -140,13 +161,20 @@ def observers_of(prepared: GraphModule) -> Observers:
     found: Observers = {}
     # One observer may watch several nodes, under a name each.
     modules = dict(prepared.named_modules(remove_duplicate=False))
+    # What depends on samples is no weight, though a batch norm may scale it.
+    of_samples: set[Any] = set()
     for node in prepared.graph.nodes:
+        if node.op == "placeholder" or not of_samples.isdisjoint(node.all_input_nodes):
+            of_samples.add(node)
         layer = layer_of(node)
         if node.op != "call_function" or not layer:
             continue
         for watching in (each for each in node.all_input_nodes if each.op == "call_module"):
-            kind = "weight" if watching.args[0].op == "get_attr" else "activation"
-            found.setdefault(layer, {}).setdefault(kind, _described(modules[str(watching.target)]))
+            observer = modules[str(watching.target)]
+            # A batch norm in training is a module too.
+            if hasattr(observer, "dtype"):
+                kind = "activation" if watching in of_samples else "weight"
+                found.setdefault(layer, {}).setdefault(kind, _described(observer))
     # A pooling or sum that keeps its input's scale has no weight and is no layer.
     return {layer: kinds for layer, kinds in found.items() if "weight" in kinds}
 
@@ -158,6 +186,30 @@ def _described(observer: Any) -> str:
     shift = getattr(inner if inner is not None else observer, "max_shift", None)
     finest = "" if shift is None else f", scale ≥ 2^-{shift}"
     return f"{type(observer).__name__}({inside}{dtype}, {scheme}, {observer.quant_min}..{observer.quant_max}{finest})"
+
+
+def _repeat_scales(graph: GraphModule) -> None:
+    """Gives weights of one scale that scale once per output channel: inductor's int8 kernels take no others."""
+    import torch
+
+    decomposed = torch.ops.quantized_decomposed
+    for node in list(graph.graph.nodes):
+        source: Any = node.args[0] if node.args else None
+        if node.target != decomposed.dequantize_per_tensor.default or getattr(source, "op", "") != "get_attr":
+            continue
+        codes, (scale, zero_point, *rest) = get_constant(graph, str(source.target)), node.args[1:]
+        names = [f"{str(source.target).replace('.', '_')}_{what}" for what in ("scales", "zero_points")]
+        set_constant(graph, names[0], torch.full((len(codes),), scale, dtype=torch.float32))
+        set_constant(graph, names[1], torch.full((len(codes),), zero_point, dtype=torch.int64))
+        with graph.graph.inserting_before(node):
+            repeated = [graph.graph.get_attr(name) for name in names]
+            new = graph.graph.call_function(
+                decomposed.dequantize_per_channel.default, (source, *repeated, 0, *rest), dict(node.kwargs)
+            )
+        new.meta = node.meta
+        node.replace_all_uses_with(new)
+        graph.graph.erase_node(node)
+    graph.recompile()
 
 
 def _name_constants(graph: GraphModule) -> None:
@@ -184,8 +236,6 @@ def _users(node: Any) -> list[Any]:
 
 def _move(graph: GraphModule, node: Any, name: str) -> None:
     """Gives the constant of a node another name, or that name with a number where another node's has it."""
-    import torch
-
     if node.target == name:
         return
     used = {str(each.target) for each in graph.graph.nodes if each.op == "get_attr" and each is not node}
@@ -193,36 +243,15 @@ def _move(graph: GraphModule, node: Any, name: str) -> None:
     while free in used:
         n += 1
         free = f"{name}_{n}"
-    value = _get(graph, str(node.target))
+    value = get_constant(graph, str(node.target))
     if not shared:
-        _delete(graph, str(node.target))
-    parent, _, last = free.rpartition(".")
-    _delete(graph, free)
-    owner: Any = graph
-    for part in parent.split(".") if parent else ():
-        if not hasattr(owner, part):
-            owner.add_module(part, torch.nn.Module())
-        owner = getattr(owner, part)
-    owner.register_buffer(last, value.detach())
+        delete_constant(graph, str(node.target))
+    set_constant(graph, free, value.detach())
     node.target = free
-
-
-def _get(graph: GraphModule, name: str) -> Any:
-    found: Any = graph
-    for part in name.split("."):
-        found = getattr(found, part)
-    return found
-
-
-def _delete(graph: GraphModule, name: str) -> None:
-    parent, _, last = name.rpartition(".")
-    owner = _get(graph, parent) if parent else graph
-    if hasattr(owner, last):
-        delattr(owner, last)
 
 
 def _drop_unused(graph: GraphModule) -> None:
     used = {str(node.target) for node in graph.graph.nodes if node.op == "get_attr"}
     names = [*dict(graph.named_parameters(remove_duplicate=False)), *dict(graph.named_buffers(remove_duplicate=False))]
     for name in set(names) - used:
-        _delete(graph, name)
+        delete_constant(graph, name)

@@ -25,11 +25,14 @@ from quantbench.backends.pt2e.recipes import refusal
 from quantbench.backends.quiet import quiet
 from quantbench.errors import QuantizationError
 from quantbench.files import replacing
-from quantbench.recipes.spec import DynamicInt8, Fp32, Recipe, StaticInt8
+from quantbench.recipes.spec import DynamicInt8, Fp32, QatInt8, Recipe, StaticInt8, Trained
+from quantbench.temporary import temporary_folder
 
 if TYPE_CHECKING:
     from torch import nn
     from torch.fx import GraphModule
+
+    from quantbench.backends.pt2e.training import FakeQuantized
 
 NAME, FILE_NAME = "pt2e", "model.pt2"
 
@@ -98,7 +101,43 @@ class Pt2eBackend(Backend):
         if reason := self.supports(recipe):
             raise QuantizationError(reason)
         check_compiler()
-        graph_of(exportable(reference), samples)
+        module = exportable(reference)
+        if isinstance(recipe, QatInt8):
+            self._prepared(module, recipe, samples)
+        else:
+            graph_of(module, samples)
+
+    def prepare_training(self, reference: Artifact, recipe: Trained, samples: Inputs) -> nn.Module:
+        """See `Backend.prepare_training`."""
+        return self._prepared(exportable(reference), recipe, samples)
+
+    def freeze(self, prepared: nn.Module) -> None:
+        """See `Backend.freeze`."""
+        from quantbench.backends.pt2e.training import freeze
+
+        freeze(prepared)
+
+    def convert_trained(self, prepared: nn.Module) -> Predictor:
+        """See `Backend.convert_trained`; what is given is the compiled program."""
+        from quantbench.backends.pt2e.training import FakeQuantized, converted_trained
+
+        check_compiler()
+        if not isinstance(prepared, FakeQuantized):
+            raise QuantizationError(
+                f"convert: {type(prepared).__name__} was not prepared by backend 'pt2e': give what it prepared"
+            )
+        graph, observers = converted_trained(prepared)
+        with temporary_folder() as folder:
+            made = self._written(graph, observers, prepared.name, prepared.recipe, prepared.samples, Path(folder))
+        return made.converted
+
+    def _prepared(self, module: nn.Module, recipe: Recipe, samples: Inputs) -> FakeQuantized:
+        if not isinstance(recipe, QatInt8):
+            raise QuantizationError(self.supports(recipe) or f"a recipe of kind {recipe.kind} is not trained")
+        torchao()
+        from quantbench.backends.pt2e.training import prepared
+
+        return prepared(module, recipe, samples)
 
     def lowered(self, reference: Artifact, samples: Inputs, folder: Path) -> Quantized | None:
         """See `Backend.lowered`; files of this backend are what they are."""
@@ -118,27 +157,37 @@ class Pt2eBackend(Backend):
         module, samples = exportable(reference), calibration.samples
         if isinstance(recipe, Fp32) or (isinstance(recipe, StaticInt8) and recipe.layers == ()):
             return self._fp32(module, reference, recipe, samples, folder)
+        if isinstance(recipe, QatInt8):
+            graph, observers = self._trained(module, recipe, calibration)
+            return self._written(graph, observers, _name_of(reference), recipe, samples, folder)
         if not isinstance(recipe, StaticInt8 | DynamicInt8):
             raise QuantizationError(f"backend 'pt2e' makes nothing by a recipe of kind {recipe.kind}")
         batches = calibration.batches() if isinstance(recipe, StaticInt8) else ()
         graph, observers = quantized(module, recipe, batches, samples, quantizer_of)
-        return self._written(graph, observers, reference, recipe, samples, folder)
+        return self._written(graph, observers, _name_of(reference), recipe, samples, folder)
 
     def _fp32(self, module: nn.Module, reference: Artifact, recipe: Recipe, samples: Inputs, folder: Path) -> Quantized:
         from quantbench.backends.exported.graphs import graph_of
 
         check_compiler()
         torchao()
-        return self._written(graph_of(module, samples), {}, reference, recipe, samples, folder)
+        return self._written(graph_of(module, samples), {}, _name_of(reference), recipe, samples, folder)
+
+    def _trained(self, module: nn.Module, recipe: QatInt8, calibration: Calibration) -> tuple[GraphModule, Observers]:
+        """The converted graph of fine-tuned weights.
+
+        Raises:
+            BaselineError: if they do not fit or are not finite.
+        """
+        from quantbench.backends.pt2e.training import converted_trained
+        from quantbench.backends.weights import fill_trained
+
+        trained = self._prepared(module, recipe, calibration.samples)
+        fill_trained(trained, recipe, calibration)
+        return converted_trained(trained)
 
     def _written(
-        self,
-        graph: GraphModule,
-        observers: Observers,
-        reference: Artifact,
-        recipe: Recipe,
-        samples: Inputs,
-        folder: Path,
+        self, graph: GraphModule, observers: Observers, name: str, recipe: Recipe, samples: Inputs, folder: Path
     ) -> Quantized:
         """Writes a graph as a file, and holds what is loaded from it against the graph."""
         import torch
@@ -146,7 +195,6 @@ class Pt2eBackend(Backend):
         from quantbench.backends.exported.graphs import program_of
         from quantbench.backends.pt2e.archive import normalized
 
-        name = reference.model.name if reference.model else reference.path.name
         program = program_of(graph, samples, name)
         # Samples would be saved with it.
         program._example_inputs = None
@@ -159,3 +207,8 @@ class Pt2eBackend(Backend):
         predictor = self.load(artifact, 1)
         check_same(graph, predictor, samples, f"{name} compiled by inductor", is_int8=bool(observers))
         return Quantized(artifact, predictor)
+
+
+def _name_of(reference: Artifact) -> str:
+    """Of its model, for messages."""
+    return reference.model.name if reference.model else reference.path.name

@@ -5,20 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torchao.quantization import pt2e
 from torchao.quantization.pt2e.quantizer import QuantizationConfig, QuantizationSpec
 from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as x86
 
 from quantbench.backends.exported.layers import Groups, members_of
-from quantbench.backends.exported.observers import OBSERVERS
+from quantbench.backends.exported.observers import OBSERVERS, FakeQuantize
 from quantbench.backends.pt2e.recipes import quantizers
-from quantbench.recipes.spec import DynamicInt8, Quantizer, StaticInt8
+from quantbench.recipes.spec import DynamicInt8, QatInt8, Quantizer, StaticInt8
 
 # Of uint8 activations where one bit is left free: without VNNI, sums of two products saturate in 16 bits. It is left
 # free on every processor, so that a recipe means the same everywhere, as with backend `eager`.
 REDUCED, UNSIGNED, SIGNED = (0, 127), (0, 255), (-128, 127)
 
 
-def quantizer_of(recipe: DynamicInt8 | StaticInt8, names: set[str], groups: Groups | None) -> Any:
+def quantizer_of(recipe: DynamicInt8 | StaticInt8 | QatInt8, names: set[str], groups: Groups | None) -> Any:
     """An `X86InductorQuantizer`.
 
     Args:
@@ -43,22 +44,36 @@ def quantizer_of(recipe: DynamicInt8 | StaticInt8, names: set[str], groups: Grou
     return quantizer
 
 
-def _config(recipe: StaticInt8) -> QuantizationConfig:
-    activation, weight = map(_spec, quantizers(recipe))
+def _config(recipe: StaticInt8 | QatInt8) -> QuantizationConfig:
+    made = _fake_quantizer if isinstance(recipe, QatInt8) else _observer
+    activation, weight = (_spec(each, made(each)) for each in quantizers(recipe))
+    # Not for QAT, which would be told of batch norms; they are hidden while torchao looks for layers.
     return QuantizationConfig(activation, activation, weight, None, False)
 
 
-def _spec(wanted: Quantizer) -> QuantizationSpec:
+def _observer(wanted: Quantizer) -> Any:
+    observer, power_of_two = OBSERVERS[wanted.range, wanted.granularity]
+    return observer if wanted.max_shift is None else power_of_two.with_args(max_shift=wanted.max_shift)
+
+
+def _fake_quantizer(wanted: Quantizer) -> Any:
+    observer, power_of_two = OBSERVERS[wanted.range, wanted.granularity]
+    if wanted.max_shift is not None:
+        # The fused kernel computes scales of its own, whatever observer it is given.
+        return pt2e.FakeQuantize.with_args(observer=power_of_two, max_shift=wanted.max_shift)
+    fused = wanted.range == "moving_average"
+    return (FakeQuantize if fused else pt2e.FakeQuantize).with_args(observer=observer)
+
+
+def _spec(wanted: Quantizer, made: Any) -> QuantizationSpec:
     low, high = SIGNED
     if wanted.dtype == "uint8":
         low, high = UNSIGNED if wanted.reduce_range is False else REDUCED
-    observer, power_of_two = OBSERVERS[wanted.range, wanted.granularity]
-    extra = {} if wanted.max_shift is None else {"max_shift": wanted.max_shift}
     return QuantizationSpec(
         dtype=getattr(torch, wanted.dtype),
         quant_min=low,
         quant_max=high,
         qscheme=getattr(torch, f"{wanted.granularity}_{wanted.scheme}"),
         ch_axis=0 if wanted.granularity == "per_channel" else None,
-        observer_or_fake_quant_ctr=(power_of_two if extra else observer).with_args(**extra),
+        observer_or_fake_quant_ctr=made,
     )

@@ -7,6 +7,7 @@ from quantbench.recipes.spec import (
     HISTOGRAM_ACTIVATION,
     PER_CHANNEL_WEIGHT,
     DynamicInt8,
+    QatInt8,
     Quantizer,
     Recipe,
     StaticInt8,
@@ -27,7 +28,7 @@ def refusal(recipe: Recipe) -> str | None:
                     f"{', '.join(others)}; set layers: [Linear], or backend: eager"
                 )
             return None
-        case StaticInt8():
+        case StaticInt8() | QatInt8():
             reason = _refused(*quantizers(recipe))
             return f"backend 'pt2e': {reason}" if reason else None
         case _:
@@ -36,7 +37,7 @@ def refusal(recipe: Recipe) -> str | None:
             return f"{told} ({few})" if told and recipe.kind == "low_bit" else told
 
 
-def quantizers(recipe: StaticInt8) -> tuple[Quantizer, Quantizer]:
+def quantizers(recipe: StaticInt8 | QatInt8) -> tuple[Quantizer, Quantizer]:
     """Of activations and weights; where a recipe leaves them open, those of torchao's own default."""
     return recipe.activation or HISTOGRAM_ACTIVATION, recipe.weight or PER_CHANNEL_WEIGHT
 

@@ -12,12 +12,12 @@ from torch.ao import quantization as ao
 from torch.ao.nn.intrinsic.qat import freeze_bn_stats
 
 from quantbench.arrays import Inputs, Outputs
+from quantbench.backends.copying import copied
 from quantbench.backends.coverage import Coverage
+from quantbench.backends.engines import check_engine, engine_in_use
 from quantbench.backends.interface import Observers
 from quantbench.backends.module import ModulePredictor
 from quantbench.backends.state_dict import Converted, StateDictBackend, wrong_backend
-from quantbench.backends.torch_ao.engines import check_engine, engine_in_use
-from quantbench.backends.torch_ao.layer_causes import copied
 from quantbench.backends.torch_ao.qconfigs import static_qconfig, training_qconfig
 from quantbench.errors import QuantizationError
 from quantbench.recipes.lowering import unsupported

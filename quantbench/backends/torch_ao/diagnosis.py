@@ -19,7 +19,8 @@ from torch import nn
 from torch.ao import quantization as ao
 from torch.ao.nn.intrinsic.modules.fused import _FusedModule
 
-from quantbench.backends.torch_ao.layer_causes import LEFT_IN_FP32, cause_in_group, cause_in_layer, old_norm
+from quantbench.backends.copying import old_norm
+from quantbench.backends.torch_ao.layer_causes import LEFT_IN_FP32, cause_in_group, cause_in_layer
 from quantbench.errors import QuantizationError
 from quantbench.foreign import first_line, raised_at
 

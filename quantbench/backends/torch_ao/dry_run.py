@@ -6,9 +6,9 @@ import torch
 from torch import nn
 from torch.ao import quantization as ao
 
+from quantbench.backends.copying import copied
 from quantbench.backends.torch_ao.diagnosis import diagnosis, explained
 from quantbench.backends.torch_ao.fused_forward import check_fused, tensors_in
-from quantbench.backends.torch_ao.layer_causes import copied
 from quantbench.backends.torch_ao.layer_groups import fused_with_qconfig
 from quantbench.backends.torch_ao.shared_layers import calls_of, check_aliases, check_shared
 from quantbench.backends.torch_ao.steps import convert, prepare, prepare_qat, show

@@ -13,14 +13,14 @@ import torch
 from torch import nn
 from torch.ao import quantization as ao
 
+from quantbench.backends.copying import copied
+from quantbench.backends.engines import default_engine
 from quantbench.backends.interface import Observers
 from quantbench.backends.torch_ao.base import EnginePredictor as EnginePredictor
 from quantbench.backends.torch_ao.base import TorchAoBackend
 from quantbench.backends.torch_ao.checks import check_quantized
 from quantbench.backends.torch_ao.dry_run import rehearse
-from quantbench.backends.torch_ao.engines import Engine, default_engine
 from quantbench.backends.torch_ao.int8_switches import int8_switches
-from quantbench.backends.torch_ao.layer_causes import copied
 from quantbench.backends.torch_ao.layer_groups import fused_with_qconfig
 from quantbench.backends.torch_ao.observers import observers_of
 from quantbench.backends.torch_ao.steps import calibrate, convert, prepare, prepare_qat
@@ -28,17 +28,7 @@ from quantbench.errors import QuantizationError
 from quantbench.recipes.spec import DynamicInt8, QatInt8, Recipe, StaticInt8
 from quantbench.upstream import silenced
 
-__all__ = ["EagerBackend", "default_engine", "eager"]
-
-
-def eager(engine: Engine = None) -> EagerBackend:
-    """The eager backend on the processor's engine, or on the one named.
-
-    Example:
-        >>> eager("qnnpack").engine
-        'qnnpack'
-    """
-    return EagerBackend(engine or default_engine())
+__all__ = ["EagerBackend", "default_engine"]
 
 
 class EagerBackend(TorchAoBackend):

@@ -19,7 +19,7 @@ from torch import nn
 from torch.ao.nn.intrinsic.modules.fused import _FusedModule
 from torch.nn.utils.parametrize import is_parametrized
 
-from quantbench.backends.torch_ao.layer_causes import copied
+from quantbench.backends.copying import copied
 from quantbench.errors import QuantizationError
 
 TOLERANCE = 1e-3

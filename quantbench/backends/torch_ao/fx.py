@@ -15,11 +15,11 @@ from torch.ao import quantization as ao
 from torch.ao.quantization import quantize_fx
 from torch.utils._pytree import tree_leaves
 
+from quantbench.backends.copying import copied
 from quantbench.backends.interface import Observers
 from quantbench.backends.torch_ao.base import TorchAoBackend
 from quantbench.backends.torch_ao.checks import check_on_cpu, check_quantized
-from quantbench.backends.torch_ao.engines import Engine, default_engine
-from quantbench.backends.torch_ao.layer_causes import PER_CHANNEL, copied
+from quantbench.backends.torch_ao.layer_causes import PER_CHANNEL
 from quantbench.backends.torch_ao.layer_groups import named_groups
 from quantbench.backends.torch_ao.observers import described, weight_observer
 from quantbench.backends.torch_ao.steps import WATCHING, show
@@ -35,16 +35,6 @@ TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 TOLERANCE = 1e-3
 # Layers that fused groups are known by.
 WEIGHTED = "a convolution or a linear layer, by a module or a function of torch"
-
-
-def fx(engine: Engine = None) -> FxBackend:
-    """FX graph mode on the processor's engine, or on the one named.
-
-    Example:
-        >>> fx("qnnpack").engine
-        'qnnpack'
-    """
-    return FxBackend(engine or default_engine())
 
 
 class FxBackend(TorchAoBackend):

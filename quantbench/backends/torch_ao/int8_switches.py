@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.ao.nn.quantized.modules.utils import WeightedQuantizedModule
 
-from quantbench.backends.torch_ao.engines import engine_in_use
+from quantbench.backends.engines import engine_in_use
 from quantbench.errors import QuantizationError
 from quantbench.quant.switchable import Switchable
 

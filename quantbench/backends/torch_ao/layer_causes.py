@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
@@ -10,18 +9,13 @@ from torch import nn
 from torch.ao.nn.intrinsic.modules.fused import _FusedModule
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.utils import parametrize
-from torch.nn.utils.spectral_norm import SpectralNorm
-from torch.nn.utils.weight_norm import WeightNorm
 
-from quantbench.errors import QuantizationError
-from quantbench.foreign import first_line
+from quantbench.backends.copying import old_norm
 from quantbench.upstream import silenced
 
 PER_CHANNEL = (torch.per_channel_affine, torch.per_channel_symmetric)
 LEFT_IN_FP32 = "set its qconfig to None and put a DeQuantStub before and a QuantStub after it to leave it in fp32"
 PADDED_IN_INT8 = ("zeros", "reflect")
-# Hooks that compute a weight anew before each forward, by the name of the function that adds them.
-OLD_NORMS = {WeightNorm: "weight_norm", SpectralNorm: "spectral_norm"}
 
 
 def cause_in_layer(layer: nn.Module, qconfig: Any = None) -> str | None:
@@ -68,37 +62,6 @@ def cause_in_group(names: list[str], layers: list[nn.Module]) -> str | None:
                 f"first call torch.nn.utils.parametrize.remove_parametrizations on '{name}'"
             )
     return None
-
-
-def old_norm(layer: nn.Module) -> str | None:
-    """The hook of an old-style norm of weights on a layer, with what to do; None if it has none."""
-    for hook in layer._forward_pre_hooks.values():
-        for kind, name in OLD_NORMS.items():
-            if isinstance(hook, kind):
-                return (
-                    f"the hook of torch.nn.utils.{name}, whose computed weight can be neither copied nor quantized: "
-                    f"use torch.nn.utils.parametrizations.{name}, or call torch.nn.utils.remove_{name} on it"
-                )
-    return None
-
-
-def copied(model: nn.Module, step: str) -> nn.Module:
-    """A deep copy.
-
-    Raises:
-        QuantizationError: if some part of the model cannot be copied, naming it where it is known.
-    """
-    try:
-        return copy.deepcopy(model)
-    except Exception as error:
-        for name, layer in model.named_modules():
-            if norm := old_norm(layer):
-                line = f"'{name}' ({type(layer).__name__}) of {type(model).__name__} has {norm}"
-                raise QuantizationError(f"{step}: {line}") from error
-        raise QuantizationError(
-            f"{step}: {type(model).__name__} cannot be copied ({first_line(error)}); quantization works on "
-            "a copy: let copy.deepcopy(model) succeed"
-        ) from error
 
 
 def _cause_in_transposed(qconfig: Any) -> str | None:

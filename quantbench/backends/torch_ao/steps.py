@@ -17,6 +17,7 @@ import torch
 from torch import nn
 from torch.ao import quantization as ao
 
+from quantbench.backends.copying import copied
 from quantbench.backends.finite import finite_inputs, run_finite
 from quantbench.backends.torch_ao.checks import (
     check_can_be_fused,
@@ -28,7 +29,6 @@ from quantbench.backends.torch_ao.checks import (
     refuse_mode,
 )
 from quantbench.backends.torch_ao.diagnosis import explained, refuse_group
-from quantbench.backends.torch_ao.layer_causes import copied
 from quantbench.backends.torch_ao.states import (
     FUSED_FOR,
     NEVER_CALLED,

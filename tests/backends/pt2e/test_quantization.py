@@ -117,12 +117,30 @@ def test_scales_that_are_powers_of_two():
         assert bool((torch.log2(scale) % 1 == 0).all())
 
 
+def test_one_scale_for_a_weight_is_written_once_per_channel(reference, tmp_path, uncompiled):
+    made = quantized(reference, "static_int8_per_tensor", tmp_path)
+    (graph,) = uncompiled
+    targets = [str(node.target) for node in graph.graph.nodes if node.op == "call_function"]
+    assert targets.count("quantized_decomposed.dequantize_per_channel.default") == 4
+    assert {len(graph.fc.weight_scale), len(set(graph.fc.weight_scale.tolist()))} == {3, 1}
+    assert made.artifact.observers["fc"]["weight"] == "MinMaxObserver(int8, per_tensor_symmetric, -128..127)"
+    expected = reference.backend.create().load(reference, 1)(named(PICTURES))["output"]
+    with torch.no_grad():
+        assert np.abs(graph(PICTURES).numpy() - expected).max() < 0.1 * np.abs(expected).max()
+
+
 def test_dynamic_int8_quantizes_linear_layers_and_asks_for_no_data(reference, tmp_path, uncompiled):
     made = SPEC.create().quantize(
         reference, recipe("dynamic_int8"), Calibration(lambda: 1 / 0, named(PICTURES[:2])), tmp_path
     )
     assert list(made.artifact.observers) == ["fc"]
     assert "stem.weight_scale" not in SPEC.create().describe(made.artifact).keys
+    (graph,), module = uncompiled, reference.backend.create().module(reference)
+    rounded = graph.fc.weight * graph.fc.weight_scale[:, None]
+    assert bool(((rounded - module.fc.weight).abs() <= 0.5001 * graph.fc.weight_scale[:, None]).all())
+    with torch.no_grad():
+        expected = module(PICTURES)
+        assert (graph(PICTURES) - expected).abs().max() < 0.02 * expected.abs().max()
 
 
 def test_1d_convolutions_are_quantized_as_2d_ones_with_their_batch_norms_folded(sounds, tmp_path, uncompiled):
@@ -164,7 +182,7 @@ U8, S8 = Quantizer("minmax", "uint8", "per_tensor", "affine"), Quantizer("minmax
     ("asked", "line"),
     [
         (recipe("low_bit"), r"'pt2e' does not run recipes of kind low_bit; set backend: low_bit \(inductor has no"),
-        (recipe("qat_int8"), r"'pt2e' does not run recipes of kind qat_int8; set backend: eager"),
+        (recipe("weight_only_int8"), r"'pt2e' does not run recipes of kind weight_only; set backend: onnxruntime"),
         (StaticInt8(Quantizer("minmax", "int8", "per_tensor", "affine"), S8, 8), "take uint8 activations, not int8"),
         (StaticInt8(Quantizer("minmax", "uint8", "per_channel", "affine"), S8, 8), "set granularity: per_tensor"),
         (StaticInt8(U8, Quantizer("minmax", "uint8", "per_tensor", "affine"), 8), "take symmetric int8 weights"),

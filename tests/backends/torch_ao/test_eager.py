@@ -9,8 +9,8 @@ from artifacts import named
 from tiny_model import tiny_cnn
 from torch import nn
 
+from quantbench.backends.engines import engine_in_use
 from quantbench.backends.torch_ao.eager import EagerBackend, EnginePredictor, default_engine
-from quantbench.backends.torch_ao.engines import engine_in_use
 from quantbench.backends.torch_ao.qconfigs import static_qconfig
 from quantbench.errors import EvaluationError, QuantizationError
 from quantbench.recipes.spec import HISTOGRAM_ACTIVATION, PER_CHANNEL_WEIGHT, StaticInt8

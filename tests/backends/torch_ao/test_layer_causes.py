@@ -7,10 +7,11 @@ from tiny_model import TinyCNN, tiny_cnn
 from torch import nn
 from torch.ao import quantization as ao
 
+from quantbench.backends.copying import copied
 from quantbench.backends.low_bit import LowBitBackend
 from quantbench.backends.torch_ao.dry_run import rehearse
 from quantbench.backends.torch_ao.eager import EagerBackend, default_engine
-from quantbench.backends.torch_ao.layer_causes import cause_in_layer, copied
+from quantbench.backends.torch_ao.layer_causes import cause_in_layer
 from quantbench.errors import QuantizationError
 from quantbench.models.quantizable import fuse as fuse_groups
 from quantbench.registry import RECIPES

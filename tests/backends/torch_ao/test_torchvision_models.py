@@ -8,8 +8,8 @@ from stepped import HERE, QCONFIG
 from torch.ao import quantization as ao
 from torchvision.models import quantization
 
+from quantbench.backends.engines import engine_in_use
 from quantbench.backends.torch_ao.eager import EagerBackend
-from quantbench.backends.torch_ao.engines import engine_in_use
 from quantbench.registry import RECIPES
 from quantbench.upstream import silenced
 
