@@ -85,12 +85,17 @@ def structure(graph):
     ("module", "shape", "layers"), [(residual, (3, 8, 8), None), (waves, (1, 64), ["first"]), (waves, (1, 64), None)]
 )
 def test_the_same_operators_are_quantized_as_after_training(module, shape, layers):
-    from quantbench.backends.pt2e.quantization import quantized
+    from quantbench.backends.exported.quantization import quantized
+    from quantbench.backends.pt2e.quantizer import quantizer_of
 
     batch = SOUNDS if module is waves else PICTURES
     params, kind = ({"layers": layers}, "_layers") if layers else ({}, "")
     after, observers = quantized(
-        settled(module(), shape), recipe(f"static_int8{kind}", **params), [named(batch)], named(batch[:2])
+        settled(module(), shape),
+        recipe(f"static_int8{kind}", **params),
+        [named(batch)],
+        named(batch[:2]),
+        quantizer_of,
     )
     graph, own = converted(trained(prepared(settled(module(), shape), batch, f"qat_int8{kind}", **params), batch=batch))
     assert structure(graph) == structure(after)

@@ -102,7 +102,7 @@ def test_named_groups_are_quantized_and_no_others(sounds, tmp_path):
 )
 def test_fake_quantizers_are_trained_frozen_and_converted(name, params, layers, reference, tmp_path):
     backend, asked = SPEC.create(), recipe(name, **params)
-    prepared = backend.prepare_training(reference, asked)
+    prepared = backend.prepare_training(reference, asked, named(PICTURES))
     assert prepared.training
     optimizer = torch.optim.SGD(prepared.parameters(), lr=0.01)
     prepared(PICTURES).square().mean().backward()
