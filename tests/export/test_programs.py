@@ -6,7 +6,6 @@ import subprocess
 import sys
 
 import numpy as np
-import openvino
 import pytest
 import tiny_tflite
 import torch
@@ -14,6 +13,7 @@ from tiny_ir import ir
 
 from quantbench.backends.interface import Artifact, BackendSpec
 from quantbench.backends.module import ModulePredictor
+from quantbench.backends.openvino_runtime.library import openvino
 from quantbench.backends.tracing import traced
 from quantbench.errors import QuantizationError
 from quantbench.export.programs import RUNTIMES, program
@@ -47,7 +47,7 @@ def loaded(backend, *files):
 
 def test_openvino_answers_as_its_backend(answers, tmp_path):
     path = tmp_path / "model.xml"
-    openvino.save_model(ir("int8"), path, compress_to_fp16=False)
+    openvino().save_model(ir("int8"), path, compress_to_fp16=False)
     predictor = loaded("openvino", path, path.with_suffix(".bin"))
     batch = np.random.default_rng(0).standard_normal((5, 3, 4, 4)).astype(np.float32)
     (found,) = answers("openvino", path, {predictor.takes[0].name: batch})

@@ -4,7 +4,6 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
-import openvino
 import pytest
 import torch
 from artifacts import artifact_at
@@ -16,6 +15,7 @@ from tiny_ir import ir, weights
 
 from quantbench.backends.checkpoint import write_checkpoint
 from quantbench.backends.interface import Artifact, BackendSpec, Calibration
+from quantbench.backends.openvino_runtime.library import openvino
 from quantbench.parity.layers import Layer, Origin, Outputs, Scale, Weights, assembled, layers_of
 from quantbench.parity.matching import matched, scales_of
 from quantbench.parity.program_layers import _origin as program_origin
@@ -60,7 +60,7 @@ def program(tmp_path_factory):
     reference = artifact_at(source, backend="torch", model="foreign_residual:residual")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(backend.Pt2eBackend, "load", lambda *_: None)
-        patch.setattr(backend, "_check_same", lambda *_: None)
+        patch.setattr(backend, "check_same", lambda *_: None)
         return (
             SPEC.create().quantize(reference, recipe("static_int8_per_channel"), calibration(PICTURES), folder).artifact
         )
@@ -148,7 +148,7 @@ def test_a_state_dict_of_graph_mode_tells_its_input_and_sums_by_the_module_that_
 def openvino_files(tmp_path_factory):
     """The small model of OpenVINO in int8."""
     path = tmp_path_factory.mktemp("ir") / "model.xml"
-    openvino.save_model(ir("int8"), path, compress_to_fp16=False)
+    openvino().save_model(ir("int8"), path, compress_to_fp16=False)
     spec = BackendSpec("openvino", {}, "here")
     return Artifact.of_files(spec, [path, path.with_suffix(".bin")], ready_made(path="model.xml"))
 

@@ -132,7 +132,7 @@ def test_what_is_found_within_its_bound_passes_and_beyond_it_fails(chain_bench, 
     result.stdout.fnmatch_lines(
         [
             f"{LOW_BIT}: search_drop_pp: FAIL",
-            "*measured:* pp [[]*[]] (* % → * %, n=150: * lost, * gained)",
+            "*measured:* pp [[]*[]] (* % → * %, n=150: * lost, * gained)*",
             "*required:*-50*",
             f"*look further: quantbench search {LOW_BIT}",
             "*accept:*change experiments.low_bit_4.gates.search_drop_pp in configs/chain.yaml, then quantbench gates *",

@@ -171,7 +171,7 @@ def test_what_only_float32_rounds_apart_is_let_through_after_a_look_in_float64()
     check_fused(model, fuse, SAMPLES)
 
 
-@pytest.mark.parametrize("name", MODELS.names())
+@pytest.mark.parametrize("name", [name for name in MODELS.names() if name not in ("token_transformer", "unet")])
 def test_rounding_of_a_registered_model_is_far_below_the_tolerance(name):
     model = settled(small_model(name))
     samples = torch.randn(2, *((1, 8000) if name == "m5" else (3, 32, 32)))
