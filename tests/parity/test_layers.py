@@ -60,7 +60,7 @@ def program(tmp_path_factory):
     reference = artifact_at(source, backend="torch", model="foreign_residual:residual")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(backend.Pt2eBackend, "load", lambda *_: None)
-        patch.setattr(backend, "check_same", lambda *_: None)
+        patch.setattr(backend, "check_same", lambda *_, **__: None)
         return (
             SPEC.create().quantize(reference, recipe("static_int8_per_channel"), calibration(PICTURES), folder).artifact
         )

@@ -21,8 +21,9 @@ def records():
 
 @pytest.fixture(scope="module")
 def embedded():
-    """Experiments of the workloads that run anywhere."""
-    return [each for each in load_experiments(REPOSITORY / "configs") if not each.workload.config.optional]
+    """Experiments of the workloads that run anywhere; eager mode takes the classifiers among them alone."""
+    found = [each for each in load_experiments(REPOSITORY / "configs") if not each.workload.config.optional]
+    return [each for each in found if each.workload.config.task.name == "top1"]
 
 
 def test_the_page_shows_what_was_recorded(records):
