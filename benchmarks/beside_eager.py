@@ -40,7 +40,7 @@ def table_of(experiments: Sequence[Experiment], golden: Path) -> list[str]:
     accepted = {each.name: Results().read(golden, each.id) for each in experiments}
     fp32 = next((accepted[each.name] for each in experiments if isinstance(each.recipe, Fp32)), None)
     others = [each for each in experiments if each.backend.name == OTHER]
-    if fp32 is None or not others:
+    if fp32 is None or "accuracy" not in fp32.metrics or not others:
         return []
     rows = []
     for each in experiments:

@@ -119,7 +119,8 @@ def zipped(draw: Draw) -> bytes:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as file:
         for i in range(draw.randrange(2, 6)):
-            file.writestr(f"{i}_{word(draw)}.txt", text(draw))
+            # Without a date of its own a member has that of the clock.
+            file.writestr(zipfile.ZipInfo(f"{i}_{word(draw)}.txt"), text(draw), zipfile.ZIP_DEFLATED)
     return stream.getvalue()
 
 

@@ -89,7 +89,8 @@ def check_labels(targets: Targets, task: str) -> None:
     if targets.ndim == 2 and targets.shape[1] > 1:
         raise EvaluationError(f"{found}; task {task} takes one class for each sample [n]: give targets.argmax(axis=1)")
     if targets.ndim != 1 or targets.dtype.kind not in "iu":
-        raise EvaluationError(f"{found}; task {task} takes integers from 0 [n], the class of each sample")
+        other = "; of numbers the tasks are mae, rmse and r2" if targets.dtype.kind == "f" else ""
+        raise EvaluationError(f"{found}; task {task} takes integers from 0 [n], the class of each sample{other}")
     if targets.min() < 0:
         raise EvaluationError(
             f"a target is {targets.min()}; task {task} takes integers from 0, the class of each sample: leave samples "

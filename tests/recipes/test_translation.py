@@ -8,6 +8,7 @@ import pytest
 
 from quantbench.config.reading import load_experiments
 from quantbench.errors import OldWordWarning
+from quantbench.experiment.result import DEFAULT_TASK
 from quantbench.files import sha256_of_json
 from quantbench.golden.checkpoints import CHECKPOINTS
 from quantbench.golden.documents import differences, without_history
@@ -175,7 +176,10 @@ def test_committed_goldens_are_in_the_words_of_today_and_of_the_same_configurati
         "recipe": accepted_form(experiment.recipe),
         "backend": experiment.backend.described,
     }
-    # The number of classes is the data's, which no test of a configuration opens.
-    models = [{"name": config.model.name, "n_classes": n, **config.model.params} for n in range(2, 41)]
+    if config.task.described != DEFAULT_TASK:
+        configured["task"] = config.task.described
+    # The number of classes is the data's, which no test of a configuration opens; targets of other kinds have none.
+    own = {"name": config.model.name, **config.model.params}
+    models = [own, *({"name": config.model.name, "n_classes": n, **config.model.params} for n in range(2, 41))]
     accepted = json.loads((REPOSITORY / "golden/results" / f"{experiment.id}.json").read_text())
     assert accepted["inputs"]["config"] in {sha256_of_json({**configured, "model": model}) for model in models}

@@ -62,7 +62,10 @@ def test_outputs_that_cannot_be_scored_are_refused(outputs, words):
 @pytest.mark.parametrize(
     ("targets", "words"),
     [
-        (LABELS.astype(float), r"the targets are float64 \[3\]; task top1 takes integers from 0 \[n\]"),
+        (
+            LABELS.astype(float),
+            r"task top1 takes integers from 0 \[n\], .*; of numbers the tasks are mae, rmse and r2$",
+        ),
         (LABELS > 0, r"the targets are bool \[3\]; task top1 takes integers"),
         (LABELS[:, None], r"the targets are int64 \[3, 1\]; task top1 takes integers"),
         (np.eye(3), r"the targets are float64 \[3, 3\]; .*: give targets\.argmax\(axis=1\)$"),
