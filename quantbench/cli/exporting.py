@@ -30,6 +30,7 @@ def export(
     from quantbench.errors import ConfigError
     from quantbench.experiment.run import Settings
     from quantbench.experiment.runs import Runs
+    from quantbench.export.readme import figure
     from quantbench.export.writing import check_free
     from quantbench.export.writing import export as write
 
@@ -42,12 +43,8 @@ def export(
     if backend is not None and backend != chosen.backend.name:
         chosen = through_backend(chosen.workload, chosen.config.recipe, backend, "--backend")
     card = write(Runs(Settings(golden, engine)).run(chosen), out, shlex.join(["quantbench", *sys.argv[1:]]))
-    low, high = card.accuracy_interval
     size = sum(each.size_bytes for each in card.files if each.role == "artifact")
-    print(
-        f"{out}: {card.experiment}: {100 * card.accuracy:.2f} % [{100 * low:.2f}, {100 * high:.2f}], n = {card.n:,}; "
-        f"{size:,} bytes; licence of the weights: {card.licence}"
-    )
+    print(f"{out}: {card.experiment}: {figure(card)}; {size:,} bytes; licence of the weights: {card.licence}")
     for each in card.files:
         print(f"  {each.name}: {each.role}, {each.size_bytes:,} bytes, sha256 {each.sha256}")
     if not any(each.role == "program" for each in card.files):

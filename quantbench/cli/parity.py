@@ -112,5 +112,5 @@ def _measured(what: list[str], asked: _Asked, configs: Path, golden: Path, engin
             chosen, left_out = through_backends(workload, recipe, asked.backends)
         ordered = base_first(chosen, asked.base, left_out)
         by_name = {each: runs.run(experiment) for each, experiment in ordered.items()}
-        found.append(compared(by_name, title, asked.command, left_out, asked.timed))
+        found.append(compared(by_name, title, asked.command, left_out, asked.timed, asked.base is not None))
     return found

@@ -37,8 +37,7 @@ def report(
     texts |= {path: with_tables(path, found, errors) for path in into or []}
     if parts:
         texts[out / "sensitivity.md"] = sensitivity_document(found)
-    plots = [out / "pareto.png", out / "pareto.svg"]
-    pareto_plot(found, plots)
+    plots = list(pareto_plot(found, [out / "pareto.png", out / "pareto.svg"]))
     if parts:
         drawn = [out / "sensitivity.png", out / "sensitivity.svg"]
         sensitivity_plot(parts, drawn)

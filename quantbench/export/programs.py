@@ -14,7 +14,8 @@ BATCH = 4
 SKELETON = '''\
 """{title}: answers a batch. Usage: python run.py [batch.npz [answers.npz]]
 
-A batch holds an array for each input, normalized as card.json says; without one, random numbers are answered.
+A batch holds an array for each input, normalized as card.json says; without one, random numbers are, and zeros
+where it takes integers.
 """
 import sys
 from pathlib import Path
@@ -24,7 +25,8 @@ import numpy as np
 
 HERE, INPUTS = Path(__file__).parent, {inputs}
 {load}
-batch = np.load(sys.argv[1]) if sys.argv[1:] else {{n: np.random.randn(*s).astype(t) for n, (s, t) in INPUTS.items()}}
+made = {{n: (np.zeros(s) if "int" in t else np.random.randn(*s)).astype(t) for n, (s, t) in INPUTS.items()}}
+batch = np.load(sys.argv[1]) if sys.argv[1:] else made
 arrays = [np.ascontiguousarray(batch[name]) for name in INPUTS]
 {run}
 for name, array in answers.items():

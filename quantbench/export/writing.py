@@ -15,13 +15,21 @@ from quantbench.backends.interface import Artifact, Predictor
 from quantbench.errors import CheckpointError, ConfigError
 from quantbench.experiment.artifact import probe_inputs
 from quantbench.experiment.run import Run
+from quantbench.experiment.score import paired_score
 from quantbench.export.programs import BATCH, FILE_NAME, RUNTIMES, TRACED, program
 from quantbench.export.readme import readme
 from quantbench.export.revision import revision_of
 from quantbench.files import sha256_of_file, write_text
 from quantbench.measure.environment import environment
 from quantbench.recipes.spec import describe
-from quantbench.records.export_card import NOT_STATED, ExportCard, ExportedFile, ExportedTensor
+from quantbench.records.export_card import (
+    NOT_STATED,
+    ExportCard,
+    ExportedAccuracy,
+    ExportedFile,
+    ExportedScore,
+    ExportedTensor,
+)
 from quantbench.temporary import sweep_once, temporary_name
 
 CARD, README, SCRIPT = "card.json", "README.md", "model.torchscript.pt"
@@ -54,7 +62,7 @@ def export(run: Run, out: Path, command: str) -> ExportCard:
         QuantbenchError: if the experiment cannot be made or measured, or the folder cannot be written.
     """
     check_free(out)
-    artifact, accuracy = run.artifact, run.accuracy
+    artifact, (accuracy, score) = run.artifact, _figures(run)
     predictor = run.loaded(1)
     with _beside(out) as folder:
         files = [*_copied(artifact, folder), *_script(run, predictor, folder)]
@@ -79,15 +87,8 @@ def export(run: Run, out: Path, command: str) -> ExportCard:
             data_name=workload.config.data.name,
             data_note=workload.config.data_note,
             test_sha256=run.opened.splits.test.sha256,
-            n=accuracy.n,
-            accuracy=accuracy.quantized,
-            accuracy_interval=accuracy.quantized_interval,
-            reference_accuracy=accuracy.fp32,
-            lost=accuracy.lost,
-            gained=accuracy.gained,
-            drop_pp=accuracy.drop_pp,
-            drop_interval_pp=accuracy.drop_interval_pp,
-            level=accuracy.level,
+            accuracy=accuracy,
+            score=score,
             environment=here,
             command=command,
             revision=revision_of(workload.path.parent),
@@ -96,6 +97,37 @@ def export(run: Run, out: Path, command: str) -> ExportCard:
         write_text(folder / CARD, card.model_dump_json(indent=1) + "\n")
         write_text(folder / README, readme(card))
     return card
+
+
+def _figures(run: Run) -> tuple[ExportedAccuracy | None, ExportedScore | None]:
+    """The accuracy of a task whose scores are 0 and 1, or the figure of another one."""
+    if run.opened.task.is_binary:
+        a = run.accuracy
+        return ExportedAccuracy(
+            n=a.n,
+            accuracy=a.quantized,
+            accuracy_interval=a.quantized_interval,
+            reference_accuracy=a.fp32,
+            lost=a.lost,
+            gained=a.gained,
+            drop_pp=a.drop_pp,
+            drop_interval_pp=a.drop_interval_pp,
+            level=a.level,
+        ), None
+    s = paired_score(run)
+    return None, ExportedScore(
+        task=s.task,
+        unit=s.unit,
+        higher_is_better=s.higher_is_better,
+        n=s.n,
+        value=s.candidate,
+        interval=s.candidate_interval,
+        reference=s.reference,
+        drop=s.drop,
+        drop_interval=s.interval,
+        level=s.level,
+        method=s.method,
+    )
 
 
 @contextmanager

@@ -45,9 +45,14 @@ class Found:
 
 
 def compared(
-    runs: Mapping[str, Run], title: str, command: str, left_out: Sequence[NotCompared] = (), is_timed: bool = True
+    runs: Mapping[str, Run],
+    title: str,
+    command: str,
+    left_out: Sequence[NotCompared] = (),
+    is_timed: bool = True,
+    is_base_named: bool = False,
 ) -> ParityRecord:
-    """Compares runs with the first of them.
+    """Compares runs with the first of them that can be measured.
 
     Args:
         runs: by name, the base first; all of one workload.
@@ -55,26 +60,33 @@ def compared(
         command: that asks for it.
         left_out: backends that are known not to be compared.
         is_timed: time each beside the base.
+        is_base_named: the first is the base that was asked for, and no other takes its place.
 
     Raises:
-        QuantbenchError: if the base cannot be measured, or nothing else.
+        QuantbenchError: if a base that was asked for cannot be measured, or fewer than two can, or answers are neither
+            right nor wrong.
     """
-    base_name, base = next(iter(runs.items()))
-    with progress(f"{base.experiment.workload.name}") as show:
-        show.update(0, len(runs), base_name)
-        sides, failed = {base_name: _side(base_name, base)}, list[NotCompared]()
-        for i, (name, run) in enumerate(list(runs.items())[1:], 1):
+    first_name, first = next(iter(runs.items()))
+    workload = first.experiment.workload
+    _check_task(first)
+    with progress(f"{workload.name}") as show:
+        sides, failed = dict[str, Side](), list[NotCompared]()
+        for i, (name, run) in enumerate(runs.items()):
             show.update(i, len(runs), name)
             try:
                 sides[name] = _side(name, run)
             except QuantbenchError as error:
+                if name == first_name and is_base_named:
+                    raise
                 failed.append(NotCompared(name=name, reason=str(error), failed=True))
-        others = {name: runs[name] for name in sides if name != base_name}
-        if not others:
+        if len(sides) < 2:
             reasons = "; ".join(f"{each.name}: {each.reason}" for each in [*failed, *left_out])
-            raise ConfigError(f"{base.experiment.id}: nothing to compare it with: {reasons or 'name another backend'}")
+            only = next((f"{runs[name].experiment.id}: nothing to compare it with" for name in sides), None)
+            raise ConfigError(f"{only or f'{workload.name}: nothing to compare'}: {reasons or 'name another backend'}")
+        base_name = next(iter(sides))
+        base, others = runs[base_name], {name: runs[name] for name in sides if name != base_name}
         found = _found(base_name, base, others, is_timed)
-    workload, splits = base.experiment.workload, base.opened.splits
+    splits = base.opened.splits
     return ParityRecord(
         title=title,
         workload=workload.name,
@@ -86,6 +98,16 @@ def compared(
         differences=[difference(sides[base_name], sides[name], found[name]) for name in others],
         left_out=[*failed, *left_out],
     )
+
+
+def _check_task(run: Run) -> None:
+    """Refuses a task whose scores are no bits, of which flips could be counted."""
+    task, workload = run.opened.task, run.experiment.workload
+    if not task.is_binary:
+        raise ConfigError(
+            f"{workload.where('task')}: parity counts answers that are right or wrong, and the scores of task "
+            f"'{workload.config.task.name}' are {task.unit}; gate score_drop of an experiment through each backend"
+        )
 
 
 def _side(name: str, run: Run) -> Side:

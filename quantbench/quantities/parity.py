@@ -13,6 +13,7 @@ from quantbench.errors import MeasurementError, QuantbenchError
 from quantbench.quantities.accuracy_drop import judge_drop
 from quantbench.quantities.bounds import PercentagePoints
 from quantbench.quantities.interface import Quantity
+from quantbench.quantities.of_task import needs_bits
 from quantbench.records.parity import Parity as Found
 from quantbench.stats.verdicts import Verdict
 
@@ -50,7 +51,9 @@ class Parity(Quantity[Found]):
         return any(other not in bound or bound[other] > value for other, value in accepted.items())
 
     def why_not(self, experiment: Experiment) -> str | None:
-        """Only an experiment that names another one is compared with it."""
+        """Only an experiment that names another one is compared with it, by answers that are right or wrong."""
+        if no_bits := needs_bits(experiment):
+            return no_bits
         return None if experiment.config.gates.bounds.get(GATE) else f"no other experiment is named; set {KEY}"
 
     def measure(self, run: Run) -> Found:

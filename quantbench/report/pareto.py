@@ -103,12 +103,20 @@ def pareto_markdown(records: Sequence[RunRecord]) -> str:
                 f"| {p.size_bytes:,} | {time} |"
             )
         lines.append("")
+    if others := without_accuracy(records):
+        lines += [f"Not drawn here, since their score is no accuracy: {', '.join(others)}.", ""]
     return "\n".join(lines)
 
 
-def pareto_plot(records: Sequence[RunRecord], paths: Sequence[Path]) -> None:
-    """Draws accuracy against size and against relative time, one row per workload, into each of the files."""
+def pareto_plot(records: Sequence[RunRecord], paths: Sequence[Path]) -> Sequence[Path]:
+    """Draws accuracy against size and against relative time, one row per workload, into each of the files.
+
+    Returns:
+        The files; none where no experiment has an accuracy.
+    """
     groups = by_workload(records)
+    if not groups:
+        return []
     styles = point_styles(groups)
     size = WIDTH, PANEL_HEIGHT * len(groups) + LEGEND_HEIGHT
     with drawn(paths, size, rows=len(groups), columns=2) as (figure, axes):
@@ -122,6 +130,7 @@ def pareto_plot(records: Sequence[RunRecord], paths: Sequence[Path]) -> None:
             timed = [(p.relative_time, p.relative_time_interval, p) for p in points if p.relative_time is not None]
             _draw(row[1], timed, styles)
         _legend(figure, styles)
+    return paths
 
 
 def point_styles(groups: dict[str, list[RunRecord]]) -> dict[str, Style]:
@@ -198,17 +207,22 @@ def _legend(figure: Figure, styles: dict[str, Style]) -> None:
     legend_below(figure, {str(each.get_label()): each for each in entries}, 3)
 
 
+def without_accuracy(records: Sequence[RunRecord]) -> list[str]:
+    """Experiments whose score is no accuracy, so that they stand in the results alone."""
+    return [record.experiment for record in records if record.score is not None]
+
+
 def by_workload(records: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:
     """Records that can be compared, having accuracy and size, grouped by the workload in their id.
 
     Raises:
-        ConfigError: if there is none.
+        ConfigError: if there is none, and no record of another score whose results could be shown.
     """
     groups: dict[str, list[RunRecord]] = {}
     for record in records:
         if record.accuracy and record.size:
             groups.setdefault(record.experiment.partition("/")[0], []).append(record)
-    if not groups:
+    if not groups and not without_accuracy(records):
         raise ConfigError(
             f"no record has both accuracy and size; measure all claims with: {claims_command()} --json FILE"
         )

@@ -38,6 +38,7 @@ from quantbench.search.layer_costs import layer_costs
 from quantbench.search.search import DEFAULT_MEMORY_BYTES, Problem, search, sensitivities
 from quantbench.search.settings import SearchSettings
 from quantbench.stats.betting import check_risk
+from quantbench.tasks.top1 import Top1
 
 # The file of a finished search in its cache entry.
 RECORD = "record.json"
@@ -53,7 +54,7 @@ class SearchRun:
         layers: those to be tried, of one width; none for all that have the width of most.
 
     Raises:
-        ConfigError: if the workload holds out no samples to search on.
+        ConfigError: if the workload holds out no samples to search on, or its task is not top-1.
         QuantizationError: if no layer can be switched, none has that width, or one that is named does not exist.
     """
 
@@ -66,6 +67,12 @@ class SearchRun:
     ) -> None:
         self.run = run
         self.kept: FileJournal | None = None
+        if not isinstance(run.opened.task, Top1):
+            config = run.opened.workload.config.task
+            raise ConfigError(
+                f"{run.opened.workload.where('task')}: a search counts samples whose largest logit is their label, and "
+                f"the task is '{config.name}'; search a workload of task top1"
+            )
         splits = run.opened.splits
         self.split: Split = getattr(splits, split)
         if len(self.split) == 0:

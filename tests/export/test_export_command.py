@@ -10,7 +10,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 from files_made_elsewhere import quantized
+from programs import program_in
+from scored_models import FEATURES, linear, workload
 
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
@@ -19,7 +22,7 @@ from quantbench.experiment.run import Settings
 from quantbench.experiment.runs import Runs
 from quantbench.export import programs, writing
 from quantbench.files import sha256_of_file
-from quantbench.records.export_card import read_export_card
+from quantbench.records.export_card import ExportedTensor, read_export_card
 from quantbench.upstream import silenced
 
 READY = """\
@@ -82,12 +85,24 @@ def test_a_file_made_elsewhere_runs_with_its_runtime_alone_and_answers_bit_by_bi
     assert answers.tobytes() == run.loaded(1)({"input": samples})["logits"].tobytes()
 
 
+def test_without_a_batch_a_program_that_takes_indices_is_given_zeros(tmp_path, monkeypatch, capsys):
+    program_in(tmp_path / "m.pt", torch.nn.Embedding(1, 2), torch.zeros(4, 3, dtype=torch.int64))
+    ids = ExportedTensor(name="ids", dtype="int64", shape=[None, 3])
+    (tmp_path / "run.py").write_text(programs.program("torchscript", "m.pt", "a", [ids]))
+    monkeypatch.setattr(sys, "argv", ["run.py"])
+    with silenced():
+        runpy.run_path(str(tmp_path / "run.py"), run_name="__main__")
+    assert capsys.readouterr().out.startswith("output (4, 3, 2) ")
+
+
 def test_its_card_says_what_it_is_and_how_accurate(quantbench, ready):
     ready.edit("  baseline: tiny", "  baseline: tiny\n  licence: CC0-1.0")
     assert quantbench("export", "tiny/ready", "--out", "out")[0] == 0
     card, run = read_export_card(ready.root / "out" / "card.json"), run_of(ready, "ready")
     a = run.accuracy
-    assert (card.n, card.accuracy, card.drop_pp, card.drop_interval_pp) == (
+    told = card.accuracy
+    assert card.score is None
+    assert (told.n, told.accuracy, told.drop_pp, told.drop_interval_pp) == (
         150, a.quantized, a.drop_pp, a.drop_interval_pp,
     )  # fmt: skip
     assert card.test_sha256 == run.opened.splits.test.sha256
@@ -102,7 +117,7 @@ def test_its_card_says_what_it_is_and_how_accurate(quantbench, ready):
     assert (taken.name, taken.dtype, taken.shape) == ("x", "float32", [None, 3, 8, 8])
     page = (ready.root / "out" / "README.md").read_text()
     assert f"pip install onnxruntime=={card.requires['onnxruntime']} " in page
-    assert f"| accuracy | {100 * card.accuracy:.2f} % [" in page
+    assert f"| accuracy | {100 * told.accuracy:.2f} % [" in page
     assert "| licence of the weights | CC0-1.0 |" in page
     assert all(each.sha256 in page for each in card.files)
 
@@ -135,11 +150,71 @@ def test_a_state_dict_has_its_program_beside_it_which_answers_the_same(quantbenc
         np.testing.assert_array_equal(answers_of(project.root / "out", batch, monkeypatch), expected)
 
 
+@pytest.fixture
+def numbers(project):
+    """A workload of a regression: two files made elsewhere, and numbers as they are stored."""
+    random = np.random.RandomState(0)
+    weight, inputs = random.randn(FEATURES, 1).astype(np.float32), random.randn(300, FEATURES).astype(np.float32)
+    (project.root / "configs").mkdir(exist_ok=True)
+    linear(project.root / "configs" / "fp32.onnx", weight)
+    linear(project.root / "configs" / "int8.onnx", weight, int8=True)
+    targets = (inputs @ weight)[:, 0] + random.randn(300)
+    return project, workload(project.root, "rmse", inputs, targets.astype(np.float32), "{score_drop: 0.5}")
+
+
+def test_a_figure_that_is_no_accuracy_stands_on_the_card_in_its_unit(quantbench, numbers):
+    status, out, err = quantbench("export", "numbers/rounded", "--out", "out")
+    assert status == 0, err
+    card = read_export_card(numbers[0].root / "out" / "card.json")
+    assert card.accuracy is None
+    assert (card.score.task, card.score.higher_is_better, card.score.n) == ("rmse", False, 300)
+    low, high = card.score.interval
+    assert low < card.score.value < high
+    assert (
+        f"numbers/rounded: {card.score.value:.4g} root mean square error [{low:.4g}, {high:.4g}] (95 %, n = 300)" in out
+    )
+    page = (numbers[0].root / "out" / "README.md").read_text()
+    assert f"the reference has {card.score.reference:.4g} root mean square error" in page
+    assert "| normalization | none: inputs are given as they are stored |" in page
+    content = json.loads((numbers[0].root / "out" / "card.json").read_text())
+    content["score"]["drop"] += 1.0
+    (numbers[0].root / "out" / "card.json").write_text(json.dumps(content))
+    with pytest.raises(ConfigError, match="a drop of "):
+        read_export_card(numbers[0].root / "out" / "card.json")
+
+
+def test_such_figures_are_not_compared_by_flips(quantbench, numbers):
+    text = numbers[1].read_text()
+    numbers[1].write_text(text + text[text.index("  rounded:") :].replace("rounded", "again"))
+    status, _, err = quantbench("parity", "numbers", "rounded", "again", "--experiments", "--no-speed")
+    assert status == 2
+    assert "workload.task: parity counts answers that are right or wrong, and the scores of task 'rmse' are root" in err
+
+
+def test_a_gate_of_parity_on_such_figures_names_the_one_to_set(quantbench, numbers):
+    text = numbers[1].read_text()
+    gates = "    parity_with: again\n    gates: {parity_pp: 1.0}\n"
+    numbers[1].write_text(text + text[text.index("  rounded:") :].replace("rounded", "again")
+                                    + "  held:\n    recipe: {name: ready_made, path: int8.onnx}\n" + gates)  # fmt: skip
+    status, _, err = quantbench("run", "numbers/held")
+    assert status == 2
+    assert "the scores of task 'rmse' are not 0 and 1; gate score_drop, in root mean square error" in err
+
+
+def test_a_report_shows_such_figures_and_says_that_they_are_not_on_the_front(quantbench, numbers, machine):
+    quantbench("run", "numbers/rounded", "--json", "records.json")
+    status, out, err = quantbench("report", "records.json", "--out", "report")
+    assert (status, out, err) == (0, "report/pareto.md\n", "")
+    page = (numbers[0].root / "report" / "pareto.md").read_text()
+    assert "Not drawn here, since their score is no accuracy: numbers/rounded." in page
+    assert "root mean square error |" in page
+
+
 def test_through_another_backend_it_is_the_same_recipe(quantbench, project):
     assert quantbench("export", "tiny/fp32_baseline", "--backend", "torch", "--out", "out")[0] == 0
     card = read_export_card(project.root / "out" / "card.json")
     assert (card.experiment, card.backend) == ("tiny/fp32_baseline-torch", {"name": "torch"})
-    assert card.drop_pp == 0.0
+    assert card.accuracy.drop_pp == 0.0
 
 
 def test_a_backend_without_a_known_program_says_so(quantbench, ready, monkeypatch):
@@ -228,18 +303,22 @@ def card(exported, tmp_path):
 
 
 WRONG = {
-    "version": ({"schema_version": 2}, "schema_version 2 is not 1; export it again"),
-    "drop": ({"drop_pp": 3.0}, "drop_pp 3.0, but lost 0 and gained 0 of n 150"),
-    "interval": ({"accuracy_interval": [0.0, 1.0]}, "accuracy_interval [0.0, 1.0], but accuracy"),
-    "loss interval": ({"drop_interval_pp": [-1.0, 1.0]}, "drop_interval_pp [-1.0, 1.0], but lost 0"),
-    "counts": ({"lost": 200}, "lost 200 and gained 0"),
+    "version": ({"schema_version": 1}, "schema_version 1 is not 2; export it again"),
+    "drop": ({"accuracy": {"drop_pp": 3.0}}, "drop_pp 3.0, but lost 0 and gained 0 of n 150"),
+    "interval": ({"accuracy": {"accuracy_interval": [0.0, 1.0]}}, "accuracy_interval [0.0, 1.0], but accuracy"),
+    "loss interval": ({"accuracy": {"drop_interval_pp": [-1.0, 1.0]}}, "drop_interval_pp [-1.0, 1.0], but lost 0"),
+    "counts": ({"accuracy": {"lost": 200}}, "lost 200 and gained 0"),
+    "no figure": ({"accuracy": None}, "0 figures of its task; one is expected"),
     "nothing": ({"files": []}, "no artifact among its files"),
 }
 
 
 @pytest.mark.parametrize(("change", "message"), WRONG.values(), ids=WRONG)
 def test_a_card_that_contradicts_itself_is_refused(card, change, message):
-    card.write_text(json.dumps(json.loads(card.read_text()) | change))
+    content = json.loads(card.read_text())
+    card.write_text(json.dumps(content | {
+        key: content[key] | value if isinstance(value, dict) else value for key, value in change.items()
+    }))  # fmt: skip
     with pytest.raises(ConfigError) as error:
         read_export_card(card)
     assert message in str(error.value)

@@ -6,6 +6,7 @@ from made_timings import timings
 
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
+from quantbench.errors import QuantbenchError
 from quantbench.experiment.run import Settings
 from quantbench.experiment.runs import Runs
 from quantbench.measure.latency import FP32, FP32_AGAIN, INT8
@@ -90,6 +91,16 @@ def test_one_that_cannot_be_made_is_named_and_the_others_are_compared(run):
     # Of the dynamic one the head alone is quantized.
     assert [each.part for each in difference.scales] == ["weights"]
     assert "conv: in ptq_static_int8_per_channel alone" in difference.unmatched
+
+
+def test_where_the_first_cannot_be_made_the_next_is_the_base_unless_it_was_asked_for(run):
+    names = ("qat_int8", "ptq_static_int8_per_channel", "ptq_dynamic_int8")
+    runs = {name: run(name) for name in names}
+    found = compared(runs, "experiments", "here", is_timed=False)
+    assert [side.name for side in found.sides] == ["ptq_static_int8_per_channel", "ptq_dynamic_int8"]
+    assert [(each.name, each.failed) for each in found.left_out] == [("qat_int8", True)]
+    with pytest.raises(QuantbenchError, match=r"qat_int8\.safetensors"):
+        compared(runs, "experiments", "here", is_timed=False, is_base_named=True)
 
 
 @pytest.fixture

@@ -279,6 +279,16 @@ def test_a_workload_that_holds_nothing_out_says_what_to_set(chain, open_search):
     )
 
 
+def test_another_task_than_top1_is_refused_instead_of_searched_as_top1(chain, open_search):
+    chain.edit("workload:\n", "workload:\n  task: {name: top_k, k: 2}\n")
+    with pytest.raises(ConfigError) as error:
+        open_search()
+    assert str(error.value) == (
+        f"{chain.config}: workload.task: a search counts samples whose largest logit is their label, and the task is "
+        "'top_k'; search a workload of task top1"
+    )
+
+
 @pytest.mark.parametrize("low", [4, 8])
 def test_a_width_that_is_no_lower_is_refused(open_search, low):
     with pytest.raises(
