@@ -79,17 +79,13 @@ def compare(
     if save:
         check_name(save)
     scored = None if task is None else _task(task)
-    gate, largest = _drop_gate(scored, max_drop)
-    bounds = {
-        gate: largest, "speedup": min_speedup, "size_ratio": min_size_ratio, "int8_share": min_int8_share
-    }  # fmt: skip
     pair = Pair(
         reference,
         candidate,
         data,
         _backends(backend or []),
         _params(param or [], "--param"),
-        {name: bound for name, bound in bounds.items() if bound is not None},
+        _bounds(scored, max_drop, speedup=min_speedup, size_ratio=min_size_ratio, int8_share=min_int8_share),
         {"threads": threads, **({} if batch_size is None else {"batch_size": batch_size})},
         accept_accuracy,
         model,
@@ -195,6 +191,12 @@ def _task(given: str) -> dict[str, Any]:
         raise ConfigError(f"--task {given}: give NAME or NAME:KEY=VALUE, such as top_k:k=5")
     params = re.split(r",(?=\w+=)", found["params"]) if found["params"] else []
     return {"name": found["name"], **_params(params, f"--task {found['name']}:")}
+
+
+def _bounds(scored: dict[str, Any] | None, max_drop: float | None, **others: float | None) -> dict[str, float]:
+    """The gates that the options set, by quantity; None is not given."""
+    gate, largest = _drop_gate(scored, max_drop)
+    return {name: bound for name, bound in {gate: largest, **others}.items() if bound is not None}
 
 
 def _drop_gate(task: dict[str, Any] | None, max_drop: float | None) -> tuple[str, float]:

@@ -185,24 +185,29 @@ def image_folder(
         >>> image_folder("photos", resize=256, crop=224, interpolation="bicubic").format.framing.resize
         256
     """
-    own = {
-        "size": size, "resize": resize, "crop": crop, "interpolation": interpolation, "antialias": antialias,
-        "mean": mean, "std": std,
-    }  # fmt: skip
-    given = [name for name, value in own.items() if value is not None]
     if weights:
-        if given:
-            raise ValueError(f"weights and {given[0]}: the transforms of the weights tell it; leave one of them out")
-        if channels == "grey":
-            raise ValueError("weights and channels: grey: torchvision's weights take three channels")
-        return PresetFolderSource(
-            root, weights, PictureFormat(Framing(DEFAULT_SIZE), full_scale, background, channels, exif), obtain
-        )
+        _check_alone(channels, size=size, resize=resize, crop=crop, interpolation=interpolation, antialias=antialias,
+                     mean=mean, std=std)  # fmt: skip
+        shown = PictureFormat(Framing(DEFAULT_SIZE), full_scale, background, channels, exif)
+        return PresetFolderSource(root, weights, shown, obtain)
     square = _framing(size, resize, crop, interpolation or "bilinear", antialias is not False)
     means, deviations = _statistics(channels, mean, std)
     kind = Normalization if crop is None else SteppedNormalization
     wanted = PictureFormat(square, full_scale, background, channels, exif)
     return ImageFolderSource(root, wanted, kind(FULL_SCALE, means, deviations), obtain)
+
+
+def _check_alone(channels: Channels, **own: object) -> None:
+    """Refuses parameters beside the weights whose transforms tell them.
+
+    Args:
+        channels: of the pictures.
+        own: those parameters; None is not given.
+    """
+    if given := [name for name, value in own.items() if value is not None]:
+        raise ValueError(f"weights and {given[0]}: the transforms of the weights tell it; leave one of them out")
+    if channels == "grey":
+        raise ValueError("weights and channels: grey: torchvision's weights take three channels")
 
 
 def _framing(
