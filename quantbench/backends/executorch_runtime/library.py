@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import importlib
-import io
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr
 from functools import cache
-from pathlib import Path
 from typing import Any
 
-from quantbench.backends.quiet import quiet
+from quantbench.backends.quiet import quiet, silent
 from quantbench.errors import ExtraMissingError
 from quantbench.extras import installed, require
 
@@ -79,21 +74,3 @@ class Pool:
 
 
 POOL = Pool()
-
-
-@contextmanager
-def silent() -> Iterator[None]:
-    """Drops what the runtime writes to the terminal by itself: some of it by Python's stream, and some beside it."""
-    try:
-        before = os.dup(2)
-    except OSError:
-        yield
-        return
-    try:
-        with Path(os.devnull).open("wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-        with redirect_stderr(io.StringIO()):
-            yield
-    finally:
-        os.dup2(before, 2)
-        os.close(before)

@@ -6,11 +6,11 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from quantbench.arrays import Inputs
-from quantbench.backends.executorch_runtime.library import compiler, silent
+from quantbench.backends.executorch_runtime.library import compiler
 from quantbench.backends.executorch_runtime.names import written
 from quantbench.backends.executorch_runtime.pte_file import NAMES
 from quantbench.backends.exported.graphs import layer_of, program_of
-from quantbench.backends.quiet import quiet
+from quantbench.backends.quiet import quiet, silent
 from quantbench.errors import QuantizationError
 from quantbench.foreign import message_of
 

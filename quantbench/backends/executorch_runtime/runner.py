@@ -11,11 +11,12 @@ import torch
 
 from quantbench.backends.coverage import Coverage
 from quantbench.backends.executorch_runtime.kernels import coverage_of, ran_in
-from quantbench.backends.executorch_runtime.library import POOL, runtime, silent
+from quantbench.backends.executorch_runtime.library import POOL, runtime
 from quantbench.backends.executorch_runtime.names import names_in
 from quantbench.backends.executorch_runtime.pte_file import METHOD, PteFile, Tensor, read_pte
 from quantbench.backends.file_predictor import Array, Runner, TensorSpec
 from quantbench.backends.module import array_of
+from quantbench.backends.quiet import silent
 from quantbench.errors import CheckpointError, EvaluationError
 from quantbench.files import printable
 from quantbench.temporary import temporary_folder

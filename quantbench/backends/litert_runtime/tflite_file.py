@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+from quantbench.backends.quiet import silent
 from quantbench.errors import CheckpointError
 from quantbench.extras import require, version_of
 from quantbench.files import open_file, printable
@@ -81,7 +80,7 @@ def open_tflite(path: Path, threads: int = 1, delegate: Delegate = "none") -> An
     resolvers = interpreters.OpResolverType
     resolver = resolvers.AUTO if delegate == "xnnpack" else resolvers.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     try:
-        with _silent_runtime():
+        with silent():
             interpreter = interpreters.Interpreter(
                 model_path=str(path), num_threads=threads, experimental_op_resolver_type=resolver
             )
@@ -90,23 +89,6 @@ def open_tflite(path: Path, threads: int = 1, delegate: Delegate = "none") -> An
     except (RuntimeError, ValueError) as error:
         raise CheckpointError(f"{path}: {_meaning(error)}") from None
     return interpreter
-
-
-@contextmanager
-def _silent_runtime() -> Iterator[None]:
-    """Drops what the runtime writes to the terminal by itself: that it made a delegate, and errors that it raises."""
-    try:
-        before = os.dup(2)
-    except OSError:
-        yield
-        return
-    try:
-        with Path(os.devnull).open("wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-        yield
-    finally:
-        os.dup2(before, 2)
-        os.close(before)
 
 
 def _check_sizes(interpreter: Any, path: Path) -> None:
