@@ -262,6 +262,8 @@ class Backend(Guarded, ABC):
         libraries: distributions whose kernels compute, so that their versions decide the figures.
         quantizes_with: modules that import, in seconds, what `quantize` needs; a process that quantizes again begins
             with them.
+        takes_layers: recipes may name the layers that `switchable` gives, so that a search's result can be quantized.
+        unswitchable: why, without `switchable`, no layer can be switched, and what to do instead.
         spec: creates this backend again; set by `BackendSpec.create`.
 
     Example:
@@ -287,6 +289,8 @@ class Backend(Guarded, ABC):
     engine: str = "none"
     libraries: ClassVar[tuple[str, ...]] = ("torch",)
     quantizes_with: ClassVar[tuple[str, ...]] = ()
+    takes_layers: ClassVar[bool] = False
+    unswitchable: ClassVar[str] = "it only loads and describes artifacts that were made elsewhere"
     spec: BackendSpec
 
     def _called(self, method: str) -> str:
@@ -370,6 +374,8 @@ class Backend(Guarded, ABC):
     def switchable(self, reference: Artifact, candidate: Artifact, sample: Inputs) -> nn.Module:  # noqa: ARG002
         """A model of the candidate whose layers can be switched between bit widths (`quantbench.quant.switchable`).
 
+        Modules keep values between forwards; a `WholeModel` gives a predictor for each choice, for full passes.
+
         Args:
             reference: the artifact it was quantized from.
             candidate: of this backend.
@@ -378,7 +384,7 @@ class Backend(Guarded, ABC):
         Raises:
             QuantizationError: if no layer of such a model can be switched.
         """
-        raise QuantizationError(self._cannot("switch layers between bit widths"))
+        raise QuantizationError(f"backend '{self.name}' cannot switch layers between bit widths: {self.unswitchable}")
 
     def prepare_training(self, reference: Artifact, recipe: Trained, samples: Inputs) -> nn.Module:  # noqa: ARG002
         """A copy with fake quantizers, in train mode, ready to be fine-tuned.

@@ -77,6 +77,7 @@ class OnnxRuntimeBackend(Backend):
 
     name: ClassVar[str] = NAME
     libraries: ClassVar[tuple[str, ...]] = ("onnxruntime",)
+    takes_layers: ClassVar[bool] = True
     quantizes_with: ClassVar[tuple[str, ...]] = ("quantbench.backends.onnx_runtime.imported",)
 
     def __init__(self, settings: Settings, binding: Binding) -> None:

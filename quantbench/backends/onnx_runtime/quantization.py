@@ -261,14 +261,12 @@ def _nodes_of(model: ModelProto, layers: tuple[str, ...] | None, groups: Groups 
     """Names of the nodes that are quantized; None for all."""
     if layers is None:
         return None
-    if groups is not None and (unknown := next((each for each in layers if each not in groups), None)):
-        raise QuantizationError(unknown_name("layer of the model", unknown, list(groups)))
     names: list[str] = []
     for layer in layers:
-        members = groups[layer] if groups is not None else (layer,)
+        members = groups[layer] if groups is not None and layer in groups else (layer,)
         found = [each.name for each in model.graph.node if _is_of(each.name, members)]
         if not found:
-            known = [each.name for each in model.graph.node if each.op_type in WEIGHT_AXIS]
+            known = [*(groups or ()), *(each.name for each in model.graph.node if each.op_type in WEIGHT_AXIS)]
             raise QuantizationError(f"onnxruntime: {unknown_name('layer of the model', layer, known)}")
         names += found
     return names
