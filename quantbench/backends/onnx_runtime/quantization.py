@@ -169,6 +169,16 @@ def _working(step: str) -> Iterator[Path]:
         onnxruntime.set_default_logger_severity(WARNING)
 
 
+def prepared(fp32: ModelProto) -> ModelProto:
+    """The model as upstream's tools quantize it: batch norms are folded, and names are those of the quantized one.
+
+    Raises:
+        QuantizationError: if upstream cannot work on the model.
+    """
+    with _working("quant_pre_process") as folder:
+        return _read(_preprocessed(fp32, folder))
+
+
 def _preprocessed(fp32: ModelProto, folder: Path) -> Path:
     """The model after upstream's own preparation: types are inferred, constants folded, batch norms fused."""
     import onnx
