@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -28,14 +29,17 @@ from quantbench.backends.onnx_runtime.session import (
     check_providers,
     open_session,
 )
+from quantbench.backends.switching import static_recipe
 from quantbench.errors import CheckpointError, QuantizationError
 from quantbench.extras import require
 from quantbench.files import sha256_of_file
 from quantbench.recipes.lowering import unsupported
-from quantbench.recipes.spec import Fp32, Recipe
+from quantbench.recipes.spec import Fp32, ReadyMade, Recipe
+from quantbench.temporary import temporary_folder
 
 if TYPE_CHECKING:
     from onnx import ModelProto
+    from torch import nn
 
 FILE_NAME = "model.onnx"
 CPU = ("CPUExecutionProvider",)
@@ -109,6 +113,22 @@ class OnnxRuntimeBackend(Backend):
     def kernels(self, artifact: Artifact, inputs: Inputs) -> Coverage | None:
         """See `Backend.kernels`."""
         return self.load(artifact, 1).kernels(inputs)
+
+    def switchable(self, reference: Artifact, candidate: Artifact, sample: Inputs) -> nn.Module:
+        """See `Backend.switchable`; files of QDQ that were made elsewhere too."""
+        from quantbench.backends.onnx_runtime.quantization import prepared
+        from quantbench.backends.onnx_runtime.switches import Edited, switches
+        from quantbench.backends.onnx_runtime.writing import whole
+        from quantbench.torch_process import get_threads
+
+        if not isinstance(candidate.recipe, ReadyMade):
+            static_recipe(candidate.recipe)
+        _check_files(candidate)
+        with temporary_folder() as folder:
+            fp32 = prepared(self._fp32(reference, sample, Path(folder)))
+        settings = replace(self._settings, threads=get_threads())
+        edited = Edited(whole(candidate.path), fp32, candidate.path, settings, self._binding)
+        return switches(edited, fp32, settings, self._binding, sample)
 
     def lowered(self, reference: Artifact, samples: Inputs, folder: Path) -> Quantized | None:
         """See `Backend.lowered`: torch models as fp32 `.onnx`; files of this backend are what they are."""
