@@ -117,7 +117,7 @@ class OnnxRuntimeBackend(Backend):
     def switchable(self, reference: Artifact, candidate: Artifact, sample: Inputs) -> nn.Module:
         """See `Backend.switchable`; files of QDQ that were made elsewhere too."""
         from quantbench.backends.onnx_runtime.quantization import prepared
-        from quantbench.backends.onnx_runtime.switches import Edited, switches
+        from quantbench.backends.onnx_runtime.switches import Choices, switches
         from quantbench.backends.onnx_runtime.writing import whole
         from quantbench.torch_process import get_threads
 
@@ -127,8 +127,8 @@ class OnnxRuntimeBackend(Backend):
         with temporary_folder() as folder:
             fp32 = prepared(self._fp32(reference, sample, Path(folder)))
         settings = replace(self._settings, threads=get_threads())
-        edited = Edited(whole(candidate.path), fp32, candidate.path, settings, self._binding)
-        return switches(edited, fp32, settings, self._binding, sample)
+        choices = Choices(whole(candidate.path), fp32, candidate.path)
+        return switches(choices, fp32, settings, self._binding, sample, candidate.path)
 
     def lowered(self, reference: Artifact, samples: Inputs, folder: Path) -> Quantized | None:
         """See `Backend.lowered`: torch models as fp32 `.onnx`; files of this backend are what they are."""
