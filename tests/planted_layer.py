@@ -39,6 +39,31 @@ def planted() -> Planted:
     return Planted()
 
 
+def wider() -> Planted:
+    """A factory of another network, whose second layer has larger filters."""
+    model = planted()
+    model.second = nn.Conv2d(6, 6, 5, padding=2)
+    return model
+
+
+class Twice(nn.Module):
+    """A convolution that runs twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.same, self.last = nn.Conv2d(3, 3, 3, padding=1), nn.Linear(3, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """`[n, 3, 8, 8]` → logits `[n, 3]`."""
+        logits: torch.Tensor = self.last(self.same(nn.functional.relu(self.same(x))).mean((2, 3)))
+        return logits
+
+
+def twice() -> Twice:
+    """A factory."""
+    return Twice()
+
+
 def filled() -> Planted:
     """The network with its weights, in eval mode."""
     with torch.random.fork_rng():

@@ -121,7 +121,7 @@ class Decision(Record):
 
 
 class FoundArtifact(Record):
-    """What a search found, quantized by the backend itself and loaded by a fresh process.
+    """The outcome of a search, quantized by the backend itself and loaded by a fresh process.
 
     Attributes:
         recipe: that makes it, as an experiment names it.

@@ -1,4 +1,4 @@
-"""What a search found as a real experiment: quantized by the backend, loaded by a fresh process, and evaluated."""
+"""The outcome of a search as a real experiment: quantized by the backend, loaded by a fresh process, and evaluated."""
 
 from __future__ import annotations
 

@@ -8,14 +8,14 @@ import pytest
 import torch
 from artifacts import named, saved
 from exported_programs import calibration, recipe
-from planted_layer import BAD, filled, images, labelled
+from planted_layer import BAD, Planted, Twice, filled, images, labelled
 
 from quantbench.backends.interface import BackendSpec
 from quantbench.backends.module import ModulePredictor
 from quantbench.errors import QuantizationError
 from quantbench.measure.evaluation import evaluate
 from quantbench.quant.switchable import WholeModel, switchable_layers
-from quantbench.recipes.spec import DynamicInt8, Fp32
+from quantbench.recipes.spec import DynamicInt8, Fp32, ReadyMade
 from quantbench.search.layer_costs import layer_costs
 from quantbench.search.search import Problem, measured, search
 
@@ -147,6 +147,38 @@ def test_what_is_found_can_be_named_in_a_recipe(backend, reference, artifacts):
     whole = problem_of(backend, reference, artifacts)
     accuracy = [accuracy_of(whole, (8, 32, 8, 8)), evaluate(ModulePredictor(again), whole.split).accuracy]
     assert np.ptp(accuracy) <= 0.02
+
+
+def test_a_file_that_was_made_elsewhere_is_searched_too(reference, artifacts):
+    candidate = replace(artifacts("onnxruntime"), recipe=ReadyMade("model.onnx"))
+    model = candidate.backend.create().switchable(reference, candidate, named(images(1)))
+    assert search(Problem(model, labelled(filled()), 8, 32, LAYERS), EPSILON_PP).bits == [8, 32, 8, 8]
+
+
+def test_a_file_without_pairs_around_its_layers_is_refused(reference, artifacts, tmp_path):
+    backend = BackendSpec("onnxruntime", {}, "here").create()
+    floating = backend.lowered(reference, named(images(8)), tmp_path).artifact
+    with pytest.raises(QuantizationError, match=r"model\.onnx: has no layer in int8 that could be left in fp32"):
+        backend.switchable(reference, replace(floating, recipe=ReadyMade("model.onnx")), named(images(1)))
+
+
+def test_a_file_of_another_model_is_refused(artifacts, tmp_path):
+    other = Planted()
+    other.second = torch.nn.Conv2d(6, 6, 5, padding=2)
+    reference = saved(tmp_path / "r.pt", other.eval(), backend="torch", model="planted_layer:wider")
+    for backend, words in (("pt2e", r"the weight of 'second' is \[6, 6, 3, 3\] in the file and \[6, 6, 5, 5\]"),
+                           ("onnxruntime", r"its layer 'second' is none of the reference")):  # fmt: skip
+        candidate = artifacts(backend)
+        with pytest.raises(QuantizationError, match=words):
+            candidate.backend.create().switchable(reference, candidate, named(images(1)))
+
+
+def test_a_layer_that_runs_twice_is_refused(tmp_path, uncompiled):
+    reference = saved(tmp_path / "r.pt", Twice().eval(), backend="torch", model="planted_layer:twice")
+    spec = BackendSpec("pt2e", {}, "here").create()
+    made = spec.quantize(reference, recipe("static_int8_per_channel"), calibration(images(16)), tmp_path).artifact
+    with pytest.raises(QuantizationError, match="'same' runs more than once in a forward"):
+        spec.switchable(reference, made, named(images(1)))
 
 
 def test_sessions_of_one_pass_over_all_layers_are_kept(reference, artifacts, monkeypatch):

@@ -23,11 +23,12 @@ from quantbench.backends.onnx_runtime.qdq_layers import DEQUANTIZE, PASSING, PRO
 from quantbench.backends.onnx_runtime.session import SessionRunner, Settings, open_session
 from quantbench.backends.onnx_runtime.writing import write
 from quantbench.errors import QuantizationError
-from quantbench.quant.switchable import WholeLayer, WholeModel
 from quantbench.temporary import temporary_folder
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
+
+    from quantbench.quant.switchable import WholeModel
 
 REASON = "the quantizers of an .onnx file are left out of its graph, which the runtime then runs as a whole"
 
@@ -160,6 +161,8 @@ def switches(
     Raises:
         MeasurementError: if the reference multiplies nothing.
     """
+    from quantbench.quant.switchable import WholeLayer, WholeModel
+
     macs, inputs = _macs(reference, settings, binding, sample), _input_sizes(choices, settings, binding, sample)
     layers = {
         name: WholeLayer(macs.get(name, 0), math.prod(shape_of(choices.graph, each)), inputs[name])
