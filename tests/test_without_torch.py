@@ -164,7 +164,8 @@ def test_nothing_imports_it(told):
 @pytest.mark.parametrize("name", ["good onnx", "openvino", "litert"])
 def test_two_files_are_compared(told, name):
     status, out, err = told[name]
-    assert (status, err) == (0, "")
+    # A busy machine takes so long that progress is shown.
+    assert (status, [line for line in err.splitlines() if " ETA " not in line]) == (0, [])
     assert [line.split()[-1] for line in out.splitlines() if line.startswith("compare/candidate  ")] == ["PASS"]
 
 

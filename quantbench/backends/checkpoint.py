@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
@@ -15,6 +15,7 @@ from quantbench.backends.tensor_classes import bytes_of, describe_composed, is_c
 from quantbench.backends.torch_file import ADVICE, read_torch_file
 from quantbench.errors import BaselineError, CheckpointError
 from quantbench.files import open_file, printable, replacing
+from quantbench.strict_json import MAX_BYTES, parse
 from quantbench.upstream import silenced
 
 
@@ -100,7 +101,8 @@ def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
 
     try:
         # The library opens by name, and would wait for a named pipe.
-        open_file(path).close()
+        with open_file(path) as file:
+            _check_header(file)
         state = load_file(path)
     except OSError as error:
         reason = error.strerror or str(error)
@@ -110,3 +112,15 @@ def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
     if odd := next((key for key in state if not key.isprintable()), None):
         raise BaselineError(f"{path}: has the key '{printable(odd)[:80]}', which cannot be printed; save it again")
     return state
+
+
+def _check_header(file: BinaryIO) -> None:
+    """Reads the keys of a safetensors file strictly: the library takes the last of two tensors of one name.
+
+    Raises:
+        JsonError: as `strict_json.parse`.
+    """
+    size = int.from_bytes(file.read(8), "little")
+    # What is too short or too long is told by the library.
+    if 0 < size <= MAX_BYTES and len(header := file.read(size)) == size:
+        parse(header)

@@ -15,8 +15,6 @@ from typing import Any
 
 import pytest
 
-from quantbench.config.import_paths import ALLOW_VARIABLE, allow_imports
-from quantbench.plugin.audit import audit
 from quantbench.plugin.benchmark import ReplayedClock
 from quantbench.plugin.claimed import (
     FIXTURE,
@@ -44,7 +42,6 @@ from quantbench.plugin.options import (
 )
 from quantbench.plugin.properties import CLAIM_PROPERTY, MESSAGE_PROPERTY, NO_BASELINE_PROPERTY, VERDICT_PROPERTY
 from quantbench.plugin.state import STATE, State
-from quantbench.plugin.summary import write_summary
 from quantbench.stopping import TERMINATED, status, stoppable
 
 pytest_plugins = ("quantbench.plugin.fixtures",)
@@ -89,6 +86,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def _allow_imports(config: pytest.Config) -> None:
     """Lets workload files name the modules of `--allow-import`, as long as pytest runs."""
     if modules := option(config, "allow-import"):
+        from quantbench.config.import_paths import ALLOW_VARIABLE, allow_imports
+
         patch = pytest.MonkeyPatch()
         patch.setenv(ALLOW_VARIABLE, os.environ.get(ALLOW_VARIABLE, ""))
         allow_imports(modules)
@@ -135,14 +134,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize(FIXTURE, params or [pytest.param(None, id=NOTHING)], indirect=True)
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Hands pytest-benchmark a clock that tells it the times of a latency claim, which were measured in rounds."""
-    if "timed_run" in getattr(item, "fixturenames", ()):
-        given = item.get_closest_marker("benchmark")
-        options = {**(given.kwargs if given else {}), "timer": ReplayedClock()}
-        item.add_marker(pytest.mark.benchmark(**options), append=False)
-
-
 def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
     """Tells the names of options that something else has, where the run makes claims."""
     taken = config.stash[TAKEN] if config.stash[STATE].has_claims else frozenset[str]()
@@ -159,13 +150,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     claims = [item for item in items if is_claim(item)]
     state = config.stash[STATE]
     state.has_claims = bool(claims)
-    if claims and (mistake := audit(config, state, claims)):
+    if not claims:
+        # Every project of an environment that has the suite pays for what is done here.
+        yield
+        return
+    if mistake := _audited(config, claims):
         state.mistake = mistake
         if not hasattr(config, "workeroutput"):
             raise pytest.UsageError(mistake)
         # In a parallel worker an exception would show as a crash of the worker; the controller ends the run.
         config.workeroutput["quantbench_mistake"] = mistake
         items.clear()
+    for item in claims:
+        _hand_clock(item)
     before = {claim for item in items if (claim := claim_of(item)) is not None}
     yield
     after = {claim for item in items if (claim := claim_of(item)) is not None}
@@ -182,6 +179,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         timed = {item.callspec.params[FIXTURE].id for item in claims if is_timed(item)}  # type: ignore[attr-defined]
         # In the order of the configuration, as a session without tests plans them.
         state.timed = [experiment for experiment in state.experiments if experiment.id in timed]
+
+
+def _audited(config: pytest.Config, claims: list[pytest.Item]) -> str | None:
+    from quantbench.plugin.audit import audit
+
+    return audit(config, config.stash[STATE], claims)
+
+
+def _hand_clock(item: pytest.Item) -> None:
+    """Hands pytest-benchmark a clock that tells it the times of a latency claim, which were measured in rounds."""
+    if "timed_run" in getattr(item, "fixturenames", ()):
+        given = item.get_closest_marker("benchmark")
+        options = {**(given.kwargs if given else {}), "timer": ReplayedClock()}
+        item.add_marker(pytest.mark.benchmark(**options), append=False)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -348,6 +359,8 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     # A parallel worker writes to nowhere, but plots and the page of a CI service are files.
     if hasattr(terminalreporter.config, "workeroutput"):
         return
+    from quantbench.plugin.summary import write_summary
+
     write_summary(terminalreporter)
     if terminalreporter.config.stash[STATE].lost:
         _fail(terminalreporter._session)

@@ -114,6 +114,15 @@ def test_a_pickle_is_never_unpickled_as_a_baseline(project, tmp_path):
         read_safetensors(tmp_path / "a.safetensors")
 
 
+def test_a_safetensors_file_with_a_tensor_given_twice_is_refused(tmp_path):
+    entry = b'{"dtype":"F32","shape":[1],"data_offsets":[0,4]}'
+    header = b'{"a":' + entry + b',"a":' + entry + b"}"
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    with pytest.raises(BaselineError, match=r"not a whole safetensors file \(the key 'a' is given twice\)"):
+        read_safetensors(path)
+
+
 def test_a_missing_card_is_named_with_the_command_that_makes_it(project):
     CARD.unlink()
     assert refusal() == f"{CARD}: cannot be read (No such file or directory); {RESTORE}"
