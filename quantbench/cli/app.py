@@ -13,6 +13,7 @@ import typer
 
 import quantbench
 from quantbench.cli.ablating import ablate
+from quantbench.cli.blaming import blame
 from quantbench.cli.comparing import compare
 from quantbench.cli.exporting import export
 from quantbench.cli.gates import gates
@@ -85,6 +86,7 @@ for command in (
     quantize,
     run,
     gates,
+    blame,
     inspect_,
     parity,
     export,

@@ -67,6 +67,7 @@ class VerdictRecord(Record):
     Attributes:
         change: IMPROVED, SAME, REGRESSED or INCONCLUSIVE, where the claim compares with what was accepted.
         warning: what else was noticed, although it decided nothing.
+        blame: the layer that is responsible, and why; written only where it was looked for.
     """
 
     quantity: QuantityName
@@ -75,6 +76,7 @@ class VerdictRecord(Record):
     requirement: str
     change: str | None = None
     warning: str | None = None
+    blame: str | None = Field(default=None, exclude_if=lambda value: value is None)
 
     def impossible(self) -> str | None:
         """A word that is no verdict."""
@@ -94,6 +96,7 @@ class VerdictRecord(Record):
             requirement=verdict.requirement,
             change=verdict.change,
             warning=verdict.warning or None,
+            blame=verdict.blame or None,
         )
 
 
