@@ -8,6 +8,7 @@ from quantbench.backends.insides import Insides
 from quantbench.blame.budget import Budget
 from quantbench.blame.causes import causes_of
 from quantbench.blame.causes.interface import Cause, Facts
+from quantbench.blame.grouping import groups
 from quantbench.blame.looking import Looked, looked
 from quantbench.blame.samples import Samples, samples_for
 from quantbench.blame.sentence import (
@@ -19,13 +20,15 @@ from quantbench.blame.sentence import (
     of_spread,
     of_unexplained,
 )
-from quantbench.blame.trials import EXPLAINS, LEVEL, MOST_ALONE, MOST_TOGETHER, Trials, lost
+from quantbench.blame.trials import EXPLAINS, LEVEL, MOST_ALONE, Trials, lost
 from quantbench.experiment.run import Run
 from quantbench.measure.environment import environment
 from quantbench.records.blame import BlameRecord, CauseRecord, LayerBlame, Outcome, Trial
 
 # Layers whose causes are looked for, beside those that are tried.
 LOOKED_INTO = 3
+# Part of the time after which no more groups are tried.
+MOST_FOR_GROUPS = 0.8
 
 
 @dataclass(frozen=True)
@@ -99,18 +102,16 @@ def blamed(run: Run, command: str, budget: Budget | None = None) -> BlameRecord:
 def _tried(trials: Trials, found: Looked) -> Verdict:
     """Puts layers back until what is recovered explains the drop: one, then several, then all."""
     worth = [name for name in found.order if found.removed[name] > 0]
-    alone: list[Trial] = []
     for name in worth[:MOST_ALONE]:
         if (trial := trials.put_back([name])) is None:
             break
-        alone.append(trial)
         if _explains(trial, trials.drop):
             return Verdict("layer", (name,), trial)
-    for size in range(2, min(MOST_TOGETHER, len(worth)) + 1):
-        if trials.refused or (trial := trials.put_back(worth[:size])) is None:
+    for group in groups(found, trials.insides, trials.run.opened.task, trials.budget):
+        if trials.refused or trials.budget.used > MOST_FOR_GROUPS or (trial := trials.put_back(group)) is None:
             break
         if _explains(trial, trials.drop):
-            return Verdict("layers", tuple(worth[:size]), trial)
+            return Verdict("layers", group, trial)
     everything = None if trials.refused else trials.put_back([], gives_up=False)
     if everything is None:
         return Verdict("unexplained")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -34,6 +34,7 @@ class Looked:
         removed: layer → part of it that goes when that one is put back.
         fused_apart: the reference and the candidate with everything put back differ by more than rounding.
         notes: lines about what was left out.
+        seen: inputs with the outputs of the reference.
     """
 
     layers: tuple[InnerLayer, ...] = ()
@@ -44,6 +45,7 @@ class Looked:
     removed: dict[str, float] = field(default_factory=dict)
     fused_apart: bool = False
     notes: list[str] = field(default_factory=list)
+    seen: list[tuple[Inputs, Outputs]] = field(default_factory=list)
 
     @property
     def order(self) -> list[str]:
@@ -60,7 +62,7 @@ def looked(insides: Insides, samples: Samples, task: Task, budget: Budget) -> Lo
         task: tells the kind of outputs.
         budget: no layer is put back once half of it is used up.
     """
-    found, references, seen = Looked(), list[Outputs](), list[Inputs]()
+    found = Looked()
     groups = ((samples.shown, found.shown), (samples.unshown, found.calibration), (samples.test, found.test))
     error = apart = signal = 0.0
     for batches, errors in groups:
@@ -68,7 +70,6 @@ def looked(insides: Insides, samples: Samples, task: Task, budget: Budget) -> Lo
             # Of each group at least one batch.
             if at and budget.used > MOST_FOR_VALUES:
                 break
-            seen.append(batch)
             inside = insides.run(batch)
             # Both, and every layer alone from two kinds of inputs.
             budget.count(4 * count([batch]))
@@ -76,14 +77,14 @@ def looked(insides: Insides, samples: Samples, task: Task, budget: Budget) -> Lo
                 found.layers = tuple(each for each in insides.layers if each.name in inside.layers)
             for layer in found.layers:
                 errors.setdefault(layer.name, Errors(layer)).add(inside.layers[layer.name])
-            references.append(inside.reference)
+            found.seen.append((batch, inside.reference))
             error += output_error(inside.reference, inside.candidate, task)
             if inside.all_back is not None:
                 apart += _squares(inside.reference, inside.all_back)
                 signal += _squares(inside.reference, None)
     found.fused_apart, found.error = apart > 1e-4 * signal, error
     _add_shown(found)
-    _put_back_each(found, insides, seen, references, task, budget)
+    _put_back_each(found, insides, task, budget)
     return found
 
 
@@ -94,9 +95,7 @@ def _add_shown(found: Looked) -> None:
         joined.join(errors)
 
 
-def _put_back_each(
-    found: Looked, insides: Insides, batches: list[Inputs], references: list[Outputs], task: Task, budget: Budget
-) -> None:
+def _put_back_each(found: Looked, insides: Insides, task: Task, budget: Budget) -> None:
     names = [each.name for each in found.layers if each.is_quantized]
     errors = found.test or found.calibration
     # By themselves; those that do least are put back last, or not at all.
@@ -108,12 +107,17 @@ def _put_back_each(
                 "for want of time"
             )
             return
-        predictor = insides.put_back([name])
-        error = 0.0
-        for batch, reference in zip(batches, references, strict=True):
-            error += output_error(reference, predictor(batch), task)
-            budget.count(count([batch]))
+        error = error_with(found, insides, [name], task, budget)
         found.removed[name] = 1 - error / found.error if found.error > 0 else 0.0
+
+
+def error_with(found: Looked, insides: Insides, names: Sequence[str], task: Task, budget: Budget) -> float:
+    """Error of the outputs with some layers put back, on the samples that were looked at."""
+    predictor, error = insides.put_back(names), 0.0
+    for batch, reference in found.seen:
+        error += output_error(reference, predictor(batch), task)
+        budget.count(count([batch]))
+    return error
 
 
 def output_error(reference: Outputs, other: Outputs, task: Task) -> float:

@@ -25,8 +25,8 @@ LEVEL = 0.95
 WORTH = 0.25
 # One that recovers at least this part explains it.
 EXPLAINS = 0.5
-# Layers that are tried alone, and together.
-MOST_ALONE, MOST_TOGETHER = 4, 4
+# Layers that are tried alone.
+MOST_ALONE = 4
 # Parts of the test set that are looked at.
 PARTS = (0.25, 0.75)
 

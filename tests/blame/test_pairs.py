@@ -50,10 +50,12 @@ def test_no_blame_leaves_it_out(compare):
     assert (status, "blame:" in err) == (1, False)
 
 
-def test_a_zero_point_in_the_wrong_place_is_blamed(compare):
-    """The one quantizer of input and results holds nothing above 0."""
-    _, _, err = compare(changed(quantized(), in_zero=np.int8(127)))
-    assert "as wide, with the zero point 127 in the wrong place" in err
+def test_a_range_far_too_wide_is_blamed(compare):
+    """The one quantizer of input and results has no codes for what they hold."""
+    _, _, err = compare(changed(quantized(), in_scale=np.float32(5.0)))
+    assert "(x) and conv are together responsible for 56.0 [" in err
+    assert "% of the range of its results is not used (range -640…635, needed " in err
+    assert "recipe: static_int8_histogram" in err
 
 
 def test_asked_for_in_any_case_it_shows_its_table(compare):

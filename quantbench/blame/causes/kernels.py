@@ -56,4 +56,4 @@ class Rounding(Checker):
         leaves = unsupported(facts.backend, static_int8_layers(("layer",))) is None if facts.backend else False
         if leaves:
             return "recipe: static_int8_layers with the other layers, which leaves it in fp32, or recipe: qat_int8"
-        return "leave it in floating point, or train with it: recipe: qat_int8"
+        return "leaving it in floating point, or recipe: qat_int8"

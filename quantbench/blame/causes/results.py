@@ -86,7 +86,7 @@ class Clipped(_Clipping):
             facts.recipe.activation is None or facts.recipe.activation.range != "minmax"
         ):
             return "recipe: static_int8_per_channel, whose ranges hold every value seen"
-        return "quantize again: recipe: static_int8_per_channel"
+        return "recipe: static_int8_per_channel"
 
 
 class FewSamples(_Clipping):
@@ -131,7 +131,7 @@ class ShiftedZeroPoint(_Clipping):
 
     def advice(self, facts: Facts) -> str:  # noqa: ARG002
         """See `_Clipping.advice`."""
-        return "quantize again: recipe: static_int8_per_channel"
+        return "recipe: static_int8_per_channel"
 
 
 class ZeroOffGrid(Checker):
@@ -150,7 +150,7 @@ class ZeroOffGrid(Checker):
         share = facts.test.share(facts.test.zeros * off**2)
         part = 100 * facts.test.zeros / max(facts.test.n, 1)
         words = f"no code stands for zero, which {part:.0f} % of its results are: they become {off:.3g}"
-        return self.found(share, words, "quantize again with a whole zero point: recipe: static_int8_per_channel")
+        return self.found(share, words, "recipe: static_int8_per_channel, whose zero points are whole")
 
 
 class UnusedRange(Checker):
@@ -179,7 +179,7 @@ class UnusedRange(Checker):
             if reduces:
                 where = "" if facts.has_vnni else ", on a processor with VNNI: on this one products would saturate"
                 return f"recipe: static_int8_full_range, which uses all 8 bits{where}"
-        return "quantize again: recipe: static_int8_histogram"
+        return "recipe: static_int8_histogram"
 
 
 class OutlierChannel(Checker):
@@ -221,7 +221,7 @@ class Twice(Checker):
             return None
         scales = [float(np.mean(each.scale)) for each in grids]
         words = f"its results are rounded twice, with scales {scales[0]:.3g} and then {scales[1]:.3g}"
-        return self.found(facts.test.share(facts.test.twice), words, "quantize again, from the fp32 model")
+        return self.found(facts.test.share(facts.test.twice), words, "quantizing the fp32 model again")
 
 
 class DeadChannels(Checker):
@@ -242,4 +242,4 @@ class DeadChannels(Checker):
         words = (
             f"channel{'s' * (len(names) > 1)} {listed(names)} of {len(dead)} give{'s' * (len(names) == 1)} one value"
         )
-        return self.found(share, f"{words} for every sample", "quantize again: recipe: static_int8_per_channel")
+        return self.found(share, f"{words} for every sample", "recipe: static_int8_per_channel")

@@ -15,7 +15,7 @@ Floats = NDArray[np.float64]
 SPREAD = 3.0
 # Codes so many times fewer than rounding would give.
 COARSE = 0.35
-AGAIN = "quantize again, from the fp32 model: recipe: static_int8_per_channel"
+AGAIN = "recipe: static_int8_per_channel, on the fp32 model"
 
 
 class _OfWeights(Checker):
