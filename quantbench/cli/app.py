@@ -14,6 +14,7 @@ import typer
 import quantbench
 from quantbench.cli.ablating import ablate
 from quantbench.cli.accepting import accept
+from quantbench.cli.blaming import blame
 from quantbench.cli.comparing import compare
 from quantbench.cli.doctor import doctor
 from quantbench.cli.exporting import export
@@ -91,6 +92,7 @@ for command in (
     run,
     accept,
     gates,
+    blame,
     inspect_,
     parity,
     export,

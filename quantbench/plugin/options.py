@@ -34,6 +34,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "action": "append", "default": [], "metavar": "MODULE",
         "help": "let workload files name this module, or those of this folder, outside of the project",
     },
+    "--no-blame": {"action": "store_true", "help": "look for no layer to blame where a gate on accuracy fails"},
     "--engine": {"metavar": "NAME", "help": "quantized engine (default: x86 on x86-64, qnnpack on Arm)"},
 }  # fmt: skip
 # Default folders in the root folder.

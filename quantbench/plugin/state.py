@@ -132,6 +132,7 @@ class State:
 
     def _options(self) -> Options:
         from quantbench.session.acceptance import Accepting
+        from quantbench.session.blaming import SECONDS
         from quantbench.session.session import Options
 
         untimed = ""
@@ -148,6 +149,7 @@ class State:
             untimed=untimed,
             accepting=accepting,
             reason=self.option("reason") or "",
+            blame_s=0.0 if self.option("no-blame") else SECONDS,
         )
 
     @property

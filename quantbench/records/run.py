@@ -69,6 +69,7 @@ class VerdictRecord(Record):
         change: IMPROVED, SAME, REGRESSED or INCONCLUSIVE, where the claim compares with what was accepted.
         warning: what else was noticed, although it decided nothing.
         figures: behind the words; absent where there are none, and in records of before they were noted.
+        blame: the layer that is responsible, and why; written only where it was looked for.
     """
 
     quantity: QuantityName
@@ -78,6 +79,7 @@ class VerdictRecord(Record):
     change: str | None = None
     warning: str | None = None
     figures: Annotated[Judged | None, Field(exclude_if=lambda figures: figures is None)] = None
+    blame: str | None = Field(default=None, exclude_if=lambda value: value is None)
 
     def impossible(self) -> str | None:
         """A word that is no verdict."""
@@ -99,6 +101,7 @@ class VerdictRecord(Record):
             change=verdict.change,
             warning=verdict.warning or None,
             figures=Judged.of(verdict),
+            blame=verdict.blame or None,
         )
 
 
