@@ -13,6 +13,7 @@ import typer
 
 import quantbench
 from quantbench.cli.ablating import ablate
+from quantbench.cli.commenting import comment
 from quantbench.cli.comparing import compare
 from quantbench.cli.exporting import export
 from quantbench.cli.gates import gates
@@ -89,6 +90,7 @@ for command in (
     parity,
     export,
     report,
+    comment,
     curves,
     ablate,
     sensitivity,
