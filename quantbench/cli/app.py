@@ -15,6 +15,7 @@ import quantbench
 from quantbench.cli.ablating import ablate
 from quantbench.cli.accepting import accept
 from quantbench.cli.blaming import blame
+from quantbench.cli.commenting import comment
 from quantbench.cli.comparing import compare
 from quantbench.cli.doctor import doctor
 from quantbench.cli.exporting import export
@@ -97,6 +98,7 @@ for command in (
     parity,
     export,
     report,
+    comment,
     curves,
     ablate,
     sensitivity,

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 def report(
     records: Annotated[list[Path], typer.Argument(help="Files written by --json.")],
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the tables and plots.", show_default=f"{OUT}; none with --html")
+        Path | None,
+        typer.Option(help="Folder for the tables and plots.", show_default=f"{OUT}; none with --html or --junit"),
     ] = None,
     into: Annotated[
         list[Path] | None, typer.Option(help="Also replace the marked sections of this Markdown file; may be repeated.")
@@ -27,6 +28,7 @@ def report(
     html: Annotated[
         Path | None, typer.Option(help="Write one page that holds everything to this file, for people to look at.")
     ] = None,
+    junit: Annotated[Path | None, typer.Option(help="Write each verdict as a test case to this file.")] = None,
     samples: Annotated[
         bool, typer.Option(help="Show flipped samples in the page, where their data is on this machine.")
     ] = True,
@@ -44,10 +46,11 @@ def report(
 
     if html:
         check_page(html)
-    found = read_all(records, empty=html is not None)
+    is_shown = html is not None or junit is not None
+    found = read_all(records, empty=is_shown)
     for line in error_lines(found.errors):
         print(f"quantbench: missing in this report: {line}", file=sys.stderr)
-    folder = out if html else out or OUT
+    folder = out if is_shown else out or OUT
     # All texts first, so that a mistake in one leaves nothing half-written.
     texts = _tables(folder, found.records, found.errors) if folder else {}
     texts |= {path: with_tables(path, found.records, found.errors) for path in into or []}
@@ -55,6 +58,10 @@ def report(
         from quantbench.cli.page import page_of
 
         texts[html] = page_of(found, records, configs if samples else None, golden)
+    if junit:
+        from quantbench.report.junit import junit as cases
+
+        texts[junit] = cases(found)
     plots = _plots(folder, found.records) if folder else []
     for path, text in texts.items():
         write_text(path, text)
