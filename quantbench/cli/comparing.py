@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -78,13 +79,13 @@ def compare(
         check_place(json)
     if save:
         check_name(save)
-    scored = None if task is None else _task(task)
+    scored = None if task is None else task_of(task)
     pair = Pair(
         reference,
         candidate,
         data,
-        _backends(backend or []),
-        _params(param or [], "--param"),
+        backends_of(backend or []),
+        params_of(param or [], "--param"),
         _bounds(scored, max_drop, speedup=min_speedup, size_ratio=min_size_ratio, int8_share=min_int8_share),
         {"threads": threads, **({} if batch_size is None else {"batch_size": batch_size})},
         accept_accuracy,
@@ -119,7 +120,7 @@ def _compared(pair: Pair, path: Path, golden: Path | None, is_strict: bool, json
     experiment = pair.experiment(path, is_saved=golden is not None and path.exists())
     plan = plan_of(experiment)
     if golden:
-        _check_new(path, pair.text(path.parent))
+        _check_new(path, pair.content(path.parent))
     with temporary_folder() as nothing:
         # Nothing is accepted yet, whatever the project's goldens say of others.
         runs = Runs(Settings(Path(nothing), family=plan.family))
@@ -135,9 +136,11 @@ def _command() -> str:
     return shlex.join(["quantbench", *sys.argv[1:]])
 
 
-def _check_new(path: Path, text: str) -> None:
+def _check_new(path: Path, content: Mapping[str, Any]) -> None:
     """Refuses to write over another workload, before anything is measured."""
-    if path.exists() and path.read_bytes() != text.encode():
+    from quantbench.config.reading import read_yaml
+
+    if path.exists() and read_yaml(path, "a workload file") != content:
         raise ConfigError(f"{path}: is there already, with other content; save under another name, or remove it")
 
 
@@ -160,7 +163,7 @@ def _save(pair: Pair, path: Path, golden: Path, experiment: Experiment, status: 
     )
 
 
-def _params(given: list[str], option: str) -> dict[str, Any]:
+def params_of(given: list[str], option: str) -> dict[str, Any]:
     """`key=value` pairs, values read as YAML.
 
     Raises:
@@ -180,7 +183,7 @@ def _params(given: list[str], option: str) -> dict[str, Any]:
     return found
 
 
-def _task(given: str) -> dict[str, Any]:
+def task_of(given: str) -> dict[str, Any]:
     """Name and parameters of a task.
 
     Raises:
@@ -190,7 +193,7 @@ def _task(given: str) -> dict[str, Any]:
     if found is None:
         raise ConfigError(f"--task {given}: give NAME or NAME:KEY=VALUE, such as top_k:k=5")
     params = re.split(r",(?=\w+=)", found["params"]) if found["params"] else []
-    return {"name": found["name"], **_params(params, f"--task {found['name']}:")}
+    return {"name": found["name"], **params_of(params, f"--task {found['name']}:")}
 
 
 def _bounds(scored: dict[str, Any] | None, max_drop: float | None, **others: float | None) -> dict[str, float]:
@@ -217,10 +220,10 @@ def _drop_gate(task: dict[str, Any] | None, max_drop: float | None) -> tuple[str
     return "score_drop", max_drop
 
 
-def _backends(given: list[str]) -> dict[str, dict[str, Any]]:
+def backends_of(given: list[str]) -> dict[str, dict[str, Any]]:
     """Parameters for each of the two files."""
     found: dict[str, dict[str, Any]] = {"reference": {}, "candidate": {}}
-    for key, value in _params(given, "--backend").items():
+    for key, value in params_of(given, "--backend").items():
         part, dot, name = key.partition(".")
         if dot and part in found:
             found[part][name] = value

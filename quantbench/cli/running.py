@@ -23,9 +23,11 @@ if TYPE_CHECKING:
     from quantbench.session.result import SessionResult
     from quantbench.session.session import Options
 
+EXPERIMENT_HELP = "An experiment's id, or a glob such as 'cifar_cnn_*/ptq_*'; default: all."
+
 
 def run(
-    experiment: Annotated[str, typer.Argument(help="An experiment's id, or a glob such as 'cifar_cnn_*/ptq_*'.")],
+    experiment: Annotated[str, typer.Argument(help=EXPERIMENT_HELP)] = "*",
     json: Annotated[Path | None, typer.Option(help="Write the records to this file.")] = None,
     configs: Configs = CONFIGS,
     golden: Golden = GOLDEN,
@@ -58,17 +60,35 @@ def run(
     raise typer.Exit(show_session(runs, plan, options, configured, json))
 
 
-def show_session(runs: Runs, plan: Plan, options: Options, configured: Sequence[Experiment], json: Path | None) -> int:
+def show_session(
+    runs: Runs,
+    plan: Plan,
+    options: Options,
+    configured: Sequence[Experiment],
+    json: Path | None,
+    accepted: Callable[[Sequence[str]], Sequence[str]] = tuple,
+) -> int:
     """Makes the claims of a plan, shows what was found, and gives the exit status.
+
+    Args:
+        runs: of the session.
+        plan: its claims.
+        options: how.
+        configured: every experiment there is.
+        json: file for the records.
+        accepted: chooses the lines about what was accepted that are shown.
 
     Raises:
         QuantbenchError: if something could not be measured at all.
     """
+    from quantbench.session.acceptance import Accepting
     from quantbench.session.result import Status, run_session
 
     result = run_session(runs, plan, shlex.join(["quantbench", *sys.argv[1:]]), options, configured)
     broken, unwritten = _write_all(result, json)
     _tell(result, unwritten)
+    if options.accepting is not Accepting.NOTHING:
+        print("\n".join(accepted(result.lines)) or "nothing to accept: all of it is what was accepted")
     if result.interrupted:
         print("\n".join(f"quantbench: {line}" for line in [*broken, result.interrupted]), file=sys.stderr)
         raise typer.Exit(status())

@@ -318,7 +318,12 @@ class Workload:
 
     def where(self, key: str) -> str:
         """The place of a key for messages: `configs/a.yaml: workload.model`."""
-        return f"{self.path}: workload.{key}"
+        return f"{self.place}: workload.{key}"
+
+    @property
+    def place(self) -> str:
+        """The file for messages; of a workload that the command line alone describes, its name."""
+        return str(self.path) if self.is_saved else f"{self.name} (as the command line says, in no file)"
 
 
 @dataclass(frozen=True)
@@ -337,7 +342,7 @@ class Experiment:
 
     def where(self, key: str) -> str:
         """The place of a key for messages; `place` stands for an experiment that is in no file."""
-        return f"{self.place}: {key}" if self.place else f"{self.workload.path}: experiments.{self.name}.{key}"
+        return f"{self.place}: {key}" if self.place else f"{self.workload.place}: experiments.{self.name}.{key}"
 
     @cached_property
     def recipe(self) -> Recipe:
