@@ -17,6 +17,7 @@ from quantbench.cli.commenting import comment
 from quantbench.cli.comparing import compare
 from quantbench.cli.exporting import export
 from quantbench.cli.gates import gates
+from quantbench.cli.history import history
 from quantbench.cli.inspecting import inspect_
 from quantbench.cli.listing import list_
 from quantbench.cli.options import VERBOSE, is_verbose
@@ -91,6 +92,7 @@ for command in (
     export,
     report,
     comment,
+    history,
     curves,
     ablate,
     sensitivity,
