@@ -21,6 +21,7 @@ from quantbench.cli.doctor import doctor
 from quantbench.cli.exporting import export
 from quantbench.cli.gates import gates
 from quantbench.cli.initializing import init
+from quantbench.cli.history import history
 from quantbench.cli.inspecting import inspect_
 from quantbench.cli.listing import list_
 from quantbench.cli.options import VERBOSE, is_verbose
@@ -99,6 +100,7 @@ for command in (
     export,
     report,
     comment,
+    history,
     curves,
     ablate,
     sensitivity,

@@ -1,27 +1,28 @@
-"""The page as one file: its parts, its style and its script within it, and a policy that lets nothing else in."""
+"""The page of recorded runs: its parts in order, and media as far as there is room."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from collections.abc import Sequence
 from dataclasses import replace
-from importlib.resources import files
 
 from quantbench.report.html.circumstances import circumstances_section, words_section
 from quantbench.report.html.content import Content
 from quantbench.report.html.experiment import experiments_section
 from quantbench.report.html.fronts import fronts_section
-from quantbench.report.html.markup import Html, element, joined
 from quantbench.report.html.media import Media
 from quantbench.report.html.overview import overview_section
-from quantbench.report.html.place import MARK
 from quantbench.report.html.samples import media_style
+from quantbench.report.html.shell import shell
 from quantbench.report.html.summary import changes_section, headline, verdict_section
 from quantbench.report.html.training import sensitivity_section, training_section
 
 # Of the whole file; pictures and sounds are left out beyond it.
 LARGEST_BYTES = 3_000_000
+# Ids of its parts and their names.
+NAMES = (
+    ("verdict", "Verdict"), ("changes", "Since accepted"), ("experiments", "All experiments"),
+    ("fronts", "Loss against size and time"), ("details", "One by one"), ("sensitivity", "Sensitivity"),
+    ("training", "Trainings"), ("circumstances", "Machine and commands"), ("words", "Words"),
+)  # fmt: skip
 
 
 def page(content: Content) -> str:
@@ -56,49 +57,4 @@ def _page(content: Content) -> str:
     ]  # fmt: skip
     outcome, sentence = headline(content)
     title = f"{outcome}: {sentence} – quantbench"
-    body = element(
-        "body",
-        element("a", "To the verdict", href="#verdict", class_="skip"),
-        element("header", element("h1", "quantbench report"), _navigation(sections)),
-        element("main", sections, id="main"),
-        element("footer", element("p", "Made by quantbench from its records; nothing here was loaded from elsewhere.")),
-        element("script", Html(_asset("page.js"))),
-    )
-    return f"<!doctype html>\n{element('html', _head(title, content), body, lang='en')}\n"
-
-
-def _head(title: str, content: Content) -> Html:
-    script = base64.b64encode(hashlib.sha256(_asset("page.js").encode()).digest()).decode()
-    policy = (
-        f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{script}'; img-src data:; media-src data:; "
-        "base-uri 'none'; form-action 'none'"
-    )
-    return element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=Html(policy)),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", name="color-scheme", content="light dark"),
-        element("meta", name="referrer", content="no-referrer"),
-        Html(MARK),
-        element("title", title),
-        element("style", Html(_asset("style.css") + media_style(content))),
-    )
-
-
-def _navigation(sections: Sequence[Html]) -> Html:
-    names = (
-        ("verdict", "Verdict"), ("changes", "Since accepted"), ("experiments", "All experiments"),
-        ("fronts", "Loss against size and time"), ("details", "One by one"), ("sensitivity", "Sensitivity"),
-        ("training", "Trainings"), ("circumstances", "Machine and commands"), ("words", "Words"),
-    )  # fmt: skip
-    whole = joined(sections)
-    there = [(id_, name) for id_, name in names if f'<section id="{id_}"' in whole]
-    return element(
-        "nav", element("ul", [element("li", element("a", name, href=f"#{id_}")) for id_, name in there]),
-        aria_label="Parts of this page",
-    )  # fmt: skip
-
-
-def _asset(name: str) -> str:
-    return files("quantbench.report.html").joinpath(name).read_text(encoding="utf-8")
+    return shell(title, "quantbench report", sections, NAMES, media_style(content))
