@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from quantbench.cli.options import CONFIGS, GOLDEN, Configs, Golden
+from quantbench.cli.options import CONFIGS, GOLDEN, Configs, Golden, Sequential
 from quantbench.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ def compare(
     save: Annotated[str | None, typer.Option(metavar="NAME", help="Write configs/NAME.yaml and its goldens.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write the record to this file.")] = None,
     strict_verdicts: Annotated[bool, typer.Option("--strict-verdicts", help="INCONCLUSIVE fails.")] = False,
+    sequential: Sequential = None,
     configs: Configs = CONFIGS,
     golden: Golden = GOLDEN,
 ) -> None:
@@ -95,10 +96,12 @@ def compare(
     if save:
         # What is accepted must be of the paths that the file will name.
         path.parent.mkdir(parents=True, exist_ok=True)
-    raise typer.Exit(_compared(pair, path, golden if save else None, strict_verdicts, json))
+    raise typer.Exit(_compared(pair, path, golden if save else None, strict_verdicts, json, sequential))
 
 
-def _compared(pair: Pair, path: Path, golden: Path | None, is_strict: bool, json: Path | None) -> int:
+def _compared(
+    pair: Pair, path: Path, golden: Path | None, is_strict: bool, json: Path | None, sequential: bool | None
+) -> int:
     """Measures a pair, shows it, and gives the exit status.
 
     Args:
@@ -107,6 +110,7 @@ def _compared(pair: Pair, path: Path, golden: Path | None, is_strict: bool, json
         golden: the folder of goldens, where it is to be saved.
         is_strict: INCONCLUSIVE fails.
         json: file for the record.
+        sequential: see `Settings.sequential`; what is to be saved is of all samples.
     """
     from quantbench.cli.running import show_session
     from quantbench.experiment.run import Settings
@@ -122,7 +126,7 @@ def _compared(pair: Pair, path: Path, golden: Path | None, is_strict: bool, json
         _check_new(path, pair.text(path.parent))
     with temporary_folder() as nothing:
         # Nothing is accepted yet, whatever the project's goldens say of others.
-        runs = Runs(Settings(Path(nothing), family=plan.family))
+        runs = Runs(Settings(Path(nothing), family=plan.family, sequential=False if golden else sequential))
         status = show_session(runs, plan, Options(strict=is_strict), [experiment], json)
     for line in guessed:
         print(line)

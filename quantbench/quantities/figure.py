@@ -6,19 +6,23 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import FiniteFloat
 
-from quantbench.quantities.accuracy_drop import ACCURACY_DROP
+from quantbench.experiment.question import Question
+from quantbench.quantities.accuracy_drop import ACCURACY_DROP, strict_level
 from quantbench.quantities.interface import Quantity
+from quantbench.quantities.looking import Shown, by_looks, interval_of, last_text, verdict_of
 from quantbench.quantities.of_task import task_of
 from quantbench.quantities.score_drop import SCORE_DROP, shown, too_few
 from quantbench.records.run import Accuracy
 from quantbench.records.scores import Score
 from quantbench.registry import FLOORS, TASKS
+from quantbench.stats.early_verdict import Side
 from quantbench.stats.intervals import Interval
 from quantbench.stats.verdicts import Outcome, Verdict, at_least, at_most
 
 if TYPE_CHECKING:
     from quantbench.config.schema import Experiment
     from quantbench.experiment.run import Run
+    from quantbench.stats.sampled_mean import MeanSequence
     from quantbench.tasks.interface import Task
 
 
@@ -57,12 +61,24 @@ class Figure(Quantity[Any]):
         """Both models on the test split."""
         return self._like.measure(run)
 
+    def question(self, run: Run, bound: Any) -> Question | None:
+        """The candidate's own mean score; None of a task whose figure is no mean within a range."""
+        task = run.opened.task
+        low, high = task.range
+        if not task.is_mean or low is None or high is None:
+            return None
+        # No distance is expected: a floor lies where somebody needs it.
+        least = bound / 100 if self.is_binary else bound
+        return Question(least, lambda *each: each[-1].scores, (low, high), 0.0, task.higher_is_better)
+
     def judge(self, run: Run, measured: Accuracy | Score, bound: float) -> Verdict:
         """By the figure's own interval: Wilson's of a share, otherwise the one that fits the task."""
+        if (decided := by_looks(run, self.name)) is not None:
+            return self._decided(run, measured, bound, decided)
         if isinstance(measured, Accuracy):
             return self._of_share(run, measured, bound)
         s, judge = measured, at_least if measured.higher_is_better else at_most
-        text = f"{s.candidate:.4g} {shown(s.candidate_interval)} ({evidence_of_figure(s)})"
+        text = f"{s.candidate:.4g} {shown(s.candidate_interval)} ({evidence_of_figure(s)}){last_text(run, s.level)}"
         if s.candidate_interval is None or s.candidate_strict is None:
             required = f"at {'least' if s.higher_is_better else 'most'} {bound:g} {s.unit}"
             text = f"{text}; {too_few(s)}"
@@ -70,14 +86,25 @@ class Figure(Quantity[Any]):
         own, strict = Interval(*s.candidate_interval, s.level), Interval(*s.candidate_strict, s.strict_level)
         return judge(self.name, s.candidate, own, bound, s.n, text, f" {s.unit}", strict)
 
+    def _decided(self, run: Run, measured: Accuracy | Score, bound: float, decided: MeanSequence) -> Verdict:
+        from quantbench.experiment.accuracy import ACCURACY_LEVEL
+
+        scale, unit = (100.0, " %") if self.is_binary else (1.0, f" {run.opened.task.unit}")
+        own, n = interval_of(decided, ACCURACY_LEVEL, scale), measured.n
+        of = "" if measured.samples is None else measured.samples.text()
+        value = scale * decided.mean
+        text = f"{value:.4g}{unit} [{own.low:.4g}, {own.high:.4g}] (n={n:,}{of})"
+        passes = Side.ABOVE if run.opened.task.higher_is_better else Side.AT_MOST
+        return verdict_of(self.name, decided, passes, value, Shown(own, bound, n, text, unit))
+
     def _of_share(self, run: Run, a: Accuracy, bound: float) -> Verdict:
         from quantbench.stats.proportions import wilson_interval
 
         share, (low, high) = 100 * a.quantized, (100 * each for each in a.quantized_interval)
-        level = run.settings.family.level(a.level)
+        level = strict_level(run, a.level)
         wider = wilson_interval(round(a.quantized * a.n), a.n, level)
         strict = Interval(100 * wider.low, 100 * wider.high, level)
-        text = f"{share:.2f} % [{low:.2f}, {high:.2f}] (n={a.n:,})"
+        text = f"{share:.2f} % [{low:.2f}, {high:.2f}] (n={a.n:,}){last_text(run, a.level)}"
         return at_least(self.name, share, Interval(low, high, a.level), bound, a.n, text, " %", strict)
 
 

@@ -43,6 +43,7 @@ class Parity(Quantity[Found]):
     record = Found
     bound: ClassVar[Any] = ParityBound
     by_interval = True
+    needs_all = True
 
     def is_looser(self, bound: Any, accepted: Any) -> bool:
         """True if it may lose more, or against another experiment."""

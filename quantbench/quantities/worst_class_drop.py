@@ -26,6 +26,7 @@ class WorstClassDrop(AnsweredClasses):
 
     name = "worst_class_drop_pp"
     bound = PercentagePoints
+    needs_all = True
     smaller_is_looser = False
     by_interval = True
 

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from quantbench.records.base import TOLERANCE, Part, agree, holds, is_share, unpack_bits
 from quantbench.records.intervals import unlike_tango, unlike_wilson
+from quantbench.records.samples import Samples
 from quantbench.stats.paired import PairedOutcomes
 from quantbench.stats.power import least_drop
 
@@ -33,13 +34,16 @@ class Accuracy(Part):
         lost: samples right before, wrong after.
         gained: samples wrong before, right after.
         drop_pp: accuracy lost, percentage points.
-        drop_interval_pp: Tango's score interval at `level`, percentage points.
+        drop_interval_pp: Tango's score interval at `level`, percentage points; a confidence sequence's, which holds
+            whenever one stops, where fewer than all samples were looked at.
         level: of both intervals.
         quantized_interval: Wilson interval of `quantized`, 0..1.
         fp32_correct: packed bits of per-sample correctness, base64, most significant bit first.
         quantized_correct: the same for the quantized model.
         detectable_pp: the least drop that the test set could detect with a power of 80 %, percentage points; absent in
             records of before it was noted.
+        samples: how many were looked at of how many, of a run that may stop before the last; the bits are then in the
+            order in which they were.
     """
 
     n: int
@@ -54,6 +58,7 @@ class Accuracy(Part):
     fp32_correct: str
     quantized_correct: str
     detectable_pp: float | None = None
+    samples: Samples | None = Field(default=None, exclude_if=lambda samples: samples is None)
 
     def impossible(self) -> str | None:
         """An interval without its estimate, or figures that are not those of its samples."""
@@ -81,9 +86,12 @@ class Accuracy(Part):
         counts = PairedOutcomes(self.n, lost, gained)
         if self.detectable_pp is not None and not agree(self.detectable_pp, 100 * least_drop(counts, self.level), 1e-6):
             return f"detectable_pp {self.detectable_pp}, which is not the one of lost {lost} and gained {gained}"
-        return unlike_tango("drop_interval_pp", self.drop_interval_pp, counts, self.level) or unlike_wilson(
-            "quantized_interval", own, self.quantized, self.n, self.level
-        )
+        if self.samples is not None and (wrong := self.samples.impossible_of(self.n)):
+            return wrong
+        is_part = self.samples is not None and self.samples.is_part
+        if not is_part and (wrong := unlike_tango("drop_interval_pp", self.drop_interval_pp, counts, self.level)):
+            return wrong
+        return unlike_wilson("quantized_interval", own, self.quantized, self.n, self.level)
 
 
 class Size(Part):

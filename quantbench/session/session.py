@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from quantbench.config.schema import Experiment
 from quantbench.data.source import DOWNLOAD_VARIABLE
@@ -116,6 +116,9 @@ class Session:
 
     def __post_init__(self) -> None:
         self.acceptances = Acceptances(self.options.accepting, self.options.reason)
+        if self.accepts:
+            # What is accepted is of all samples.
+            self.runs.settings = replace(self.runs.settings, sequential=False)
 
     @property
     def accepts(self) -> bool:

@@ -12,7 +12,7 @@ from quantbench.stats.multiplicity import Family
 from quantbench.stats.verdicts import Outcome
 
 NAMES = ("ants", "bees", "cats")
-RUN = SimpleNamespace(settings=SimpleNamespace(family=Family(1)))
+RUN = SimpleNamespace(settings=SimpleNamespace(family=Family(1)), sampling=None)
 
 
 def facts(table, names=NAMES):
@@ -97,7 +97,7 @@ def test_answers_that_moved_are_a_warning_that_decides_nothing():
 
 
 def drop(bound, *table, gates=1):
-    run = SimpleNamespace(settings=SimpleNamespace(family=Family(gates)))
+    run = SimpleNamespace(settings=SimpleNamespace(family=Family(gates)), sampling=None)
     return WORST_CLASS_DROP.judge(run, facts(table), bound)
 
 
