@@ -18,8 +18,10 @@ from quantbench.stats.proportions import wilson_interval
 from quantbench.stats.sampled_mean import MeanSequence
 
 if TYPE_CHECKING:
+    from quantbench.experiment.clusters import Grouping
     from quantbench.experiment.run import Run
     from quantbench.experiment.sampling import Sampling
+    from quantbench.records.clusters import Clustered
 
 ACCURACY_LEVEL = 0.95
 # Key of a card's `training`: weights of an accuracy that takes no model were adopted on request.
@@ -45,7 +47,9 @@ def _is_accepted(run: Run) -> bool:
     return bool(card.training.get(ACCEPTED_ACCURACY))
 
 
-def paired_accuracy(before: Evaluation, after: Evaluation, sampling: Sampling | None = None) -> Accuracy:
+def paired_accuracy(
+    before: Evaluation, after: Evaluation, sampling: Sampling | None = None, grouping: Grouping | None = None
+) -> Accuracy:
     """Accuracy of both, and what is lost, with intervals at `ACCURACY_LEVEL`.
 
     Args:
@@ -53,6 +57,7 @@ def paired_accuracy(before: Evaluation, after: Evaluation, sampling: Sampling | 
         after: the candidate, on the same samples.
         sampling: how these were come by, where they may be fewer than all; of a part of them the interval of what is
             lost is that of the sequence.
+        grouping: of samples in groups, which are resampled as wholes; None where they are independent.
     """
     outcomes = PairedOutcomes.from_correct(before.correct, after.correct)
     level = ACCURACY_LEVEL if sampling is None else sampling.level(ACCURACY_LEVEL)
@@ -60,6 +65,7 @@ def paired_accuracy(before: Evaluation, after: Evaluation, sampling: Sampling | 
     if sampling is not None and sampling.is_part and sampling.loss is not None:
         interval = sequence_interval(sampling.loss, ACCURACY_LEVEL)
         level = interval.level
+    clustered = None if grouping is None else grouping.clustered(before, after, interval)
     own = wilson_interval(int(after.correct.sum()), outcomes.n, level)
     return Accuracy(
         n=outcomes.n,
@@ -68,14 +74,19 @@ def paired_accuracy(before: Evaluation, after: Evaluation, sampling: Sampling | 
         lost=outcomes.lost,
         gained=outcomes.gained,
         drop_pp=100 * outcomes.drop,
-        drop_interval_pp=(100 * interval.low, 100 * interval.high),
+        drop_interval_pp=(100 * interval.low, 100 * interval.high) if clustered is None else _interval_pp(clustered),
         level=level,
         quantized_interval=(own.low, own.high),
         fp32_correct=pack_bits(before.correct),
         quantized_correct=pack_bits(after.correct),
-        detectable_pp=100 * least_drop(outcomes, level),
+        detectable_pp=100 * least_drop(outcomes, level) * (1.0 if clustered is None else clustered.scale()),
         samples=None if sampling is None else sampling.record,
+        clustered=clustered,
     )
+
+
+def _interval_pp(clustered: Clustered) -> tuple[float, float]:
+    return clustered.interval_pp or (-100.0, 100.0)
 
 
 def sequence_interval(sequence: MeanSequence, level: float) -> Interval:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from quantbench.errors import EvaluationError, NoEvidenceError
+from quantbench.errors import NoEvidenceError
 from quantbench.experiment.accuracy import ACCURACY_LEVEL, sequence_interval
-from quantbench.experiment.figures import Clusters, Paired, detectable, paired
+from quantbench.experiment.clusters import clusters_of
+from quantbench.experiment.figures import Paired, detectable, paired
 from quantbench.records.scores import Score, pack_scores
 from quantbench.stats.intervals import Interval
 from quantbench.tasks.interface import Task
@@ -50,22 +51,6 @@ def paired_score(run: Run, sampling: Sampling | None = None, floor: MeanSequence
         levels = intervals[0].level, intervals[1].level
     record = _record(name, task, before, after, found, levels)
     return record if sampling is None else record.model_copy(update={"samples": sampling.record})
-
-
-def clusters_of(run: Run) -> Clusters:
-    """Groups of the test samples, where the data has some and the workload does not take samples as independent.
-
-    Raises:
-        EvaluationError: if they are asked for and there are none.
-    """
-    asked, groups = run.experiment.workload.config.evaluation.clusters, run.opened.splits.test.groups
-    if asked and groups is None:
-        data = run.experiment.workload.config.data.name
-        raise EvaluationError(
-            f"{run.experiment.workload.where('evaluation.clusters')}: data set '{data}' has no groups of samples; "
-            "leave it out"
-        )
-    return None if asked is False else groups
 
 
 def _record(

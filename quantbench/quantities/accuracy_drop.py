@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import ceil
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from quantbench.errors import NoEvidenceError
@@ -59,13 +60,15 @@ class AccuracyDrop(Quantity[Accuracy]):
         Raises:
             NoEvidenceError: if scores are not 0 and 1.
         """
-        from quantbench.experiment.accuracy import paired_accuracy
+        from quantbench.experiment.accuracy import ACCURACY_LEVEL, paired_accuracy
+        from quantbench.experiment.clusters import Grouping
 
         if not run.opened.task.is_binary:
             raise NoEvidenceError(str(needs_bits(run.experiment)))
-        if (looked := sampled(run)) is not None:
-            return paired_accuracy(looked.before, looked.after, looked)
-        return paired_accuracy(run.reference_evaluation, run.evaluation)
+        looked, grouping = sampled(run), Grouping.of(run, ACCURACY_LEVEL)
+        if looked is not None:
+            return paired_accuracy(looked.before, looked.after, looked, grouping)
+        return paired_accuracy(run.reference_evaluation, run.evaluation, None, grouping)
 
     def question(self, run: Run, bound: Any) -> Question | None:
         """A loss against the reference."""
@@ -100,17 +103,20 @@ def judge_drop(run: Run, a: Accuracy, bound: float, gate: str) -> Verdict:
         f"{a.lost} lost, {a.gained} gained)"
     )
     outcomes, level = PairedOutcomes(a.n, a.lost, a.gained), strict_level(run, a.level)
-    measured += detectable_text(outcomes, a.level)
+    scale, told = (1.0, "") if a.clustered is None else (a.clustered.scale(), a.clustered.text())
+    measured += told + detectable_text(outcomes, a.level, scale)
     if decided is not None:
         return verdict_of(gate, decided, Side.AT_MOST, a.drop_pp, Shown(own, bound, a.n, measured, " pp"))
     measured += last_text(run, a.level)
     wider = tango_interval(outcomes, level)
     strict = Interval(100 * wider.low, 100 * wider.high, level)
+    if a.clustered is not None:
+        strict = Interval(*(a.clustered.strict_pp or (-100.0, 100.0)), a.clustered.strict_level)
     verdict = at_most(gate, a.drop_pp, Interval(low, high, a.level), bound, a.n, measured, " pp", strict)
     if verdict.outcome is not Outcome.INCONCLUSIVE:
         return verdict
     needed = samples_to_decide(outcomes, bound / 100, level if low > bound else a.level)
-    how_many = "no number of samples" if needed is None else f"about {needed:,} samples"
+    how_many = "no number of samples" if needed is None else f"about {ceil(scale**2 * needed):,} samples"
     return replace(verdict, measured=f"{measured}; {how_many} changing at these rates would decide")
 
 
@@ -132,8 +138,14 @@ def part_text(samples: Samples | None) -> str:
     return f" (n = {samples.used:,}{samples.text()})" if samples is not None and samples.is_part else ""
 
 
-def detectable_text(outcomes: PairedOutcomes, level: float) -> str:
-    """Words about the least drop that so many samples could detect, beside a verdict."""
+def detectable_text(outcomes: PairedOutcomes, level: float, scale: float = 1.0) -> str:
+    """Words about the least drop that so many samples could detect, beside a verdict.
+
+    Args:
+        outcomes: counts of the samples that changed.
+        level: of the interval.
+        scale: factor of a standard error of independent samples that clusters make of it.
+    """
     from quantbench.stats.power import least_drop
 
-    return f"; a drop of {100 * least_drop(outcomes, level):.2f} pp would be detected (power 80 %)"
+    return f"; a drop of {100 * scale * least_drop(outcomes, level):.2f} pp would be detected (power 80 %)"

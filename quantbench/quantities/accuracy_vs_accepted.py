@@ -118,14 +118,21 @@ def _compared(run: Run, accepted: AcceptedResult, margin: float, requirement: st
         requirement: the margin in words.
     """
     from quantbench.experiment.accuracy import ACCURACY_LEVEL
+    from quantbench.experiment.clusters import Grouping, widened
     from quantbench.stats.paired import PairedOutcomes, samples_to_decide
 
     positions, now = looked_at(run)
     outcomes = PairedOutcomes.from_correct(accepted.bits[positions], now.correct)
     own = ACCURACY_LEVEL if run.sampling is None else run.sampling.level(ACCURACY_LEVEL)
     wide = strict_level(run, own)
-    decided = by_looks(run, ACCURACY_VS_ACCEPTED.name)
-    if decided is None:
+    decided, grouping = by_looks(run, ACCURACY_VS_ACCEPTED.name), Grouping.of(run, own)
+    effect = None
+    if grouping is not None:
+        then, since = accepted.bits[positions].astype(float), now.scores
+        effect = grouping.effect(then, since)
+        loss, strict = (_of_clusters(each, own) for each in grouping.paired(then, since).intervals)
+        change = change_of(loss, margin, strict)
+    elif decided is None:
         loss = _pp(outcomes, own)
         change = change_of(loss, margin, _pp(outcomes, wide))
     else:
@@ -134,7 +141,7 @@ def _compared(run: Run, accepted: AcceptedResult, margin: float, requirement: st
     if change is Change.INCONCLUSIVE and not outcomes.lost + outcomes.gained and not circumstances(run, accepted):
         # However few the samples: the same inputs gave the same predictions, so that there is nothing to estimate.
         change = Change.SAME
-    text = _measured(run, accepted, outcomes, loss)
+    text = _measured(run, accepted, outcomes, loss, widened(1.0, effect))
     text += last_text(run, own) if decided is None else decided_text(decided)
     if change is Change.INCONCLUSIVE:
         # Beyond the margin by its own interval, it is only the stricter one that is left to decide.
@@ -202,7 +209,7 @@ def circumstances(run: Run, accepted: AcceptedResult) -> list[str]:
     return found + [f"{name}" for name in here.differing(accepted.inputs)]
 
 
-def _measured(run: Run, accepted: AcceptedResult, outcomes: PairedOutcomes, loss: Interval) -> str:
+def _measured(run: Run, accepted: AcceptedResult, outcomes: PairedOutcomes, loss: Interval, scale: float) -> str:
     from quantbench.experiment.accuracy import ACCURACY_LEVEL
     from quantbench.stats.discordant import p_value_of_change
 
@@ -215,8 +222,15 @@ def _measured(run: Run, accepted: AcceptedResult, outcomes: PairedOutcomes, loss
     return (
         f"{100 * outcomes.drop:.2f} pp lost [{loss.low:.2f}, {loss.high:.2f}] since {date_of(accepted)} "
         f"({before:.2f} % → {now:.2f} %, n={outcomes.n:,}{of}: {flips})"
-        f"{detectable_text(outcomes, ACCURACY_LEVEL)}{beside}"
+        f"{detectable_text(outcomes, ACCURACY_LEVEL, scale)}{beside}"
     )
+
+
+def _of_clusters(interval: Interval | None, level: float) -> Interval:
+    """In percentage points; anything where clusters tell none."""
+    if interval is None:
+        return Interval(-100.0, 100.0, level)
+    return Interval(100 * interval.low, 100 * interval.high, interval.level)
 
 
 def _pp(outcomes: PairedOutcomes, level: float) -> Interval:

@@ -142,7 +142,7 @@ def last_text(run: Run, level: float) -> str:
 
 def why_all(run: Run) -> str | None:
     """Reason why all samples are needed whatever the first of them say; None where a part may decide."""
-    from quantbench.experiment.score import clusters_of
+    from quantbench.experiment.clusters import clusters_of
 
     task = run.opened.task
     name = run.experiment.workload.config.task.name

@@ -75,8 +75,9 @@ SCORE_VS_ACCEPTED = ScoreVsAccepted()
 
 
 def _compared(run: Run, accepted: AcceptedResult, measured: Score) -> Verdict:
+    from quantbench.experiment.clusters import clusters_of
     from quantbench.experiment.figures import detectable, paired
-    from quantbench.experiment.score import SEQUENCE, clusters_of
+    from quantbench.experiment.score import SEQUENCE
     from quantbench.records.scores import rounded
 
     name, task, levels = SCORE_VS_ACCEPTED.name, run.opened.task, (measured.level, measured.strict_level)
