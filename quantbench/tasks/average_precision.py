@@ -129,7 +129,7 @@ class AveragePrecision(Aggregate):
         means = np.stack(found)
         there = np.isfinite(means)
         total: Floats = np.where(there, means, 0.0).sum(axis=0)
-        return np.divide(total, there.sum(axis=0), out=np.full(len(total), np.nan), where=there.any(axis=0))
+        return np.asarray(np.divide(total, there.sum(axis=0), out=np.full(len(total), np.nan), where=there.any(axis=0)))
 
     def _parts(self, outputs: Outputs) -> tuple[Floats, Floats, NDArray[np.int64]]:
         arrays = [np.asarray(each, np.float64) for each in outputs.values()]
