@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from quantbench.cli.options import CONFIGS, GOLDEN, Configs, Golden, NoBlame
+from quantbench.cli.options import CONFIGS, GOLDEN, Configs, Golden, NoBlame, Sequential
 from quantbench.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ def compare(
         bool, typer.Option("--blame", help="Look for the layer to blame, whatever the verdict, and show its table.")
     ] = False,
     no_blame: NoBlame = False,
+    sequential: Sequential = None,
     configs: Configs = CONFIGS,
     golden: Golden = GOLDEN,
 ) -> None:
@@ -104,11 +105,17 @@ def compare(
     if blame and no_blame:
         raise ConfigError("--blame and --no-blame: give one of them")
     looks = None if blame else not no_blame
-    raise typer.Exit(_compared(pair, path, golden if save else None, strict_verdicts, json, looks))
+    raise typer.Exit(_compared(pair, path, golden if save else None, strict_verdicts, json, looks, sequential))
 
 
 def _compared(
-    pair: Pair, path: Path, golden: Path | None, is_strict: bool, json: Path | None, looks: bool | None
+    pair: Pair,
+    path: Path,
+    golden: Path | None,
+    is_strict: bool,
+    json: Path | None,
+    looks: bool | None,
+    sequential: bool | None,
 ) -> int:
     """Measures a pair, shows it, and gives the exit status.
 
@@ -119,6 +126,7 @@ def _compared(
         is_strict: INCONCLUSIVE fails.
         json: file for the record.
         looks: for the layer to blame where a gate fails; None to look in any case, and show the whole of it.
+        sequential: see `Settings.sequential`; what is to be saved is of all samples.
     """
     from quantbench.cli.running import show_session
     from quantbench.experiment.run import Settings
@@ -135,7 +143,7 @@ def _compared(
         _check_new(path, pair.content(path.parent))
     with temporary_folder() as nothing:
         # Nothing is accepted yet, whatever the project's goldens say of others.
-        runs = Runs(Settings(Path(nothing), family=plan.family))
+        runs = Runs(Settings(Path(nothing), family=plan.family, sequential=False if golden else sequential))
         options = Options(strict=is_strict, blame_s=SECONDS if looks else 0.0)
         status = show_session(runs, plan, options, [experiment], json)
         if looks is None:

@@ -120,6 +120,9 @@ class Session:
     def __post_init__(self) -> None:
         self.acceptances = Acceptances(self.options.accepting, self.options.reason)
         self.blaming = Blaming(self.options.blame_s)
+        if self.accepts:
+            # What is accepted is of all samples.
+            self.runs.settings = replace(self.runs.settings, sequential=False)
 
     @property
     def accepts(self) -> bool:
