@@ -35,7 +35,7 @@ class AveragePrecision(Aggregate):
         >>> task = AveragePrecision((0.5,), True, 100, 10)
         >>> found = np.array([[[0, 0, 10, 10, 0.9, 0], [20, 20, 30, 30, 0.8, 0]]])
         >>> true = np.array([[[0, 0, 10, 9, 0]]])
-        >>> task.figure(task.statistics({"output": found}, true))
+        >>> round(task.figure(task.statistics({"output": found}, true)), 6)
         1.0
     """
 
