@@ -150,14 +150,14 @@ def _in_onnx(fault: Fault, layer: InnerLayer, insides: Any) -> bytes:
         node = graph.nodes[own.results[0].node]
         put(node.input[1], lambda old: np.full_like(old, scale))
         put(node.input[2], lambda old: np.full_like(old, zero_point))
-        return made.SerializeToString()
+        return bytes(made.SerializeToString())
     place = 2 if fault.kind == "bias" else 1
     held = next(each for each in own.parameters if each.place == place)
     names = graph.nodes[held.node].input
     if fault.kind == "bias" and layer.bias is not None and layer.bias.grid is not None:
         grid, bias = layer.bias.grid, changed_bias(layer.bias.candidate, layer, fault)
         put(held.codes, lambda _: np.round(bias / grid.scale + grid.zero_point))
-        return made.SerializeToString()
+        return bytes(made.SerializeToString())
     twin = insides._cut[fault.layer].twin
     weights = float_parameters(reference, twin)[1].astype(np.float64)
     channel = (
@@ -169,7 +169,7 @@ def _in_onnx(fault: Fault, layer: InnerLayer, insides: Any) -> bytes:
     codes, scales = changed_weights(np.moveaxis(weights, channel, 0), scales, fault)
     put(names[0], lambda _: np.moveaxis(codes, 0, channel))
     put(names[1], lambda _: scales)
-    return made.SerializeToString()
+    return bytes(made.SerializeToString())
 
 
 def _in_module(fault: Fault, layer: InnerLayer, module: Any, backend: TorchAoBackend) -> None:

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from quantbench.backends.insides import Forward, Insides
 from quantbench.blame.budget import Budget
 from quantbench.blame.samples import samples_at, shuffled
+from quantbench.experiment.clusters import clusters_of
 from quantbench.experiment.figures import Clusters, Floats, paired
 from quantbench.experiment.run import Run
-from quantbench.experiment.score import clusters_of
 from quantbench.foreign import about
 from quantbench.records.blame import Trial
 from quantbench.records.intervals import Limits
@@ -130,7 +130,7 @@ def lost(run: Run) -> tuple[float, Limits | None]:
 def difference(
     task: Task, before: Floats, after: Floats, level: float, clusters: Clusters
 ) -> tuple[float, Limits | None]:
-    """What is lost from one to the other on the same samples, as the gates of the task have it."""
+    """Loss from one to the other on the same samples, as the gates of the task have it."""
     if task.is_binary:
         outcomes = PairedOutcomes.from_correct(before[:, 0] == 1, after[:, 0] == 1)
         found = tango_interval(outcomes, level)

@@ -20,8 +20,8 @@ from quantbench.cli.comparing import compare
 from quantbench.cli.doctor import doctor
 from quantbench.cli.exporting import export
 from quantbench.cli.gates import gates
-from quantbench.cli.initializing import init
 from quantbench.cli.history import history
+from quantbench.cli.initializing import init
 from quantbench.cli.inspecting import inspect_
 from quantbench.cli.listing import list_
 from quantbench.cli.options import VERBOSE, is_verbose

@@ -83,7 +83,7 @@ class OnnxInsides(Insides):
         return FilePredictor(runner, self._path.name, self._binding)
 
     def _given(self, values: Mapping[str, Array], others: Mapping[str, Array]) -> dict[str, Array]:
-        """What each layer computes from given values."""
+        """Results of each layer from given values."""
         fed = {f"{name}{GIVEN}": np.asarray(value, np.float32) for name, value in values.items()} | dict(others)
         feeds = {each.name: fed[each.name] for each in self._alone.get_inputs()}
         names = [each.name for each in self._alone.get_outputs()]
