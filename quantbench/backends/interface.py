@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from quantbench.backends.file_inputs import TensorSpec
+    from quantbench.backends.insides import Insides
     from quantbench.recipes.spec import Recipe, Trained
 
 # Which observer watches each layer: {"conv1": {"activation": "MinMaxObserver(…)", "weight": "…"}}.
@@ -284,7 +285,7 @@ class Backend(Guarded, ABC):
     name: ClassVar[str]
     guarded = frozenset({
         "load", "describe", "files_of", "supports", "quantize", "lowered", "rehearse", "kernels", "forms", "switchable",
-        "prepare_training", "freeze", "convert_trained",
+        "insides", "prepare_training", "freeze", "convert_trained",
     })  # fmt: skip
     engine: str = "none"
     libraries: ClassVar[tuple[str, ...]] = ("torch",)
@@ -385,6 +386,18 @@ class Backend(Guarded, ABC):
             QuantizationError: if no layer of such a model can be switched.
         """
         raise QuantizationError(f"backend '{self.name}' cannot switch layers between bit widths: {self.unswitchable}")
+
+    def insides(self, reference: Artifact, candidate: Artifact) -> Insides:  # noqa: ARG002
+        """The values inside of both, layer by layer, and the candidate with layers put back (`quantbench.blame`).
+
+        Args:
+            reference: an artifact of this backend, or one that its candidates are made of.
+            candidate: of this backend.
+
+        Raises:
+            QuantizationError: if the layers of such an artifact cannot be looked at.
+        """
+        raise QuantizationError(f"backend '{self.name}' does not show the values inside of its artifacts")
 
     def prepare_training(self, reference: Artifact, recipe: Trained, samples: Inputs) -> nn.Module:  # noqa: ARG002
         """A copy with fake quantizers, in train mode, ready to be fine-tuned.

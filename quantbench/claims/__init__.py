@@ -1,4 +1,7 @@
-"""The claims about every experiment, as tests: `bench/` imports them; `pytest --pyargs quantbench.claims` runs them."""
+"""The claims about every experiment, as tests: `bench/` imports them; `pytest --pyargs quantbench.claims` runs them.
+
+`from quantbench.claims import *` in a test file of a project's own brings all of them into its folder.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import importlib
 import pkgutil
 from functools import cache
 from types import ModuleType
+from typing import Any
 
 
 @cache
@@ -18,6 +22,25 @@ def claimed_by_name() -> frozenset[str]:
         for mark in getattr(test, "pytestmark", ())
         if mark.name in ("gate", "claim")
     )
+
+
+def __getattr__(name: str) -> Any:
+    """The tests by their names, and all of these names; the modules are imported once somebody asks."""
+    if name == "__all__":
+        return sorted(_tests())
+    if name.startswith("test_") and (test := _tests().get(name)) is not None:
+        return test
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+@cache
+def _tests() -> dict[str, Any]:
+    return {
+        name: test
+        for module in _modules()
+        for name, test in vars(module).items()
+        if name.startswith("test_") and callable(test)
+    }
 
 
 def _modules() -> list[ModuleType]:

@@ -13,9 +13,15 @@ import typer
 
 import quantbench
 from quantbench.cli.ablating import ablate
+from quantbench.cli.accepting import accept
+from quantbench.cli.blaming import blame
+from quantbench.cli.commenting import comment
 from quantbench.cli.comparing import compare
+from quantbench.cli.doctor import doctor
 from quantbench.cli.exporting import export
 from quantbench.cli.gates import gates
+from quantbench.cli.history import history
+from quantbench.cli.initializing import init
 from quantbench.cli.inspecting import inspect_
 from quantbench.cli.listing import list_
 from quantbench.cli.options import VERBOSE, is_verbose
@@ -23,6 +29,7 @@ from quantbench.cli.parity import parity
 from quantbench.cli.quantizing import quantize
 from quantbench.cli.reporting import report
 from quantbench.cli.running import run
+from quantbench.cli.schema import schema
 from quantbench.cli.search import search, sensitivity
 from quantbench.cli.training import adopt, curves, train
 from quantbench.config.import_paths import OPTION, allow_imports
@@ -78,21 +85,28 @@ def _with_shared(command: Callable[..., None]) -> Callable[..., None]:
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 for command in (
+    init,
     list_,
     compare,
     train,
     adopt,
     quantize,
     run,
+    accept,
     gates,
+    blame,
     inspect_,
     parity,
     export,
     report,
+    comment,
+    history,
     curves,
     ablate,
     sensitivity,
     search,
+    doctor,
+    schema,
 ):
     app.command(command.__name__.rstrip("_"))(_with_shared(command))
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import re
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from quantbench.cli.options import CONFIGS, GOLDEN, Configs, Golden
+from quantbench.cli.options import CONFIGS, GOLDEN, Configs, Golden, NoBlame, Sequential
 from quantbench.errors import ConfigError
 
 if TYPE_CHECKING:
     from quantbench.config.pair import Pair
     from quantbench.config.schema import Experiment
+    from quantbench.experiment.run import Run
 
 # Percentage points.
 DEFAULT_DROP = 1.0
@@ -64,6 +66,11 @@ def compare(
     save: Annotated[str | None, typer.Option(metavar="NAME", help="Write configs/NAME.yaml and its goldens.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write the record to this file.")] = None,
     strict_verdicts: Annotated[bool, typer.Option("--strict-verdicts", help="INCONCLUSIVE fails.")] = False,
+    blame: Annotated[
+        bool, typer.Option("--blame", help="Look for the layer to blame, whatever the verdict, and show its table.")
+    ] = False,
+    no_blame: NoBlame = False,
+    sequential: Sequential = None,
     configs: Configs = CONFIGS,
     golden: Golden = GOLDEN,
 ) -> None:
@@ -78,13 +85,13 @@ def compare(
         check_place(json)
     if save:
         check_name(save)
-    scored = None if task is None else _task(task)
+    scored = None if task is None else task_of(task)
     pair = Pair(
         reference,
         candidate,
         data,
-        _backends(backend or []),
-        _params(param or [], "--param"),
+        backends_of(backend or []),
+        params_of(param or [], "--param"),
         _bounds(scored, max_drop, speedup=min_speedup, size_ratio=min_size_ratio, int8_share=min_int8_share),
         {"threads": threads, **({} if batch_size is None else {"batch_size": batch_size})},
         accept_accuracy,
@@ -95,10 +102,21 @@ def compare(
     if save:
         # What is accepted must be of the paths that the file will name.
         path.parent.mkdir(parents=True, exist_ok=True)
-    raise typer.Exit(_compared(pair, path, golden if save else None, strict_verdicts, json))
+    if blame and no_blame:
+        raise ConfigError("--blame and --no-blame: give one of them")
+    looks = None if blame else not no_blame
+    raise typer.Exit(_compared(pair, path, golden if save else None, strict_verdicts, json, looks, sequential))
 
 
-def _compared(pair: Pair, path: Path, golden: Path | None, is_strict: bool, json: Path | None) -> int:
+def _compared(
+    pair: Pair,
+    path: Path,
+    golden: Path | None,
+    is_strict: bool,
+    json: Path | None,
+    looks: bool | None,
+    sequential: bool | None,
+) -> int:
     """Measures a pair, shows it, and gives the exit status.
 
     Args:
@@ -107,10 +125,13 @@ def _compared(pair: Pair, path: Path, golden: Path | None, is_strict: bool, json
         golden: the folder of goldens, where it is to be saved.
         is_strict: INCONCLUSIVE fails.
         json: file for the record.
+        looks: for the layer to blame where a gate fails; None to look in any case, and show the whole of it.
+        sequential: see `Settings.sequential`; what is to be saved is of all samples.
     """
     from quantbench.cli.running import show_session
     from quantbench.experiment.run import Settings
     from quantbench.experiment.runs import Runs
+    from quantbench.session.blaming import SECONDS
     from quantbench.session.pair import fitted, plan_of
     from quantbench.session.session import Options
     from quantbench.temporary import temporary_folder
@@ -119,11 +140,14 @@ def _compared(pair: Pair, path: Path, golden: Path | None, is_strict: bool, json
     experiment = pair.experiment(path, is_saved=golden is not None and path.exists())
     plan = plan_of(experiment)
     if golden:
-        _check_new(path, pair.text(path.parent))
+        _check_new(path, pair.content(path.parent))
     with temporary_folder() as nothing:
         # Nothing is accepted yet, whatever the project's goldens say of others.
-        runs = Runs(Settings(Path(nothing), family=plan.family))
-        status = show_session(runs, plan, Options(strict=is_strict), [experiment], json)
+        runs = Runs(Settings(Path(nothing), family=plan.family, sequential=False if golden else sequential))
+        options = Options(strict=is_strict, blame_s=SECONDS if looks else 0.0)
+        status = show_session(runs, plan, options, [experiment], json)
+        if looks is None:
+            _blame(runs.run(experiment))
     for line in guessed:
         print(line)
     if golden:
@@ -131,13 +155,27 @@ def _compared(pair: Pair, path: Path, golden: Path | None, is_strict: bool, json
     return status
 
 
+def _blame(run: Run) -> None:
+    """Shows the layer to blame; that there is none, or that it cannot be looked for, changes no status."""
+    from quantbench.errors import QuantbenchError
+    from quantbench.report.blame import blame_text
+    from quantbench.session.blaming import look_into
+
+    try:
+        print(f"\n{blame_text(look_into(run, _command(), None))}")
+    except QuantbenchError as error:
+        print(f"\nno layer was looked into: {error}")
+
+
 def _command() -> str:
     return shlex.join(["quantbench", *sys.argv[1:]])
 
 
-def _check_new(path: Path, text: str) -> None:
+def _check_new(path: Path, content: Mapping[str, Any]) -> None:
     """Refuses to write over another workload, before anything is measured."""
-    if path.exists() and path.read_bytes() != text.encode():
+    from quantbench.config.reading import read_yaml
+
+    if path.exists() and read_yaml(path, "a workload file") != content:
         raise ConfigError(f"{path}: is there already, with other content; save under another name, or remove it")
 
 
@@ -160,7 +198,7 @@ def _save(pair: Pair, path: Path, golden: Path, experiment: Experiment, status: 
     )
 
 
-def _params(given: list[str], option: str) -> dict[str, Any]:
+def params_of(given: list[str], option: str) -> dict[str, Any]:
     """`key=value` pairs, values read as YAML.
 
     Raises:
@@ -180,7 +218,7 @@ def _params(given: list[str], option: str) -> dict[str, Any]:
     return found
 
 
-def _task(given: str) -> dict[str, Any]:
+def task_of(given: str) -> dict[str, Any]:
     """Name and parameters of a task.
 
     Raises:
@@ -190,7 +228,7 @@ def _task(given: str) -> dict[str, Any]:
     if found is None:
         raise ConfigError(f"--task {given}: give NAME or NAME:KEY=VALUE, such as top_k:k=5")
     params = re.split(r",(?=\w+=)", found["params"]) if found["params"] else []
-    return {"name": found["name"], **_params(params, f"--task {found['name']}:")}
+    return {"name": found["name"], **params_of(params, f"--task {found['name']}:")}
 
 
 def _bounds(scored: dict[str, Any] | None, max_drop: float | None, **others: float | None) -> dict[str, float]:
@@ -217,10 +255,10 @@ def _drop_gate(task: dict[str, Any] | None, max_drop: float | None) -> tuple[str
     return "score_drop", max_drop
 
 
-def _backends(given: list[str]) -> dict[str, dict[str, Any]]:
+def backends_of(given: list[str]) -> dict[str, dict[str, Any]]:
     """Parameters for each of the two files."""
     found: dict[str, dict[str, Any]] = {"reference": {}, "candidate": {}}
-    for key, value in _params(given, "--backend").items():
+    for key, value in params_of(given, "--backend").items():
         part, dot, name = key.partition(".")
         if dot and part in found:
             found[part][name] = value

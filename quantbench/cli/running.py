@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from quantbench.cli.options import CONFIGS, GOLDEN, Configs, Engine, Golden, RealData, is_verbose
+from quantbench.cli.options import CONFIGS, GOLDEN, Configs, Engine, Golden, NoBlame, RealData, Sequential, is_verbose
 from quantbench.errors import QuantbenchError
 from quantbench.foreign import calling, traceback_of
 from quantbench.stopping import status
@@ -23,15 +23,19 @@ if TYPE_CHECKING:
     from quantbench.session.result import SessionResult
     from quantbench.session.session import Options
 
+EXPERIMENT_HELP = "An experiment's id, or a glob such as 'cifar_cnn_*/ptq_*'; default: all."
+
 
 def run(
-    experiment: Annotated[str, typer.Argument(help="An experiment's id, or a glob such as 'cifar_cnn_*/ptq_*'.")],
+    experiment: Annotated[str, typer.Argument(help=EXPERIMENT_HELP)] = "*",
     json: Annotated[Path | None, typer.Option(help="Write the records to this file.")] = None,
     configs: Configs = CONFIGS,
     golden: Golden = GOLDEN,
     engine: Engine = None,
     real_data: RealData = False,
     strict_verdicts: Annotated[bool, typer.Option("--strict-verdicts", help="INCONCLUSIVE fails.")] = False,
+    no_blame: NoBlame = False,
+    sequential: Sequential = None,
 ) -> None:
     """Measure experiments, judge all their gates and print the table.
 
@@ -44,6 +48,7 @@ def run(
     from quantbench.experiment.runs import Runs
     from quantbench.report.documents import check_place
     from quantbench.session.audit import check_orphans
+    from quantbench.session.blaming import SECONDS
     from quantbench.session.plan import Plan
     from quantbench.session.session import Options
 
@@ -53,22 +58,40 @@ def run(
     chosen = select(configured, experiment)
     check_orphans(golden, configured, configs)
     plan = Plan.of_experiments(chosen)
-    runs = Runs(Settings(golden, engine, family=plan.family))
-    options = Options(strict=strict_verdicts, real_data=real_data)
+    runs = Runs(Settings(golden, engine, family=plan.family, sequential=sequential))
+    options = Options(strict=strict_verdicts, real_data=real_data, blame_s=0.0 if no_blame else SECONDS)
     raise typer.Exit(show_session(runs, plan, options, configured, json))
 
 
-def show_session(runs: Runs, plan: Plan, options: Options, configured: Sequence[Experiment], json: Path | None) -> int:
+def show_session(
+    runs: Runs,
+    plan: Plan,
+    options: Options,
+    configured: Sequence[Experiment],
+    json: Path | None,
+    accepted: Callable[[Sequence[str]], Sequence[str]] = tuple,
+) -> int:
     """Makes the claims of a plan, shows what was found, and gives the exit status.
+
+    Args:
+        runs: of the session.
+        plan: its claims.
+        options: how.
+        configured: every experiment there is.
+        json: file for the records.
+        accepted: chooses the lines about what was accepted that are shown.
 
     Raises:
         QuantbenchError: if something could not be measured at all.
     """
+    from quantbench.session.acceptance import Accepting
     from quantbench.session.result import Status, run_session
 
     result = run_session(runs, plan, shlex.join(["quantbench", *sys.argv[1:]]), options, configured)
     broken, unwritten = _write_all(result, json)
     _tell(result, unwritten)
+    if options.accepting is not Accepting.NOTHING:
+        print("\n".join(accepted(result.lines)) or "nothing to accept: all of it is what was accepted")
     if result.interrupted:
         print("\n".join(f"quantbench: {line}" for line in [*broken, result.interrupted]), file=sys.stderr)
         raise typer.Exit(status())

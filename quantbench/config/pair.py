@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from quantbench.config.file_formats import backend_of_file
 from quantbench.config.reading import check_data, check_gates
 from quantbench.config.schema import NAME_PATTERN, Experiment, Workload, WorkloadFile
+from quantbench.config.writing import SCHEMA_FILE, workload_text
 from quantbench.errors import ConfigError
 from quantbench.files import open_file, printable
 from quantbench.registry import validation_lines
@@ -112,7 +112,7 @@ class Pair:
 
     def text(self, folder: Path) -> str:
         """The text of a workload file in that folder."""
-        return yaml.safe_dump(self.content(folder), sort_keys=False, allow_unicode=True)
+        return workload_text(self.content(folder), has_schema=(folder / SCHEMA_FILE).is_file())
 
     def _check_model(self) -> None:
         """Refuses a state dict without its factory, and a factory that no state dict needs."""
@@ -149,14 +149,18 @@ class Pair:
         return {"path": _beside(path, folder), "backend": backend}
 
 
-def check_name(name: str) -> None:
+def check_name(name: str, option: str = "--save") -> None:
     """Refuses a name that no workload can have.
+
+    Args:
+        name: as it was given.
+        option: that gives it.
 
     Raises:
         ConfigError: saying what it is made of.
     """
     if re.fullmatch(NAME_PATTERN, name) is None:
-        raise ConfigError(f"--save {name}: the name of a workload; use letters, digits, '_', '-' and '.' only")
+        raise ConfigError(f"{option} {name}: the name of a workload; use letters, digits, '_', '-' and '.' only")
 
 
 def is_state_dict(path: Path) -> bool:
@@ -202,5 +206,9 @@ def _beside(path: Path, folder: Path) -> str:
 
     From a folder that is not there no way leads to what lies beside it.
     """
-    there, here = path.resolve(), folder.resolve()
-    return os.path.relpath(there, here) if here.is_dir() and there.is_relative_to(here.parent) else str(there)
+    here = folder.resolve()
+    # As it is named first: a link in the project stays one, wherever it leads.
+    for there in (Path(os.path.abspath(path)), path.resolve()):  # noqa: PTH100 — which leaves links alone
+        if here.is_dir() and there.is_relative_to(here.parent):
+            return os.path.relpath(there, here)
+    return str(path.resolve())

@@ -64,14 +64,29 @@ def load_workload(path: Path) -> list[Experiment]:
     """
     if re.fullmatch(NAME_PATTERN, path.stem) is None:
         raise ConfigError(f"{path}: the file's name is the workload's; use letters, digits, '_', '-' and '.' only")
-    content = _in_new_words(read_yaml(path, "a workload file"), path)
+    return experiments_of(read_yaml(path, "a workload file"), path)
+
+
+def experiments_of(content: Any, path: Path, is_saved: bool = True, guessed: tuple[str, ...] = ()) -> list[Experiment]:
+    """The experiments that the content of a workload file describes.
+
+    Args:
+        content: as it was read, or is to be written.
+        path: of the file, which need not exist.
+        is_saved: the file is there, or is about to be.
+        guessed: parameters of the data that nobody gave.
+
+    Raises:
+        ConfigError: as `load_workload`.
+    """
+    content = _in_new_words(content, path)
     try:
         file = WorkloadFile.model_validate(content)
     except ValidationError as error:
         raise ConfigError(
             "\n".join(_explain_unknown_keys(line) for line in validation_lines(error, str(path)))
         ) from None
-    workload = Workload(path.stem, path, file.workload)
+    workload = Workload(path.stem, path, file.workload, is_saved, guessed)
     experiments = [Experiment(workload, name, config) for name, config in file.experiments.items()]
     for place, model in _models(file.workload).items():
         if model is not None:

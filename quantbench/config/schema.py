@@ -125,10 +125,13 @@ class EvaluationConfig(Strict):
             from batch to batch. Models that quantize activations batch by batch, as dynamic int8 does, answer
             otherwise in batches of another size.
         clusters: resample whole groups of samples for scores that are not 0 and 1; by default where there are groups.
+        sequential: look at samples in random order and stop once every gate is decided; by default of a test set of
+            more than 20,000 samples.
     """
 
     batch_size: PositiveInt = 64
     clusters: Annotated[bool | None, Field(strict=True, exclude_if=lambda asked: asked is None)] = None
+    sequential: Annotated[bool | None, Field(strict=True, exclude_if=lambda asked: asked is None)] = None
 
 
 class RegressionConfig(Strict):
@@ -318,7 +321,12 @@ class Workload:
 
     def where(self, key: str) -> str:
         """The place of a key for messages: `configs/a.yaml: workload.model`."""
-        return f"{self.path}: workload.{key}"
+        return f"{self.place}: workload.{key}"
+
+    @property
+    def place(self) -> str:
+        """The file for messages; of a workload that the command line alone describes, its name."""
+        return str(self.path) if self.is_saved else f"{self.name} (as the command line says, in no file)"
 
 
 @dataclass(frozen=True)
@@ -337,7 +345,7 @@ class Experiment:
 
     def where(self, key: str) -> str:
         """The place of a key for messages; `place` stands for an experiment that is in no file."""
-        return f"{self.place}: {key}" if self.place else f"{self.workload.path}: experiments.{self.name}.{key}"
+        return f"{self.place}: {key}" if self.place else f"{self.workload.place}: experiments.{self.name}.{key}"
 
     @cached_property
     def recipe(self) -> Recipe:

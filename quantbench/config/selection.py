@@ -140,4 +140,9 @@ def claims_command() -> str:
         >>> claims_command() in ("pytest bench", "pytest --pyargs quantbench.claims")
         True
     """
-    return "pytest bench" if Path("bench").is_dir() else "pytest --pyargs quantbench.claims"
+    return "pytest bench" if has_claims_folder() else "pytest --pyargs quantbench.claims"
+
+
+def has_claims_folder() -> bool:
+    """True if the project has tests of its own that make the claims."""
+    return Path("bench").is_dir()

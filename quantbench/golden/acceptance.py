@@ -8,7 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from quantbench.config.selection import claims_command
+from quantbench.config.selection import claims_command, has_claims_folder
 from quantbench.golden.history import write_golden
 from quantbench.golden.interface import Evidence, OnRequest
 
@@ -68,5 +68,8 @@ def accept_command(experiment: str, speed_only: bool = False) -> str:
         experiment: its id.
         speed_only: a speed-up is added to an accepted result that stays as it is otherwise.
     """
+    if not has_claims_folder():
+        only = " --speed-only" if speed_only else ""
+        return f'quantbench accept {shlex.quote(experiment)}{only} --reason "…"'
     only = " -m latency" if speed_only else ""
     return f'{claims_command()} --experiment {shlex.quote(experiment)}{only} --update-golden --reason "…"'

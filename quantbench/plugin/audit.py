@@ -99,7 +99,8 @@ def _uncollected(config: pytest.Config, planned: Iterable[Claimed], claims: Iter
         return None
     return (
         f"claims that no test of this run makes, because a test file is missing or a mark skips its tests: "
-        f"{shown(missing)}; bring the tests back, or import all of them: from quantbench.claims import *"
+        f"{shown(missing)}; bring the tests back, run those of the package beside yours (--pyargs quantbench.claims), "
+        "or import all of them: from quantbench.claims import *"
     )
 
 

@@ -116,7 +116,7 @@ class Acceptances:
                 self.lines.append(f"{id_}: nothing is accepted: {name} failed: {verdicts[name].measured}")
                 return False
         timed = {each.name for each in QUANTITIES.all() if each.timed}
-        no_speed = no_speed or _unsound_speed(noted.run) or _imprecise_speed(noted.run)
+        no_speed = no_speed or why_no_speed(noted.run)
         if no_speed and any(claims & timed for claims in noted.claims.values()):
             self.lines.append(f"{id_}: no speed-up is accepted: {no_speed}")
             is_whole = False
@@ -140,6 +140,11 @@ class Acceptances:
         golden = run.settings.golden
         if self.accepting is Accepting.ALL or run.experiment.id not in accepted_gates(golden):
             self.lines += accept_gates(golden, [run.experiment], self._reason)
+
+
+def why_no_speed(run: Run) -> str:
+    """Gives the reason not to accept the speed of a run that was timed; empty where it is accepted."""
+    return _unsound_speed(run) or _imprecise_speed(run)
 
 
 def _unsound_speed(run: Run) -> str:

@@ -32,6 +32,8 @@ PHOTOGRAPH = 64
 IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 SMALL = {"mean": list(DEFAULT_MEAN), "std": list(DEFAULT_STD)}
 PICTURE_AXES = 4
+# Of a batch of sounds, with an axis of one channel or without.
+SOUND_AXES = (2, 3)
 # Parameters of pictures → what needs no guess beside them.
 TOLD_BY = {"crop": ("size",), "weights": ("size", "mean", "std", "channels")}
 # Statistics of grey pictures, whose values are left in 0..1 where no scale of a quantized input tells others.
@@ -53,13 +55,14 @@ def fitted(pair: Pair, path: Path) -> tuple[Pair, list[str]]:
         pair: as it was asked for.
         path: of the workload file that would describe it.
     """
-    experiment = pair.experiment(path)
+    experiment = pair.experiment(path, is_saved=False)
     workload = experiment.workload
     # A state dict tells no inputs.
     reference = None if is_state_dict(pair.reference) else OpenWorkload(workload, Path()).reference_file
     own = None if is_state_dict(pair.candidate) else ready_made_file(experiment, backend_of(experiment, None))
     taken = [spec for each in (reference, own) if each is not None for spec in inputs_of_file(each)]
-    found = _pictures(taken) if workload.config.data.name == "image_folder" else {}
+    tells = {"image_folder": _pictures, "audio_folder": _sounds}.get(workload.config.data.name)
+    found = {} if tells is None else tells(taken)
     guessed = {key: value for key, value in found.items() if key not in pair.data_params}
     told = [key for name, keys in TOLD_BY.items() if name in pair.data_params for key in keys]
     guessed = {key: value for key, value in guessed.items() if key not in told}
@@ -99,9 +102,26 @@ def _pictures(taken: Sequence[TensorSpec]) -> dict[str, Any]:
             if 1 in (shape[1], shape[-1]):
                 of_one = {key: values[:1] for key, values in (told or {}).items()}
                 return {"size": sides[0], **GREY, **of_one}
-            by_size = IMAGENET if sides[0] >= PHOTOGRAPH else SMALL
-            return {"size": sides[0], **(told or by_size)}
+            return {"size": sides[0], **(told or statistics_of(sides[0]))}
     return {}
+
+
+def statistics_of(size: int, is_grey: bool = False) -> dict[str, Any]:
+    """Statistics that pictures of a size are usually normalized by.
+
+    Args:
+        size: their side, pixels.
+        is_grey: they have one channel.
+    """
+    if is_grey:
+        return GREY
+    return IMAGENET if size >= PHOTOGRAPH else SMALL
+
+
+def _sounds(taken: Sequence[TensorSpec]) -> dict[str, Any]:
+    """Length of clips, as the first input that tells it takes them."""
+    lengths = [spec.shape[-1] for spec in taken if len(spec.shape or ()) in SOUND_AXES and spec.shape]
+    return {"clip_samples": lengths[0]} if lengths and lengths[0] is not None else {}
 
 
 def _by_scale(taken: Sequence[TensorSpec]) -> dict[str, Any] | None:

@@ -148,7 +148,10 @@ def test_claims_whose_tests_vanished_end_a_run_of_the_folder_and_are_named(start
         (line,) = errors_of(result)
         named = ("reload", "checkpoint", "accuracy_vs_accepted", "speedup_vs_accepted")
         words = "; ".join(f"{quantity} of tiny/fp32_baseline and 3 more" for quantity in named)
-        advice = "bring the tests back, or import all of them: from quantbench.claims import *"
+        advice = (
+            "bring the tests back, run those of the package beside yours (--pyargs quantbench.claims), or import all "
+            "of them: from quantbench.claims import *"
+        )
         assert line == f"ERROR: {UNMADE}{words}; {advice}"
         result.stdout.no_fnmatch_line("*ERROR*collecting*")
 

@@ -123,8 +123,8 @@ def test_known_work_of_a_precision_that_is_not_told_is_work_and_no_share_of_int8
     verdict = INT8_SHARE.judge(None, facts, 0.0)
     assert (verdict.outcome.value, verdict.measured) == (
         "INCONCLUSIVE",
-        "0.0000 (0 of 100 multiply-accumulates); in floating point: head (40); in a precision that the runtime does not "
-        "tell: fc (60)",
+        "0.0000 (0 of 100 multiply-accumulates); in floating point: head (40); in a precision that the runtime does "
+        "not tell: fc (60)",
     )
     (column,) = INT8_SHARE.columns
     assert column.cell(facts) == "not known"

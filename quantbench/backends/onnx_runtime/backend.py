@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from onnx import ModelProto
     from torch import nn
 
+    from quantbench.backends.insides import Insides
+
 FILE_NAME = "model.onnx"
 CPU = ("CPUExecutionProvider",)
 NAME = "onnxruntime"
@@ -129,6 +131,21 @@ class OnnxRuntimeBackend(Backend):
         settings = replace(self._settings, threads=get_threads())
         choices = Choices(whole(candidate.path), fp32, candidate.path)
         return switches(choices, fp32, settings, self._binding, sample, candidate.path)
+
+    def insides(self, reference: Artifact, candidate: Artifact) -> Insides:
+        """See `Backend.insides`: of models in the QDQ form, whoever made them."""
+        from quantbench.backends.onnx_runtime.insides import OnnxInsides
+
+        for each in (reference, candidate):
+            _check_files(each)
+        own = reference.backend.create()
+        if not isinstance(own, OnnxRuntimeBackend):
+            raise QuantizationError(
+                f"{reference.path.name}: is no .onnx file, and layers of {candidate.path.name} are matched with those "
+                "of the .onnx file that it was made of; name that one as the reference"
+            )
+        bindings = own._binding, self._binding
+        return OnnxInsides(reference.path, candidate.path, self._settings, bindings)
 
     def lowered(self, reference: Artifact, samples: Inputs, folder: Path) -> Quantized | None:
         """See `Backend.lowered`: torch models as fp32 `.onnx`; files of this backend are what they are."""

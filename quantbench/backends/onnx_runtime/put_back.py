@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quantbench.backends.onnx_runtime.qdq_layers import PRODUCTS, QdqGraph, QdqLayer
+from quantbench.backends.onnx_runtime.qdq_layers import PRODUCTS, QdqGraph, QdqLayer, Results
 from quantbench.errors import QuantizationError
 from quantbench.registry import unknown_name
 
@@ -35,29 +35,85 @@ def put_back(
     Raises:
         QuantizationError: if there is no such layer, or nothing of the model is a pair of QDQ operators.
     """
-    made = type(candidate)()
-    made.CopyFrom(candidate)
-    graph, float_graph = QdqGraph(made), QdqGraph(reference)
-    chosen = _chosen(graph, layers)
-    twins = counterparts(graph, float_graph)
-    names = {each.name for each in chosen}
-    gone: set[int] = set()
-    for layer in chosen:
-        gone |= _put_back_weights(graph, layer, float_graph, twins.get(layer.name))
-        for each in layer.results:
-            if keep_shared and not _readers(graph, each.dequantized) <= names:
+    edited = Edited(candidate, reference)
+    edited.check(layers)
+    names = set(layers)
+    for layer in edited.graph.layers:
+        if layer.name in names:
+            edited.put_back_weights(layer)
+            for each in layer.results:
+                if not keep_shared or _readers(edited.graph, each.dequantized) <= names:
+                    edited.put_back_results(layer, each)
+    return edited.model()
+
+
+class Edited:
+    """A copy of a QDQ model that is being edited.
+
+    Args:
+        candidate: see `put_back`.
+        reference: the same.
+
+    Attributes:
+        graph: of the copy; nodes that are added stand at its end.
+        reference: graph of the reference.
+        twins: see `counterparts`.
+    """
+
+    def __init__(self, candidate: ModelProto, reference: ModelProto) -> None:
+        self._made = type(candidate)()
+        self._made.CopyFrom(candidate)
+        self.graph, self.reference = QdqGraph(self._made), QdqGraph(reference)
+        self.twins = counterparts(self.graph, self.reference)
+        self._gone: set[int] = set()
+
+    def check(self, layers: Iterable[str]) -> None:
+        """Raises QuantizationError unless all of these are quantized layers of the model."""
+        quantized = [each.name for each in self.graph.layers if each.is_quantized]
+        if not quantized:
+            raise QuantizationError(
+                "the model has no QuantizeLinear and DequantizeLinear that could be taken out; only models in the QDQ "
+                "form can be edited (onnxruntime: quant_format=QuantFormat.QDQ)"
+            )
+        if unknown := next((each for each in layers if each not in quantized), None):
+            raise QuantizationError(unknown_name("quantized layer of the model", unknown, quantized))
+
+    def put_back_weights(self, layer: QdqLayer) -> None:
+        """Replaces a layer's integers by the reference's numbers.
+
+        Where the reference has none of that shape its own integers stay, as real numbers.
+        """
+        from onnx import numpy_helper
+
+        graph, given = self.graph, float_parameters(self.reference, self.twins.get(layer.name))
+        for each in layer.parameters:
+            dequantized, values = graph.nodes[each.node].output[0], given.get(each.place)
+            if values is None or list(values.shape) != list(graph.constants[each.codes].dims):
                 continue
-            activation = _dropped_activation(graph, layer, float_graph, twins.get(layer.name), each.value)
-            source = _with_activation(graph, float_graph, activation, each.value)
-            for at in each.dequantized:
-                _read_instead(graph, graph.nodes[at].output[0], source)
-            if len(each.dequantized) == len(graph.takers[each.codes]):
-                gone |= {each.node, *each.dequantized}
-    kept = [node for at, node in enumerate(graph.nodes) if at not in gone]
-    del made.graph.node[:]
-    made.graph.node.extend(_in_order(kept, made))
-    _drop_unused(made)
-    return made
+            name = f"{dequantized}_put_back"
+            self._made.graph.initializer.append(numpy_helper.from_array(values, name))
+            graph.nodes[layer.node or 0].input[each.place] = name
+            if graph.takers[dequantized] == [layer.node]:
+                self._gone.add(each.node)
+
+    def put_back_results(self, layer: QdqLayer, each: Results) -> str:
+        """Takes a quantizer of results out; gives the value that is read in its place."""
+        graph = self.graph
+        activation = dropped_activation(graph, layer, self.reference, self.twins.get(layer.name), each.value)
+        source = _with_activation(graph, self.reference, activation, each.value)
+        for at in each.dequantized:
+            _read_instead(graph, graph.nodes[at].output[0], source)
+        if len(each.dequantized) == len(graph.takers[each.codes]):
+            self._gone |= {each.node, *each.dequantized}
+        return source
+
+    def model(self) -> ModelProto:
+        """The copy as it is now."""
+        kept = [node for at, node in enumerate(self.graph.nodes) if at not in self._gone]
+        del self._made.graph.node[:]
+        self._made.graph.node.extend(_in_order(kept, self._made))
+        _drop_unused(self._made)
+        return self._made
 
 
 def counterparts(graph: QdqGraph, reference: QdqGraph) -> dict[str, QdqLayer]:
@@ -105,39 +161,7 @@ def float_parameters(reference: QdqGraph, twin: QdqLayer | None) -> dict[int, Ar
     }
 
 
-def _chosen(graph: QdqGraph, layers: Iterable[str]) -> list[QdqLayer]:
-    quantized = {each.name: each for each in graph.layers if each.is_quantized}
-    if not quantized:
-        raise QuantizationError(
-            "the model has no QuantizeLinear and DequantizeLinear that could be taken out; only models in the QDQ form "
-            "can be edited (onnxruntime: quant_format=QuantFormat.QDQ)"
-        )
-    if unknown := next((each for each in layers if each not in quantized), None):
-        raise QuantizationError(unknown_name("quantized layer of the model", unknown, list(quantized)))
-    return [each for name, each in quantized.items() if name in set(layers)]
-
-
-def _put_back_weights(graph: QdqGraph, layer: QdqLayer, reference: QdqGraph, twin: QdqLayer | None) -> set[int]:
-    """Replaces constants by the reference's; gives the nodes that are needed no more."""
-    from onnx import numpy_helper
-
-    given, gone = float_parameters(reference, twin), set[int]()
-    for each in layer.parameters:
-        dequantized = graph.nodes[each.node].output[0]
-        values = given.get(each.place)
-        if values is None or list(values.shape) != list(graph.constants[each.codes].dims):
-            # Its own integers as real numbers stay; only what it computes with is in floating point.
-            continue
-        name = f"{dequantized}_put_back"
-        graph.proto.graph.initializer.append(numpy_helper.from_array(values, name))
-        node = graph.nodes[layer.node or 0]
-        node.input[each.place] = name
-        if graph.takers[dequantized] == [layer.node]:
-            gone.add(each.node)
-    return gone
-
-
-def _dropped_activation(
+def dropped_activation(
     graph: QdqGraph, layer: QdqLayer, reference: QdqGraph, twin: QdqLayer | None, value: str
 ) -> NodeProto | None:
     """The activation that the reference has before a value and the candidate leaves to its quantizer."""

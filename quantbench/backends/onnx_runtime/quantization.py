@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quantbench.backends.file_predictor import Array, Binding, FilePredictor, Runner
+from quantbench.backends.file_predictor import Binding, FilePredictor
 from quantbench.backends.interface import Calibration, Observers
 from quantbench.backends.onnx_runtime.calibration import Activations, Range, ranges_of
 from quantbench.backends.onnx_runtime.processor import saturates
 from quantbench.backends.onnx_runtime.recipes import DYNAMIC, describe_quantizer, quantizers
 from quantbench.backends.onnx_runtime.session import FATAL, SessionRunner, Settings, open_session
+from quantbench.backends.onnx_runtime.watched import Watched
 from quantbench.backends.onnx_runtime.weight_only import compressed, described
 from quantbench.errors import QuantizationError
 from quantbench.files import printable
@@ -224,7 +225,7 @@ def _activations(model: ModelProto, path: Path, calibration: Calibration, bindin
     if not watched.graph.output or len(content) > onnx.checker.MAXIMUM_PROTOBUF:
         raise QuantizationError("onnxruntime: no activation of this model has a known type; nothing can be calibrated")
     settings = Settings(graph_optimization="none")
-    runner = _Watched(SessionRunner(open_session(content, settings, path), path), sorted(names & own))
+    runner = Watched(SessionRunner(open_session(content, settings, path), path), sorted(names & own))
     predictor = FilePredictor(runner, path.name, Binding(binding.layout, None, binding.constants))
 
     def activations() -> Iterator[Mapping[str, NDArray[np.float32]]]:
@@ -234,27 +235,6 @@ def _activations(model: ModelProto, path: Path, calibration: Calibration, bindin
             yield from runner.seen
 
     return activations
-
-
-class _Watched(Runner):
-    """A runner that keeps what it was given and what it gave; a file of one fixed batch size has several forwards.
-
-    Args:
-        runner: gives the activations.
-        inputs: names of those that are activations, too.
-    """
-
-    def __init__(self, runner: SessionRunner, inputs: list[str]) -> None:
-        self.runner, self.kept = runner, inputs
-        self.inputs, self.outputs = runner.inputs, ()
-        self.seen: list[dict[str, NDArray[np.float32]]] = []
-
-    def run(self, arrays: Sequence[Array]) -> Sequence[Array]:
-        """See `Runner.run`; nothing is given on."""
-        given = dict(zip([each.name for each in self.inputs], arrays, strict=True))
-        made = dict(zip([each.name for each in self.runner.outputs], self.runner.run(arrays), strict=True))
-        self.seen.append(made | {name: given[name] for name in self.kept})
-        return []
 
 
 def _tensors_data(ranges: Mapping[str, Range]) -> Any:

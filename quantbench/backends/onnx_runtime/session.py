@@ -54,11 +54,17 @@ class Settings:
     threads: int = 1
 
 
-def check_providers(providers: Sequence[str], where: str) -> None:
-    """Raises ConfigError unless this build of the runtime has them all."""
+def available_providers() -> list[str]:
+    """Execution providers of the installed build."""
     import onnxruntime
 
-    available = onnxruntime.get_available_providers()
+    return [str(name) for name in onnxruntime.get_available_providers()]
+
+
+def check_providers(providers: Sequence[str], where: str) -> None:
+    """Raises ConfigError unless this build of the runtime has them all."""
+
+    available = available_providers()
     if not providers:
         raise ConfigError(f"{where}: providers: none is named; this build has {', '.join(available)}")
     if missing := next((each for each in providers if each not in available), None):

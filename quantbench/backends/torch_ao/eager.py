@@ -7,7 +7,7 @@ is what its replacement would change.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import nn
@@ -27,6 +27,9 @@ from quantbench.backends.torch_ao.observers import observers_of
 from quantbench.backends.torch_ao.steps import calibrate, convert, prepare, prepare_qat
 from quantbench.recipes.spec import DynamicInt8, QatInt8, Recipe, StaticInt8
 from quantbench.upstream import silenced
+
+if TYPE_CHECKING:
+    from quantbench.backends.insides import Insides
 
 __all__ = ["EagerBackend", "default_engine"]
 
@@ -76,6 +79,15 @@ class EagerBackend(TorchAoBackend):
         """See `Backend.switchable`; each layer in int8 can be left in fp32."""
         fused = self._fused(copied(model, "fuse").eval(), static_recipe(recipe))
         return int8_switches(fused, converted, sample, self.engine)
+
+    def insides_of(self, model: nn.Module, recipe: Recipe, converted: nn.Module) -> Insides:
+        """See `TorchAoBackend.insides_of`."""
+        from quantbench.backends.torch_ao.insides import EagerInsides
+
+        fused = copied(model, "fuse").eval()
+        if isinstance(recipe, StaticInt8 | QatInt8) and recipe.layers != ():
+            fused = fused_with_qconfig(fused, self.qconfig(recipe), recipe.layers, is_qat=False)
+        return EagerInsides(model, fused, converted, isinstance(recipe, QatInt8), self.engine)
 
     def _fused(self, model: nn.Module, recipe: StaticInt8) -> nn.Module:
         return fused_with_qconfig(model, self.qconfig(recipe), recipe.layers, is_qat=False)

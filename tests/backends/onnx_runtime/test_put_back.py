@@ -4,6 +4,8 @@ import numpy as np
 import onnxruntime
 import pytest
 from onnx import ModelProto, helper, numpy_helper
+from onnx_models import artifact_of, network, samples
+from onnx_models import onnxruntime as backend_spec
 
 from quantbench.backends.interface import Calibration
 from quantbench.backends.onnx_runtime.put_back import counterparts, put_back
@@ -12,8 +14,6 @@ from quantbench.backends.onnx_runtime.quantization import prepared
 from quantbench.backends.onnx_runtime.writing import whole
 from quantbench.errors import QuantizationError
 from quantbench.recipes.static_int8 import static_int8_per_channel
-from tests.onnx_models import artifact_of, network, samples
-from tests.onnx_models import onnxruntime as backend_spec
 
 
 @pytest.fixture(scope="module")
