@@ -14,6 +14,7 @@ import numpy as np
 from quantbench.backends.interface import Artifact, BackendSpec
 from quantbench.errors import QuantbenchError
 from quantbench.measure.fresh import fresh_context, in_fresh_process
+from quantbench.parity.layers import layers_of
 from quantbench.recipes.spec import Fp32
 
 # The small models are those of the tests.
@@ -45,8 +46,22 @@ def tflite_file(folder: Path) -> bytes:
     return path.read_bytes()
 
 
+def pte_file(folder: Path) -> bytes:
+    """A `.pte` of an int8 model."""
+    path: Path = in_fresh_process(_write_pte, folder, died=DIED)
+    return path.read_bytes()
+
+
+def _write_pte(folder: Path) -> Path:
+    module, programs, artifacts = map(import_module, ("tiny_model", "exported_programs", "artifacts"))
+    reference = artifacts.saved(folder / "pte.pt", module.tiny_cnn().eval(), backend="torch")
+    made = BackendSpec("executorch", {}, "here").create()
+    recipe = programs.recipe("static_int8_per_channel")
+    return Path(made.quantize(reference, recipe, programs.calibration(programs.PICTURES), folder).artifact.path)
+
+
 def reader_of(backend: str, name: str, size: int) -> Callable[[Path], Any]:
-    """A reader of files of a backend: folder → outputs of a batch, keys, digests and structure.
+    """A reader of files of a backend: folder → outputs of a batch, keys, digests, structure and scales.
 
     Args:
         backend: that loads them.
@@ -66,6 +81,7 @@ def reader_of(backend: str, name: str, size: int) -> Callable[[Path], Any]:
 def preload() -> None:
     """Lets processes start with the runtimes that are installed, where none was started before."""
     wanted = {"onnx": "onnx", "onnxruntime": "onnxruntime", "openvino": "openvino", "ai_edge_litert": LITERT}
+    wanted |= {"executorch": "executorch.runtime"}
     fresh_context().set_forkserver_preload([name for package, name in wanted.items() if find_spec(package)])
 
 
@@ -85,4 +101,4 @@ def _read(backend: str, path: Path, size: int) -> Any:
     artifact = Artifact.of_files(spec, made.files_of(path), Fp32())
     outputs = made.load(artifact, 1)({"input": BATCHES[size]})
     found = made.describe(artifact)
-    return [outputs, found.keys, found.digests, found.graph]
+    return [outputs, found.keys, found.digests, found.graph, layers_of(artifact)[0]]

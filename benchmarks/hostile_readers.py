@@ -13,7 +13,7 @@ from typing import Any
 import hostile_mutations as mutations
 import numpy as np
 import torch
-from hostile_files import ir_files, onnx_file, preload, reader_of, tflite_file
+from hostile_files import ir_files, onnx_file, preload, pte_file, reader_of, tflite_file
 from hostile_mutations import BYTES, Mutation
 from hostile_samples import (
     DROPPED,
@@ -148,44 +148,33 @@ VERSIONED = "compared with what is found, under version control, and told by not
 OTHER_FILE = "another whole file, whose checksums are right"
 DATA = "no checksum in the format; data is known by a hash of its content"
 WORDS = "the user's own words"
+# Figures of a run that something else in its record tells.
+RUN_FIGURES = (
+    *(
+        f"accuracy.{each}"
+        for each in ("n", "fp32", "quantized", "lost", "gained", "drop_pp", "fp32_correct", "quantized_correct")
+    ),
+    "size.ratio", "size.fp32_bytes", "size.quantized_bytes", "coverage.int8_share", "latency.speedup",
+    "latency.control", "latency.strayed",
+)  # fmt: skip
 FIGURE = "a word, or a figure that nothing else in the record tells"
 
 
-def readers(folder: Path) -> list[Reader]:
+def readers(folder: Path, is_lowering: bool = True) -> list[Reader]:
     """Every reader with its sample.
 
     Args:
         folder: for files that samples are made in; the cache is below it.
+        is_lowering: with samples that take ten seconds to make.
     """
     os.environ["QUANTBENCH_CACHE"] = str(folder / "cache")
     made = folder / "made"
     made.mkdir(parents=True, exist_ok=True)
-    return [*_of_documents(), *_of_goldens(), *_of_kept(made), *_of_tensors(), *_of_data(), *_of_models(made)]
+    documents = [*_of_workloads(), *_of_records(), _of_cards(), *_of_goldens(), *_of_kept(made)]
+    return [*documents, *_of_tensors(), *_of_data(), *_of_models(made, is_lowering)]
 
 
-def _of_documents() -> list[Reader]:
-    records, accuracy = (
-        run_records(),
-        ("n", "fp32", "quantized", "lost", "gained", "drop_pp", "fp32_correct", "quantized_correct"),
-    )
-    parts = [
-        *(f"accuracy.{each}" for each in accuracy),
-        "size.ratio",
-        "size.fp32_bytes",
-        "size.quantized_bytes",
-        "coverage.int8_share",
-        "latency.speedup",
-        "latency.control",
-        "latency.strayed",
-    ]
-    card = ROOT / "golden/baselines/m5_spoken_words.json"
-    weights = {"w.safetensors": card.with_suffix(".safetensors").read_bytes()}
-    search = search_record().model_dump_json(indent=1).encode()
-    ablation = (ROOT / "docs/results/ablation_resnet20_cifar10.json").read_bytes()
-
-    def read_search(place: Path) -> SearchRecord:
-        return read_json(SearchRecord, place / "a.json", ConfigError, "search again")
-
+def _of_workloads() -> list[Reader]:
     return [
         Reader(
             "workload files (YAML)",
@@ -203,28 +192,38 @@ def _of_documents() -> list[Reader]:
             YAML,
             WORDS,
         ),
-        Reader(
-            "records of runs",
-            "a.json",
-            records,
-            lambda place: parts_of(read_records([place / "a.json"])),
-            JSON,
-            FIGURE,
-            tuple(parts),
-        ),
+    ]
+
+
+def _of_records() -> list[Reader]:
+    search = search_record().model_dump_json(indent=1).encode()
+    ablation = (ROOT / "docs/results/ablation_resnet20_cifar10.json").read_bytes()
+
+    def read_run(place: Path) -> Any:
+        return parts_of(read_records([place / "a.json"]))
+
+    def read_search(place: Path) -> SearchRecord:
+        return read_json(SearchRecord, place / "a.json", ConfigError, "search again")
+
+    return [
+        Reader("records of runs", "a.json", run_records(), read_run, JSON, FIGURE, RUN_FIGURES),
         Reader("records of searches", "a.json", search, read_search, JSON, FIGURE, ("n", "accuracy", "bits")),
         Reader("records of ablations", "a.json", ablation, lambda place: read_ablation(place / "a.json"), JSON, FIGURE),
-        Reader(
-            "cards of weights",
-            "w.json",
-            card.read_bytes(),
-            lambda place: load_card(place / "w.safetensors", "train"),
-            JSON,
-            FIGURE,
-            ("accuracy", "n_test", "weights_sha256"),
-            weights,
-        ),
     ]
+
+
+def _of_cards() -> Reader:
+    card = ROOT / "golden/baselines/m5_spoken_words.json"
+    return Reader(
+        "cards of weights",
+        "w.json",
+        card.read_bytes(),
+        lambda place: load_card(place / "w.safetensors", "train"),
+        JSON,
+        FIGURE,
+        ("accuracy", "n_test", "weights_sha256"),
+        {"w.safetensors": card.with_suffix(".safetensors").read_bytes()},
+    )
 
 
 def _of_goldens() -> list[Reader]:
@@ -350,7 +349,7 @@ def _of_data() -> list[Reader]:
     return [*pictures, *sounds]
 
 
-def _of_models(made: Path) -> list[Reader]:
+def _of_models(made: Path, is_lowering: bool) -> list[Reader]:
     """Files of the runtimes that are installed."""
     preload()
     samples: dict[str, tuple[str, int, dict[str, bytes]]] = {}
@@ -361,6 +360,8 @@ def _of_models(made: Path) -> list[Reader]:
         samples["net.xml"] = samples["net.bin"] = "openvino", 4, {"net.xml": xml, "net.bin": values}
     if find_spec("ai_edge_litert"):
         samples["net.tflite"] = "litert", 4, {"net.tflite": tflite_file(made)}
+    if is_lowering and find_spec("executorch"):
+        samples["net.pte"] = "executorch", 8, {"net.pte": pte_file(made)}
     return [
         Reader(
             f"models: {Path(name).suffix}",

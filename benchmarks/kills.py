@@ -13,79 +13,24 @@ from __future__ import annotations
 
 import argparse
 import gc
-import hashlib
-import json
 import os
 import random
-import re
 import shutil
-import signal
 import sys
 import tempfile
 import time
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
 
 # Networks this small gain nothing from threads, and a fork must not inherit any.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-MODEL = """\
-from torch import nn
-from quantbench.models.quantizable import DeQuantStub, QuantStub, fuse
+from kills_place import Place
+from kills_processes import Kill, still_alive
 
-class Net(nn.Module):
-    def __init__(self, n_classes):
-        super().__init__()
-        self.quant, self.dequant = QuantStub(), DeQuantStub()
-        self.conv0, self.bn0, self.relu0 = nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU()
-        self.conv1, self.bn1, self.relu1 = nn.Conv2d(4, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU()
-        self.pool, self.fc = nn.MaxPool2d(4), nn.Linear(4, n_classes)
-
-    def forward(self, x):
-        x = self.relu0(self.bn0(self.conv0(self.quant(x))))
-        x = self.relu1(self.bn1(self.conv1(x)))
-        return self.dequant(self.fc(self.pool(x).flatten(1)))
-
-    def fuse_model(self, is_qat=False):
-        fuse(self, [[f"conv{i}", f"bn{i}", f"relu{i}"] for i in range(2)], is_qat)
-
-def net(n_classes=3):
-    return Net(n_classes)
-"""
-CONFIG = """\
-workload:
-  model: {name: "net:net"}
-  data: {name: image_folder, root: images, size: 8, calibration_pool: 20, search_pool: 60}
-  baseline: tiny
-  training: {epochs: 3, lr: 0.05, batch_size: 16, augment: []}
-  latency: {batch_size: 4, rounds: 12}
-experiments:
-  ptq: {recipe: {name: static_int8, calibration_n: 16}, gates: {accuracy_drop_pp: 50.0}}
-"""
-ABLATION = """\
-workload: tiny
-rows:
-  base: {}
-  slower: {lr: 0.01}
-"""
-CLASSES, TRAIN_N, TEST_N = ("blue", "green", "red"), 50, 20
-# Keys of JSON that differ from run to run: times, and what depends on them.
-VOLATILE = {
-    "duration_s", "seconds", "latency", "memory", "memory_bytes", "code", "command", "verdicts", "sha256_of_this",
-    "speedups", "machine",
-}  # fmt: skip
-PASSED_OVER = ("__pycache__", ".pytest_cache", "log")
 # Exit statuses of commands that did all they were asked for: 1 says that nothing was accepted so far.
 DONE = (0, 1)
-# In the system's folder of temporary files: what `multiprocessing` and `tempfile` leave when they are killed.
-PYTHONS_OWN = re.compile(r"pymp-\w{8}|[a-z0-9_]{8}")
-# Seconds within which the processes of a killed command must have ended; one of them may be importing torch.
-ENDED_S = 60.0
-# Audit events before an operation that changes a file.
-CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.chmod", "os.link"}
 
 
 @dataclass(frozen=True)
@@ -158,263 +103,6 @@ class Tally:
 
 
 @dataclass(frozen=True)
-class Kill:
-    """When a command is killed, and how much of it.
-
-    Attributes:
-        group: the whole process group, not the main process alone.
-        after_s: seconds from its start, or None.
-        before: number of the operation on files before which it ends, from 1, or None.
-    """
-
-    group: bool
-    after_s: float | None = None
-    before: int | None = None
-
-
-def make_project(root: Path, data: Path) -> None:
-    """A workload of 8×8 images in three noisy colours, two sets of weights for it, and an ablation."""
-    import numpy as np
-    import torch
-    from PIL import Image
-    from safetensors.torch import save_file
-
-    pixels = np.random.RandomState(0)
-    for side, count in {"train": TRAIN_N, "test": TEST_N}.items():
-        for label, name in enumerate(CLASSES):
-            folder = data / "images" / side / name
-            folder.mkdir(parents=True)
-            for i in range(count):
-                image = pixels.randint(60, 196, (8, 8, 3))
-                image[..., label] += pixels.randint(0, 60)
-                Image.fromarray(image.astype(np.uint8)).save(folder / f"{i:03}.png")
-    for path, text in {
-        "net.py": MODEL, "configs/tiny.yaml": CONFIG, "configs/ablations/rows.yaml": ABLATION,
-        "pytest.ini": "[pytest]\naddopts = -p no:cacheprovider\n",
-    }.items():  # fmt: skip
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_text(text, encoding="utf-8")
-    shutil.copytree(Path(__file__).parents[1] / "bench", root / "bench", ignore=shutil.ignore_patterns(*PASSED_OVER))
-    namespace: dict[str, Any] = {}
-    exec(MODEL, namespace)  # noqa: S102 — the text above
-    for seed, name in enumerate(("first", "second")):
-        torch.manual_seed(seed)
-        state = {key: value.contiguous() for key, value in namespace["net"]().state_dict().items()}
-        save_file(state, root / f"{name}.safetensors")
-
-
-class Place:
-    """Folders of all trials: each begins with a copy of one state, at the same path.
-
-    Args:
-        folder: empty.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.root, self.states, self.temporary = folder / "project", folder / "states", folder / "tmp"
-        # The same files in all trials, since a data set is known by how the system describes them.
-        self.data = folder / "data"
-        self.temporary.mkdir(parents=True)
-        make_project(self.root, self.data)
-        self.keep("made")
-
-    def keep(self, name: str) -> None:
-        """Keeps the project as it is now."""
-        shutil.copytree(self.root, self.states / name)
-
-    def begin(self, name: str) -> None:
-        """Makes the project what it was when it was kept."""
-        for each in (self.root, self.temporary):
-            shutil.rmtree(each)
-        shutil.copytree(self.states / name, self.root)
-        self.temporary.mkdir()
-
-    def run(self, command: Sequence[str], kill: Kill | None = None) -> tuple[int, int]:
-        """Runs a command in a session of its own.
-
-        Returns:
-            Its number, and its exit status, negative where a signal ended it.
-        """
-        with warnings.catch_warnings():
-            # Threads of whoever runs this are not used in the fork.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            process = os.fork()
-        if process == 0:
-            _become(command, self, kill)
-        if kill and kill.after_s is not None:
-            time.sleep(kill.after_s)
-            _end(process, kill.group)
-        return process, os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-
-    def state(self) -> dict[str, str]:
-        """Hash of each file of the project but locks, of JSON without what differs from run to run."""
-        return {
-            str(path.relative_to(self.root)): _hash(path) for path in self._files(self.root) if path.suffix != ".lock"
-        }
-
-    def damaged(self) -> list[str]:
-        """Accepted facts and results that whoever reads them right now would refuse."""
-        from quantbench.errors import QuantbenchError
-        from quantbench.golden.baselines import load_card, weights_path
-
-        found = []
-        for path in self._files(self.root):
-            if path.suffix == ".json" and "cache" not in path.relative_to(self.root).parts:
-                try:
-                    json.loads(path.read_text(encoding="utf-8"))
-                except ValueError as error:
-                    found.append(f"{path}: {error}")
-        # In a copy, since a reader completes what it finds.
-        copy = self.states / "read"
-        shutil.rmtree(copy, ignore_errors=True)
-        if (self.root / "golden").is_dir():
-            shutil.copytree(self.root / "golden", copy)
-            try:
-                load_card(weights_path(copy, "tiny"), "")
-            except QuantbenchError as error:
-                found.append(str(error))
-        return found
-
-    def left(self) -> list[Path]:
-        """Temporary files, but for two of Python's own: the socket of its fork server, and its look for a folder."""
-        from quantbench.temporary import TEMPORARY
-
-        in_project = [path for path in self._files(self.root) if any(map(TEMPORARY.fullmatch, path.parts))]
-        return in_project + [path for path in self.temporary.iterdir() if not PYTHONS_OWN.fullmatch(path.name)]
-
-    def names(self) -> frozenset[str]:
-        """Names in the system's folder of temporary files."""
-        return frozenset(path.name for path in self.temporary.iterdir())
-
-    def _files(self, root: Path) -> Iterator[Path]:
-        for path in sorted(root.rglob("*")):
-            if path.is_file() and not set(path.relative_to(root).parts) & set(PASSED_OVER):
-                yield path
-
-
-def _become(command: Sequence[str], place: Place, kill: Kill | None) -> NoReturn:
-    """Runs a command in this process, which is a fork, and ends it."""
-    root, temporary, status = place.root, place.temporary, 70
-    try:
-        os.setsid()
-        os.chdir(root)
-        log = os.open(root / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        for descriptor in (1, 2):
-            os.dup2(log, descriptor)
-        sys.stdout, sys.stderr = (os.fdopen(each, "w", encoding="utf-8") for each in (1, 2))
-        os.environ.update(TMPDIR=str(temporary), QUANTBENCH_CACHE=str(root / "cache"), QUANTBENCH_DATA=str(place.data))
-        for variable in ("CI", "GITHUB_STEP_SUMMARY", "PYTEST_XDIST_WORKER", "PYTEST_CURRENT_TEST"):
-            os.environ.pop(variable, None)
-        tempfile.tempdir = None
-        sys.path.insert(0, str(root))
-        sys.argv = list(command)
-        _count_changes(root, temporary, kill)
-        status = _called(command)
-    except BaseException as error:
-        sys.stderr.write(f"{error!r}\n")
-    finally:
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
-        _write_changes(temporary)
-        # What ends at a regular end: the fork server, and the folder of its socket.
-        from multiprocessing import util
-
-        util._exit_function()  # type: ignore[attr-defined]
-        _exit(status)
-
-
-def _called(command: Sequence[str]) -> int:
-    if command[0] == "pytest":
-        import pytest
-
-        return int(pytest.main(list(command[1:])))
-    from quantbench.cli.app import main
-
-    try:
-        main()
-    except SystemExit as ended:
-        return int(ended.code or 0)
-    return 0
-
-
-# The system's own: a command lets no code end its process past everything that is still to be judged.
-_exit = os._exit
-_changes: list[int] = [0]
-
-
-def _count_changes(root: Path, temporary: Path, kill: Kill | None) -> None:
-    """Counts operations that change files of the project, and ends this process before the one that a kill names."""
-    _changes[0] = 0
-    places, this = (f"{root}{os.sep}", f"{temporary}{os.sep}"), os.getpid()
-
-    def count(event: str, given: tuple[Any, ...]) -> None:
-        if event == "open":
-            is_change = isinstance(given[2], int) and bool(given[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
-        else:
-            is_change = event in CHANGES
-        if not is_change or os.getpid() != this or not isinstance(given[0], str | os.PathLike):
-            return
-        if str(root / os.fsdecode(given[0])).startswith(places):
-            _changes[0] += 1
-            if kill and _changes[0] == kill.before:
-                _end(this, kill.group)
-
-    sys.addaudithook(count)
-
-
-def _write_changes(temporary: Path) -> None:
-    temporary.with_name("changes").write_text(str(_changes[0]), encoding="ascii")
-
-
-def _end(process: int, group: bool) -> None:
-    try:
-        (os.killpg if group else os.kill)(process, signal.SIGKILL)
-    except ProcessLookupError:
-        # Before it had a group, or after its end.
-        os.kill(process, signal.SIGKILL)
-
-
-def alive(session: int) -> list[int]:
-    """Processes of a session, but for those that only wait to be asked how they ended."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, _, _, own = path.read_text(encoding="utf-8", errors="replace").rpartition(") ")[2].split()[:4]
-        except OSError:
-            continue
-        if int(own) == session and state not in ("Z", "X"):
-            found.append(int(path.parent.name))
-    return found
-
-
-def _still_alive(session: int) -> list[int]:
-    """Those that are alive after `ENDED_S`; they are ended then."""
-    until = time.monotonic() + ENDED_S
-    while (found := alive(session)) and time.monotonic() < until:
-        time.sleep(0.05)
-    for each in found:
-        os.kill(each, signal.SIGKILL)
-    return found
-
-
-def _hash(path: Path) -> str:
-    content = path.read_bytes()
-    if path.suffix == ".json":
-        content = json.dumps(_steady(json.loads(content)), sort_keys=True).encode()
-    elif path.suffix == ".md":
-        # Pages name the command and its times.
-        content = b"".join(line for line in content.splitlines(keepends=True) if b"took" not in line)
-    return hashlib.sha256(content).hexdigest()
-
-
-def _steady(value: Any) -> Any:
-    if isinstance(value, dict):
-        # Of files of JSON a cache entry has hashes, which change with what is left out of them.
-        return {key: _steady(each) for key, each in value.items() if key not in VOLATILE and not key.endswith(".json")}
-    return [_steady(each) for each in value] if isinstance(value, list) else value
-
-
-@dataclass(frozen=True)
 class Undisturbed:
     """A command that nothing disturbed: its status, its files, and how long it takes.
 
@@ -466,9 +154,9 @@ def trial(place: Place, name: str, kind: Kind, expected: Undisturbed, kill: Kill
     """Kills the command once, runs it again and counts what is wrong."""
     place.begin(name)
     process, _ = place.run(kind.command, kill)
-    processes, damaged = _still_alive(process), place.damaged()
+    processes, damaged = still_alive(process), place.damaged()
     second, status = place.run(kind.command)
-    processes += _still_alive(second)
+    processes += still_alive(second)
     differing = _differing(expected.state, place.state())
     left = [path for path in place.left() if path.name not in expected.temporary]
     tally.kills += 1

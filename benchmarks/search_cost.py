@@ -248,7 +248,7 @@ def main() -> None:
     results = {mode: measured(problem, arguments.epsilon, mode, arguments.memory, arguments.delta) for mode in modes}
     check_equal(results["exact"][0], results["naive"][0])
     table(results)
-    if not results["exact"][0].traced:
+    if results["exact"][0].full_passes:
         print("\nEvery forward was a whole one: values upstream of a changed layer could not be reused.")
     print(
         f"\nExact: the published loop's table to the last sample, and its decisions. Bits {results['exact'][0].bits}."

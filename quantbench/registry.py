@@ -295,10 +295,10 @@ DATA: Factories[Source] = Factories(
 )
 # Each in the module of its name.
 _TASKS = {
-    "auc": "AreaUnderCurve", "balanced_accuracy": "BalancedAccuracy", "cer": "cer", "eer": "EqualErrorRate",
-    "function": "function", "macro_f1": "MacroF1", "mae": "mae", "mean_iou": "mean_iou", "min_dcf": "min_dcf",
-    "nll": "NegativeLogLikelihood", "perplexity": "Perplexity", "r2": "R2", "rmse": "rmse", "top1": "Top1",
-    "top_k": "top_k", "wer": "wer",
+    "auc": "AreaUnderCurve", "average_precision": "average_precision", "balanced_accuracy": "BalancedAccuracy",
+    "cer": "cer", "eer": "EqualErrorRate", "function": "function", "macro_f1": "MacroF1", "mae": "mae",
+    "mean_iou": "mean_iou", "min_dcf": "min_dcf", "nll": "NegativeLogLikelihood", "perplexity": "Perplexity",
+    "r2": "R2", "rmse": "rmse", "top1": "Top1", "top_k": "top_k", "wer": "wer",
 }  # fmt: skip
 TASKS: Factories[Task] = Factories(
     "task", "quantbench.tasks", {name: f"quantbench.tasks.{name}:{factory}" for name, factory in _TASKS.items()}

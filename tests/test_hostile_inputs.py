@@ -24,7 +24,7 @@ def every_reader(tmp_path_factory):
         warnings.simplefilter("ignore")
         folder = tmp_path_factory.mktemp("hostile")
         patch.setenv("QUANTBENCH_CACHE", str(folder / "cache"))
-        yield readers(folder)
+        yield readers(folder, is_lowering=False)
 
 
 def test_two_hundred_damaged_inputs_are_refused_in_one_line_or_read_for_a_reason(every_reader, tmp_path):

@@ -7,6 +7,7 @@ import shutil
 import sys
 
 import kills
+import kills_processes
 import pytest
 
 from quantbench.measure.environment import environment
@@ -61,7 +62,7 @@ def test_whatever_is_left_or_differs_is_a_defect(place, adopted, monkeypatch):
 
     place.weights = place.root / "golden" / "baselines" / "tiny.safetensors"
     monkeypatch.setattr(place, "run", leaving)
-    monkeypatch.setattr(kills, "_still_alive", lambda _: [])
+    monkeypatch.setattr(kills, "still_alive", lambda _: [])
     tally = kills.Tally()
     kills.trial(place, "adopting", ADOPTING, adopted, kills.Kill(group=True, before=1), tally)
     (defect,) = tally.defects
@@ -80,10 +81,10 @@ def test_new_weights_beside_the_old_card_are_damage(place, adopted):
 
 def test_a_process_that_is_left_is_found_and_ended(monkeypatch):
     started = os.posix_spawn(shutil.which("sleep"), ["sleep", "60"], {}, setsid=True)
-    monkeypatch.setattr(kills, "ENDED_S", 0.2)
-    assert kills._still_alive(started) == [started]
+    monkeypatch.setattr(kills_processes, "ENDED_S", 0.2)
+    assert kills_processes.still_alive(started) == [started]
     os.waitpid(started, 0)
-    assert kills.alive(started) == []
+    assert kills_processes.alive(started) == []
 
 
 def test_kills_are_drawn_from_the_seed():

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from quantbench.backends.file_inputs import TensorSpec
+    from quantbench.backends.insides import Insides
     from quantbench.recipes.spec import Recipe, Trained
 
 # Which observer watches each layer: {"conv1": {"activation": "MinMaxObserver(…)", "weight": "…"}}.
@@ -225,6 +226,8 @@ class Backend(Guarded, ABC):
         libraries: distributions whose kernels compute, so that their versions decide the figures.
         quantizes_with: modules that import, in seconds, what `quantize` needs; a process that quantizes again begins
             with them.
+        takes_layers: recipes may name the layers that `switchable` gives, so that a search's result can be quantized.
+        unswitchable: why, without `switchable`, no layer can be switched, and what to do instead.
         spec: creates this backend again; set by `BackendSpec.create`.
 
     Example:
@@ -245,11 +248,13 @@ class Backend(Guarded, ABC):
     name: ClassVar[str]
     guarded = frozenset({
         "load", "describe", "files_of", "supports", "quantize", "lowered", "rehearse", "kernels", "forms", "switchable",
-        "prepare_training", "freeze", "convert_trained",
+        "insides", "prepare_training", "freeze", "convert_trained",
     })  # fmt: skip
     engine: str = "none"
     libraries: ClassVar[tuple[str, ...]] = ("torch",)
     quantizes_with: ClassVar[tuple[str, ...]] = ()
+    takes_layers: ClassVar[bool] = False
+    unswitchable: ClassVar[str] = "it only loads and describes artifacts that were made elsewhere"
     spec: BackendSpec
 
     def _called(self, method: str) -> str:
@@ -333,6 +338,8 @@ class Backend(Guarded, ABC):
     def switchable(self, reference: Artifact, candidate: Artifact, sample: Inputs) -> nn.Module:  # noqa: ARG002
         """A model of the candidate whose layers can be switched between bit widths (`quantbench.quant.switchable`).
 
+        Modules keep values between forwards; a `WholeModel` gives a predictor for each choice, for full passes.
+
         Args:
             reference: the artifact it was quantized from.
             candidate: of this backend.
@@ -341,7 +348,19 @@ class Backend(Guarded, ABC):
         Raises:
             QuantizationError: if no layer of such a model can be switched.
         """
-        raise QuantizationError(self._cannot("switch layers between bit widths"))
+        raise QuantizationError(f"backend '{self.name}' cannot switch layers between bit widths: {self.unswitchable}")
+
+    def insides(self, reference: Artifact, candidate: Artifact) -> Insides:  # noqa: ARG002
+        """The values inside of both, layer by layer, and the candidate with layers put back (`quantbench.blame`).
+
+        Args:
+            reference: an artifact of this backend, or one that its candidates are made of.
+            candidate: of this backend.
+
+        Raises:
+            QuantizationError: if the layers of such an artifact cannot be looked at.
+        """
+        raise QuantizationError(f"backend '{self.name}' does not show the values inside of its artifacts")
 
     def prepare_training(self, reference: Artifact, recipe: Trained, samples: Inputs) -> nn.Module:  # noqa: ARG002
         """A copy with fake quantizers, in train mode, ready to be fine-tuned.

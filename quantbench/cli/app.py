@@ -14,10 +14,13 @@ import typer
 import quantbench
 from quantbench.cli.ablating import ablate
 from quantbench.cli.accepting import accept
+from quantbench.cli.blaming import blame
+from quantbench.cli.commenting import comment
 from quantbench.cli.comparing import compare
 from quantbench.cli.doctor import doctor
 from quantbench.cli.exporting import export
 from quantbench.cli.gates import gates
+from quantbench.cli.history import history
 from quantbench.cli.initializing import init
 from quantbench.cli.inspecting import inspect_
 from quantbench.cli.listing import list_
@@ -91,10 +94,13 @@ for command in (
     run,
     accept,
     gates,
+    blame,
     inspect_,
     parity,
     export,
     report,
+    comment,
+    history,
     curves,
     ablate,
     sensitivity,

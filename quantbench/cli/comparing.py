@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from quantbench.cli.options import CONFIGS, GOLDEN, Configs, Golden
+from quantbench.cli.options import CONFIGS, GOLDEN, Configs, Golden, NoBlame, Sequential
 from quantbench.errors import ConfigError
 
 if TYPE_CHECKING:
     from quantbench.config.pair import Pair
     from quantbench.config.schema import Experiment
+    from quantbench.experiment.run import Run
 
 # Percentage points.
 DEFAULT_DROP = 1.0
@@ -65,6 +66,11 @@ def compare(
     save: Annotated[str | None, typer.Option(metavar="NAME", help="Write configs/NAME.yaml and its goldens.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write the record to this file.")] = None,
     strict_verdicts: Annotated[bool, typer.Option("--strict-verdicts", help="INCONCLUSIVE fails.")] = False,
+    blame: Annotated[
+        bool, typer.Option("--blame", help="Look for the layer to blame, whatever the verdict, and show its table.")
+    ] = False,
+    no_blame: NoBlame = False,
+    sequential: Sequential = None,
     configs: Configs = CONFIGS,
     golden: Golden = GOLDEN,
 ) -> None:
@@ -96,10 +102,21 @@ def compare(
     if save:
         # What is accepted must be of the paths that the file will name.
         path.parent.mkdir(parents=True, exist_ok=True)
-    raise typer.Exit(_compared(pair, path, golden if save else None, strict_verdicts, json))
+    if blame and no_blame:
+        raise ConfigError("--blame and --no-blame: give one of them")
+    looks = None if blame else not no_blame
+    raise typer.Exit(_compared(pair, path, golden if save else None, strict_verdicts, json, looks, sequential))
 
 
-def _compared(pair: Pair, path: Path, golden: Path | None, is_strict: bool, json: Path | None) -> int:
+def _compared(
+    pair: Pair,
+    path: Path,
+    golden: Path | None,
+    is_strict: bool,
+    json: Path | None,
+    looks: bool | None,
+    sequential: bool | None,
+) -> int:
     """Measures a pair, shows it, and gives the exit status.
 
     Args:
@@ -108,10 +125,13 @@ def _compared(pair: Pair, path: Path, golden: Path | None, is_strict: bool, json
         golden: the folder of goldens, where it is to be saved.
         is_strict: INCONCLUSIVE fails.
         json: file for the record.
+        looks: for the layer to blame where a gate fails; None to look in any case, and show the whole of it.
+        sequential: see `Settings.sequential`; what is to be saved is of all samples.
     """
     from quantbench.cli.running import show_session
     from quantbench.experiment.run import Settings
     from quantbench.experiment.runs import Runs
+    from quantbench.session.blaming import SECONDS
     from quantbench.session.pair import fitted, plan_of
     from quantbench.session.session import Options
     from quantbench.temporary import temporary_folder
@@ -123,13 +143,28 @@ def _compared(pair: Pair, path: Path, golden: Path | None, is_strict: bool, json
         _check_new(path, pair.content(path.parent))
     with temporary_folder() as nothing:
         # Nothing is accepted yet, whatever the project's goldens say of others.
-        runs = Runs(Settings(Path(nothing), family=plan.family))
-        status = show_session(runs, plan, Options(strict=is_strict), [experiment], json)
+        runs = Runs(Settings(Path(nothing), family=plan.family, sequential=False if golden else sequential))
+        options = Options(strict=is_strict, blame_s=SECONDS if looks else 0.0)
+        status = show_session(runs, plan, options, [experiment], json)
+        if looks is None:
+            _blame(runs.run(experiment))
     for line in guessed:
         print(line)
     if golden:
         _save(pair, path, golden, experiment, status)
     return status
+
+
+def _blame(run: Run) -> None:
+    """Shows the layer to blame; that there is none, or that it cannot be looked for, changes no status."""
+    from quantbench.errors import QuantbenchError
+    from quantbench.report.blame import blame_text
+    from quantbench.session.blaming import look_into
+
+    try:
+        print(f"\n{blame_text(look_into(run, _command(), None))}")
+    except QuantbenchError as error:
+        print(f"\nno layer was looked into: {error}")
 
 
 def _command() -> str:

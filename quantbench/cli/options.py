@@ -13,7 +13,17 @@ Configs = Annotated[Path, typer.Option(help="Folder of workload files.")]
 Golden = Annotated[Path, typer.Option(help="Folder of goldens and baselines.")]
 Engine = Annotated[str | None, typer.Option(help="Quantized engine; default: x86 on x86-64, qnnpack on Arm.")]
 RealData = Annotated[bool, typer.Option("--real-data", help="Let a missing data set be downloaded.")]
+NoBlame = Annotated[bool, typer.Option("--no-blame", help="Look for no layer to blame where a gate on accuracy fails.")]
 Amp = Annotated[bool, typer.Option("--amp", help="Compute in bf16 where that is safe (torch.autocast).")]
+Sequential = Annotated[
+    bool | None,
+    typer.Option(
+        "--sequential/--full",
+        help="Look at test samples in random order until every gate is decided, or at all of them; default: at all of "
+        "up to 20,000.",
+        show_default=False,
+    ),
+]
 Out = Annotated[Path, typer.Option(help="Folder for the tables and plots.")]
 
 CONFIGS = Path("configs")

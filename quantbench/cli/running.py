@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from quantbench.cli.options import CONFIGS, GOLDEN, Configs, Engine, Golden, RealData, is_verbose
+from quantbench.cli.options import CONFIGS, GOLDEN, Configs, Engine, Golden, NoBlame, RealData, Sequential, is_verbose
 from quantbench.errors import QuantbenchError
 from quantbench.foreign import calling, traceback_of
 from quantbench.stopping import status
@@ -34,6 +34,8 @@ def run(
     engine: Engine = None,
     real_data: RealData = False,
     strict_verdicts: Annotated[bool, typer.Option("--strict-verdicts", help="INCONCLUSIVE fails.")] = False,
+    no_blame: NoBlame = False,
+    sequential: Sequential = None,
 ) -> None:
     """Measure experiments, judge all their gates and print the table.
 
@@ -46,6 +48,7 @@ def run(
     from quantbench.experiment.runs import Runs
     from quantbench.report.documents import check_place
     from quantbench.session.audit import check_orphans
+    from quantbench.session.blaming import SECONDS
     from quantbench.session.plan import Plan
     from quantbench.session.session import Options
 
@@ -55,8 +58,8 @@ def run(
     chosen = select(configured, experiment)
     check_orphans(golden, configured, configs)
     plan = Plan.of_experiments(chosen)
-    runs = Runs(Settings(golden, engine, family=plan.family))
-    options = Options(strict=strict_verdicts, real_data=real_data)
+    runs = Runs(Settings(golden, engine, family=plan.family, sequential=sequential))
+    options = Options(strict=strict_verdicts, real_data=real_data, blame_s=0.0 if no_blame else SECONDS)
     raise typer.Exit(show_session(runs, plan, options, configured, json))
 
 

@@ -125,10 +125,13 @@ class EvaluationConfig(Strict):
             from batch to batch. Models that quantize activations batch by batch, as dynamic int8 does, answer
             otherwise in batches of another size.
         clusters: resample whole groups of samples for scores that are not 0 and 1; by default where there are groups.
+        sequential: look at samples in random order and stop once every gate is decided; by default of a test set of
+            more than 20,000 samples.
     """
 
     batch_size: PositiveInt = 64
     clusters: Annotated[bool | None, Field(strict=True, exclude_if=lambda asked: asked is None)] = None
+    sequential: Annotated[bool | None, Field(strict=True, exclude_if=lambda asked: asked is None)] = None
 
 
 class RegressionConfig(Strict):

@@ -10,12 +10,18 @@ from quantbench.golden.baselines import load_card
 from quantbench.measure.evaluation import Evaluation
 from quantbench.records.base import pack_bits
 from quantbench.records.run import Accuracy
+from quantbench.stats.early_verdict import risk_of_looks
+from quantbench.stats.intervals import Interval
 from quantbench.stats.paired import PairedOutcomes, tango_interval
 from quantbench.stats.power import least_drop
 from quantbench.stats.proportions import wilson_interval
+from quantbench.stats.sampled_mean import MeanSequence
 
 if TYPE_CHECKING:
+    from quantbench.experiment.clusters import Grouping
     from quantbench.experiment.run import Run
+    from quantbench.experiment.sampling import Sampling
+    from quantbench.records.clusters import Clustered
 
 ACCURACY_LEVEL = 0.95
 # Key of a card's `training`: weights of an accuracy that takes no model were adopted on request.
@@ -41,11 +47,26 @@ def _is_accepted(run: Run) -> bool:
     return bool(card.training.get(ACCEPTED_ACCURACY))
 
 
-def paired_accuracy(before: Evaluation, after: Evaluation) -> Accuracy:
-    """Accuracy of both, and what is lost, with intervals at `ACCURACY_LEVEL`."""
+def paired_accuracy(
+    before: Evaluation, after: Evaluation, sampling: Sampling | None = None, grouping: Grouping | None = None
+) -> Accuracy:
+    """Accuracy of both, and what is lost, with intervals at `ACCURACY_LEVEL`.
+
+    Args:
+        before: the reference.
+        after: the candidate, on the same samples.
+        sampling: how these were come by, where they may be fewer than all; of a part of them the interval of what is
+            lost is that of the sequence.
+        grouping: of samples in groups, which are resampled as wholes; None where they are independent.
+    """
     outcomes = PairedOutcomes.from_correct(before.correct, after.correct)
-    interval = tango_interval(outcomes, ACCURACY_LEVEL)
-    own = wilson_interval(int(after.correct.sum()), outcomes.n, ACCURACY_LEVEL)
+    level = ACCURACY_LEVEL if sampling is None else sampling.level(ACCURACY_LEVEL)
+    interval = tango_interval(outcomes, level)
+    if sampling is not None and sampling.is_part and sampling.loss is not None:
+        interval = sequence_interval(sampling.loss, ACCURACY_LEVEL)
+        level = interval.level
+    clustered = None if grouping is None else grouping.clustered(before, after, interval)
+    own = wilson_interval(int(after.correct.sum()), outcomes.n, level)
     return Accuracy(
         n=outcomes.n,
         fp32=before.accuracy,
@@ -53,10 +74,22 @@ def paired_accuracy(before: Evaluation, after: Evaluation) -> Accuracy:
         lost=outcomes.lost,
         gained=outcomes.gained,
         drop_pp=100 * outcomes.drop,
-        drop_interval_pp=(100 * interval.low, 100 * interval.high),
-        level=ACCURACY_LEVEL,
+        drop_interval_pp=(100 * interval.low, 100 * interval.high) if clustered is None else _interval_pp(clustered),
+        level=level,
         quantized_interval=(own.low, own.high),
         fp32_correct=pack_bits(before.correct),
         quantized_correct=pack_bits(after.correct),
-        detectable_pp=100 * least_drop(outcomes, ACCURACY_LEVEL),
+        detectable_pp=100 * least_drop(outcomes, level) * (1.0 if clustered is None else clustered.scale()),
+        samples=None if sampling is None else sampling.record,
+        clustered=clustered,
     )
+
+
+def _interval_pp(clustered: Clustered) -> tuple[float, float]:
+    return clustered.interval_pp or (-100.0, 100.0)
+
+
+def sequence_interval(sequence: MeanSequence, level: float) -> Interval:
+    """Limits that a sequence tells, of a gate that is judged by an interval at that level; its own is higher."""
+    risk = risk_of_looks(level)
+    return Interval(*sequence.interval(risk), 1 - 2 * risk)

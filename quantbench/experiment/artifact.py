@@ -129,8 +129,7 @@ def reference(opened: OpenWorkload, again: bool = False) -> BuiltArtifact:
 def reference_content(opened: OpenWorkload) -> dict[str, Any]:
     """Everything that decides the bytes of a reference, and what it gives for the test samples."""
     return {
-        "weights": opened.weights_sha256(),
-        "model": {"name": opened.model.name, **opened.model_params()},
+        **_origin(opened),
         "test": opened.splits.test.sha256,
         "normalization": asdict(opened.splits.test.normalization),
         "files": _files_of(opened),

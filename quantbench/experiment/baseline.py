@@ -39,9 +39,11 @@ class Baseline(Costs):
 
     Attributes:
         warnings: lines about the reference, once it was evaluated.
+        keeps_files: the evaluation of a reference that is a file is cached too.
     """
 
     warnings: list[str] = field(default_factory=list)
+    keeps_files: bool = False
     _lowered: dict[str, Costs] = field(default_factory=dict)
 
     @cached_property
@@ -78,7 +80,7 @@ class Baseline(Costs):
         """On the test split."""
         predictor = self.loaded(get_threads())
         with about(MODEL):
-            found = kept_evaluation(self.opened, self.artifact, predictor)
+            found = kept_evaluation(self.opened, self.artifact, predictor, self.keeps_files)
             told = told_choice(self.opened.task, self.probe)
             self.warnings += [*spare_outputs(self.opened, predictor), *told, *_noted(self.artifact, predictor)]
             return found

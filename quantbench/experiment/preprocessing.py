@@ -27,6 +27,8 @@ STATISTICS = {
     "values in -1..1": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
     "bytes as they are": ((0.0, 0.0, 0.0), (0.00392157, 0.00392157, 0.00392157)),
 }
+# Of pictures: grey, and red, green and blue.
+CHANNELS = (1, 3)
 LAYOUTS = ("nhwc", "nchw")
 
 
@@ -83,10 +85,11 @@ def _trials(norm: Normalization, artifact: Artifact, layouts: Sequence[str]) -> 
     """Every way beside the workload's own."""
     spec = artifact.backend
     found = []
-    if len(norm.mean) == len(STATISTICS["ImageNet's statistics"][0]):
-        for name, (mean, std) in STATISTICS.items():
-            words = f"{name} (data: mean={list(mean)}, std={list(std)})"
-            found.append(Trial(words, replace(norm, mean=mean, std=std), spec))
+    channels = len(norm.mean)
+    for name, (means, stds) in STATISTICS.items() if channels in CHANNELS else ():
+        mean, std = means[:channels], stds[:channels]
+        words = f"{name} (data: mean={list(mean)}, std={list(std)})"
+        found.append(Trial(words, replace(norm, mean=mean, std=std), spec))
     for layout in layouts:
         other = replace(spec, params={**spec.params, "layout": layout})
         found.append(Trial(f"layout={layout} (reference.backend)", norm, other))

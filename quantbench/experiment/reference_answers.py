@@ -21,19 +21,22 @@ KIND, FILE, AGAIN = "evaluations", "evaluation.npz", "evaluating the reference a
 FIRST = "first "
 
 
-def kept_evaluation(opened: OpenWorkload, artifact: Artifact, predictor: Predictor) -> Evaluation:
+def kept_evaluation(
+    opened: OpenWorkload, artifact: Artifact, predictor: Predictor, keeps_files: bool = False
+) -> Evaluation:
     """The reference's evaluation from the cache, or made now.
 
     The one in the cache counts while the model, loaded now, answers the first batch with the same bits: it may read
-    files, or ask the machine, by itself. Of a file made elsewhere nothing is kept: its samples are decoded as they are
-    used, so that their hash is known after the pass.
+    files, or ask the machine, by itself. Of a file made elsewhere nothing is kept, unless that is asked for: its
+    samples are decoded as they are used, so that their hash is known after the pass.
 
     Args:
         opened: the workload.
         artifact: the reference.
         predictor: loaded from it.
+        keeps_files: also where it is a file made elsewhere, decoding all of its samples first.
     """
-    if opened.workload.config.reference is not None:
+    if opened.workload.config.reference is not None and not keeps_files:
         return opened.evaluated(predictor)
     content = _content(opened, artifact)
     entry = entry_of(KIND, opened.workload.name, content, AGAIN)

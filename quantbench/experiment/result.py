@@ -103,7 +103,9 @@ def inputs_of(run: Run) -> Inputs:
     if (task := run.experiment.workload.config.task.described) != DEFAULT_TASK:
         configured["task"] = task
     # At its default it goes without saying, as it did when hashes of it were accepted.
-    if (evaluation := run.experiment.workload.config.evaluation) != EvaluationConfig():
+    # Nor does it say anything of what is accepted, which is of all samples, whether later runs stop before the last.
+    evaluation = run.experiment.workload.config.evaluation.model_copy(update={"sequential": None})
+    if evaluation != EvaluationConfig():
         configured["evaluation"] = evaluation.model_dump(mode="json")
     return Inputs(
         config=sha256_of_json(configured),

@@ -18,6 +18,7 @@ from quantbench.experiment.fine_tuning import fine_tune
 from quantbench.experiment.outputs import told_choice, told_forms
 from quantbench.experiment.repetition import Repetitions
 from quantbench.experiment.results import Results
+from quantbench.experiment.sampling import Sampling
 from quantbench.experiment.timing import Untimed, check_timed, check_unchanged, latency_of, looks_of
 from quantbench.experiment.workload import OpenWorkload
 from quantbench.foreign import about, calling
@@ -58,6 +59,8 @@ class Settings:
         retrain: train QAT experiments for real.
         amp: in bf16, those that are trained.
         family: the gates of the session that share its false alarms.
+        sequential: stop at the sample that decides every gate; None: as the workload says, or where its test set is
+            large.
 
     Example:
         >>> Settings(golden=Path("golden"), engine="qnnpack").retrain
@@ -69,6 +72,7 @@ class Settings:
     retrain: bool = False
     amp: bool = False
     family: Family = field(default_factory=lambda: Family(1))
+    sequential: bool | None = False
 
 
 @dataclass
@@ -81,6 +85,7 @@ class Run(Results):
         not_timed: why nothing was timed.
         notes: lines about what was done to samples and outputs because the candidate's file asks for it.
         twin: gives the run of another experiment of the workload, by name, which this one is compared with.
+        sampling: samples that its figures are judged on, once they were looked at; None where all are and nobody asked.
 
     Example:
         >>> from quantbench.stats.verdicts import at_least
@@ -98,6 +103,7 @@ class Run(Results):
     not_timed: str = "nothing was timed"
     notes: list[str] = field(default_factory=list)
     twin: Callable[[str], Run] | None = None
+    sampling: Sampling | None = None
     _confirmed: dict[str, Measurement] = field(default_factory=dict)
     _refused: QuantbenchError | None = None
     _is_timed_checked: bool = False
@@ -178,14 +184,23 @@ class Run(Results):
 
     @cached_property
     def evaluation(self) -> Evaluation:
-        """The quantized model on the test split."""
+        """The quantized model on the whole test split."""
+        if self.sampling is not None and self.sampling.is_part:
+            self.notes.append(
+                f"all {self.sampling.total:,} test samples were evaluated after all, since a quantity asked for them"
+            )
         predictor = self.loaded(get_threads())
         with about(MODEL):
             found = self.opened.evaluated(predictor)
-            task, outputs = self.opened.task, self.candidate.probe
-            self.notes += [*told_choice(task, outputs), *told_forms(task, self.baseline.probe, outputs)]
-            self.notes += [f"{self.artifact.path.name}: {note}" for note in predictor.notes]
+            self.note_outputs(predictor)
             return found
+
+    def note_outputs(self, predictor: Predictor) -> None:
+        """Notes what is odd about the outputs of the quantized model that was evaluated."""
+        task, outputs = self.opened.task, self.candidate.probe
+        found = [*told_choice(task, outputs), *told_forms(task, self.baseline.probe, outputs)]
+        found += [f"{self.artifact.path.name}: {note}" for note in predictor.notes]
+        self.notes += [line for line in found if line not in self.notes]
 
     @property
     def reference_evaluation(self) -> Evaluation:

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from quantbench.errors import EvaluationError, NoEvidenceError
-from quantbench.experiment.accuracy import ACCURACY_LEVEL
-from quantbench.experiment.figures import Clusters, Paired, detectable, paired
+from quantbench.errors import NoEvidenceError
+from quantbench.experiment.accuracy import ACCURACY_LEVEL, sequence_interval
+from quantbench.experiment.clusters import clusters_of
+from quantbench.experiment.figures import Paired, detectable, paired
 from quantbench.records.scores import Score, pack_scores
 from quantbench.stats.intervals import Interval
 from quantbench.tasks.interface import Task
 
 if TYPE_CHECKING:
     from quantbench.experiment.run import Run
+    from quantbench.experiment.sampling import Sampling
     from quantbench.measure.evaluation import Evaluation
+    from quantbench.stats.sampled_mean import MeanSequence
 
 
-def paired_score(run: Run) -> Score:
+SEQUENCE = "confidence sequence"
+
+
+def paired_score(run: Run, sampling: Sampling | None = None, floor: MeanSequence | None = None) -> Score:
     """Both models on the test split.
+
+    Args:
+        run: of the experiment.
+        sampling: samples that were looked at; None: all of them.
+        floor: the sequence of the candidate's own figure, where a gate asks for it.
 
     Raises:
         NoEvidenceError: if scores are 0 and 1, which are compared as an accuracy.
@@ -25,26 +37,20 @@ def paired_score(run: Run) -> Score:
     task, name = run.opened.task, run.experiment.workload.config.task.name
     if task.is_binary:
         raise NoEvidenceError(f"the scores of task '{name}' are 0 and 1, which are compared as an accuracy")
-    before, after = run.reference_evaluation, run.evaluation
-    levels = (ACCURACY_LEVEL, run.settings.family.level(ACCURACY_LEVEL))
+    if sampling is None:
+        before, after = run.reference_evaluation, run.evaluation
+    else:
+        before, after = sampling.before, sampling.after
+    own, strict = ACCURACY_LEVEL, run.settings.family.level(ACCURACY_LEVEL)
+    levels = (own, strict) if sampling is None else (sampling.level(own), sampling.level(strict))
     found = paired(task, before.statistics, after.statistics, levels, clusters_of(run))
-    return _record(name, task, before, after, found, levels)
-
-
-def clusters_of(run: Run) -> Clusters:
-    """Groups of the test samples, where the data has some and the workload does not take samples as independent.
-
-    Raises:
-        EvaluationError: if they are asked for and there are none.
-    """
-    asked, groups = run.experiment.workload.config.evaluation.clusters, run.opened.splits.test.groups
-    if asked and groups is None:
-        data = run.experiment.workload.config.data.name
-        raise EvaluationError(
-            f"{run.experiment.workload.where('evaluation.clusters')}: data set '{data}' has no groups of samples; "
-            "leave it out"
-        )
-    return None if asked is False else groups
+    if sampling is not None and sampling.is_part and sampling.loss is not None:
+        intervals = tuple(sequence_interval(sampling.loss, level) for level in (own, strict))
+        told = found.own if floor is None else tuple(sequence_interval(floor, level) for level in (own, strict))
+        found = replace(found, intervals=intervals, own=told, method=SEQUENCE)
+        levels = intervals[0].level, intervals[1].level
+    record = _record(name, task, before, after, found, levels)
+    return record if sampling is None else record.model_copy(update={"samples": sampling.record})
 
 
 def _record(

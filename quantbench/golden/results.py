@@ -101,7 +101,17 @@ def _predictions(run: Evidence) -> AcceptedResult:
 
 
 def _kept(run: Evidence) -> tuple[int, dict[str, Any], dict[str, float]]:
-    """Samples, what is kept of each, and figures beside it."""
+    """Samples, what is kept of each, and figures beside it.
+
+    Raises:
+        GoldenError: if it would be too large, or is of a part of the test samples.
+    """
+    for part in ("accuracy", "score"):
+        if (found := run.measured(part)) is not None and found.samples is not None and found.samples.is_part:
+            raise GoldenError(
+                f"{run.experiment.id}: {found.n:,} of {found.samples.total:,} test samples were looked at; what is "
+                "accepted is of all of them: run again with --full"
+            )
     if (accuracy := run.measured("accuracy")) is not None:
         figures = {"accuracy": accuracy.quantized, "fp32_accuracy": accuracy.fp32, "drop_pp": accuracy.drop_pp}
         return accuracy.n, {"correct": accuracy.quantized_correct}, figures

@@ -37,6 +37,8 @@ class Searches(DocumentKind):
             "low": record.low,
             "bits": dict(zip((layer.name for layer in record.layers), record.bits, strict=True)),
             "decisions": {f"{i:02} {each.layer}": _words(each) for i, each in enumerate(record.decisions, start=1)},
+            # Of files that are in golden folders already, nothing may change where no recipe names layers.
+            **({"quantized by": {"backend": found.backend, **found.recipe}} if (found := record.artifact) else {}),
         }
 
     def outline(self, fact: Document) -> str:

@@ -100,10 +100,10 @@ def this_machine(root: Path = ROOT) -> Machine:
     runtimes = tuple(_runtime(name, isa) for name in RUNTIMES)
     versions = {name: own for name in BESIDE if (own := _version(name))}
     time.sleep(max(0.0, LOOK_S - (time.perf_counter() - before.wall_s)))
-    found = [*disturbances(before, moment(root), usable_cores()), *_settings(root)]
+    disturbs = [*disturbances(before, moment(root), usable_cores()), *_settings(root)]
     cores = (usable_cores(), os.cpu_count() or 1)
     python, architecture = platform.python_version(), platform.machine()
-    return Machine(processor, architecture, isa, cores, python, runtimes, versions, tuple(found))
+    return Machine(processor, architecture, isa, cores, python, runtimes, versions, tuple(disturbs))
 
 
 def _processor(root: Path) -> tuple[str, tuple[str, ...]]:

@@ -27,6 +27,7 @@ READERS = {
     ".onnx": "quantbench.parity.onnx_layers:layers_of",
     ".pt": "quantbench.parity.state_dict_layers:layers_of",
     ".pt2": "quantbench.parity.program_layers:layers_of",
+    ".pte": "quantbench.parity.pte_layers:layers_of",
     ".xml": "quantbench.parity.openvino_layers:layers_of",
 }
 

@@ -25,6 +25,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "--reason": {"metavar": "TEXT", "help": "why a golden is updated, kept in its history"},
     "--strict-verdicts": {"action": "store_true", "help": "INCONCLUSIVE fails"},
+    "--sequential": {
+        "action": "store_true",
+        "help": "look at test samples in random order until every gate is decided (default: of more than 20,000)",
+    },
+    "--full": {"action": "store_true", "help": "judge by all test samples, however many there are"},
     "--real-data": {"action": "store_true", "help": "download missing data sets, and fail where data stays absent"},
     "--retrain": {"action": "store_true", "help": "train quantization-aware experiments for real"},
     "--amp": {"action": "store_true", "help": "with --retrain: train in bf16 (torch.autocast)"},
@@ -34,6 +39,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "action": "append", "default": [], "metavar": "MODULE",
         "help": "let workload files name this module, or those of this folder, outside of the project",
     },
+    "--no-blame": {"action": "store_true", "help": "look for no layer to blame where a gate on accuracy fails"},
     "--engine": {"metavar": "NAME", "help": "quantized engine (default: x86 on x86-64, qnnpack on Arm)"},
 }  # fmt: skip
 # Default folders in the root folder.
@@ -158,6 +164,14 @@ def check_options(config: pytest.Config) -> None:
         raise pytest.UsageError(f"{name} {plots}: is no folder; name one, which is made where there is none")
     if option(config, "retrain") and config.getoption("numprocesses", None):
         raise pytest.UsageError(f"{spelled(config, '--retrain')}: two workers would train the same weights; drop -n")
+    if option(config, "full") and option(config, "sequential"):
+        full, sequential = spelled(config, "--full"), spelled(config, "--sequential")
+        raise pytest.UsageError(
+            f"{full} asks for all test samples, {sequential} for as few as decide; drop one of them"
+        )
+    if option(config, "sequential") and (is_update(config) or option(config, "update-golden")):
+        sequential = spelled(config, "--sequential")
+        raise pytest.UsageError(f"{sequential}: what is accepted is of all test samples; drop it")
     if option(config, "amp") and not option(config, "retrain"):
         retrain, amp = spelled(config, "--retrain"), spelled(config, "--amp")
         raise pytest.UsageError(f"{amp}: is how {retrain} trains; add {retrain}, or drop {amp}")

@@ -126,12 +126,19 @@ class State:
                 retrain=self.option("retrain"),
                 amp=self.option("amp"),
                 family=Family(self.interval_gates),
+                sequential=self._sequential,
             )
             self._session = Session(Runs(settings), self._options(), list(self.timed))
         return self._session
 
+    @property
+    def _sequential(self) -> bool | None:
+        """True or False as an option says; None where none does."""
+        return True if self.option("sequential") else False if self.option("full") else None
+
     def _options(self) -> Options:
         from quantbench.session.acceptance import Accepting
+        from quantbench.session.blaming import SECONDS
         from quantbench.session.session import Options
 
         untimed = ""
@@ -148,6 +155,7 @@ class State:
             untimed=untimed,
             accepting=accepting,
             reason=self.option("reason") or "",
+            blame_s=0.0 if self.option("no-blame") else SECONDS,
         )
 
     @property

@@ -4,17 +4,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from quantbench.quantities.accuracy_drop import AccuracyDrop, detectable_text
+from quantbench.quantities.accuracy_drop import AccuracyDrop, detectable_text, strict_level
+from quantbench.quantities.looking import (
+    by_looks,
+    decided_text,
+    interval_of,
+    last_text,
+    loss_against,
+    sampled,
+)
 from quantbench.records.run import Accuracy
+from quantbench.stats.early_verdict import Side
 from quantbench.stats.intervals import Interval
 from quantbench.stats.regression import Change, change_of
 from quantbench.stats.verdicts import Outcome, Verdict, of_change
 
 if TYPE_CHECKING:
     from quantbench.config.schema import Experiment
+    from quantbench.experiment.question import Question
     from quantbench.experiment.run import Run
     from quantbench.golden.accepted import AcceptedResult
+    from quantbench.measure.evaluation import Evaluation
+    from quantbench.measure.gradual import Positions
+    from quantbench.records.samples import Samples
     from quantbench.stats.paired import PairedOutcomes
+    from quantbench.stats.sampled_mean import MeanSequence
 
 
 class AccuracyVsAccepted(AccuracyDrop):
@@ -28,13 +42,23 @@ class AccuracyVsAccepted(AccuracyDrop):
         """The margin of the workload."""
         return experiment.workload.config.regression.accuracy_pp
 
+    def question(self, run: Run, bound: Any) -> Question | None:
+        """A loss against what was accepted of the same samples; None where nothing was."""
+        from quantbench.experiment.result import margin_of
+
+        accepted = comparable(run, len(run.opened.splits.test), self.name, "")
+        if isinstance(accepted, Verdict) or accepted.correct is None:
+            return None
+        bits = accepted.bits.astype(float)
+        return loss_against(run.opened.task, margin_of(run).accuracy_pp / 100, lambda positions, _: bits[positions])
+
     def judge(self, run: Run, measured: Accuracy, bound: Any) -> Verdict:
         """By Tango's interval and a margin."""
         from quantbench.experiment.result import margin_of
 
         margin = margin_of(run).accuracy_pp
         requirement = f"at most {margin:g} pp below what was accepted"
-        found = comparable(run, measured.n, self.name, requirement)
+        found = comparable(run, total_of(measured.n, measured.samples), self.name, requirement)
         return found if isinstance(found, Verdict) else _compared(run, found, margin, requirement)
 
     def accept(self, experiment: Experiment) -> str:
@@ -45,6 +69,17 @@ class AccuracyVsAccepted(AccuracyDrop):
 
 
 ACCURACY_VS_ACCEPTED = AccuracyVsAccepted()
+
+
+def total_of(n: int, samples: Samples | None) -> int:
+    """Samples of the test split that a figure of `n` samples is of."""
+    return n if samples is None else samples.total
+
+
+def looked_at(run: Run) -> tuple[Positions | slice, Evaluation]:
+    """Positions that were looked at, and the candidate on them."""
+    looked = sampled(run)
+    return (slice(None), run.evaluation) if looked is None else (looked.positions, looked.after)
 
 
 def comparable(run: Run, n: int, claim: str, requirement: str) -> AcceptedResult | Verdict:
@@ -83,23 +118,45 @@ def _compared(run: Run, accepted: AcceptedResult, margin: float, requirement: st
         requirement: the margin in words.
     """
     from quantbench.experiment.accuracy import ACCURACY_LEVEL
+    from quantbench.experiment.clusters import Grouping, widened
     from quantbench.stats.paired import PairedOutcomes, samples_to_decide
 
-    outcomes = PairedOutcomes.from_correct(accepted.bits, run.evaluation.correct)
-    strict_level = run.settings.family.level(ACCURACY_LEVEL)
-    loss, strict = _pp(outcomes, ACCURACY_LEVEL), _pp(outcomes, strict_level)
-    change = change_of(loss, margin, strict)
+    positions, now = looked_at(run)
+    outcomes = PairedOutcomes.from_correct(accepted.bits[positions], now.correct)
+    own = ACCURACY_LEVEL if run.sampling is None else run.sampling.level(ACCURACY_LEVEL)
+    wide = strict_level(run, own)
+    decided, grouping = by_looks(run, ACCURACY_VS_ACCEPTED.name), Grouping.of(run, own)
+    effect = None
+    if grouping is not None:
+        then, since = accepted.bits[positions].astype(float), now.scores
+        effect = grouping.effect(then, since)
+        loss, strict = (_of_clusters(each, own) for each in grouping.paired(then, since).intervals)
+        change = change_of(loss, margin, strict)
+    elif decided is None:
+        loss = _pp(outcomes, own)
+        change = change_of(loss, margin, _pp(outcomes, wide))
+    else:
+        loss = interval_of(decided, ACCURACY_LEVEL, 100)
+        change = change_by_looks(decided, loss, margin)
     if change is Change.INCONCLUSIVE and not outcomes.lost + outcomes.gained and not circumstances(run, accepted):
         # However few the samples: the same inputs gave the same predictions, so that there is nothing to estimate.
         change = Change.SAME
-    text = _measured(run, accepted, outcomes, loss)
+    text = _measured(run, accepted, outcomes, loss, widened(1.0, effect))
+    text += last_text(run, own) if decided is None else decided_text(decided)
     if change is Change.INCONCLUSIVE:
         # Beyond the margin by its own interval, it is only the stricter one that is left to decide.
-        needed = samples_to_decide(outcomes, margin / 100, strict_level if loss.low > margin else ACCURACY_LEVEL)
+        needed = samples_to_decide(outcomes, margin / 100, wide if loss.low > margin else own)
         how_many = "no number of samples" if needed is None else f"about {needed:,} samples"
         text += f"; {how_many} changing at these rates would decide"
     name = ACCURACY_VS_ACCEPTED.name
     return of_change(name, change, 100 * outcomes.drop, loss, margin, outcomes.n, text, requirement)
+
+
+def change_by_looks(decided: MeanSequence, loss: Interval, margin: float) -> Change:
+    """The change that a sequence decided; an improvement is told by its interval."""
+    if decided.side is Side.ABOVE:
+        return Change.REGRESSED
+    return Change.IMPROVED if loss.high < -margin else Change.SAME
 
 
 def change_of_behaviour(run: Run) -> str | None:
@@ -108,7 +165,7 @@ def change_of_behaviour(run: Run) -> str | None:
     from quantbench.golden.results import RESULTS
 
     accepted = RESULTS.read(run.settings.golden, run.experiment.id)
-    if accepted is None or accepted.inputs.test != inputs_of(run).test or accepted.n != len(run.evaluation.scores):
+    if accepted is None or accepted.inputs.test != inputs_of(run).test or accepted.n != len(run.opened.splits.test):
         return None
     flipped, what = _changed(run, accepted)
     determinism = run.verdicts.get("determinism")
@@ -116,7 +173,7 @@ def change_of_behaviour(run: Run) -> str | None:
     if not flipped or changes_by_itself or circumstances(run, accepted):
         return None
     return (
-        f"{run.experiment.id}: change of behaviour: {flipped:,} of {accepted.n:,} {what} since "
+        f"{run.experiment.id}: change of behaviour: {flipped:,} of {len(looked_at(run)[1].scores):,} {what} since "
         f"{date_of(accepted)}, on the same class of machine, with the same versions, weights, data and configuration: "
         "the code computes something else"
     )
@@ -124,12 +181,13 @@ def change_of_behaviour(run: Run) -> str | None:
 
 def _changed(run: Run, accepted: AcceptedResult) -> tuple[int, str]:
     """Samples that are otherwise than accepted, and the word for them."""
+    positions, evaluation = looked_at(run)
     if accepted.scores is None:
-        return int((accepted.bits != run.evaluation.correct).sum()), "predictions flipped"
+        return int((accepted.bits[positions] != evaluation.correct).sum()), "predictions flipped"
     from quantbench.records.scores import rounded
 
-    now, then = rounded(run.evaluation.scores), accepted.statistics
-    changed = accepted.n if now.shape != then.shape else int((now != then).any(axis=1).sum())
+    now, then = rounded(evaluation.scores), accepted.statistics[positions]
+    changed = len(now) if now.shape != then.shape else int((now != then).any(axis=1).sum())
     return changed, "scores changed"
 
 
@@ -151,19 +209,28 @@ def circumstances(run: Run, accepted: AcceptedResult) -> list[str]:
     return found + [f"{name}" for name in here.differing(accepted.inputs)]
 
 
-def _measured(run: Run, accepted: AcceptedResult, outcomes: PairedOutcomes, loss: Interval) -> str:
+def _measured(run: Run, accepted: AcceptedResult, outcomes: PairedOutcomes, loss: Interval, scale: float) -> str:
     from quantbench.experiment.accuracy import ACCURACY_LEVEL
     from quantbench.stats.discordant import p_value_of_change
 
-    before, now = 100 * float(accepted.bits.mean()), 100 * run.accuracy.quantized
+    positions, after = looked_at(run)
+    before, now = 100 * float(accepted.bits[positions].mean()), 100 * after.accuracy
+    of = f" of {accepted.n:,}" if outcomes.n < accepted.n else ""
     flips = f"{outcomes.lost} lost, {outcomes.gained} gained, exact test p = {p_value_of_change(outcomes):.2g}"
     changed = circumstances(run, accepted)
     beside = f"; also changed: {', '.join(changed)}" if changed else ""
     return (
         f"{100 * outcomes.drop:.2f} pp lost [{loss.low:.2f}, {loss.high:.2f}] since {date_of(accepted)} "
-        f"({before:.2f} % → {now:.2f} %, n={outcomes.n:,}: {flips})"
-        f"{detectable_text(outcomes, ACCURACY_LEVEL)}{beside}"
+        f"({before:.2f} % → {now:.2f} %, n={outcomes.n:,}{of}: {flips})"
+        f"{detectable_text(outcomes, ACCURACY_LEVEL, scale)}{beside}"
     )
+
+
+def _of_clusters(interval: Interval | None, level: float) -> Interval:
+    """In percentage points; anything where clusters tell none."""
+    if interval is None:
+        return Interval(-100.0, 100.0, level)
+    return Interval(100 * interval.low, 100 * interval.high, interval.level)
 
 
 def _pp(outcomes: PairedOutcomes, level: float) -> Interval:

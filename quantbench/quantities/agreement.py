@@ -22,6 +22,7 @@ class Agreement(Quantity[Found]):
     part = "agreement"
     record = Found
     bound = Share
+    needs_all = True
     smaller_is_looser = True
     by_interval = True
 

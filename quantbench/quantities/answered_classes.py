@@ -6,10 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from quantbench.errors import NoEvidenceError
 from quantbench.quantities.interface import Quantity
+from quantbench.quantities.looking import sampled
 from quantbench.records.classes import ClassCounts, ClassFacts
 from quantbench.stats.verdicts import Outcome, Verdict
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from quantbench.config.schema import Experiment
     from quantbench.experiment.run import Run
 
@@ -46,10 +50,10 @@ class AnsweredClasses(Quantity[ClassFacts]):
         Raises:
             NoEvidenceError: if the task has no answers.
         """
-        before, after, splits = run.reference_evaluation.answers, run.evaluation.answers, run.opened.splits
+        before, after, labels, splits = *_answers(run), run.opened.splits
         if before is None or after is None:
             raise NoEvidenceError(f"task '{run.experiment.workload.config.task.name}' has no answers to count")
-        return ClassFacts.of(splits.classes, splits.test.labels, before, after)
+        return ClassFacts.of(splits.classes, labels, before, after)
 
     def judge(self, run: Run, measured: ClassFacts, bound: Any) -> Verdict:
         """FAIL where a class is never answered that the reference answers often; a warning where answers moved.
@@ -65,7 +69,8 @@ class AnsweredClasses(Quantity[ClassFacts]):
             if each.fp32 >= ENOUGH_ANSWERS or (each.quantized_answers == 0 and each.fp32_answers >= ENOUGH_ANSWERS)
         ]
         outcome = Outcome.FAIL if sure else Outcome.INCONCLUSIVE if gone else Outcome.PASS
-        answered = f"{len(found) - len(gone)} of the {len(found)} classes that the reference answers (n={measured.n:,})"
+        n = f"n={measured.n:,}{_of_all(run)}"
+        answered = f"{len(found) - len(gone)} of the {len(found)} classes that the reference answers ({n})"
         text = "; ".join([answered, *_lost(sure or gone)])
         if gone and not sure:
             few = "answers" if any(each.quantized_answers == 0 for each in gone) else "right answers"
@@ -76,6 +81,32 @@ class AnsweredClasses(Quantity[ClassFacts]):
 
 
 ANSWERED_CLASSES = AnsweredClasses()
+
+
+def _answers(run: Run) -> tuple[NDArray[np.int64] | None, NDArray[np.int64] | None, NDArray[np.int64]]:
+    """Answers of both models, and labels: of all samples, or of those that were looked at.
+
+    These were chosen so that the classes which the candidate answers are those that it would answer of all samples.
+    """
+    looked, labels = sampled(run), run.opened.splits.test.labels
+    if looked is None or not looked.is_part:
+        return run.reference_evaluation.answers, run.evaluation.answers, labels
+    parts = [(looked.positions, looked.before.answers, looked.after.answers)]
+    if looked.others is not None:
+        positions, before, after = looked.others
+        parts.append((positions, before.answers, after.answers))
+    if any(each is None for part in parts for each in part):
+        return None, None, labels
+    import numpy as np
+
+    positions, first, second = (np.concatenate(each) for each in zip(*parts, strict=True))
+    return first, second, labels[positions]
+
+
+def _of_all(run: Run) -> str:
+    """Words about all samples where fewer were looked at."""
+    part = run.sampling is not None and run.sampling.is_part
+    return f" of {run.sampling.total:,}, which decide it for all" if part and run.sampling else ""
 
 
 def _lost(classes: list[ClassCounts]) -> list[str]:

@@ -22,6 +22,7 @@ class CardDrift(AccuracyDrop):
     name = "card_drift_pp"
     bound = Annotated[float, Field(ge=0)]
     by_interval = False
+    needs_all = True
     columns = ()
 
     def why_not(self, experiment: Experiment) -> str | None:

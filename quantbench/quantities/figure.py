@@ -6,19 +6,24 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import FiniteFloat
 
-from quantbench.quantities.accuracy_drop import ACCURACY_DROP
+from quantbench.experiment.question import Question
+from quantbench.quantities.accuracy_drop import ACCURACY_DROP, strict_level
 from quantbench.quantities.interface import Quantity
+from quantbench.quantities.looking import Shown, by_looks, interval_of, last_text, verdict_of
 from quantbench.quantities.of_task import task_of
 from quantbench.quantities.score_drop import SCORE_DROP, shown, too_few
+from quantbench.records.clusters import Clustered
 from quantbench.records.run import Accuracy
-from quantbench.records.scores import Score
+from quantbench.records.scores import Limits, Score
 from quantbench.registry import FLOORS, TASKS
+from quantbench.stats.early_verdict import Side
 from quantbench.stats.intervals import Interval
 from quantbench.stats.verdicts import Outcome, Verdict, at_least, at_most
 
 if TYPE_CHECKING:
     from quantbench.config.schema import Experiment
     from quantbench.experiment.run import Run
+    from quantbench.stats.sampled_mean import MeanSequence
     from quantbench.tasks.interface import Task
 
 
@@ -57,12 +62,26 @@ class Figure(Quantity[Any]):
         """Both models on the test split."""
         return self._like.measure(run)
 
+    def question(self, run: Run, bound: Any) -> Question | None:
+        """The candidate's own mean score; None of a task whose figure is no mean within a range."""
+        task = run.opened.task
+        low, high = task.range
+        if not task.is_mean or low is None or high is None:
+            return None
+        # No distance is expected: a floor lies where somebody needs it.
+        least = bound / 100 if self.is_binary else bound
+        return Question(least, lambda *each: each[-1].scores, (low, high), 0.0, task.higher_is_better)
+
     def judge(self, run: Run, measured: Accuracy | Score, bound: float) -> Verdict:
         """By the figure's own interval: Wilson's of a share, otherwise the one that fits the task."""
+        if (decided := by_looks(run, self.name)) is not None:
+            return self._decided(run, measured, bound, decided)
         if isinstance(measured, Accuracy):
             return self._of_share(run, measured, bound)
         s, judge = measured, at_least if measured.higher_is_better else at_most
+        beyond = "below the floor" if s.higher_is_better else "above the ceiling"
         text = f"{s.candidate:.4g} {shown(s.candidate_interval)} ({evidence_of_figure(s)})"
+        text += power_text(s.candidate_interval, s.level, beyond, "") + last_text(run, s.level)
         if s.candidate_interval is None or s.candidate_strict is None:
             required = f"at {'least' if s.higher_is_better else 'most'} {bound:g} {s.unit}"
             text = f"{text}; {too_few(s)}"
@@ -70,15 +89,64 @@ class Figure(Quantity[Any]):
         own, strict = Interval(*s.candidate_interval, s.level), Interval(*s.candidate_strict, s.strict_level)
         return judge(self.name, s.candidate, own, bound, s.n, text, f" {s.unit}", strict)
 
+    def _decided(self, run: Run, measured: Accuracy | Score, bound: float, decided: MeanSequence) -> Verdict:
+        from quantbench.experiment.accuracy import ACCURACY_LEVEL
+
+        scale, unit = (100.0, " %") if self.is_binary else (1.0, f" {run.opened.task.unit}")
+        own, n = interval_of(decided, ACCURACY_LEVEL, scale), measured.n
+        of = "" if measured.samples is None else measured.samples.text()
+        value = scale * decided.mean
+        text = f"{value:.4g}{unit} [{own.low:.4g}, {own.high:.4g}] (n={n:,}{of})"
+        passes = Side.ABOVE if run.opened.task.higher_is_better else Side.AT_MOST
+        return verdict_of(self.name, decided, passes, value, Shown(own, bound, n, text, unit))
+
     def _of_share(self, run: Run, a: Accuracy, bound: float) -> Verdict:
+        from quantbench.stats.power import least_shortfall
         from quantbench.stats.proportions import wilson_interval
 
         share, (low, high) = 100 * a.quantized, (100 * each for each in a.quantized_interval)
-        level = run.settings.family.level(a.level)
+        level = strict_level(run, a.level)
         wider = wilson_interval(round(a.quantized * a.n), a.n, level)
         strict = Interval(100 * wider.low, 100 * wider.high, level)
+        if a.clustered is not None:
+            return self._of_clusters(a, a.clustered, share, bound)
         text = f"{share:.2f} % [{low:.2f}, {high:.2f}] (n={a.n:,})"
+        if (least := least_shortfall(bound / 100, a.n, a.level)) is not None:
+            text += f"; one {100 * least:.2f} pp below the floor would be detected (power 80 %)"
+        text += last_text(run, a.level)
         return at_least(self.name, share, Interval(low, high, a.level), bound, a.n, text, " %", strict)
+
+    def _of_clusters(self, a: Accuracy, found: Clustered, share: float, bound: float) -> Verdict:
+        """By the interval of whole groups."""
+        own, strict = _percent(found.quantized_interval), _percent(found.quantized_strict)
+        text = f"{share:.2f} % {shown(own, '.2f')} (n={a.n:,} in {found.clusters:,} clusters)"
+        text += power_text(own, a.level, "below the floor", " pp")
+        if own is None or strict is None:
+            text = f"{text}; so few clusters tell no interval; measure on more"
+            return Verdict(self.name, Outcome.INCONCLUSIVE, share, None, bound, a.n, text, f"at least {bound:g} %")
+        limits = Interval(*own, a.level), Interval(*strict, found.strict_level)
+        return at_least(self.name, share, limits[0], bound, a.n, text, " %", limits[1])
+
+
+def power_text(limits: Limits | None, level: float, beyond: str, unit: str) -> str:
+    """Words about the least distance beyond a bound that so many samples could detect; empty where nothing tells.
+
+    Args:
+        limits: interval of the figure.
+        level: of the interval.
+        beyond: the bound, in words.
+        unit: of the figure.
+    """
+    from quantbench.stats.power import error_of, least_change
+
+    if limits is None or not limits[0] < limits[1]:
+        return ""
+    least = least_change(error_of(*limits, level), level)
+    return f"; one {least:.2g}{unit} {beyond} would be detected (power 80 %)"
+
+
+def _percent(limits: Limits | None) -> Limits | None:
+    return None if limits is None else (100 * limits[0], 100 * limits[1])
 
 
 def evidence_of_figure(score: Score) -> str:

@@ -14,6 +14,7 @@ from quantbench.stats.verdicts import Outcome, Verdict
 if TYPE_CHECKING:
     from quantbench.config.schema import Experiment
     from quantbench.errors import MeasurementError
+    from quantbench.experiment.question import Question
     from quantbench.experiment.run import Run
     from quantbench.records.base import Part
 
@@ -58,6 +59,7 @@ class Quantity(Guarded, ABC, Generic[M]):
         default: the bound where the configuration sets none, so that it is always judged; None: not judged then.
         by_interval: whether samples decide, so that it shares the false alarms of a session.
         timed: whether it is judged by timings, which parallel workers cannot take.
+        needs_all: whether all test samples are needed, so that no verdict of its experiment comes after a part of them.
         needed_to_accept: where it fails, nothing of the experiment is accepted: the next run would find something else.
         columns: of the results table. A gate that has any is measured where no bound is set, too.
 
@@ -82,7 +84,8 @@ class Quantity(Guarded, ABC, Generic[M]):
     """
 
     guarded = frozenset({
-        "measure", "judge", "bound_of", "is_looser", "unmeasured", "why_not", "applies", "further", "accept",
+        "measure", "judge", "question", "bound_of", "is_looser", "unmeasured", "why_not", "applies", "further",
+        "accept",
     })  # fmt: skip
     name: ClassVar[str]
     part: ClassVar[str]
@@ -92,6 +95,7 @@ class Quantity(Guarded, ABC, Generic[M]):
     default: ClassVar[Any] = None
     by_interval: ClassVar[bool] = False
     timed: ClassVar[bool] = False
+    needs_all: ClassVar[bool] = False
     needed_to_accept: ClassVar[bool] = False
     columns: ClassVar[tuple[Column[Any], ...]] = ()
 
@@ -115,6 +119,15 @@ class Quantity(Guarded, ABC, Generic[M]):
             measured: what `measure` gave.
             bound: as the gate sets it for this machine; None where the quantity needs none.
         """
+
+    def question(self, run: Run, bound: Any) -> Question | None:
+        """The question that samples, looked at in random order, may decide before the last; None where they do not.
+
+        Args:
+            run: the experiment's.
+            bound: as of `judge`.
+        """
+        return None
 
     def bound_of(self, experiment: Experiment) -> Any:
         """The bound that the experiment is held to, in the form of JSON; None where there is none."""

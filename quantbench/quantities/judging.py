@@ -135,6 +135,7 @@ def _explained(experiment: Experiment, verdict: Verdict, further: str, accept: s
         f"{experiment.id}: {verdict.quantity}: {verdict.change or verdict.outcome}\n"
         f"  measured:     {verdict.measured}\n"
         f"  required:     {verdict.requirement}\n"
+        f"{f'  blame:        {verdict.blame}' + chr(10) if verdict.blame else ''}"
         f"  look further: quantbench {further}\n"
         f"  accept:       {accept}"
     )

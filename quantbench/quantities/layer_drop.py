@@ -10,6 +10,7 @@ class LayerDrop(AccuracyDrop):
 
     name = "layer_drop_pp"
     columns = ()
+    needs_all = True
 
 
 LAYER_DROP = LayerDrop()

@@ -32,6 +32,7 @@ class OutputFigure(Quantity[Found]):
     record = Found
     bound: ClassVar[Any] = Positive
     by_interval = True
+    needs_all = True
     unit, digits = "", ".3g"
 
     def measure(self, run: Run) -> Found:

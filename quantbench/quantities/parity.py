@@ -43,6 +43,7 @@ class Parity(Quantity[Found]):
     record = Found
     bound: ClassVar[Any] = ParityBound
     by_interval = True
+    needs_all = True
 
     def is_looser(self, bound: Any, accepted: Any) -> bool:
         """True if it may lose more, or against another experiment."""
@@ -62,7 +63,8 @@ class Parity(Quantity[Found]):
         Raises:
             MeasurementError: if the other cannot be made, loaded or evaluated.
         """
-        from quantbench.experiment.accuracy import paired_accuracy
+        from quantbench.experiment.accuracy import ACCURACY_LEVEL, paired_accuracy
+        from quantbench.experiment.clusters import Grouping
 
         name = next(iter(self.bound_of(run.experiment)))
         # An error of its own is one of this experiment, whatever becomes of the other.
@@ -74,7 +76,8 @@ class Parity(Quantity[Found]):
             before = other.evaluation
         except QuantbenchError as error:
             raise MeasurementError(f"'{name}', which it is compared with, cannot be measured: {error}") from error
-        return Found(other=name, backend=other.experiment.backend.name, accuracy=paired_accuracy(before, own))
+        accuracy = paired_accuracy(before, own, None, Grouping.of(run, ACCURACY_LEVEL))
+        return Found(other=name, backend=other.experiment.backend.name, accuracy=accuracy)
 
     def judge(self, run: Run, measured: Found, bound: Any) -> Verdict:
         """By Tango's interval."""

@@ -6,15 +6,29 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import FiniteFloat
 
+from quantbench.quantities.accuracy_drop import part_text
 from quantbench.quantities.interface import Column, Quantity
+from quantbench.quantities.looking import (
+    Shown,
+    by_looks,
+    interval_of,
+    last_text,
+    loss_question,
+    sampled,
+    verdict_of,
+)
 from quantbench.quantities.of_task import needs_scores
 from quantbench.records.scores import Limits, Score
+from quantbench.registry import FLOORS
+from quantbench.stats.early_verdict import Side
 from quantbench.stats.intervals import Interval
 from quantbench.stats.verdicts import Outcome, Verdict, at_most
 
 if TYPE_CHECKING:
     from quantbench.config.schema import Experiment
+    from quantbench.experiment.question import Question
     from quantbench.experiment.run import Run
+    from quantbench.stats.sampled_mean import MeanSequence
 
 
 class ScoreDrop(Quantity[Score]):
@@ -27,7 +41,7 @@ class ScoreDrop(Quantity[Score]):
     smaller_is_looser = False
     by_interval = True
     columns: ClassVar[tuple[Column[Any], ...]] = (
-        Column("score", lambda s: f"{s.candidate:.4g} {s.unit}", everywhere=False),
+        Column("score", lambda s: f"{s.candidate:.4g} {s.unit}{part_text(s.samples)}", everywhere=False),
         Column(
             "lost [95 %]", lambda s: f"{s.drop:+.3g} {shown(s.interval, '+.3g')}", of_reference=False, everywhere=False
         ),
@@ -41,13 +55,19 @@ class ScoreDrop(Quantity[Score]):
         """Both models on the test split."""
         from quantbench.experiment.score import paired_score
 
-        return paired_score(run)
+        return paired_score(run, sampled(run), floor_of(run))
+
+    def question(self, run: Run, bound: Any) -> Question | None:
+        """A loss against the reference."""
+        return loss_question(run.opened.task, bound)
 
     def judge(self, run: Run, measured: Score, bound: float) -> Verdict:
         """By the interval that fits the task."""
         s = measured
+        if (decided := by_looks(run, self.name)) is not None:
+            return _decided(self.name, s, bound, decided)
         text = f"{drop_text(s.drop, s.interval)} ({s.unit} {s.reference:.4g} → {s.candidate:.4g}, {evidence(s)})"
-        text += sensitivity(s)
+        text += sensitivity(s) + last_text(run, s.level)
         if s.interval is None or s.strict is None:
             return _untold(self.name, s, s.drop, bound, f"{text}; {too_few(s)}", f"at most {bound:g} lost")
         own, strict = Interval(*s.interval, s.level), Interval(*s.strict, s.strict_level)
@@ -55,6 +75,22 @@ class ScoreDrop(Quantity[Score]):
 
 
 SCORE_DROP = ScoreDrop()
+
+
+def _decided(gate: str, s: Score, bound: float, decided: MeanSequence) -> Verdict:
+    from quantbench.experiment.accuracy import ACCURACY_LEVEL
+
+    own = interval_of(decided, ACCURACY_LEVEL)
+    text = f"{drop_text(s.drop, (own.low, own.high))} ({s.unit} {s.reference:.4g} → {s.candidate:.4g}, {evidence(s)})"
+    shown_as = Shown(own, bound, s.n, text + sensitivity(s), f" lost ({s.unit})")
+    return verdict_of(gate, decided, Side.AT_MOST, s.drop, shown_as)
+
+
+def floor_of(run: Run) -> MeanSequence | None:
+    """The sequence of the candidate's own figure, where a gate asks for it."""
+    if run.sampling is None:
+        return None
+    return next((each for name, each in run.sampling.looks.items() if name in FLOORS.values()), None)
 
 
 def shown(limits: Limits | None, digits: str = ".4g") -> str:
@@ -70,7 +106,8 @@ def drop_text(drop: float, interval: Limits | None) -> str:
 def evidence(score: Score) -> str:
     """Samples behind a figure, and the method of its interval."""
     clusters = "" if score.clusters is None else f" in {score.clusters:,} clusters"
-    return f"n={score.n:,}{clusters}: {score.changed:,} changed, {score.method}"
+    of = "" if score.samples is None else score.samples.text()
+    return f"n={score.n:,}{of}{clusters}: {score.changed:,} changed, {score.method}"
 
 
 def sensitivity(score: Score) -> str:

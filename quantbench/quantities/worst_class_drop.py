@@ -26,6 +26,7 @@ class WorstClassDrop(AnsweredClasses):
 
     name = "worst_class_drop_pp"
     bound = PercentagePoints
+    needs_all = True
     smaller_is_looser = False
     by_interval = True
 
@@ -47,12 +48,25 @@ class WorstClassDrop(AnsweredClasses):
         text = (
             f"{drop:.2f} pp [{interval.low:.2f}, {interval.high:.2f}] of '{worst.name}' (recall "
             f"{100 * worst.fp32 / worst.n:.2f} % → {100 * worst.quantized / worst.n:.2f} %, n={worst.n:,}: "
-            f"{worst.lost} lost, {worst.gained} gained), of {len(classes)} classes"
+            f"{worst.lost} lost, {worst.gained} gained), of {len(classes)} classes{_sensitivity(classes, worst)}"
         )
         return Verdict(self.name, outcome, drop, interval, bound, worst.n, text, f"at most {bound:g} pp of any class")
 
 
 WORST_CLASS_DROP = WorstClassDrop()
+
+
+def _sensitivity(classes: list[ClassCounts], worst: ClassCounts) -> str:
+    """Words about the least drop that so many samples of a class could detect, and of the rarest class."""
+    from quantbench.stats.paired import PairedOutcomes
+    from quantbench.stats.power import least_drop
+
+    def least(each: ClassCounts) -> float:
+        return 100 * least_drop(PairedOutcomes(each.n, each.lost, each.gained), LEVEL)
+
+    hardest = max(classes, key=least)
+    of_hardest = "" if hardest is worst else f", of '{hardest.name}' (n={hardest.n:,}) one of {least(hardest):.2f} pp"
+    return f"; a drop of {least(worst):.2f} pp of it would be detected{of_hardest} (power 80 %)"
 
 
 def _drop(counts: ClassCounts, level: float) -> Interval:

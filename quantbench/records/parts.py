@@ -9,7 +9,9 @@ from typing import Any, Literal
 from pydantic import Field
 
 from quantbench.records.base import TOLERANCE, Part, agree, holds, is_share, unpack_bits
+from quantbench.records.clusters import Clustered
 from quantbench.records.intervals import unlike_tango, unlike_wilson
+from quantbench.records.samples import Samples
 from quantbench.stats.paired import PairedOutcomes
 from quantbench.stats.power import least_drop
 
@@ -33,13 +35,18 @@ class Accuracy(Part):
         lost: samples right before, wrong after.
         gained: samples wrong before, right after.
         drop_pp: accuracy lost, percentage points.
-        drop_interval_pp: Tango's score interval at `level`, percentage points.
+        drop_interval_pp: Tango's score interval at `level`, percentage points; a confidence sequence's, which holds
+            whenever one stops, where fewer than all samples were looked at; by whole groups where there are some, and
+            anything from −100 to 100 where these tell none.
         level: of both intervals.
         quantized_interval: Wilson interval of `quantized`, 0..1.
         fp32_correct: packed bits of per-sample correctness, base64, most significant bit first.
         quantized_correct: the same for the quantized model.
         detectable_pp: the least drop that the test set could detect with a power of 80 %, percentage points; absent in
             records of before it was noted.
+        samples: how many were looked at of how many, of a run that may stop before the last; the bits are then in the
+            order in which they were.
+        clustered: of samples in groups.
     """
 
     n: int
@@ -54,6 +61,8 @@ class Accuracy(Part):
     fp32_correct: str
     quantized_correct: str
     detectable_pp: float | None = None
+    samples: Samples | None = Field(default=None, exclude_if=lambda samples: samples is None)
+    clustered: Clustered | None = Field(default=None, exclude_if=lambda clustered: clustered is None)
 
     def impossible(self) -> str | None:
         """An interval without its estimate, or figures that are not those of its samples."""
@@ -79,11 +88,27 @@ class Accuracy(Part):
         if not (0 < self.level < 1 and is_share(*own) and holds(own, self.quantized)):
             return f"quantized {self.quantized} with quantized_interval [{own[0]}, {own[1]}] at level {self.level}"
         counts = PairedOutcomes(self.n, lost, gained)
-        if self.detectable_pp is not None and not agree(self.detectable_pp, 100 * least_drop(counts, self.level), 1e-6):
+        scale = 100 if self.clustered is None else 100 * self.clustered.scale()
+        least = scale * least_drop(counts, self.level)
+        if self.detectable_pp is not None and not agree(self.detectable_pp, least, 1e-6):
             return f"detectable_pp {self.detectable_pp}, which is not the one of lost {lost} and gained {gained}"
-        return unlike_tango("drop_interval_pp", self.drop_interval_pp, counts, self.level) or unlike_wilson(
-            "quantized_interval", own, self.quantized, self.n, self.level
-        )
+        if self.samples is not None and (wrong := self.samples.impossible_of(self.n)):
+            return wrong
+        if wrong := self._unlike_tango(counts):
+            return wrong
+        return unlike_wilson("quantized_interval", own, self.quantized, self.n, self.level)
+
+    def _unlike_tango(self, counts: PairedOutcomes) -> str | None:
+        """Words about an interval that is not the one of its counts; None of one that counts alone do not tell."""
+        if self.clustered is not None:
+            own = self.clustered.interval_pp or (-100.0, 100.0)
+            if own != self.drop_interval_pp:
+                return f"drop_interval_pp {self.drop_interval_pp}, which is not that of its clusters"
+            words = self.clustered.impossible()
+            return words or unlike_tango("tango_pp", self.clustered.tango_pp, counts, self.level)
+        if self.samples is not None and self.samples.is_part:
+            return None
+        return unlike_tango("drop_interval_pp", self.drop_interval_pp, counts, self.level)
 
 
 class Size(Part):

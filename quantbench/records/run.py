@@ -23,6 +23,7 @@ from quantbench.config.schema import NAME_PATTERN
 from quantbench.foreign import calling
 from quantbench.recipes.translation import QuantityName, RecipeName, neutral
 from quantbench.records.base import Environment, Part, Record
+from quantbench.records.judged import Judged
 from quantbench.records.parts import Accuracy, CheckpointFacts, Counted, CoverageFacts, Latency, Memory, Size, Work
 from quantbench.records.scores import Score
 from quantbench.registry import QUANTITIES
@@ -67,6 +68,8 @@ class VerdictRecord(Record):
     Attributes:
         change: IMPROVED, SAME, REGRESSED or INCONCLUSIVE, where the claim compares with what was accepted.
         warning: what else was noticed, although it decided nothing.
+        figures: behind the words; absent where there are none, and in records of before they were noted.
+        blame: the layer that is responsible, and why; written only where it was looked for.
     """
 
     quantity: QuantityName
@@ -75,6 +78,8 @@ class VerdictRecord(Record):
     requirement: str
     change: str | None = None
     warning: str | None = None
+    figures: Annotated[Judged | None, Field(exclude_if=lambda figures: figures is None)] = None
+    blame: str | None = Field(default=None, exclude_if=lambda value: value is None)
 
     def impossible(self) -> str | None:
         """A word that is no verdict."""
@@ -82,7 +87,8 @@ class VerdictRecord(Record):
             return f"a verdict on {self.quantity} whose outcome is {self.outcome!r:.40}"
         if self.change is not None and self.change not in set(Change):
             return f"a verdict on {self.quantity} whose change is {self.change!r:.40}"
-        return None
+        words = self.figures.impossible() if self.figures else None
+        return f"a verdict on {self.quantity} of {words}" if words else None
 
     @classmethod
     def of(cls, verdict: Verdict) -> VerdictRecord:
@@ -94,6 +100,8 @@ class VerdictRecord(Record):
             requirement=verdict.requirement,
             change=verdict.change,
             warning=verdict.warning or None,
+            figures=Judged.of(verdict),
+            blame=verdict.blame or None,
         )
 
 

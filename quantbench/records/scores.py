@@ -7,7 +7,10 @@ import zlib
 from math import isfinite
 from typing import TYPE_CHECKING
 
+from pydantic import Field
+
 from quantbench.records.base import Part, agree, holds
+from quantbench.records.samples import Samples
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,6 +45,8 @@ class Score(Part):
         detectable: the least drop that the test set could detect with a power of 80 %; None where nothing tells.
         reference_scores: of each sample, or its statistics, packed.
         candidate_scores: the same of the candidate.
+        samples: how many were looked at of how many, of a run that may stop before the last; the scores are then in the
+            order in which they were.
     """
 
     task: str
@@ -63,6 +68,7 @@ class Score(Part):
     detectable: float | None
     reference_scores: str
     candidate_scores: str
+    samples: Samples | None = Field(default=None, exclude_if=lambda samples: samples is None)
 
     def impossible(self) -> str | None:
         """An interval without its estimate, a drop that is not the one of the figures, or scores of other samples."""
@@ -81,6 +87,8 @@ class Score(Part):
             return f"{self.changed} of {self.n} samples changed, at level {self.level} and {self.strict_level}"
         if self.detectable is not None and self.detectable < 0:
             return f"a detectable drop of {self.detectable}"
+        if self.samples is not None and (wrong := self.samples.impossible_of(self.n)):
+            return wrong
         for packed in (self.reference_scores, self.candidate_scores):
             try:
                 unpack_scores(packed, self.n)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from quantbench.records.run import Accuracy
 from quantbench.stats.paired import PairedOutcomes
 
 # Of files of searches; raised with every change of their fields.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 # Percentage points by which a drop of whole samples may exceed ε, which is given in hundredths.
 EPSILON_ROUNDING = 1e-6
 # Of the intervals of layers that were measured on every sample.
@@ -120,6 +120,28 @@ class Decision(Record):
     reason: Reason
 
 
+class FoundArtifact(Record):
+    """The outcome of a search, quantized by the backend itself and loaded by a fresh process.
+
+    Attributes:
+        recipe: that makes it, as an experiment names it.
+        backend: of the experiment.
+        sha256: of its first file.
+        size_bytes: of all files.
+        reload_identical: the fresh process gave the same outputs, bit by bit.
+        accuracy: its own against all layers high, on the samples that `confirmed` is of.
+        otherwise: samples that it gets right and the model that was searched wrong, or the other way round.
+    """
+
+    recipe: dict[str, Any]
+    backend: str
+    sha256: str
+    size_bytes: int
+    reload_identical: bool
+    accuracy: Accuracy
+    otherwise: int
+
+
 class SearchRecord(Record):
     """A whole search.
 
@@ -137,6 +159,8 @@ class SearchRecord(Record):
         macs_naive: of the published way: one pass, one for each sensitivity and one for each decision.
         memory_bytes: most that values kept between forwards took; of a search that was continued, in its last part.
         confirmed: what was found against all layers high, on the reporting split; None if that was not asked for.
+        artifact: the same by the backend's own kernels; None where a recipe cannot name such layers.
+        full_passes: why each trial was a forward of the whole model; empty where values were kept between forwards.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -160,6 +184,8 @@ class SearchRecord(Record):
     seconds: float
     memory_bytes: int
     confirmed: Accuracy | None
+    artifact: FoundArtifact | None = None
+    full_passes: str = ""
     environment: Environment
     command: str
 
@@ -178,6 +204,7 @@ class SensitivityRecord(Record):
         low: width of that one.
         layers: switchable ones, in order.
         accuracy: on the split with all layers high, 0..1.
+        full_passes: why each trial was a forward of the whole model; empty where values were kept between forwards.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -191,6 +218,7 @@ class SensitivityRecord(Record):
     layers: list[LayerCost]
     accuracy: float
     sensitivities: list[LayerSensitivity]
+    full_passes: str = ""
     environment: Environment
     command: str
 
@@ -208,6 +236,7 @@ class BudgetRecord(SensitivityRecord):
         bits: what was found, one width per layer.
         predicted_pp: drop of it, if drops add up, percentage points.
         confirmed: what was found against all layers high, on the reporting split.
+        artifact: the same by the backend's own kernels; None where a recipe cannot name such layers.
     """
 
     measure: str
@@ -215,6 +244,7 @@ class BudgetRecord(SensitivityRecord):
     bits: list[int]
     predicted_pp: float
     confirmed: Accuracy | None
+    artifact: FoundArtifact | None = None
 
     def impossible(self) -> str | None:
         """Widths that no layer has, or figures that are not those of its layers."""

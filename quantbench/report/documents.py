@@ -62,28 +62,55 @@ def read_with_errors(paths: Sequence[Path]) -> tuple[list[RunRecord], list[Exper
         ConfigError: if a file is missing, not what `--json` writes, of another version, holds no record at all, or one
             with a figure that nothing could have measured.
     """
+    found = read_all(paths)
+    return found.records, found.errors
+
+
+def read_all(paths: Sequence[Path], empty: bool = False) -> RecordFile:
+    """Several files as one, as `read_with_errors` tells of; with the experiments that none of them could start.
+
+    Args:
+        paths: of the files.
+        empty: files in which nothing was measured are read too, since their errors are to be told.
+
+    Raises:
+        ConfigError: see `read_with_errors`.
+    """
     found: dict[str, RunRecord] = {}
+    not_run: dict[str, NotRun] = {}
     errors: list[ExperimentError] = []
     for path in paths:
-        file = read_versioned(
-            RecordFile,
-            path,
-            SCHEMA_VERSION,
-            f"write it with: {claims_command()} --json FILE",
-            outdated=f"measure again: {claims_command()} --json FILE",
-            damaged=f"write it again with: {claims_command()} --json FILE",
-            older=OLDER_VERSIONS,
-            again="measure it again",
-        )
+        file = read_file(path)
         found |= {record.experiment: record for record in file.records}
         measured = {each.experiment for each in file.records} | {each.experiment for each in file.errors}
         errors = [each for each in errors if each.experiment not in measured] + file.errors
-    if not found:
+        not_run |= {each.experiment: each for each in file.not_run}
+    if not found and not (empty and (errors or not_run)):
         only = f", but an error: {error_lines(errors)[0]}" if errors else ""
         raise ConfigError(
             f"{', '.join(map(str, paths))}: no record{only}; write some with: {claims_command()} --json FILE"
         )
-    return list(found.values()), errors
+    known = {*found, *(each.experiment for each in errors)}
+    left = [each for id_, each in not_run.items() if id_ not in known]
+    return RecordFile(records=list(found.values()), not_run=left, errors=errors)
+
+
+def read_file(path: Path) -> RecordFile:
+    """One file as `--json` writes it.
+
+    Raises:
+        ConfigError: see `read_with_errors`.
+    """
+    return read_versioned(
+        RecordFile,
+        path,
+        SCHEMA_VERSION,
+        f"write it with: {claims_command()} --json FILE",
+        outdated=f"measure again: {claims_command()} --json FILE",
+        damaged=f"write it again with: {claims_command()} --json FILE",
+        older=OLDER_VERSIONS,
+        again="measure it again",
+    )
 
 
 def results_tables(records: Sequence[RunRecord], errors: Sequence[ExperimentError] = ()) -> str:

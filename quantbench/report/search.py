@@ -8,7 +8,14 @@ from dataclasses import dataclass
 
 from quantbench.records.costs import Measure, figure, shown
 from quantbench.records.run import Accuracy
-from quantbench.records.search import BudgetRecord, Decision, LayerSensitivity, SearchRecord, SensitivityRecord
+from quantbench.records.search import (
+    BudgetRecord,
+    Decision,
+    FoundArtifact,
+    LayerSensitivity,
+    SearchRecord,
+    SensitivityRecord,
+)
 from quantbench.report.tables import NOTHING, markdown_rows, plain_table
 
 Record = SearchRecord | SensitivityRecord
@@ -126,6 +133,8 @@ def found_sentences(record: SearchRecord | BudgetRecord) -> list[str]:
     lines.append(f"costs: {costs}")
     if record.confirmed:
         lines.append(f"on the test split: {confirmed(record.confirmed)}")
+    if record.artifact:
+        lines += quantized_sentences(record.artifact)
     if isinstance(record, SearchRecord):
         ratio = record.macs_naive / record.macs_spent if record.macs_spent else float("inf")
         lines.append(
@@ -134,6 +143,26 @@ def found_sentences(record: SearchRecord | BudgetRecord) -> list[str]:
             f"forwards took {record.memory_bytes / 1e6:,.0f} MB at most"
         )
     return lines
+
+
+def quantized_sentences(found: FoundArtifact) -> list[str]:
+    """Sentences on what the backend makes of the layers that were found, and the experiment that gates it."""
+    same = "the same bits" if found.reload_identical else "other outputs: look at `quantbench gate` of it first"
+    names = ", ".join(f"{key}: {_yaml(value)}" for key, value in found.recipe.items())
+    return [
+        f"quantized by {found.backend}: {confirmed(found.accuracy)}; {found.otherwise:,} sample(s) right or wrong "
+        f"otherwise than in the search; {found.size_bytes:,} bytes; a fresh process gives {same}",
+        f"as an experiment: recipe: {{{names}}}, backend: {found.backend}",
+    ]
+
+
+def _yaml(value: object) -> str:
+    return f"[{', '.join(map(str, value))}]" if isinstance(value, list | tuple) else str(value)
+
+
+def full_passes_sentence(record: Record) -> str:
+    """The sentence on trials that nothing could be kept for; empty where values were kept."""
+    return f"every trial is a full pass, since {record.full_passes}" if record.full_passes else ""
 
 
 def widths(whose: str, bits: Sequence[int], low: int) -> str:
@@ -179,7 +208,10 @@ def report_of(record: Record) -> SearchReport:
         sensitivity_table(record),
         decision_table(record) if isinstance(record, SearchRecord) else None,
         _budget(record) if isinstance(record, BudgetRecord) else "",
-        found_sentences(record) if isinstance(record, SearchRecord | BudgetRecord) else [],
+        [
+            *(found_sentences(record) if isinstance(record, SearchRecord | BudgetRecord) else []),
+            *filter(None, [full_passes_sentence(record)]),
+        ],
         [f"{machine}, Python {e.python}; `{record.command}`"],
     )
 

@@ -244,16 +244,19 @@ def sensitivity_markdown(records: Sequence[RunRecord]) -> str:
     """Both tables of every workload that has them, as Markdown; empty where there is none."""
     return "\n".join(
         "\n".join([f"**{title}**", "", *markdown_rows(columns, listed), ""])
-        for title, columns, listed in _tables(records)
+        for title, columns, listed in sensitivity_tables(records)
     )
 
 
 def sensitivity_text(records: Sequence[RunRecord]) -> str:
     """Both tables of every workload that has them, for the terminal; empty where there is none."""
-    return "\n".join(f"{title}\n{plain_table(columns, listed)}" for title, columns, listed in _tables(records))
+    return "\n".join(
+        f"{title}\n{plain_table(columns, listed)}" for title, columns, listed in sensitivity_tables(records)
+    )
 
 
-def _tables(records: Sequence[RunRecord]) -> Iterator[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]:
+def sensitivity_tables(records: Sequence[RunRecord]) -> Iterator[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]:
+    """Title, columns and rows of each table."""
     for workload, parts in sensitivities(records).items():
         n = next(a.n for part in parts if (a := part.ptq_accuracy or part.qat_accuracy))
         yield f"{workload}, layer by layer (n = {n:,})", COLUMNS, rows(parts)

@@ -52,7 +52,8 @@ def summary_markdown(
 def _item(experiment: str, verdict: VerdictRecord) -> str:
     """A verdict as an item of a list."""
     measured, requirement = _one_line(verdict.measured), _one_line(verdict.requirement)
-    return f"- **{verdict.outcome}** `{experiment}`: {verdict.quantity}: {measured}; required: {requirement}"
+    blame = f"; blame: {_one_line(verdict.blame)}" if verdict.blame else ""
+    return f"- **{verdict.outcome}** `{experiment}`: {verdict.quantity}: {measured}; required: {requirement}{blame}"
 
 
 def append_step_summary(

@@ -7,7 +7,7 @@ from functools import partial
 import torch
 
 from quantbench.backends.kernels import count_macs
-from quantbench.quant.switchable import switchable_layers
+from quantbench.quant.switchable import WholeLayer, WholeModel, switchable_layers
 from quantbench.records.search import LayerCost
 from quantbench.search.problem import Problem
 
@@ -17,6 +17,8 @@ def layer_costs(problem: Problem) -> list[LayerCost]:
 
     Of a layer that runs several times in a forward the multiply-accumulates and inputs of all its runs count.
     """
+    if isinstance(problem.model, WholeModel):
+        return [_known(name, each) for name, each in problem.model.layers.items() if name in problem.layers]
     inputs: dict[str, list[torch.Tensor]] = {}
     layers = {name: each for name, each in switchable_layers(problem.model).items() if name in problem.layers}
     modules = {name: problem.model.get_submodule(name) for name in layers}
@@ -42,3 +44,9 @@ def layer_costs(problem: Problem) -> list[LayerCost]:
         )
         for name, layer in layers.items()
     ]
+
+
+def _known(name: str, layer: WholeLayer) -> LayerCost:
+    return LayerCost(
+        name=name, macs=layer.macs, weights=layer.weights, weight_bits=layer.weight_bits, inputs=layer.inputs
+    )

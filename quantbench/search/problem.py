@@ -61,7 +61,7 @@ class SearchResult:
         macs_naive: of the published way: one pass, one for each sensitivity and one for each decision.
         seconds: in all runs of it.
         memory_bytes: most that cached values took.
-        traced: whether values upstream of a changed layer could be reused; otherwise every forward was a whole one.
+        full_passes: why every forward was a whole one; empty where values upstream of a changed layer were reused.
     """
 
     names: tuple[str, ...]
@@ -76,4 +76,4 @@ class SearchResult:
     macs_naive: int
     seconds: float
     memory_bytes: int
-    traced: bool
+    full_passes: str

@@ -29,13 +29,14 @@ from quantbench.quant.switchable import switchable_layers
 from quantbench.records.base import read_json
 from quantbench.records.costs import Measure
 from quantbench.records.run import Accuracy
-from quantbench.records.search import BudgetRecord, LayerSensitivity, SearchRecord, SensitivityRecord
+from quantbench.records.search import BudgetRecord, FoundArtifact, LayerSensitivity, SearchRecord, SensitivityRecord
 from quantbench.registry import unknown_name
 from quantbench.search.budget import Additive, within_budget
 from quantbench.search.engine import allowed_drop
+from quantbench.search.found import found_artifact
 from quantbench.search.journal import FileJournal, entry_of, journal_of, searches_dir
 from quantbench.search.layer_costs import layer_costs
-from quantbench.search.search import DEFAULT_MEMORY_BYTES, Problem, search, sensitivities
+from quantbench.search.search import DEFAULT_MEMORY_BYTES, Problem, measured, search
 from quantbench.search.settings import SearchSettings
 from quantbench.stats.betting import check_risk
 from quantbench.tasks.top1 import Top1
@@ -115,8 +116,10 @@ class SearchRun:
         """Every layer alone at the low width, from what was kept or measured now."""
         journal = self.journal({}, fresh)
         with entry_of(journal).locked(), progress(f"sensitivity of {self.run.experiment.id}") as show:
-            found = sensitivities(self.problem, journal, show)
-        return SensitivityRecord(**self._shared(found), accuracy=self._accuracy(found), command=command)
+            found, full_passes = measured(self.problem, journal, show)
+        return SensitivityRecord(
+            **self._shared(found), accuracy=self._accuracy(found), full_passes=full_passes, command=command
+        )
 
     def within(self, measure: Measure, limit: float, command: str, fresh: bool = False) -> BudgetRecord:
         """The configuration that loses least within a budget, confirmed on the test split.
@@ -127,13 +130,15 @@ class SearchRun:
         found = self.sensitivities(command, fresh)
         model = Additive.of(found.layers, found.sensitivities, self.high, self.low)
         best = within_budget(model, measure, limit)
+        confirmed, artifact = self.confirm(best.bits)
         return BudgetRecord(
             **{name: getattr(found, name) for name in SensitivityRecord.model_fields},
             measure=measure,
             limit=limit,
             bits=list(best.bits),
             predicted_pp=best.drop_pp,
-            confirmed=self.confirm(best.bits),
+            confirmed=confirmed,
+            artifact=artifact,
         )
 
     def search(
@@ -166,6 +171,7 @@ class SearchRun:
                 self.problem, settings.epsilon_pp, settings.mode, delta=settings.delta, memory_bytes=memory_bytes,
                 seed=settings.seed, journal=journal, show=show,
             )  # fmt: skip
+        confirmed, artifact = self.confirm(found.bits)
         return SearchRecord(
             **self._shared(found.sensitivities),
             mode=settings.mode,
@@ -178,19 +184,26 @@ class SearchRun:
             macs_naive=found.macs_naive,
             seconds=round(found.seconds, 3),
             memory_bytes=found.memory_bytes,
-            confirmed=self.confirm(found.bits),
+            confirmed=confirmed,
+            artifact=artifact,
+            full_passes=found.full_passes,
             command=command,
         )
 
-    def confirm(self, bits: Sequence[int]) -> Accuracy:
-        """Compares the configuration found with all layers high, on the same samples of the test split."""
+    def confirm(self, bits: Sequence[int]) -> tuple[Accuracy, FoundArtifact | None]:
+        """Compares the configuration found with all layers high, on the same samples of the test split.
+
+        Returns: That of the model that was searched, and that of what the backend makes of the same layers.
+        """
         test = self.run.opened.splits.test
+        low = [name for name, width in zip(self.names, bits, strict=True) if width == self.low]
         with progress("confirming on the test split") as show:
-            show.update(0, 2)
+            show.update(0, 3)
             before = self._evaluated([self.high] * len(self.names), test)
-            show.update(1, 2)
+            show.update(1, 3)
             after = self._evaluated(bits, test)
-        return paired_accuracy(before, after)
+            show.update(2, 3)
+            return paired_accuracy(before, after), found_artifact(self.run, low, before, after)
 
     def _evaluated(self, bits: Sequence[int], split: Split) -> Evaluation:
         """The model with these widths, which it keeps."""

@@ -27,13 +27,23 @@ def sensitivities(
 ) -> list[LayerSensitivity]:
     """Accuracy, SQNR and divergence with each layer alone at the low width, on every sample.
 
+    See `measured`.
+    """
+    return measured(problem, journal, show)[0]
+
+
+def measured(
+    problem: Problem, journal: Journal | None = None, show: Progress | None = None
+) -> tuple[list[LayerSensitivity], str]:
+    """Sensitivities, and why every forward was a whole one, empty where values were reused.
+
     Args:
         problem: model, split and widths.
         journal: of an earlier, killed call of the same problem; None to begin anew and keep nothing.
         show: progress, in passes.
 
     Returns:
-        One per layer, in the model's order.
+        One sensitivity per layer, in the model's order, and the reason.
 
     Raises:
         QuantizationError: if no layer can be switched, a layer does not exist, or has no such width.
@@ -43,7 +53,7 @@ def sensitivities(
     keep_freed_memory()
     engine = Engine(problem)
     table = measured_table(engine, Ledger(engine, journal, show, 1 + len(engine.names)))
-    return table.records()
+    return table.records(), engine.replay.not_replayable
 
 
 def search(
@@ -136,5 +146,5 @@ def result_of(searched: FinishedSearch, engine: Engine, ledger: Ledger, memory_b
         macs_naive=published_passes(engine) * engine.replay.macs * engine.n,
         seconds=ledger.seconds,
         memory_bytes=memory_bytes,
-        traced=not engine.replay.not_replayable,
+        full_passes=engine.replay.not_replayable,
     )

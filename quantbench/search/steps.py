@@ -12,6 +12,8 @@ import torch
 from torch import fx, nn
 from torch.fx.node import map_arg
 
+from quantbench.quant.switchable import WholeModel
+
 # The name of the value that a model is given.
 INPUT = "input"
 Values = Mapping[str, Any]
@@ -54,6 +56,8 @@ def checked_steps(
     Returns:
         The steps, the last of which gives the logits, and a reason, empty where values can be reused.
     """
+    if isinstance(model, WholeModel):
+        return [_whole(model)], model.reason
     with torch.no_grad():
         try:
             steps = _without_side_effects(_traced(model, layers), sample)
@@ -63,8 +67,12 @@ def checked_steps(
                 change()
                 _check(steps, model, sample)
         except NotReplayableError as error:
-            return [Step("output", (INPUT,), lambda values: model(values[INPUT]))], str(error)
+            return [_whole(model)], str(error)
     return steps, ""
+
+
+def _whole(model: nn.Module) -> Step:
+    return Step("output", (INPUT,), lambda values: model(values[INPUT]))
 
 
 def _check(steps: list[Step], model: nn.Module, inputs: torch.Tensor) -> None:

@@ -36,7 +36,7 @@ PICTURE_AXES = 4
 SOUND_AXES = (2, 3)
 # Parameters of pictures → what needs no guess beside them.
 TOLD_BY = {"crop": ("size",), "weights": ("size", "mean", "std", "channels")}
-# Statistics of grey pictures, whose values are left in 0..1.
+# Statistics of grey pictures, whose values are left in 0..1 where no scale of a quantized input tells others.
 GREY = {"channels": "grey", "mean": [0.0], "std": [1.0]}
 # Ends of the values that integers of a quantized input stand for → statistics that give such values.
 VALUES = {
@@ -98,9 +98,11 @@ def _pictures(taken: Sequence[TensorSpec]) -> dict[str, Any]:
         shape = spec.shape or ()
         sides = [size for size in shape[1:] if size is not None and size > PICTURE_AXES]
         if len(shape) == PICTURE_AXES and sides:
+            told = _by_scale(taken)
             if 1 in (shape[1], shape[-1]):
-                return {"size": sides[0], **GREY}
-            return {"size": sides[0], **(_by_scale(taken) or statistics_of(sides[0]))}
+                of_one = {key: values[:1] for key, values in (told or {}).items()}
+                return {"size": sides[0], **GREY, **of_one}
+            return {"size": sides[0], **(told or statistics_of(sides[0]))}
     return {}
 
 

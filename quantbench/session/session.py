@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from quantbench.config.schema import Experiment
 from quantbench.data.source import DOWNLOAD_VARIABLE
@@ -31,6 +31,7 @@ from quantbench.session.absence import (
     with_hint,
 )
 from quantbench.session.acceptance import Acceptances, Accepting
+from quantbench.session.blaming import SECONDS, Blaming
 from quantbench.session.records import checked, in_order
 from quantbench.session.surroundings import restored
 from quantbench.stats.regression import Change
@@ -47,6 +48,7 @@ class Options:
         untimed: why nothing is timed; empty where timing is possible.
         accepting: which facts become goldens.
         reason: why, for their history.
+        blame_s: seconds for the layer to blame where a gate on accuracy fails; 0 looks for none.
     """
 
     strict: bool = False
@@ -54,6 +56,7 @@ class Options:
     untimed: str = ""
     accepting: Accepting = Accepting.NOTHING
     reason: str = ""
+    blame_s: float = SECONDS
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,10 @@ class Session:
 
     def __post_init__(self) -> None:
         self.acceptances = Acceptances(self.options.accepting, self.options.reason)
+        self.blaming = Blaming(self.options.blame_s)
+        if self.accepts:
+            # What is accepted is of all samples.
+            self.runs.settings = replace(self.runs.settings, sequential=False)
 
     @property
     def accepts(self) -> bool:
@@ -158,10 +165,15 @@ class Session:
             if self.acceptances.takes(run, quantity):
                 return None
             behaviour = change_of_behaviour(run) if quantity in (PREDICTIONS, SCORES) else None
-            decision = self.decision(run, judge(run, quantity), behaviour or "")
+            decision = self.decision(run, self._blamed(run, judge(run, quantity)), behaviour or "")
         if behaviour:
             self.behaviour.append(behaviour)
         return decision
+
+    def _blamed(self, run: Run, verdict: Verdict) -> Verdict:
+        """The verdict with the layer to blame, where it fails."""
+        sentence = self.blaming.sentence(run, verdict)
+        return run.add_verdict(replace(verdict, blame=sentence)) if sentence else verdict
 
     def make(self, run: Run, quantity: str) -> Decision | None:
         """Judges a quantity; where it needs a bound and the experiment sets none, measures it for the table.

@@ -45,6 +45,49 @@ def least_drop(outcomes: PairedOutcomes, level: float, power: float = POWER) -> 
     return high
 
 
+def least_shortfall(floor: float, n: int, level: float, power: float = POWER) -> float | None:
+    """The least distance of a share below a floor that so many samples would find with that probability.
+
+    Args:
+        floor: 0..1.
+        n: samples.
+        level: of the two-sided interval that must lie below the floor, a fraction.
+        power: probability to find it, a fraction.
+
+    Returns:
+        None where not even a share of 0 would be found, or the floor is none that a share can miss.
+
+    Source:
+        Power of the test of one proportion: Fleiss, Levin and Paik, Statistical Methods for Rates and Proportions, 3rd
+        ed. 2003, section 2.5: n = ((z₁ √(p₀ q₀) + z₂ √(p₁ q₁)) / (p₀ − p₁))², without its continuity correction; solved
+        for p₁.
+
+    Example:
+        >>> round(least_shortfall(0.9, 1_000, 0.95), 4)
+        0.0275
+    """
+    if not 0 < floor < 1:
+        return None
+    z, z_power = two_sided_z(level), NormalDist().inv_cdf(power)
+
+    def is_found(distance: float) -> bool:
+        below = max(floor - distance, 0.0)
+        return distance * sqrt(n) >= z * sqrt(floor * (1 - floor)) + z_power * sqrt(below * (1 - below))
+
+    low, high = 0.0, floor
+    if not is_found(high):
+        return None
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (low, middle) if is_found(middle) else (middle, high)
+    return high
+
+
+def error_of(low: float, high: float, level: float) -> float:
+    """Standard error that a two-sided interval stands for, by its width."""
+    return (high - low) / (2 * two_sided_z(level))
+
+
 def least_change(error: float, level: float, power: float = POWER) -> float:
     """The least true change of a figure that would be found with that probability, in its unit.
 

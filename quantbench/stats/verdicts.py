@@ -36,6 +36,7 @@ class Verdict:
         requirement: the bound as text.
         accept: the command that accepts what was found, where it depends on more than the quantity.
         warning: what else was noticed, although it decides nothing; empty where nothing was.
+        blame: the layer that is responsible, and why; empty where nobody looked.
         change: what became of the quantity since it was accepted, of a verdict that asks that.
 
     Example:
@@ -55,6 +56,7 @@ class Verdict:
     change: Change | None = None
     accept: str = ""
     warning: str = ""
+    blame: str = ""
 
 
 def at_most(

@@ -210,6 +210,6 @@ def test_no_samples_held_out_is_told_with_the_setting(quantbench, chain):
 def test_a_record_is_json_that_other_programs_read(quantbench, chain):
     quantbench("search", LOW_BIT, "--json", "s.json")
     content = json.loads((chain.root / "s.json").read_text())
-    assert content["schema_version"] == 1
+    assert content["schema_version"] == 2
     assert [each["name"] for each in content["layers"]] == ["conv0", "conv1", "conv2", "conv3", "fc"]
     assert module.EPSILON_PP == 1.0

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from files_made_elsewhere import COLOURS, colours, quantized, saved
+from onnx_models import constants, model
 from PIL import Image
 from programs import program_in
 from safetensors.torch import save_file
@@ -115,6 +116,36 @@ def test_guessed_statistics_are_refused_where_others_make_the_reference_surely_m
     assert line.endswith("say which the model was trained with: --param 'mean=[…]' --param 'std=[…]'")
     status, out, _ = quantbench(*data, "--param", "mean=[0, 0, 0]", "--param", "std=[1, 1, 1]")
     assert (status, out.splitlines()[1].split()[1]) == (0, "100.00")
+
+
+def brightness(path):
+    """A file of grey pictures that answers dark, middle or bright, where values lie in -1..1."""
+    from onnx import helper
+
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["x"], ["pooled"], "pool"),
+        helper.make_node("Flatten", ["pooled"], ["mean"], "flatten"),
+        helper.make_node("Gemm", ["mean", "weight", "bias"], ["logits"], name="fc"),
+    ]
+    values = constants(weight=np.array([[-1, 0, 1]], np.float32), bias=np.array([0, 0.6, 0], np.float32))
+    return saved(model(nodes, {"x": ["n", 1, 8, 8]}, {"logits": ["n", 3]}, values), path)
+
+
+def test_a_wrong_guess_for_grey_pictures_is_refused_too(project, quantbench):
+    for at, (name, value) in enumerate({"0_dark": 6, "1_middle": 128, "2_bright": 249}.items()):
+        folder = project.root / "greys" / name
+        folder.mkdir(parents=True)
+        for i in range(40):
+            pixels = np.full((8, 8), value + i % 3, np.uint8)
+            pixels[0, :2] = i, at
+            Image.fromarray(pixels).save(folder / f"{i}.png")
+    pair = [brightness(project.root / name) for name in ("a.onnx", "b.onnx")]
+    data = ("compare", *pair, "--data", project.root / "greys", "--max-drop", 10)
+    status, _, err = quantbench(*data)
+    assert status == 2
+    (line,) = [line for line in err.splitlines() if "statistics that were guessed" in line]
+    assert "its accuracy is 66.7 % (n=120) with statistics that were guessed, and with " in line
+    assert "(data: mean=[0.485], std=[0.229]) it is 100.0 % (n=" in line
 
 
 def test_a_reference_at_chance_is_compared_with_on_request(compare):
@@ -403,6 +434,10 @@ def test_statistics_follow_from_the_scale_of_a_quantized_input():
     assert found(1 / 255, -128)["std"] == [1.0] * 3
     assert found(2 / 255, 0)["mean"] == [0.5] * 3
     assert found(0.0187, -13)["mean"] == [0.4914, 0.4822, 0.4465]
+    grey = _pictures([TensorSpec("x", (1, 32, 32, 1), "int8", 2 / 255, 0)])
+    assert grey == {"size": 32, "channels": "grey", "mean": [0.5], "std": [0.5]}
+    untold = _pictures([TensorSpec("x", (1, 1, 32, 32), "float32", None, 0)])
+    assert untold == {"size": 32, "channels": "grey", "mean": [0.0], "std": [1.0]}
 
 
 def test_a_reference_hardly_better_than_chance_is_told_what_makes_it_accurate(compare):

@@ -195,8 +195,8 @@ def test_a_second_quantizer_of_a_place_is_kept_if_its_scale_is_another():
 
 
 def test_a_format_that_is_not_read_and_a_file_without_scales_say_so(tmp_path):
-    (tmp_path / "model.pte").write_bytes(b"program")
-    assert layers_of(artifact_at(tmp_path / "model.pte")) == ([], "scales within .pte files are not read")
+    (tmp_path / "model.tflite").write_bytes(b"program")
+    assert layers_of(artifact_at(tmp_path / "model.tflite")) == ([], "scales within .tflite files are not read")
     write_checkpoint(tmp_path / "model.pt", {"conv.weight": torch.ones(2, 2)})
     assert layers_of(artifact_at(tmp_path / "model.pt")) == ([], "it holds no scales")
     (tmp_path / "model.pt").write_bytes(b"no checkpoint")

@@ -9,10 +9,12 @@ from quantbench.quantities.answered_classes import ANSWERED_CLASSES
 from quantbench.quantities.worst_class_drop import WORST_CLASS_DROP
 from quantbench.records.classes import ClassFacts, pack_answers, unpack_answers
 from quantbench.stats.multiplicity import Family
+from quantbench.stats.paired import PairedOutcomes
+from quantbench.stats.power import least_drop
 from quantbench.stats.verdicts import Outcome
 
 NAMES = ("ants", "bees", "cats")
-RUN = SimpleNamespace(settings=SimpleNamespace(family=Family(1)))
+RUN = SimpleNamespace(settings=SimpleNamespace(family=Family(1)), sampling=None)
 
 
 def facts(table, names=NAMES):
@@ -97,7 +99,7 @@ def test_answers_that_moved_are_a_warning_that_decides_nothing():
 
 
 def drop(bound, *table, gates=1):
-    run = SimpleNamespace(settings=SimpleNamespace(family=Family(gates)))
+    run = SimpleNamespace(settings=SimpleNamespace(family=Family(gates)), sampling=None)
     return WORST_CLASS_DROP.judge(run, facts(table), bound)
 
 
@@ -130,7 +132,8 @@ def test_a_fail_is_corrected_for_the_number_of_classes_and_of_gates():
 
 
 def test_a_class_without_samples_is_not_judged():
-    assert drop(10.0, (0, 0, 0, 500), (1, 1, 1, 300)).measured.endswith(", of 2 classes")
+    measured = drop(10.0, (0, 0, 0, 500), (1, 1, 1, 300)).measured
+    assert ", of 2 classes; a drop of 2.60 pp of it would be detected (power 80 %)" in measured
 
 
 @pytest.mark.parametrize("largest", [1, 255, 256, 65_535, 70_000])
@@ -148,3 +151,11 @@ def test_counts_that_are_not_those_of_the_answers_are_impossible():
     assert found.model_copy(update={"classes": [changed, *found.classes[1:]]}).impossible() is not None
     assert found.model_copy(update={"labels": found.labels[:-8]}).impossible() is not None
     assert found.model_copy(update={"n": 3}).impossible() is not None
+
+
+def test_the_class_that_hides_most_is_told_with_the_drop_that_its_few_samples_would_show():
+    # 500 of the common class of which 10 are lost, 20 of a rare one of which none is.
+    measured = drop(10.0, (0, 0, 0, 490), (0, 0, 1, 10), (1, 1, 1, 20)).measured
+    rare = 100 * least_drop(PairedOutcomes(20, 0, 0), 0.95)
+    assert f"of {rare:.2f} pp" in measured
+    assert measured.endswith("(power 80 %)")

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from accepting import result_path
+from coco_detections import detections
 from scored_models import FEATURES, linear, workload
 
 from quantbench.config.reading import load_experiments
@@ -173,3 +174,19 @@ def test_each_task_of_the_table_has_one_gate_on_its_figure():
     looser = {gate: QUANTITIES.get(gate, "here").smaller_is_looser for gate in FLOORS.values()}
     assert (looser["accuracy"], looser["rmse"], looser["auc"], looser["wer"]) == (True, False, True, False)
     assert FLOORS["mean_iou"] == "mean_iou"
+
+
+def test_a_detector_whose_boxes_move_fails_and_one_that_is_rounded_holds(tmp_path, monkeypatch):
+    monkeypatch.setenv("QUANTBENCH_CACHE", str(tmp_path / "cache"))
+    outputs, targets = detections(1, n=80)
+    weight = RANDOM.normal(size=(FEATURES, 6)).astype(np.float32)
+    inputs = (outputs @ np.linalg.pinv(weight)).astype(np.float32)
+    path = workload(tmp_path, "average_precision", inputs, targets, "{score_drop: 0.25, average_precision: 0.05}")
+    linear(path.parent / "fp32.onnx", weight, inputs.shape[1])
+    for candidate, outcomes in ((weight, {"PASS"}), (weight[:, [2, 3, 0, 1, 4, 5]], {"FAIL"})):
+        linear(path.parent / "int8.onnx", candidate, inputs.shape[1], int8=True)
+        (experiment,) = load_experiments(path.parent)
+        run = Runs(Settings(tmp_path / "golden")).run(experiment)
+        verdicts = {name: judge(run, name) for name in ("score_drop", "average_precision")}
+        assert {each.outcome.value for each in verdicts.values()} == outcomes, verdicts
+        assert run.score.impossible() is None

@@ -5,7 +5,8 @@ import pytest
 
 from quantbench.errors import StatisticsError
 from quantbench.stats.paired import PairedOutcomes, tango_interval
-from quantbench.stats.power import least_change, least_drop
+from quantbench.stats.power import error_of, least_change, least_drop, least_shortfall
+from quantbench.stats.proportions import wilson_interval
 from quantbench.stats.rare_changes import rare_changes_interval
 
 RANDOM = np.random.default_rng(0)
@@ -47,3 +48,20 @@ def test_rare_changes_of_one_size_have_the_score_limits_of_their_count():
 def test_no_change_tells_nothing_of_rare_ones():
     with pytest.raises(StatisticsError, match="no sample changed"):
         rare_changes_interval(0.0, np.zeros(0), 0.95)
+
+
+def test_a_share_that_far_below_a_floor_is_found_four_times_in_five():
+    n, floor = 1_000, 0.9
+    true = floor - least_shortfall(floor, n, 0.95)
+    found = [wilson_interval(int(count), n, 0.95).high < floor for count in RANDOM.binomial(n, true, 1_000)]
+    assert np.mean(found) == pytest.approx(0.8, abs=0.05)
+
+
+def test_a_floor_that_no_share_misses_so_surely_has_none():
+    assert least_shortfall(0.001, 100, 0.95) is None
+    assert least_shortfall(0.0, 100, 0.95) is None
+    assert least_shortfall(1.5, 100, 0.95) is None
+
+
+def test_an_interval_stands_for_a_standard_error():
+    assert error_of(-1.959964, 1.959964, 0.95) == pytest.approx(1.0)

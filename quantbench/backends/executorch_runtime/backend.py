@@ -52,6 +52,10 @@ class ExecutorchBackend(Backend):
 
     name: ClassVar[str] = NAME
     libraries: ClassVar[tuple[str, ...]] = ("executorch", "torch", "torchao")
+    unswitchable: ClassVar[str] = (
+        "its delegate takes whole parts of a graph, which are lowered anew for each choice; search the same recipe "
+        "with backend: pt2e, whose layers have the same names, and name those that it finds in layers"
+    )
 
     def __init__(self, binding: Binding) -> None:
         self._binding = binding

@@ -110,11 +110,13 @@ class Graph:
         nodes: in their order.
         values: by their numbers.
         inputs: numbers of the values that are given.
+        outputs: of those that are given back.
     """
 
     nodes: tuple[Node, ...]
     values: dict[int, Value]
     inputs: tuple[int, ...] = ()
+    outputs: tuple[int, ...] = ()
 
 
 def graph_of(payload: bytes, named: dict[str, bytes]) -> Graph:
@@ -157,7 +159,7 @@ class _Reader:
             for place in {*node.inputs, node.output} - {-1}:
                 if place not in values:
                     raise DamagedError(f"{node.kind} of value {place}, which is not there")
-        return Graph(nodes, values, self._root.numbers(4, "I"))
+        return Graph(nodes, values, self._root.numbers(4, "I"), self._root.numbers(5, "I"))
 
     def _value(self, table: Table) -> tuple[int, Value]:
         kind, held = table.union(0)

@@ -17,7 +17,7 @@ def members_of(layer: str, names: set[str], groups: Groups | None, backend: str)
     Args:
         layer: as the recipe names it.
         names: of the layers of the graph.
-        groups: the model's; None where a layer is named by itself.
+        groups: the model's, each of which stands for its layers; None without any.
         backend: for messages.
 
     Raises:
@@ -27,10 +27,9 @@ def members_of(layer: str, names: set[str], groups: Groups | None, backend: str)
         >>> members_of("block", {"block.conv", "fc"}, None, "pt2e")
         ['block.conv']
     """
-    if groups is not None and layer not in groups:
-        raise QuantizationError(unknown_name("layer of the model", layer, list(groups)))
-    members = groups[layer] if groups is not None else (layer,)
+    members = groups[layer] if groups is not None and layer in groups else (layer,)
     found = [name for name in sorted(names) if any(name == each or name.startswith(f"{each}.") for each in members)]
     if not found:
-        raise QuantizationError(f"backend '{backend}': {unknown_name('layer of the model', layer, sorted(names))}")
+        known = sorted({*names, *(groups or ())})
+        raise QuantizationError(f"backend '{backend}': {unknown_name('layer of the model', layer, known)}")
     return found

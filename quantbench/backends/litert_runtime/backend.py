@@ -49,6 +49,10 @@ class LitertBackend(Backend):
 
     name: ClassVar[str] = "litert"
     libraries: ClassVar[tuple[str, ...]] = ("ai-edge-litert",)
+    unswitchable: ClassVar[str] = (
+        "a .tflite file holds its quantized weights alone, and is made elsewhere; search the model that it was made "
+        "from, with backend: onnxruntime or pt2e"
+    )
 
     def __init__(self, delegate: Delegate, binding: Binding) -> None:
         self.delegate, self.binding = delegate, binding

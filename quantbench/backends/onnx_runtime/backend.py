@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -28,14 +29,19 @@ from quantbench.backends.onnx_runtime.session import (
     check_providers,
     open_session,
 )
+from quantbench.backends.switching import static_recipe
 from quantbench.errors import CheckpointError, QuantizationError
 from quantbench.extras import require
 from quantbench.files import sha256_of_file
 from quantbench.recipes.lowering import unsupported
-from quantbench.recipes.spec import Fp32, Recipe
+from quantbench.recipes.spec import Fp32, ReadyMade, Recipe
+from quantbench.temporary import temporary_folder
 
 if TYPE_CHECKING:
     from onnx import ModelProto
+    from torch import nn
+
+    from quantbench.backends.insides import Insides
 
 FILE_NAME = "model.onnx"
 CPU = ("CPUExecutionProvider",)
@@ -77,6 +83,7 @@ class OnnxRuntimeBackend(Backend):
 
     name: ClassVar[str] = NAME
     libraries: ClassVar[tuple[str, ...]] = ("onnxruntime",)
+    takes_layers: ClassVar[bool] = True
     quantizes_with: ClassVar[tuple[str, ...]] = ("quantbench.backends.onnx_runtime.imported",)
 
     def __init__(self, settings: Settings, binding: Binding) -> None:
@@ -108,6 +115,37 @@ class OnnxRuntimeBackend(Backend):
     def kernels(self, artifact: Artifact, inputs: Inputs) -> Coverage | None:
         """See `Backend.kernels`."""
         return self.load(artifact, 1).kernels(inputs)
+
+    def switchable(self, reference: Artifact, candidate: Artifact, sample: Inputs) -> nn.Module:
+        """See `Backend.switchable`; files of QDQ that were made elsewhere too."""
+        from quantbench.backends.onnx_runtime.quantization import prepared
+        from quantbench.backends.onnx_runtime.switches import Choices, switches
+        from quantbench.backends.onnx_runtime.writing import whole
+        from quantbench.torch_process import get_threads
+
+        if not isinstance(candidate.recipe, ReadyMade):
+            static_recipe(candidate.recipe)
+        _check_files(candidate)
+        with temporary_folder() as folder:
+            fp32 = prepared(self._fp32(reference, sample, Path(folder)))
+        settings = replace(self._settings, threads=get_threads())
+        choices = Choices(whole(candidate.path), fp32, candidate.path)
+        return switches(choices, fp32, settings, self._binding, sample, candidate.path)
+
+    def insides(self, reference: Artifact, candidate: Artifact) -> Insides:
+        """See `Backend.insides`: of models in the QDQ form, whoever made them."""
+        from quantbench.backends.onnx_runtime.insides import OnnxInsides
+
+        for each in (reference, candidate):
+            _check_files(each)
+        own = reference.backend.create()
+        if not isinstance(own, OnnxRuntimeBackend):
+            raise QuantizationError(
+                f"{reference.path.name}: is no .onnx file, and layers of {candidate.path.name} are matched with those "
+                "of the .onnx file that it was made of; name that one as the reference"
+            )
+        bindings = own._binding, self._binding
+        return OnnxInsides(reference.path, candidate.path, self._settings, bindings)
 
     def lowered(self, reference: Artifact, samples: Inputs, folder: Path) -> Quantized | None:
         """See `Backend.lowered`: torch models as fp32 `.onnx`; files of this backend are what they are."""

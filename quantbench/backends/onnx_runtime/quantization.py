@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quantbench.backends.file_predictor import Array, Binding, FilePredictor, Runner
+from quantbench.backends.file_predictor import Binding, FilePredictor
 from quantbench.backends.interface import Calibration, Observers
 from quantbench.backends.onnx_runtime.calibration import Activations, Range, ranges_of
 from quantbench.backends.onnx_runtime.processor import saturates
 from quantbench.backends.onnx_runtime.recipes import DYNAMIC, describe_quantizer, quantizers
 from quantbench.backends.onnx_runtime.session import FATAL, SessionRunner, Settings, open_session
+from quantbench.backends.onnx_runtime.watched import Watched
 from quantbench.backends.onnx_runtime.weight_only import compressed, described
 from quantbench.errors import QuantizationError
 from quantbench.files import printable
@@ -169,6 +170,16 @@ def _working(step: str) -> Iterator[Path]:
         onnxruntime.set_default_logger_severity(WARNING)
 
 
+def prepared(fp32: ModelProto) -> ModelProto:
+    """The model as upstream's tools quantize it: batch norms are folded, and names are those of the quantized one.
+
+    Raises:
+        QuantizationError: if upstream cannot work on the model.
+    """
+    with _working("quant_pre_process") as folder:
+        return _read(_preprocessed(fp32, folder))
+
+
 def _preprocessed(fp32: ModelProto, folder: Path) -> Path:
     """The model after upstream's own preparation: types are inferred, constants folded, batch norms fused."""
     import onnx
@@ -214,7 +225,7 @@ def _activations(model: ModelProto, path: Path, calibration: Calibration, bindin
     if not watched.graph.output or len(content) > onnx.checker.MAXIMUM_PROTOBUF:
         raise QuantizationError("onnxruntime: no activation of this model has a known type; nothing can be calibrated")
     settings = Settings(graph_optimization="none")
-    runner = _Watched(SessionRunner(open_session(content, settings, path), path), sorted(names & own))
+    runner = Watched(SessionRunner(open_session(content, settings, path), path), sorted(names & own))
     predictor = FilePredictor(runner, path.name, Binding(binding.layout, None, binding.constants))
 
     def activations() -> Iterator[Mapping[str, NDArray[np.float32]]]:
@@ -224,27 +235,6 @@ def _activations(model: ModelProto, path: Path, calibration: Calibration, bindin
             yield from runner.seen
 
     return activations
-
-
-class _Watched(Runner):
-    """A runner that keeps what it was given and what it gave; a file of one fixed batch size has several forwards.
-
-    Args:
-        runner: gives the activations.
-        inputs: names of those that are activations, too.
-    """
-
-    def __init__(self, runner: SessionRunner, inputs: list[str]) -> None:
-        self.runner, self.kept = runner, inputs
-        self.inputs, self.outputs = runner.inputs, ()
-        self.seen: list[dict[str, NDArray[np.float32]]] = []
-
-    def run(self, arrays: Sequence[Array]) -> Sequence[Array]:
-        """See `Runner.run`; nothing is given on."""
-        given = dict(zip([each.name for each in self.inputs], arrays, strict=True))
-        made = dict(zip([each.name for each in self.runner.outputs], self.runner.run(arrays), strict=True))
-        self.seen.append(made | {name: given[name] for name in self.kept})
-        return []
 
 
 def _tensors_data(ranges: Mapping[str, Range]) -> Any:
@@ -261,14 +251,12 @@ def _nodes_of(model: ModelProto, layers: tuple[str, ...] | None, groups: Groups 
     """Names of the nodes that are quantized; None for all."""
     if layers is None:
         return None
-    if groups is not None and (unknown := next((each for each in layers if each not in groups), None)):
-        raise QuantizationError(unknown_name("layer of the model", unknown, list(groups)))
     names: list[str] = []
     for layer in layers:
-        members = groups[layer] if groups is not None else (layer,)
+        members = groups[layer] if groups is not None and layer in groups else (layer,)
         found = [each.name for each in model.graph.node if _is_of(each.name, members)]
         if not found:
-            known = [each.name for each in model.graph.node if each.op_type in WEIGHT_AXIS]
+            known = [*(groups or ()), *(each.name for each in model.graph.node if each.op_type in WEIGHT_AXIS)]
             raise QuantizationError(f"onnxruntime: {unknown_name('layer of the model', layer, known)}")
         names += found
     return names

@@ -74,6 +74,10 @@ class OpenvinoBackend(Backend):
     name: ClassVar[str] = "openvino"
     libraries: ClassVar[tuple[str, ...]] = ("openvino",)
     quantizes_with: ClassVar[tuple[str, ...]] = ("quantbench.backends.openvino_runtime.imported",)
+    unswitchable: ClassVar[str] = (
+        "nncf quantizes whole graphs, which no longer have the layers of the model; search the same recipe with "
+        "backend: onnxruntime or pt2e"
+    )
 
     def __init__(self, settings: Settings, binding: Binding, bias_correction: bool) -> None:
         self.settings, self.binding, self.bias_correction = settings, binding, bias_correction

@@ -23,6 +23,7 @@ from quantbench.backends.interface import (
 from quantbench.backends.pt2e.library import check_compiler, check_installed, torchao
 from quantbench.backends.pt2e.recipes import refusal
 from quantbench.backends.quiet import quiet
+from quantbench.backends.switching import static_recipe
 from quantbench.errors import QuantizationError
 from quantbench.files import replacing
 from quantbench.recipes.spec import DynamicInt8, Fp32, QatInt8, Recipe, StaticInt8, Trained
@@ -65,6 +66,7 @@ class Pt2eBackend(Backend):
 
     name: ClassVar[str] = NAME
     libraries: ClassVar[tuple[str, ...]] = ("torch", "torchao")
+    takes_layers: ClassVar[bool] = True
 
     def __init__(self, binding: Binding) -> None:
         self._binding = binding
@@ -93,6 +95,15 @@ class Pt2eBackend(Backend):
     def kernels(self, artifact: Artifact, inputs: Inputs) -> Coverage | None:
         """See `Backend.kernels`."""
         return self.load(artifact, 1).kernels(inputs)
+
+    def switchable(self, reference: Artifact, candidate: Artifact, sample: Inputs) -> nn.Module:
+        """See `Backend.switchable`; what is switched is the program before it was compiled, in eager torch."""
+        static_recipe(candidate.recipe)
+        check_file(candidate)
+        torchao()
+        from quantbench.backends.pt2e.switches import switches
+
+        return switches(exportable(reference), candidate, sample)
 
     def rehearse(self, reference: Artifact, recipe: Recipe, samples: Inputs) -> None:
         """See `Backend.rehearse`: a compiler that is missing is told before minutes of work."""

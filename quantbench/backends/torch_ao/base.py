@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import nn
@@ -15,13 +15,16 @@ from quantbench.arrays import Inputs, Outputs
 from quantbench.backends.copying import copied
 from quantbench.backends.coverage import Coverage
 from quantbench.backends.engines import check_engine, engine_in_use
-from quantbench.backends.interface import Observers
+from quantbench.backends.interface import Artifact, Observers
 from quantbench.backends.module import ModulePredictor
-from quantbench.backends.state_dict import Converted, StateDictBackend, wrong_backend
+from quantbench.backends.state_dict import Converted, StateDictBackend, reference_module, wrong_backend
 from quantbench.backends.torch_ao.qconfigs import static_qconfig, training_qconfig
 from quantbench.errors import QuantizationError
 from quantbench.recipes.lowering import unsupported
 from quantbench.recipes.spec import DynamicInt8, Fp32, LowBit, QatInt8, Recipe, StaticInt8, Trained
+
+if TYPE_CHECKING:
+    from quantbench.backends.insides import Insides
 
 # Left on a model in training of which no layer is quantized, since it looks like one that was never prepared.
 CONTROL = "quantbench_control"
@@ -102,6 +105,19 @@ class TorchAoBackend(StateDictBackend):
     @abstractmethod
     def dynamic(self, model: nn.Module, recipe: DynamicInt8) -> nn.Module:
         """A model whose layers of some types quantize activations batch by batch."""
+
+    def insides(self, reference: Artifact, candidate: Artifact) -> Insides:
+        """See `Backend.insides`."""
+        return self.insides_of(reference_module(reference), candidate.recipe, self.module(candidate))
+
+    def insides_of(
+        self,
+        model: nn.Module,  # noqa: ARG002 — for modes whose modules can be looked at
+        recipe: Recipe,  # noqa: ARG002
+        converted: nn.Module,  # noqa: ARG002
+    ) -> Insides:
+        """The values inside of a reference and a candidate, both loaded for this alone."""
+        raise QuantizationError(f"backend '{self.name}' does not show the values inside of its artifacts")
 
     def supports(self, recipe: Recipe) -> str | None:
         """See `Backend.supports`."""

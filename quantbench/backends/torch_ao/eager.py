@@ -7,7 +7,7 @@ is what its replacement would change.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import nn
@@ -16,6 +16,7 @@ from torch.ao import quantization as ao
 from quantbench.backends.copying import copied
 from quantbench.backends.engines import default_engine
 from quantbench.backends.interface import Observers
+from quantbench.backends.switching import static_recipe
 from quantbench.backends.torch_ao.base import EnginePredictor as EnginePredictor
 from quantbench.backends.torch_ao.base import TorchAoBackend
 from quantbench.backends.torch_ao.checks import check_quantized
@@ -24,9 +25,11 @@ from quantbench.backends.torch_ao.int8_switches import int8_switches
 from quantbench.backends.torch_ao.layer_groups import fused_with_qconfig
 from quantbench.backends.torch_ao.observers import observers_of
 from quantbench.backends.torch_ao.steps import calibrate, convert, prepare, prepare_qat
-from quantbench.errors import QuantizationError
 from quantbench.recipes.spec import DynamicInt8, QatInt8, Recipe, StaticInt8
 from quantbench.upstream import silenced
+
+if TYPE_CHECKING:
+    from quantbench.backends.insides import Insides
 
 __all__ = ["EagerBackend", "default_engine"]
 
@@ -74,13 +77,17 @@ class EagerBackend(TorchAoBackend):
         self, model: nn.Module, recipe: Recipe, converted: nn.Module, sample: torch.Tensor
     ) -> nn.Module:
         """See `Backend.switchable`; each layer in int8 can be left in fp32."""
-        if not isinstance(recipe, StaticInt8):
-            raise QuantizationError(
-                f"the recipe ({recipe.kind}) leaves no layer whose bit width can be switched; name an "
-                "experiment of a static int8 recipe, whose layers can be left in fp32, or of a low-bit one"
-            )
-        fused = self._fused(copied(model, "fuse").eval(), recipe)
+        fused = self._fused(copied(model, "fuse").eval(), static_recipe(recipe))
         return int8_switches(fused, converted, sample, self.engine)
+
+    def insides_of(self, model: nn.Module, recipe: Recipe, converted: nn.Module) -> Insides:
+        """See `TorchAoBackend.insides_of`."""
+        from quantbench.backends.torch_ao.insides import EagerInsides
+
+        fused = copied(model, "fuse").eval()
+        if isinstance(recipe, StaticInt8 | QatInt8) and recipe.layers != ():
+            fused = fused_with_qconfig(fused, self.qconfig(recipe), recipe.layers, is_qat=False)
+        return EagerInsides(model, fused, converted, isinstance(recipe, QatInt8), self.engine)
 
     def _fused(self, model: nn.Module, recipe: StaticInt8) -> nn.Module:
         return fused_with_qconfig(model, self.qconfig(recipe), recipe.layers, is_qat=False)

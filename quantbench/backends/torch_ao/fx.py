@@ -17,15 +17,17 @@ from torch.utils._pytree import tree_leaves
 
 from quantbench.backends.copying import copied
 from quantbench.backends.interface import Observers
+from quantbench.backends.switching import static_recipe
 from quantbench.backends.torch_ao.base import TorchAoBackend
 from quantbench.backends.torch_ao.checks import check_on_cpu, check_quantized
+from quantbench.backends.torch_ao.int8_switches import int8_switches
 from quantbench.backends.torch_ao.layer_causes import PER_CHANNEL
 from quantbench.backends.torch_ao.layer_groups import named_groups
 from quantbench.backends.torch_ao.observers import described, weight_observer
 from quantbench.backends.torch_ao.steps import WATCHING, show
 from quantbench.errors import QuantizationError
 from quantbench.foreign import message_of, place_of
-from quantbench.recipes.spec import DynamicInt8, QatInt8, StaticInt8
+from quantbench.recipes.spec import DynamicInt8, QatInt8, Recipe, StaticInt8
 from quantbench.registry import unknown_name
 from quantbench.upstream import silenced
 
@@ -41,6 +43,7 @@ class FxBackend(TorchAoBackend):
     """FX graph mode: the model is traced."""
 
     name: ClassVar[str] = "fx"
+    takes_layers: ClassVar[bool] = True
 
     def rehearsed(self, model: nn.Module, recipe: StaticInt8 | QatInt8, samples: torch.Tensor) -> None:
         """See `TorchAoBackend.rehearsed`."""
@@ -102,6 +105,15 @@ class FxBackend(TorchAoBackend):
         prepared = _traced(copied(model, "prepare").eval(), mapping, is_qat=False)
         return _converted(prepared, f"nn.{' or nn.'.join(recipe.layers)}")
 
+    def switchable_module(
+        self, model: nn.Module, recipe: Recipe, converted: nn.Module, sample: torch.Tensor
+    ) -> nn.Module:
+        """See `Backend.switchable`; each layer that is a module, in int8, can be left in fp32."""
+        static_recipe(recipe)
+        with silenced():
+            fused = quantize_fx.fuse_fx(copied(model, "fuse").eval())
+        return int8_switches(fused, converted, sample, self.engine)
+
     def _mapping(self, model: nn.Module, recipe: StaticInt8 | QatInt8) -> ao.QConfigMapping:
         """The qconfig of all layers, or of those that the recipe names."""
         with silenced():
@@ -158,11 +170,11 @@ def _converted(prepared: Any, wanted: str) -> nn.Module:
 
 def _members(model: nn.Module, layers: Sequence[str]) -> list[str]:
     """The modules that the layers of a recipe mean."""
-    groups = named_groups(model)
-    known = list(groups) if groups is not None else [name for name, _ in model.named_modules() if name]
+    groups = named_groups(model) or {}
+    known = [*groups, *(name for name, _ in model.named_modules() if name and name not in groups)]
     if unknown := next((layer for layer in layers if layer not in known), None):
         raise QuantizationError(unknown_name(f"layer of {type(model).__name__}", unknown, known))
-    return [name for layer in layers for name in (groups[layer] if groups is not None else (layer,))]
+    return [name for layer in layers for name in groups.get(layer, (layer,))]
 
 
 def _watching(prepared: nn.Module) -> Iterator[tuple[str, nn.Module]]:

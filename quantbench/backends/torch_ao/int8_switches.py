@@ -11,12 +11,10 @@ from torch.ao.nn.quantized.modules.utils import WeightedQuantizedModule
 
 from quantbench.backends.engines import engine_in_use
 from quantbench.errors import QuantizationError
-from quantbench.quant.switchable import Switchable
-
-INT8_BITS, FP32_BITS = 8, 32
+from quantbench.quant.switchable import FP32_BITS, Int8OrFp32
 
 
-class Int8Switch(nn.Module, Switchable):
+class Int8Switch(nn.Module, Int8OrFp32):
     """One fused layer in two forms.
 
     At 8 bits the input is quantized with the calibrated scale, the converted layer runs it in its int8 kernel, and its
@@ -39,23 +37,6 @@ class Int8Switch(nn.Module, Switchable):
         self._on_engine = engine_in_use(engine)
         self.floating, self.converted = floating, converted
         self.scale, self.zero_point, self.dtype = scale, zero_point, dtype
-        self._bits = FP32_BITS
-
-    @property
-    def bits(self) -> int:
-        """8 for int8, 32 for fp32."""
-        return self._bits
-
-    @bits.setter
-    def bits(self, bits: int) -> None:
-        if bits not in self.bit_choices:
-            raise QuantizationError(f"a layer of a static int8 recipe has 8 bits, or 32 when left in fp32, not {bits}")
-        self._bits = bits
-
-    @property
-    def bit_choices(self) -> tuple[int, ...]:
-        """8 and 32."""
-        return INT8_BITS, FP32_BITS
 
     @property
     def weight_count(self) -> int:
@@ -63,14 +44,9 @@ class Int8Switch(nn.Module, Switchable):
         layer: Any = self.floating[0] if isinstance(self.floating, nn.Sequential) else self.floating
         return int(layer.weight.numel())
 
-    @property
-    def weight_bits(self) -> int:
-        """8: in int8 weights and activations are."""
-        return INT8_BITS
-
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """`[n, …]` float32 → the layer's output, float32."""
-        if self._bits == FP32_BITS:
+        if self.bits == FP32_BITS:
             output: torch.Tensor = self.floating(x)
             return output
         codes = torch.quantize_per_tensor(x, self.scale, self.zero_point, self.dtype)

@@ -1,0 +1,46 @@
+"""The table of causes: each a checker, in the order in which equal ones are told."""
+
+from __future__ import annotations
+
+from quantbench.blame.causes.interface import Cause, Checker, Facts
+from quantbench.blame.causes.kernels import Rounding, Saturation
+from quantbench.blame.causes.results import (
+    Clipped,
+    DeadChannels,
+    FewSamples,
+    OtherSamples,
+    OutlierChannel,
+    ShiftedZeroPoint,
+    Twice,
+    UnusedRange,
+    ZeroOffGrid,
+)
+from quantbench.blame.causes.weights import (
+    ClippedWeights,
+    OtherBias,
+    OtherWeights,
+    SpreadOfWeights,
+    UnusedWeightRange,
+    WeightsTwice,
+    WeightZeroPoint,
+    WrongAxis,
+)
+
+CHECKERS: tuple[Checker, ...] = (
+    WrongAxis(), WeightsTwice(), WeightZeroPoint(), ShiftedZeroPoint(), FewSamples(), OtherSamples(), Clipped(),
+    ZeroOffGrid(), Twice(), DeadChannels(), Saturation(), SpreadOfWeights(), ClippedWeights(), UnusedWeightRange(),
+    OtherBias(), OtherWeights(), OutlierChannel(), UnusedRange(), Rounding(),
+)  # fmt: skip
+KINDS = tuple(dict.fromkeys(each.kind for each in CHECKERS))
+
+
+def causes_of(facts: Facts) -> list[Cause]:
+    """The causes of a layer's error, the largest part first; the last is what is left where nothing is wrong."""
+    found = {each: cause for each in CHECKERS if (cause := each.check(facts)) is not None}
+    hidden = [(kind, cause.share) for each, cause in found.items() for kind in each.hides]
+    told = [
+        each
+        for each in found.values()
+        if not any(each.kind == kind and share >= each.share / 2 for kind, share in hidden)
+    ]
+    return sorted(told, key=lambda cause: -cause.share)

@@ -1,0 +1,140 @@
+"""Layers put back, and the task measured again on the test set, in pairs with the candidate as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantbench.backends.insides import Forward, Insides
+from quantbench.blame.budget import Budget
+from quantbench.blame.samples import samples_at, shuffled
+from quantbench.experiment.clusters import clusters_of
+from quantbench.experiment.figures import Clusters, Floats, paired
+from quantbench.experiment.run import Run
+from quantbench.foreign import about
+from quantbench.records.blame import Trial
+from quantbench.records.intervals import Limits
+from quantbench.stats.paired import PairedOutcomes, tango_interval
+from quantbench.tasks.interface import Task
+
+LEVEL = 0.95
+# A layer that recovers surely less than this part of the drop is given up early.
+WORTH = 0.25
+# One that recovers at least this part explains it.
+EXPLAINS = 0.5
+# Layers that are tried alone.
+MOST_ALONE = 4
+# Parts of the test set that are looked at.
+PARTS = (0.25, 0.75)
+
+
+@dataclass
+class Trials:
+    """Trials on one candidate.
+
+    Attributes:
+        run: measured.
+        insides: of its candidate.
+        drop: see `lost`.
+        considered: layers that might have been tried; the level of each interval is corrected for so many.
+        budget: see `Budget`.
+        made: in order.
+        refused: why no more were made; empty where all were.
+    """
+
+    run: Run
+    insides: Insides
+    drop: float
+    considered: int
+    budget: Budget
+    made: list[Trial] = field(default_factory=list)
+    refused: str = ""
+
+    @property
+    def level(self) -> float:
+        """By Bonferroni's inequality, so that all intervals hold at once in 95 of 100 blames."""
+        return 1 - (1 - LEVEL) / max(self.considered, 1)
+
+    def put_back(self, layers: Sequence[str], gives_up: bool = True) -> Trial | None:
+        """Measures the candidate with some layers put back; None where there is no time left.
+
+        Args:
+            layers: all at once; empty for every one.
+            gives_up: look at a part of the samples first, and at no more where too little is recovered.
+        """
+        if not self.budget.allows(self._seconds_of_one()):
+            self.refused = f"the budget of {self.budget.seconds:g} s is used up"
+            return None
+        names = layers or [each.name for each in self.insides.layers if each.is_quantized]
+        with about(f"the candidate with {', '.join(names[:3])} put back"):
+            trial = self._measured(list(layers), self.insides.put_back(names), gives_up)
+        self.made.append(trial)
+        return trial
+
+    def _seconds_of_one(self) -> float:
+        """Time of a whole pass, by those before."""
+        n = len(self.run.evaluation.scores)
+        return self.budget.elapsed * n / max(self.budget.forwards, 1)
+
+    def _measured(self, layers: list[str], predictor: Forward, gives_up: bool) -> Trial:
+        n, task = len(self.run.evaluation.scores), self.run.opened.task
+        seen, scores = np.zeros(0, np.int64), list[Floats]()
+        for part in shuffled(n, PARTS if n >= 200 else (1.0,)):
+            scores.append(self._scored(predictor, part))
+            seen = np.concatenate([seen, part])
+            found = self._compared(task, seen, np.concatenate(scores))
+            if gives_up and len(seen) < n and found[1] is not None and found[1][1] < WORTH * self.drop:
+                break
+        recovered, interval = found
+        return Trial(
+            layers=layers,
+            n=len(seen),
+            recovered=recovered,
+            interval=interval,
+            level=self.level,
+            complete=len(seen) == n,
+        )
+
+    def _scored(self, predictor: Forward, positions: NDArray[np.int64]) -> Floats:
+        """Statistics `[m, k]` of some test samples."""
+        opened, task = self.run.opened, self.run.opened.task
+        test, size = opened.splits.test, opened.workload.config.evaluation.batch_size
+        parts = []
+        for start in range(0, len(positions), size):
+            rows = positions[start : start + size]
+            outputs = task.chosen(predictor(samples_at(test, rows)), len(rows))
+            task.check(outputs, len(rows), test.labels)
+            targets = np.array(test.labels[rows])
+            found = task.scores(outputs, targets)[:, None] if task.is_mean else task.statistics(outputs, targets)
+            parts.append(np.asarray(found, np.float64))
+            self.budget.count(len(rows))
+        return np.concatenate(parts)
+
+    def _compared(self, task: Task, seen: NDArray[np.int64], after: Floats) -> tuple[float, Limits | None]:
+        before = self.run.evaluation.statistics[seen]
+        clusters = clusters_of(self.run)
+        loss, interval = difference(task, before, after, self.level, None if clusters is None else clusters[seen])
+        return -loss, None if interval is None else (-interval[1], -interval[0])
+
+
+def lost(run: Run) -> tuple[float, Limits | None]:
+    """The drop from reference to candidate, positive for worse, with its interval, in percentage points or the unit."""
+    return difference(
+        run.opened.task, run.reference_evaluation.statistics, run.evaluation.statistics, LEVEL, clusters_of(run)
+    )
+
+
+def difference(
+    task: Task, before: Floats, after: Floats, level: float, clusters: Clusters
+) -> tuple[float, Limits | None]:
+    """Loss from one to the other on the same samples, as the gates of the task have it."""
+    if task.is_binary:
+        outcomes = PairedOutcomes.from_correct(before[:, 0] == 1, after[:, 0] == 1)
+        found = tango_interval(outcomes, level)
+        return 100 * outcomes.drop, (100 * found.low, 100 * found.high)
+    measured = paired(task, before, after, (level,), clusters, with_own=False)
+    (interval,) = measured.intervals
+    return measured.drop, None if interval is None else (interval.low, interval.high)
