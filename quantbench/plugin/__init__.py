@@ -287,13 +287,13 @@ def _one_line_errors(item: pytest.Item) -> Generator[None]:
         # Tests that make no claim about an experiment are left alone.
         if not is_claim(item):
             raise
-        from quantbench.errors import QuantbenchError
+        from quantbench.errors import QuantbenchError, named
 
         if not isinstance(error, QuantbenchError):
             raise
         id_ = item.callspec.id if hasattr(item, "callspec") else item.name
         repeated = item.config.stash[STATE].causes.shortened(error, claim_of(item), item.name)
-        text = f"{id_}: {repeated or error}"
+        text = named(id_, repeated or error)
         if not repeated and item.config.get_verbosity() > 1:
             from quantbench.foreign import traceback_of
 
