@@ -13,6 +13,17 @@ class QuantbenchError(Exception):
     """
 
 
+def named(experiment: str, text: object) -> str:
+    """A line about an experiment, which begins with its id once.
+
+    Example:
+        >>> named("a/b", "no scale"), named("a/b", "a/b: no scale")
+        ('a/b: no scale', 'a/b: no scale')
+    """
+    start = f"{experiment}: "
+    return f"{start}{str(text).removeprefix(start)}"
+
+
 class ConfigError(QuantbenchError):
     """A workload file, an option or a registered name is wrong."""
 

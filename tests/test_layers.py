@@ -13,7 +13,7 @@ PACKAGE = Path(quantbench.__file__).parent
 # do not know each other.
 ROOMS = (
     ("errors",), ("exits",), ("stopping",), ("extras",), ("foreign",), ("temporary",), ("files",), ("streams",),
-    ("strict_json",),
+    ("strict_json",), ("mistakes",),
     ("provenance",), ("cache",), ("progress",), ("upstream",), ("arrays",), ("torch_process",), ("registry",),
     ("stats",), ("quant",), ("recipes",), ("config",), ("records",),
     ("data", "models", "tasks"), ("backends",), ("measure",), ("training",), ("golden",), ("experiment",),
@@ -49,7 +49,8 @@ TORCH = ("torch", "torchvision", "torchaudio", "torchao", "safetensors")
 ROOMS_OF_TORCH = {"quant", "models", "backends", "training", "search", "inspect", "ablation"}
 # Within these, what files of other runtimes need.
 OF_FILES = (
-    "quantbench.backends.interface", "quantbench.backends.file_predictor", "quantbench.backends.process_settings",
+    "quantbench.backends.interface", "quantbench.backends.model_source",
+    "quantbench.backends.file_predictor", "quantbench.backends.process_settings",
     "quantbench.backends.onnx_runtime", "quantbench.backends.openvino_runtime", "quantbench.backends.litert_runtime",
     "quantbench.inspect.onnx_inspection", "quantbench.inspect.runtime_files",
 )  # fmt: skip

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from quantbench.arrays import Inputs, Outputs
 from quantbench.backends.coverage import Coverage as Coverage
+from quantbench.backends.model_source import ModelSource as ModelSource
 from quantbench.errors import ConfigError, QuantizationError
 from quantbench.files import sha256_of_file
-from quantbench.foreign import Guarded, calling
-from quantbench.registry import BACKENDS, MODELS
-from quantbench.upstream import silenced
+from quantbench.foreign import Guarded
+from quantbench.registry import BACKENDS
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,43 +28,6 @@ Observers = dict[str, dict[str, str]]
 # One key of a file: dtype and shape, and for quantized tensors qscheme and axis.
 Entry = dict[str, Any]
 Schema = dict[str, Entry]
-
-
-@dataclass(frozen=True)
-class ModelSource:
-    """The registered factory of a model.
-
-    Attributes:
-        name: registered.
-        params: of the factory.
-        where: place of the model in the configuration, for messages.
-
-    Example:
-        >>> ModelSource("cifar_cnn", {"n_classes": 10}, "here").build().training
-        False
-    """
-
-    name: str
-    params: dict[str, Any]
-    where: str
-
-    def build(self) -> nn.Module:
-        """The untrained model, in eval mode.
-
-        Raises:
-            ConfigError: if the factory gives no module.
-            ForeignError: if it raises.
-        """
-        from torch import nn
-
-        from quantbench.backends.process_settings import kept
-
-        with silenced(), kept():
-            model: object = MODELS.create(self.name, self.where, self.params)
-        if not isinstance(model, nn.Module):
-            raise ConfigError(f"{self.where}: model '{self.name}' gave a {type(model).__name__}; return an nn.Module")
-        with calling(f"{self.where}: model '{self.name}': eval"):
-            return model.eval()
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from quantbench.config.instruction_sets import DEFAULT, INSTRUCTION_SETS
+from quantbench.config.parity import GATE as PARITY
 from quantbench.config.schema import (
     NAME_PATTERN,
     DataConfig,
@@ -65,7 +66,7 @@ def generated_schema(installed: bool = False) -> Schema:
         reference=_fields(
             ReferenceConfig, model=component.or_name(MODELS, given=GIVEN), backend=component.or_name(BACKENDS)
         ),
-        training=_fields(TrainingConfig),
+        training=_fields(TrainingConfig, patience={"type": ["integer", "null"], "minimum": 0}),
         evaluation=_fields(EvaluationConfig),
         latency=_fields(LatencyConfig),
         regression=_fields(RegressionConfig),
@@ -196,9 +197,11 @@ def _bound(name: str, annotation: Any) -> Schema:
         sets = dict.fromkeys((DEFAULT, *INSTRUCTION_SETS), number)
         each = {"type": "object", "required": [DEFAULT], "additionalProperties": False, "properties": sets}
         return {"if": {"type": "object"}, "then": each, "else": number}
-    if made.get("type") == "object":
-        # The bound of parity alone, beside `parity_with`.
-        return {"anyOf": [made, made["additionalProperties"]]}
+    if name == PARITY:
+        # Beside `parity_with`, or by the name of the other experiment.
+        number = {"type": "number", "minimum": -100, "maximum": 100}
+        by_name = {"type": "object", "minProperties": 1, "maxProperties": 1, "additionalProperties": number}
+        return {"if": {"type": "object"}, "then": by_name, "else": number}
     return made
 
 

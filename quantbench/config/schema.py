@@ -179,10 +179,14 @@ class WorkloadConfig(Strict):
 
     Attributes:
         model: the factory of its structure.
+        data: the data set, with what is set aside of its training side.
         task: how outputs and targets make a score.
         baseline: name of the committed weights under `golden/baselines/`.
         reference: the file, in the place of `model` and `baseline`.
         training: how `quantbench train` makes the baseline; not needed for weights that were adopted.
+        evaluation: how accuracy is measured.
+        latency: how speed is measured.
+        regression: by how much an experiment may be worse than what was accepted of it.
         data_note: what a reader of the card should know of the data, such as its encoding.
         licence: of the weights, for the card of what is exported.
         optional: a run goes on where its data is absent; otherwise that is an error, and in CI always.
@@ -280,7 +284,15 @@ class SearchConfig(Strict):
 
 
 class ExperimentConfig(Strict):
-    """One recipe through one backend, with its gates, and the search that is made of its layers' widths, if any."""
+    """One recipe through one backend, with its gates, and the search that is made of its layers' widths, if any.
+
+    Attributes:
+        recipe: what to quantize and how, with its parameters.
+        parity_with: the other experiment of the gate `parity_pp`.
+        backend: that quantizes and runs; where none is given, the first that runs such recipes, or loads such a file.
+        gates: bounds on what is measured.
+        search: which layers can do with fewer bits.
+    """
 
     recipe: Component
     # The other experiment of the gate `parity_pp`.

@@ -17,16 +17,24 @@ class TrainingConfig(BaseModel):
     """Settings of the training of the fp32 baseline.
 
     Attributes:
+        epochs: passes over the training samples.
         optimizer: `sgd` with `momentum`, or `adamw` with the moments of its paper (Loshchilov and Hutter 2019,
             arXiv:1711.05101), which transformers need.
         lr: peak learning rate.
+        momentum: of `sgd`.
+        weight_decay: of both optimizers.
         schedule: of the learning rate, batch by batch. `warmup_cosine`: a linear rise over `warmup_epochs`, then half a
             cosine down to `min_lr`. `step`: `lr`, multiplied by `step_factor` after each of the `step_epochs`.
             `constant`: `lr` throughout.
+        warmup_epochs: of the rise of `warmup_cosine`.
+        min_lr: at the end of `warmup_cosine`.
         step_epochs: numbers of finished epochs, ascending: `[20]` lowers the rate for epoch 21 and all later ones.
+        step_factor: of `step`.
+        batch_size: samples of one step.
         patience: epochs without a better one on the validation split after which training ends; 0 or null: never.
         precision: of the forward and backward computations; bf16 is `torch.autocast`, with fp32 weights.
         augment: applied to training samples only.
+        seed: of weights, order and augmentation.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

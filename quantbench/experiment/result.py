@@ -154,7 +154,21 @@ def margin_of(run: Run) -> RegressionConfig:
 
 def accepted_speedup(run: Run, accepted: AcceptedResult | None) -> AcceptedSpeedup | None:
     """The accepted speed-up that this run's can be compared with: of this class of machine, batch and inputs."""
-    found = accepted.speedup_on(timing_machine(run)) if accepted else None
-    if found is None or found.batch_size != run.experiment.workload.config.latency.batch_size:
-        return None
-    return None if found.inputs.differing(inputs_of(run)) else found
+    return None if no_accepted_speedup(run, accepted) else _speedup_here(run, accepted)
+
+
+def no_accepted_speedup(run: Run, accepted: AcceptedResult | None) -> str | None:
+    """Words for what is not as it was when a speed-up was accepted; None where this run's can be compared with it."""
+    found, batch_size = _speedup_here(run, accepted), run.experiment.workload.config.latency.batch_size
+    if found is None:
+        return f"no baseline for this machine ({timing_machine(run)}) was accepted"
+    if found.batch_size != batch_size:
+        before = f"the baseline for this machine was accepted with batches of {found.batch_size}"
+        return f"{before}, and these are of {batch_size}"
+    if differing := found.inputs.differing(inputs_of(run)):
+        return f"the baseline for this machine was accepted with other inputs: {', '.join(differing)} changed since"
+    return None
+
+
+def _speedup_here(run: Run, accepted: AcceptedResult | None) -> AcceptedSpeedup | None:
+    return accepted.speedup_on(timing_machine(run)) if accepted else None

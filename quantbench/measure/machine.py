@@ -98,7 +98,7 @@ def this_machine(root: Path = ROOT) -> Machine:
     before = moment(root)
     processor, isa = _processor(root)
     runtimes = tuple(_runtime(name, isa) for name in RUNTIMES)
-    versions = {name: found for name in BESIDE if (found := _version(name))}
+    versions = {name: own for name in BESIDE if (own := _version(name))}
     time.sleep(max(0.0, LOOK_S - (time.perf_counter() - before.wall_s)))
     disturbs = [*disturbances(before, moment(root), usable_cores()), *_settings(root)]
     cores = (usable_cores(), os.cpu_count() or 1)

@@ -36,7 +36,7 @@ class SpeedupVsAccepted(SpeedupOverFp32):
 
     def judge(self, run: Run, measured: Latency, bound: Any) -> Verdict:
         """By the interval of the ratio of both, and a margin."""
-        from quantbench.experiment.result import accepted_speedup, margin_of, timing_machine
+        from quantbench.experiment.result import accepted_speedup, margin_of, no_accepted_speedup
         from quantbench.golden.acceptance import accept_command
         from quantbench.golden.results import RESULTS
         from quantbench.quantities.speed import judged, shown, speedup_of
@@ -45,10 +45,7 @@ class SpeedupVsAccepted(SpeedupOverFp32):
         accepted = RESULTS.read(run.settings.golden, run.experiment.id)
         found = accepted_speedup(run, accepted)
         if found is None:
-            reason = (
-                f"{speedup_of(measured).estimate:.3f}×, but no baseline for this machine ({timing_machine(run)}) and "
-                "these inputs was accepted"
-            )
+            reason = f"{speedup_of(measured).estimate:.3f}×, but {no_accepted_speedup(run, accepted)}"
             # Where nothing was accepted, a speed-up alone cannot be.
             command = accept_command(run.experiment.id, speed_only=accepted is not None)
             return replace(self._undecided(run, reason), change=Change.NO_BASELINE, accept=command)

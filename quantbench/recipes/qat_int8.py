@@ -82,4 +82,7 @@ def _fine_tuning(
 def check_frozen_epochs(epochs: int, frozen_epochs: int) -> None:
     """Raises ValueError if no epoch would be left in which observers and batch norm move."""
     if frozen_epochs >= epochs:
-        raise ValueError(f"frozen_epochs ({frozen_epochs}) must be fewer than epochs ({epochs})")
+        raise ValueError(
+            f"frozen_epochs ({frozen_epochs}) must be fewer than epochs ({epochs}): the last {frozen_epochs} are frozen"
+            f"; train for {frozen_epochs + 1} or more, or freeze {max(0, epochs - 1)} at most"
+        )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from quantbench.config.schema import Experiment
 from quantbench.data.source import DOWNLOAD_VARIABLE
-from quantbench.errors import ForeignError, QuantbenchError
+from quantbench.errors import ForeignError, QuantbenchError, named
 from quantbench.experiment.run import Run
 from quantbench.experiment.runs import Runs
 from quantbench.foreign import calling, traceback_of
@@ -334,7 +334,7 @@ class Session:
 
     def _lose(self, experiment: Experiment, error: QuantbenchError) -> None:
         self._note(experiment, error)
-        self.lost[f"{experiment.id}: {error}"] = None
+        self.lost[named(experiment.id, error)] = None
 
     @contextmanager
     def losing(self, experiment: Experiment, what: str) -> Iterator[None]:
@@ -346,8 +346,9 @@ class Session:
             self._lose(experiment, error)
 
     def _note(self, experiment: Experiment, error: QuantbenchError, more: str = "") -> None:
-        self.broken.setdefault(f"{experiment.id}: {error}{more}", traceback_of(error))
-        self._errors[experiment.id, f"{error}{more}"] = None
+        line = named(experiment.id, f"{error}{more}")
+        self.broken.setdefault(line, traceback_of(error))
+        self._errors[experiment.id, line.removeprefix(f"{experiment.id}: ")] = None
 
     @contextmanager
     def noting(self, experiment: Experiment, what: str) -> Iterator[None]:

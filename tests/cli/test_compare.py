@@ -278,6 +278,14 @@ def test_a_mistake_is_one_line_with_status_2(compare, files, project, change, li
     assert (status, line in told) == (2, True), told
 
 
+def test_a_mistake_in_a_pair_names_no_file_that_is_not_there(compare):
+    _, _, err = compare("--max-drop", 101)
+    assert "configs/compare.yaml" not in err
+    _, _, err = compare("--param", "size=7")
+    assert "compare (as the command line says, in no file): workload.data" in err
+    assert "configs/compare.yaml" not in err
+
+
 def test_parameters_of_a_backend_are_given_to_both_files_or_to_one(compare, files, project):
     status, _, err = compare("--backend", "reference.output=logits", "--backend", "candidate.output=none")
     assert status == 2

@@ -127,7 +127,8 @@ def test_a_calibration_n_that_is_no_positive_number_is_refused(name, n):
 
 @pytest.mark.parametrize("frozen", [3, 4])
 def test_as_many_frozen_epochs_as_epochs_are_refused(frozen):
-    message = rf"frozen_epochs \({frozen}\) must be fewer than epochs \(3\)"
+    advice = rf"train for {frozen + 1} or more, or freeze 2 at most"
+    message = rf"frozen_epochs \({frozen}\) must be fewer than epochs \(3\): the last {frozen} are frozen; {advice}"
     with pytest.raises(ConfigError, match=message):
         create("qat_int8", epochs=3, frozen_epochs=frozen)
     assert create("qat_int8", epochs=3, frozen_epochs=2).frozen_epochs == 2

@@ -185,3 +185,11 @@ def test_a_session_that_may_not_time_says_why(experiments, project):
     assert decision.verdict.measured == "nothing was timed: asked not to"
     assert decision.is_inconclusive
     assert decision.fails, "since INCONCLUSIVE fails"
+
+
+def test_an_error_that_names_its_experiment_is_told_with_the_name_once(experiments, project):
+    session = Session(Runs(Settings(project.golden)))
+    with pytest.raises(QuantizationError), session.noting(experiments[0], "quantizing"):
+        raise QuantizationError(f"{DYNAMIC}: no scale of 'conv1'")
+    assert list(session.broken) == [f"{DYNAMIC}: no scale of 'conv1'"]
+    assert [(each.experiment, each.reason) for each in session.errors()] == [(DYNAMIC, "no scale of 'conv1'")]
