@@ -158,8 +158,8 @@ def _sentence(amounts: Amounts, verdict: Verdict, trials: Trials, found: Looked,
         return of_nothing(amounts, len(trials.run.evaluation.scores))
     if verdict.outcome == "too_little":
         name = next(iter(found.order), None)
-        about = None if name is None else (name_of(name, kinds[name]), found.removed[name], causes[name][0])
-        return of_too_little(amounts, len(trials.run.evaluation.scores), about)
+        most = None if name is None else (name_of(name, kinds[name]), found.removed[name], causes[name][0])
+        return of_too_little(amounts, len(trials.run.evaluation.scores), most)
     best = max((each for each in trials.made if len(each.layers) == 1), key=lambda each: each.recovered, default=None)
     words = "nothing could be put back"
     if best is not None:

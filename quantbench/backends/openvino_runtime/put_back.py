@@ -126,12 +126,14 @@ def value_of(op: Any) -> Array | None:
     kind = op.get_type_name()
     if kind == "Constant":
         return np.asarray(op.get_data(), np.float64)
-    parts = [value_of(each) for each in sources(op)] if kind in ("Convert", "Subtract", "Multiply", "Reshape") else []
+    if kind == "Reshape":
+        # Whose new shape may be known only when it runs.
+        values, shape = value_of(sources(op)[0]), op.output(0).get_partial_shape()
+        return values if values is None or shape.is_dynamic else values.reshape(shape.to_shape())
+    parts = [value_of(each) for each in sources(op)] if kind in ("Convert", "Subtract", "Multiply") else []
     if not parts or any(each is None for each in parts):
         return None
     first = np.asarray(parts[0])
-    if kind == "Reshape":
-        return first.reshape(op.output(0).get_partial_shape().to_shape())
     return first if kind == "Convert" else first - parts[1] if kind == "Subtract" else first * parts[1]
 
 
@@ -166,7 +168,10 @@ def _bias_of(op: Any) -> Any:
     after = readers[0].get_node() if len(readers) == 1 else None
     if after is None or after.get_type_name() != "Add":
         return None
-    return next((each for each in sources(after) if each.get_type_name() in ("Constant", "Convert")), None)
+    found = next((each for each in sources(after) if _is_constant(each)), None)
+    while found is not None and found.get_type_name() == "Reshape":
+        found = sources(found)[0]
+    return found
 
 
 def _is_constant(op: Any) -> bool:
