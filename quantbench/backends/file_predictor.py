@@ -34,8 +34,10 @@ class Runner(ABC):
     Attributes:
         inputs: of the file, in order.
         outputs: of the file, in order.
+        compile_s: see `Predictor.compile_s`.
     """
 
+    compile_s: float | None = None
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
 
@@ -80,6 +82,11 @@ class FilePredictor(Predictor):
     def takes(self) -> tuple[TensorSpec, ...]:
         """See `Predictor.takes`."""
         return self._runner.inputs
+
+    @property
+    def compile_s(self) -> float | None:
+        """See `Predictor.compile_s`."""
+        return self._runner.compile_s
 
     @property
     def notes(self) -> tuple[str, ...]:

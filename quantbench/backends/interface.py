@@ -163,6 +163,11 @@ class Predictor(Guarded, ABC):
         """Lines about what was done to samples and outputs because the artifact asks for it, known after a forward."""
         return ()
 
+    @property
+    def compile_s(self) -> float | None:
+        """Seconds that it took to compile, once, and that no forward counts; None where nothing is compiled."""
+        return None
+
     def kernels(self, inputs: Inputs) -> Coverage | None:  # noqa: ARG002
         """The kernels that run one batch by now, after all that it ran before; None where the runtime does not tell."""
         return None

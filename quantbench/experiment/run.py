@@ -84,6 +84,7 @@ class Run(Results):
         repetitions: the session's second conversions.
         not_timed: why nothing was timed.
         notes: lines about what was done to samples and outputs because the candidate's file asks for it.
+        compile_s: seconds that the candidate took to compile; None where nothing is compiled.
         twin: gives the run of another experiment of the workload, by name, which this one is compared with.
         sampling: samples that its figures are judged on, once they were looked at; None where all are and nobody asked.
 
@@ -102,6 +103,7 @@ class Run(Results):
     repetitions: Repetitions = field(default_factory=Repetitions)
     not_timed: str = "nothing was timed"
     notes: list[str] = field(default_factory=list)
+    compile_s: float | None = None
     twin: Callable[[str], Run] | None = None
     sampling: Sampling | None = None
     _confirmed: dict[str, Measurement] = field(default_factory=dict)
@@ -201,6 +203,7 @@ class Run(Results):
         found = [*told_choice(task, outputs), *told_forms(task, self.baseline.probe, outputs)]
         found += [f"{self.artifact.path.name}: {note}" for note in predictor.notes]
         self.notes += [line for line in found if line not in self.notes]
+        self.compile_s = predictor.compile_s
 
     @property
     def reference_evaluation(self) -> Evaluation:
@@ -370,6 +373,7 @@ class Run(Results):
                 "test_sha256": self.opened.splits.test.sha256,
                 "baseline_sha256": self.opened.reference_sha256,
                 "command": command,
+                "compile_s": self.compile_s,
                 "verdicts": [VerdictRecord.of(verdict) for verdict in self.verdicts.values()],
             }
         )

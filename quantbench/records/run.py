@@ -109,7 +109,8 @@ class RunRecord(Record):
     """Everything one run measured of one experiment.
 
     Beside these facts it holds one part for each quantity of the table that has a `record`, under the quantity's
-    `part`; one that was not asked for is None. In JSON all of them are keys of one object.
+    `part`; one that was not asked for is None. In JSON all of them are keys of one object. `compile_s` are the seconds
+    that the candidate took to compile, which no forward counts; left out where nothing is compiled.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -126,6 +127,7 @@ class RunRecord(Record):
     test_sha256: str
     baseline_sha256: str
     command: str
+    compile_s: Annotated[float, Field(ge=0)] | None = Field(default=None, exclude_if=lambda seconds: seconds is None)
     verdicts: list[VerdictRecord] = Field(default_factory=list)
 
     @model_validator(mode="before")

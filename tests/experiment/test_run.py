@@ -1,10 +1,12 @@
 """One experiment measured end to end on the project in miniature."""
 
+import json
+
 import pytest
 from judged import measure_and_judge
 
 from quantbench.arrays import INPUT
-from quantbench.backends.torch_ao.eager import EagerBackend
+from quantbench.backends.torch_ao.eager import EagerBackend, EnginePredictor
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
 from quantbench.experiment.run import Settings
@@ -40,6 +42,17 @@ def test_a_record_survives_json(runs, project):
     run = run_of(runs, project, "ptq_static_int8_per_channel")
     measure_and_judge(run)
     record = run.record("quantbench run")
+    assert RunRecord.model_validate_json(record.model_dump_json()) == record
+
+
+def test_seconds_of_compiling_stand_in_the_record_where_something_was_compiled(runs, project, monkeypatch):
+    run = run_of(runs, project, "ptq_static_int8_per_channel")
+    assert run.evaluation.accuracy > 0
+    assert "compile_s" not in json.loads(run.record("quantbench run").model_dump_json())
+    monkeypatch.setattr(EnginePredictor, "compile_s", 12.5)
+    run.note_outputs(run.loaded(1))
+    record = run.record("quantbench run")
+    assert json.loads(record.model_dump_json())["compile_s"] == 12.5
     assert RunRecord.model_validate_json(record.model_dump_json()) == record
 
 

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     import torch
     from torch.export import ExportedProgram
 
-PACKAGE = "compiled.pt2"
+# The kind of cache entry, and the file in it.
+COMPILED, PACKAGE = "compiled", "compiled.pt2"
 # Where inductor keeps what it compiled itself, the headers of torch among it, which take most of the first time.
 INDUCTOR_CACHE = "TORCHINDUCTOR_CACHE_DIR"
 # As the code that inductor writes calls oneDNN's int8 kernels.
@@ -82,7 +83,7 @@ def compiled(path: Path, sha256: str) -> Compiled:
         ExtraMissingError: if there is no C++ compiler.
     """
     content = {"sha256": sha256, "form": FORM, **_surroundings()}
-    entry = CacheEntry("compiled", f"{sha256[:16]}-{sha256_of_json(content)[:16]}", "compiling again")
+    entry = CacheEntry(COMPILED, f"{sha256[:16]}-{sha256_of_json(content)[:16]}", "compiling again")
     with entry.locked():
         meta = entry.read(_check_meta)
         if meta is None:

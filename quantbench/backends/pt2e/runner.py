@@ -27,7 +27,7 @@ class ProgramRunner(Runner):
     """
 
     def __init__(self, compiled: Compiled, threads: int, file: str) -> None:
-        self.inputs, self.outputs = compiled.inputs, compiled.outputs
+        self.inputs, self.outputs, self.compile_s = compiled.inputs, compiled.outputs, compiled.seconds
         self._compiled, self._threads, self._file = compiled, threads, file
         # One at a time, run by the thread that asks; −1 is the processor.
         self._loaded: Any = torch._C._aoti.AOTIModelPackageLoader(str(compiled.package), MODEL, True, 1, -1)

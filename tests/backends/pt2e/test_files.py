@@ -276,3 +276,31 @@ def test_a_kernel_without_a_name_stands_for_the_layer_of_the_same_work():
 def test_a_program_that_multiplies_nothing_is_told():
     with pytest.raises(MeasurementError, match=r"a\.pt2: no convolution or matrix product was seen in its graph"):
         coverage_of([], [], [1], "a.pt2")
+
+
+def test_a_program_is_compiled_once_for_its_content_and_its_surroundings(int8, tmp_path, monkeypatch):
+    monkeypatch.setenv("QUANTBENCH_CACHE", str(tmp_path / "empty"))
+    compilations = []
+
+    def count(program, path, folder):
+        compilations.append(path)
+        (folder / compiling.PACKAGE).write_bytes(b"code")
+        return {"seconds": 7.5, "products": [], "expected": [], "inputs": [], "outputs": []}
+
+    monkeypatch.setattr(compiling, "_compile", count)
+    path, sha256 = int8.artifact.path, int8.artifact.sha256[0]
+    for _ in range(3):
+        made = compiling.compiled(path, sha256)
+        assert (made.seconds, len(compilations)) == (7.5, 1)
+    compiling.compiled(path, "0" * 64)
+    assert len(compilations) == 2, "another file"
+    surroundings = compiling._surroundings()
+    monkeypatch.setattr(compiling, "_surroundings", lambda: {**surroundings, "processor": "another"})
+    compiling.compiled(path, sha256)
+    compiling.compiled(path, sha256)
+    assert len(compilations) == 3, "another processor"
+
+
+def test_the_seconds_of_compiling_are_told_apart_from_what_is_run(int8):
+    predictor = SPEC.create().load(int8.artifact, 1)
+    assert predictor.compile_s == compiling.compiled(int8.artifact.path, int8.artifact.sha256[0]).seconds > 0
