@@ -91,7 +91,7 @@ def show_session(
         configured: every experiment there is.
         json: file for the records.
         accepted: chooses the lines about what was accepted that are shown.
-        shard: of a run that is shared among machines.
+        shard: which part of a run it is; None for the whole.
 
     Raises:
         QuantbenchError: if something could not be measured at all.
