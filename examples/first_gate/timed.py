@@ -51,9 +51,10 @@ def gated(program: list[str], folder: Path, init: list[str], change: Callable[[b
 
 
 def coarse(folder: Path, is_broken: bool) -> None:
-    """Makes the package's quantizer one of 1 bit, or puts it back."""
+    """Makes the package's quantizer mix up the colours, or puts it back."""
     path = folder / "their_pkg" / "quant.py"
-    old, new = ("bits: int = 8", "bits: int = 2") if is_broken else ("bits: int = 2", "bits: int = 8")
+    good, bad = "weight.copy_((weight / step).round() * step)", "weight.copy_(weight.roll(1, 0))"
+    old, new = (good, bad) if is_broken else (bad, good)
     path.write_text(path.read_text().replace(old, new))
 
 
