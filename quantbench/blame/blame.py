@@ -18,6 +18,7 @@ from quantbench.blame.sentence import (
     of_layers,
     of_nothing,
     of_spread,
+    of_too_little,
     of_unexplained,
 )
 from quantbench.blame.trials import EXPLAINS, LEVEL, MOST_ALONE, Trials, lost
@@ -68,7 +69,12 @@ def blamed(run: Run, command: str, budget: Budget | None = None) -> BlameRecord:
     found = looked(insides, samples, run.opened.task, budget)
     trials = Trials(run, insides, drop, sum(each.is_quantized for each in found.layers), budget)
     is_sure = interval is not None and interval[0] > 0
-    verdict = _tried(trials, found) if is_sure else Verdict("nothing")
+    verdict = Verdict("nothing")
+    if is_sure:
+        # What is put back can at best give the reference's answers.
+        strict = lost(run, trials.level)[1]
+        can_confirm = strict is not None and strict[0] > 0
+        verdict = _tried(trials, found) if can_confirm else Verdict("too_little")
     facts = _facts(run, found, samples)
     into = {*found.order[:LOOKED_INTO], *verdict.responsible}
     causes = {name: causes_of(facts[name]) for name in facts if name in into}
@@ -115,7 +121,12 @@ def _tried(trials: Trials, found: Looked) -> Verdict:
     everything = None if trials.refused else trials.put_back([], gives_up=False)
     if everything is None:
         return Verdict("unexplained")
-    return Verdict("spread" if _explains(everything, trials.drop) else "elsewhere", (), everything)
+    if _explains(everything, trials.drop):
+        return Verdict("spread", (), everything)
+    high = None if everything.interval is None else everything.interval[1]
+    # Surely not enough; otherwise the samples do not tell.
+    is_elsewhere = high is not None and high < trials.drop
+    return Verdict("elsewhere" if is_elsewhere else "unexplained", (), everything if is_elsewhere else None)
 
 
 def _explains(trial: Trial, drop: float) -> bool:
@@ -145,6 +156,10 @@ def _sentence(amounts: Amounts, verdict: Verdict, trials: Trials, found: Looked,
     kinds = {each.name: each.op for each in found.layers}
     if verdict.outcome == "nothing":
         return of_nothing(amounts, len(trials.run.evaluation.scores))
+    if verdict.outcome == "too_little":
+        name = next(iter(found.order), None)
+        most = None if name is None else (name_of(name, kinds[name]), found.removed[name], causes[name][0])
+        return of_too_little(amounts, len(trials.run.evaluation.scores), most)
     best = max((each for each in trials.made if len(each.layers) == 1), key=lambda each: each.recovered, default=None)
     words = "nothing could be put back"
     if best is not None:

@@ -83,6 +83,23 @@ def of_nothing(amounts: Amounts, n: int) -> str:
     )
 
 
+def of_too_little(amounts: Amounts, n: int, about: tuple[str, float, Cause] | None) -> str:
+    """So little is lost that so many samples confirm no layer.
+
+    Args:
+        amounts: see `Amounts`.
+        n: test samples.
+        about: the layer that most of the error of the outputs goes with, that part, and the cause.
+    """
+    known = f"{amounts.of(amounts.drop, amounts.interval)} {amounts.unit} lost on {n:,} test samples"
+    words = f"{known} are too little to confirm any layer by"
+    if about is None:
+        return f"{words}."
+    name, part, cause = about
+    advice = f" Try {cause.advice}." if cause.advice else ""
+    return f"{words}; most of the error of the outputs, {100 * part:.0f} %, goes with {name}: {cause.words}.{advice}"
+
+
 def of_spread(amounts: Amounts, trial: Trial, best: str) -> str:
     """All layers together explain it, and no few of them do."""
     return (

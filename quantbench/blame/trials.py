@@ -120,10 +120,10 @@ class Trials:
         return -loss, None if interval is None else (-interval[1], -interval[0])
 
 
-def lost(run: Run) -> tuple[float, Limits | None]:
+def lost(run: Run, level: float = LEVEL) -> tuple[float, Limits | None]:
     """The drop from reference to candidate, positive for worse, with its interval, in percentage points or the unit."""
     return difference(
-        run.opened.task, run.reference_evaluation.statistics, run.evaluation.statistics, LEVEL, clusters_of(run)
+        run.opened.task, run.reference_evaluation.statistics, run.evaluation.statistics, level, clusters_of(run)
     )
 
 

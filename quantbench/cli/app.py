@@ -24,6 +24,7 @@ from quantbench.cli.history import history
 from quantbench.cli.initializing import init
 from quantbench.cli.inspecting import inspect_
 from quantbench.cli.listing import list_
+from quantbench.cli.merging import merge
 from quantbench.cli.options import VERBOSE, is_verbose
 from quantbench.cli.parity import parity
 from quantbench.cli.quantizing import quantize
@@ -93,6 +94,7 @@ for command in (
     quantize,
     run,
     accept,
+    merge,
     gates,
     blame,
     inspect_,

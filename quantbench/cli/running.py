@@ -19,6 +19,7 @@ from quantbench.stopping import status
 if TYPE_CHECKING:
     from quantbench.config.schema import Experiment
     from quantbench.experiment.runs import Runs
+    from quantbench.records.run import ShardFacts
     from quantbench.session.plan import Plan
     from quantbench.session.result import SessionResult
     from quantbench.session.session import Options
@@ -36,6 +37,9 @@ def run(
     strict_verdicts: Annotated[bool, typer.Option("--strict-verdicts", help="INCONCLUSIVE fails.")] = False,
     no_blame: NoBlame = False,
     sequential: Sequential = None,
+    shard: Annotated[
+        str | None, typer.Option(metavar="I/N", help="Measure this part alone, such as 2/8; then quantbench merge.")
+    ] = None,
 ) -> None:
     """Measure experiments, judge all their gates and print the table.
 
@@ -51,16 +55,22 @@ def run(
     from quantbench.session.blaming import SECONDS
     from quantbench.session.plan import Plan
     from quantbench.session.session import Options
+    from quantbench.session.shard import Shard
 
     if json:
         check_place(json)
     configured = load_experiments(configs)
     chosen = select(configured, experiment)
+    part = Shard.read(shard) if shard else None
+    own = part.of(chosen) if part else chosen
     check_orphans(golden, configured, configs)
-    plan = Plan.of_experiments(chosen)
-    runs = Runs(Settings(golden, engine, family=plan.family, sequential=sequential))
+    # All parts share the false alarms of the run, so that each is judged as the whole would be.
+    runs = Runs(Settings(golden, engine, family=Plan.of_experiments(chosen).family, sequential=sequential))
     options = Options(strict=strict_verdicts, real_data=real_data, blame_s=0.0 if no_blame else SECONDS)
-    raise typer.Exit(show_session(runs, plan, options, configured, json))
+    if part:
+        print(f"quantbench: {part.sentence(chosen)}", file=sys.stderr)
+    facts = part.facts(chosen) if part else None
+    raise typer.Exit(show_session(runs, Plan.of_experiments(own), options, configured, json, shard=facts))
 
 
 def show_session(
@@ -70,6 +80,7 @@ def show_session(
     configured: Sequence[Experiment],
     json: Path | None,
     accepted: Callable[[Sequence[str]], Sequence[str]] = tuple,
+    shard: ShardFacts | None = None,
 ) -> int:
     """Makes the claims of a plan, shows what was found, and gives the exit status.
 
@@ -80,6 +91,7 @@ def show_session(
         configured: every experiment there is.
         json: file for the records.
         accepted: chooses the lines about what was accepted that are shown.
+        shard: of a run that is shared among machines.
 
     Raises:
         QuantbenchError: if something could not be measured at all.
@@ -88,7 +100,7 @@ def show_session(
     from quantbench.session.result import Status, run_session
 
     result = run_session(runs, plan, shlex.join(["quantbench", *sys.argv[1:]]), options, configured)
-    broken, unwritten = _write_all(result, json)
+    broken, unwritten = _write_all(result, json, shard)
     _tell(result, unwritten)
     if options.accepting is not Accepting.NOTHING:
         print("\n".join(accepted(result.lines)) or "nothing to accept: all of it is what was accepted")
@@ -101,7 +113,7 @@ def show_session(
     return result.status or (Status.FAILED if unwritten else Status.PASSED)
 
 
-def _write_all(result: SessionResult, json: Path | None) -> tuple[list[str], list[str]]:
+def _write_all(result: SessionResult, json: Path | None, shard: ShardFacts | None) -> tuple[list[str], list[str]]:
     """Shows the table and writes summary and records, each whatever becomes of the others.
 
     Returns:
@@ -116,7 +128,7 @@ def _write_all(result: SessionResult, json: Path | None) -> tuple[list[str], lis
     }
     if json:
         steps[f"--json {json}: writing the records"] = lambda: write_records(
-            json, result.records, result.not_run, result.errors
+            json, result.records, result.not_run, result.errors, shard
         )
     broken, unwritten = [*result.broken, *broken_cells(result.records)], list[str]()
     for what, step in steps.items():

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from quantbench.arrays import Outputs
 from quantbench.errors import MeasurementError, NoEvidenceError
 from quantbench.experiment.outputs import PROBABILITIES, SIGMOIDS, form_of
+from quantbench.experiment.reference_outputs import reference_outputs
 from quantbench.records.outputs import Agreement, Estimate, OutputErrors
 from quantbench.stats.bootstrap import FEWEST, log_ratio_interval, mean_interval
 from quantbench.stats.intervals import Interval
@@ -167,8 +168,10 @@ def _passes(run: Run) -> Iterator[SampleErrors]:
     reference, candidate = run.baseline.loaded(threads), run.loaded(threads)
     # Once for all batches: in one of few samples logits may look like probabilities.
     forms = _forms(opened.task, run.baseline.probe, run.candidate.probe)
-    for inputs in opened.splits.test.batches(opened.workload.config.evaluation.batch_size):
-        yield sample_errors(opened.task, reference(inputs), candidate(inputs), forms)
+    batches = opened.splits.test.batches(opened.workload.config.evaluation.batch_size)
+    kept = reference_outputs(opened, run.baseline.artifact, reference, run.baseline.keeps_files)
+    for inputs, before in zip(batches, kept, strict=True):
+        yield sample_errors(opened.task, before, candidate(inputs), forms)
 
 
 def _check_numbers(reference: Floats, candidate: Floats) -> None:

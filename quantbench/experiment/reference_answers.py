@@ -38,9 +38,9 @@ def kept_evaluation(
     """
     if opened.workload.config.reference is not None and not keeps_files:
         return opened.evaluated(predictor)
-    content = _content(opened, artifact)
+    content = content_of(opened, artifact)
     entry = entry_of(KIND, opened.workload.name, content, AGAIN)
-    first = _first_answers(opened, predictor)
+    first = {f"{FIRST}{name}": array for name, array in answers_first(opened, predictor).items()}
 
     def fill(folder: Path) -> Meta:
         found = opened.evaluated(predictor)
@@ -52,7 +52,7 @@ def kept_evaluation(
         return _read(entry, first) or _found(entry, entry.write(fill))
 
 
-def _content(opened: OpenWorkload, artifact: Artifact) -> dict[str, Any]:
+def content_of(opened: OpenWorkload, artifact: Artifact) -> dict[str, Any]:
     """Everything that decides the evaluation and is known before it is made."""
     config = opened.workload.config
     return {
@@ -64,9 +64,10 @@ def _content(opened: OpenWorkload, artifact: Artifact) -> dict[str, Any]:
     }
 
 
-def _first_answers(opened: OpenWorkload, predictor: Predictor) -> Outputs:
+def answers_first(opened: OpenWorkload, predictor: Predictor) -> Outputs:
+    """Outputs of the first batch."""
     n = opened.workload.config.evaluation.batch_size
-    return {f"{FIRST}{name}": array for name, array in predictor(next(inputs_of(opened.splits.test, n, n))).items()}
+    return predictor(next(inputs_of(opened.splits.test, n, n)))
 
 
 def _read(entry: CacheEntry, first: Outputs) -> Evaluation | None:

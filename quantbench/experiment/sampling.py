@@ -43,6 +43,14 @@ class Sampling:
         return len(self.positions) < self.total
 
     @property
+    def text(self) -> str:
+        """Line for the end of the run."""
+        if self.is_part:
+            used = len(self.positions)
+            return f"{used:,} of {self.total:,} test samples, in random order: {self.why} (--full looks at all of them)"
+        return f"all {self.total:,} test samples: {self.why}"
+
+    @property
     def record(self) -> Samples:
         """For the record."""
         decided = {name: each.decided_at for name, each in self.looks.items() if each.decided_at is not None}

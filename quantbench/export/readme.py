@@ -55,9 +55,10 @@ def figure(card: ExportCard) -> str:
 def _lost(card: ExportCard) -> str:
     if (a := card.accuracy) is not None:
         least, most = a.drop_interval_pp
+        groups = "" if a.clusters is None else f", in {a.clusters:,} groups"
         return (
             f"{a.drop_pp:+.2f} pp [{least:+.2f}, {most:+.2f}] on the same samples ({a.lost:,} lost, {a.gained:,} "
-            f"gained); the reference has {100 * a.reference_accuracy:.2f} %"
+            f"gained{groups}); the reference has {100 * a.reference_accuracy:.2f} %"
         )
     s = _score(card)
     lost = f"{s.drop:+.3g}{_limits(s.drop_interval)} on the same samples ({s.method})"

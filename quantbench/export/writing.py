@@ -113,6 +113,7 @@ def _figures(run: Run) -> tuple[ExportedAccuracy | None, ExportedScore | None]:
             drop_pp=a.drop_pp,
             drop_interval_pp=a.drop_interval_pp,
             level=a.level,
+            clusters=None if a.clustered is None else a.clustered.clusters,
         ), None
     s = paired_score(run)
     return None, ExportedScore(

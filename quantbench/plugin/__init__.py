@@ -175,7 +175,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if claims := [item for item in items if is_claim(item)]:
         from quantbench.quantities.judging import family_of
 
-        state.interval_gates = family_of(name for item in claims if (name := judged_quantity(item)) is not None).gates
+        judged = [name for item in claims if (name := judged_quantity(item)) is not None]
+        state.interval_gates = family_of(judged).gates
+        if state.shard:
+            # All shards share the false alarms of the run, so that each is judged as the whole would be.
+            from quantbench.session.plan import Plan
+
+            state.interval_gates = Plan.of_experiments(state.chosen).family.gates
         timed = {item.callspec.params[FIXTURE].id for item in claims if is_timed(item)}  # type: ignore[attr-defined]
         # In the order of the configuration, as a session without tests plans them.
         state.timed = [experiment for experiment in state.experiments if experiment.id in timed]
@@ -348,7 +354,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         from quantbench.report.documents import write_records
 
         with state.losing(f"{spelled(session.config, '--json')} {path}: writing the records"):
-            write_records(Path(path), state.records(), state.not_run_list(), state.errors())
+            facts = shard.facts(state.chosen) if (shard := state.shard) else None
+            write_records(Path(path), state.records(), state.not_run_list(), state.errors(), facts)
     if not is_sound or state.lost:
         _fail(session)
     if state.is_terminated:

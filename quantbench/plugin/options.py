@@ -33,6 +33,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--real-data": {"action": "store_true", "help": "download missing data sets, and fail where data stays absent"},
     "--retrain": {"action": "store_true", "help": "train quantization-aware experiments for real"},
     "--amp": {"action": "store_true", "help": "with --retrain: train in bf16 (torch.autocast)"},
+    "--shard": {
+        "metavar": "I/N", "help": "run this part of the experiments alone, such as 2/8; then quantbench merge",
+    },
     "--json": {"metavar": "FILE", "help": "write the records of the run to FILE"},
     "--plots": {"metavar": "DIR", "help": "folder of the bar chart of layers (default: out/ in the root folder)"},
     "--allow-import": {

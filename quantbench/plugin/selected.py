@@ -28,7 +28,7 @@ DISABLING = {"--benchmark-disable": False}
 PARALLEL = {"-n": True, "--numprocesses": True, "--dist": True, "--tx": True}
 
 # Of settings: options that leave experiments out of every run, or run nothing at all → whether they take a value.
-OF_RUNS = {"--experiment": True, "--co": False, "--collect-only": False, "--collectonly": False}
+OF_RUNS = {"--experiment": True, "--shard": True, "--co": False, "--collect-only": False, "--collectonly": False}
 # Of settings: options by which pytest shows something and runs no test, for some of them before it collects any.
 SHOWING = dict.fromkeys(
     (

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from quantbench.config.schema import Experiment
     from quantbench.records.run import ExperimentError, NotRun, RunRecord
     from quantbench.session.session import Options, Session
+    from quantbench.session.shard import Shard
 
 
 # Options whose default folder has another name.
@@ -96,8 +97,27 @@ class State:
         return load_experiments(self.folder("configs"))
 
     @property
+    def shard(self) -> Shard | None:
+        """Part of the experiments that this run makes; None for all of them."""
+        from quantbench.errors import ConfigError
+        from quantbench.session.shard import Shard
+
+        if not (text := self.option("shard")):
+            return None
+        try:
+            return Shard.read(text)
+        except ConfigError as error:
+            raise ConfigError(str(error).replace("--shard", spelled(self.config, "--shard"), 1)) from None
+
+    @property
     def selected(self) -> list[Experiment]:
-        """The experiments that `--experiment` names, or all."""
+        """The experiments of this run: those that are chosen, or the shard's part of them."""
+        shard = self.shard
+        return shard.of(self.chosen) if shard else self.chosen
+
+    @property
+    def chosen(self) -> list[Experiment]:
+        """The experiments that `--experiment` names, or all; of all shards."""
         from quantbench.config.selection import select
         from quantbench.errors import ConfigError
 
@@ -283,7 +303,8 @@ class State:
         else:
             of_workers = [*self.repeats, *optional_sentences(self.experiments, self.not_run)]
             found = [Family(self.interval_gates).sentence(), *of_workers]
-        return [*found, *([self.not_looked_at] if self.not_looked_at else [])]
+        part = [shard.sentence(self.chosen)] if (shard := self.shard) else []
+        return [*found, *part, *([self.not_looked_at] if self.not_looked_at else [])]
 
 
 def _command(config: pytest.Config) -> str:

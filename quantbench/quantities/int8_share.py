@@ -28,7 +28,11 @@ class Int8Share(Quantity[CoverageFacts]):
     record = CoverageFacts
     bound = Share
     smaller_is_looser = True
-    columns = (Column("int8 share", lambda c: "not known" if c.uncounted else f"{100 * c.int8_share:.1f} %"),)
+    columns = (
+        Column(
+            "int8 share", lambda c: "not known" if c.uncounted or c.unknown_layers else f"{100 * c.int8_share:.1f} %"
+        ),
+    )
 
     def measure(self, run: Run) -> CoverageFacts:
         """Multiply-accumulates of one sample, by the kernels that ran.
@@ -51,11 +55,16 @@ class Int8Share(Quantity[CoverageFacts]):
     def judge(self, run: Run, measured: CoverageFacts, bound: float) -> Verdict:
         """Exact, with the layers that did not run as int8; no verdict where some work could not be counted."""
         c = measured
-        text = f"{c.int8_share:.4f} ({c.int8_macs:,} of {c.int8_macs + c.float_macs:,} multiply-accumulates)"
+        work = c.int8_macs + c.float_macs + sum(c.unknown_layers.values())
+        text = f"{c.int8_share:.4f} ({c.int8_macs:,} of {work:,} multiply-accumulates)"
         if c.float_layers:
             text += f"; in floating point: {_largest(c.float_layers)}"
+        if c.unknown_layers:
+            text += f"; in a precision that the runtime does not tell: {_largest(c.unknown_layers)}"
         if c.uncounted:
-            return no_evidence(self.name, bound, f"{text}; not counted: {', '.join(c.uncounted[:SHOWN_LAYERS])}")
+            text += f"; not counted: {', '.join(c.uncounted[:SHOWN_LAYERS])}"
+        if not _is_told(c):
+            return no_evidence(self.name, bound, text)
         return at_least(self.name, c.int8_share, None, bound, 1, text, "")
 
     def unmeasured(self, run: Run, bound: float, error: MeasurementError) -> Verdict:
@@ -68,10 +77,15 @@ class Int8Share(Quantity[CoverageFacts]):
 INT8_SHARE = Int8Share()
 
 
+def _is_told(found: Coverage | CoverageFacts) -> bool:
+    """True if the precision of all work is known."""
+    return not found.uncounted and not found.unknown_layers
+
+
 def _check_quantized(run: Run, coverage: Coverage) -> None:
     """Raises where a recipe that quantizes left both the kernels and the file as they were."""
     before, after = run.counterpart.size_bytes, run.artifact.size_bytes
-    if leaves_fp32(run.experiment.recipe) or coverage.int8_macs or coverage.uncounted or after < before:
+    if leaves_fp32(run.experiment.recipe) or coverage.int8_macs or not _is_told(coverage) or after < before:
         return
     # Weights that a function of the user's rounded in floating point are a simulation, and it may be judged.
     if isinstance(run.experiment.recipe, Function) and run.artifact.sha256 != run.counterpart.artifact.sha256:

@@ -64,6 +64,7 @@ def sampled(run: Run) -> Sampling | None:
     """Samples that the run's figures are judged on, looked at when first asked for; None where all are, as ever."""
     if run.sampling is None and _is_asked(run):
         run.sampling = _looked_at(run)
+        run.notes.append(run.sampling.text)
     return run.sampling
 
 
@@ -182,11 +183,11 @@ def _looked_at(run: Run) -> Sampling:
 
     run.baseline.keeps_files = True
     if "evaluation" in vars(run):
-        return whole(run, "all of them had been evaluated")
+        return whole(run, "they had been evaluated")
     if (why := why_all(run)) is not None:
-        return whole(run, f"all of them from the start: {why}")
+        return whole(run, f"needed from the start: {why}")
     if not (questions := _questions(run)):
-        return whole(run, "all of them from the start: no gate is set that they decide")
+        return whole(run, "needed from the start: no gate is set that a part decides")
     loss = loss_question(run.opened.task, 0.0)
     if loss is None:
         raise TypeError("a task without a range is not looked at in part")

@@ -41,8 +41,9 @@ class MacsRatio(Quantity[Work]):
         quantized = run.measured("coverage")
         if (fp32 := run.counterpart.coverage) is None:
             raise NoEvidenceError(f"backend '{run.counterpart.backend.name}' does not tell what its kernels multiply")
-        work = quantized.int8_macs + quantized.float_macs
-        busy = {**quantized.float_layers, **quantized.int8_layers}
+        # Work of whatever precision is work.
+        work = quantized.int8_macs + quantized.float_macs + sum(quantized.unknown_layers.values())
+        busy = {**quantized.float_layers, **quantized.int8_layers, **quantized.unknown_layers}
         return Work(
             fp32_macs=fp32.macs,
             quantized_macs=work,
@@ -80,7 +81,7 @@ MACS_RATIO = MacsRatio()
 
 def _idle(fp32: Coverage, busy: dict[str, int]) -> dict[str, int]:
     """Layers of the fp32 model that multiplied nothing in the other one, whose fused groups have parts of their own."""
-    layers = {**fp32.float_layers, **fp32.int8_layers}
+    layers = {**fp32.float_layers, **fp32.int8_layers, **fp32.unknown_layers}
     return {
         name: macs
         for name, macs in layers.items()

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 from quantbench.quantities.answered_classes import AnsweredClasses
 from quantbench.quantities.bounds import PercentagePoints
+from quantbench.quantities.of_task import task_of
 from quantbench.records.classes import ClassCounts, ClassFacts
 from quantbench.stats.intervals import Interval
 from quantbench.stats.verdicts import Outcome, Verdict
 
 if TYPE_CHECKING:
+    from quantbench.config.schema import Experiment
     from quantbench.experiment.run import Run
 
 LEVEL = 0.95
@@ -29,6 +31,14 @@ class WorstClassDrop(AnsweredClasses):
     needs_all = True
     smaller_is_looser = False
     by_interval = True
+
+    def why_not(self, experiment: Experiment) -> str | None:
+        """Only a task whose outputs name classes has a recall of each."""
+        task, name = task_of(experiment), experiment.workload.config.task.name
+        if task.has_answers:
+            return None
+        gate = "accuracy_drop_pp, in percentage points" if task.is_binary else f"score_drop, in {task.unit}"
+        return f"task '{name}' gives samples no class, of which a recall could drop; gate {gate}"
 
     def judge(self, run: Run, measured: ClassFacts, bound: float) -> Verdict:
         """By Tango's interval of each class."""

@@ -13,7 +13,7 @@ from quantbench.records.intervals import Limits
 # Of files of `quantbench blame`; raised with every change of their fields.
 SCHEMA_VERSION = 1
 ADVICE = "write it with: quantbench blame EXPERIMENT --json FILE"
-Outcome = Literal["layer", "layers", "spread", "elsewhere", "unexplained", "nothing"]
+Outcome = Literal["layer", "layers", "spread", "elsewhere", "unexplained", "too_little", "nothing"]
 
 
 class CauseRecord(Record):
@@ -119,7 +119,8 @@ class BlameRecord(Record):
         n: test samples.
         found_on: calibration samples and test samples, without their labels, that layers were compared on.
         outcome: `layer`: one is responsible; `layers`: some together; `spread`: only all together; `elsewhere`: not
-            even all together; `unexplained`: what was tried explains nothing; `nothing`: nothing is surely lost.
+            even all together; `unexplained`: what was tried explains nothing; `too_little`: so little is lost that so
+            many samples confirm no layer, and none was tried; `nothing`: nothing is surely lost.
         responsible: names of the layers.
         sentence: all of it in one.
         layers: in the order in which they run.

@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from quantbench.errors import ConfigError
 from quantbench.records.base import Environment, Record, agree, holds, read_versioned
 from quantbench.records.intervals import Limits, unlike_tango, unlike_wilson
@@ -62,7 +64,8 @@ class ExportedAccuracy(Record):
         accuracy: share of them that are right.
         reference_accuracy: of what it was quantized from, on the same samples.
         drop_pp: accuracy lost against it, percentage points.
-        level: of the intervals: Wilson's of the accuracy, Tango's of the drop.
+        level: of the intervals: Wilson's of the accuracy, Tango's of the drop, or that of whole groups.
+        clusters: groups that were resampled for the interval of the drop; None where samples are independent.
     """
 
     n: int
@@ -74,6 +77,7 @@ class ExportedAccuracy(Record):
     drop_pp: float
     drop_interval_pp: Limits
     level: float
+    clusters: int | None = Field(default=None, exclude_if=lambda clusters: clusters is None)
 
     def impossible(self) -> str | None:
         """Figures that are not those of its counts."""
@@ -85,9 +89,13 @@ class ExportedAccuracy(Record):
             return f"drop_pp {self.drop_pp}, but lost {self.lost} and gained {self.gained} of n {self.n}"
         if not holds(self.accuracy_interval, self.accuracy):
             return f"an accuracy of {self.accuracy} outside of its interval {list(self.accuracy_interval)}"
-        return unlike_tango("drop_interval_pp", self.drop_interval_pp, outcomes, self.level) or unlike_wilson(
-            "accuracy_interval", self.accuracy_interval, self.accuracy, self.n, self.level
-        )
+        if self.clusters is None and (
+            wrong := unlike_tango("drop_interval_pp", self.drop_interval_pp, outcomes, self.level)
+        ):
+            return wrong
+        if not holds(self.drop_interval_pp, self.drop_pp):
+            return f"drop_pp {self.drop_pp} outside of its interval {list(self.drop_interval_pp)}"
+        return unlike_wilson("accuracy_interval", self.accuracy_interval, self.accuracy, self.n, self.level)
 
 
 class ExportedScore(Record):

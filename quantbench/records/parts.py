@@ -160,6 +160,7 @@ class CoverageFacts(Part):
         float_layers: of each layer that computed in floating point.
         int8_layers: of each layer that computed in int8; empty in records that were written before it was noted.
         uncounted: operators and layers that may have multiplied, and whose work is in none of these figures.
+        unknown_layers: of each layer whose kernel does not tell what it computes in.
     """
 
     int8_macs: int
@@ -168,10 +169,12 @@ class CoverageFacts(Part):
     float_layers: dict[str, int]
     int8_layers: dict[str, int] = Field(default_factory=dict)
     uncounted: list[str] = Field(default_factory=list)
+    unknown_layers: dict[str, int] = Field(default_factory=dict)
 
     def impossible(self) -> str | None:
         """Less than no work, a share that is not that of the work, or layers that did more than all work."""
-        work = self.int8_macs + self.float_macs
+        unknown = sum(self.unknown_layers.values())
+        work = self.int8_macs + self.float_macs + unknown
         if min(self.int8_macs, self.float_macs) < 0:
             return f"int8_macs {self.int8_macs} and float_macs {self.float_macs}"
         if not agree(self.int8_share, self.int8_macs / work if work else self.int8_share) or not is_share(
@@ -181,6 +184,7 @@ class CoverageFacts(Part):
         for name, layers, most in (
             ("float_layers", self.float_layers, self.float_macs),
             ("int8_layers", self.int8_layers, self.int8_macs),
+            ("unknown_layers", self.unknown_layers, unknown),
         ):
             # Each is rounded to one sample's.
             if min(layers.values(), default=0) < 0 or sum(layers.values()) > most + len(layers):

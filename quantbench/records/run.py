@@ -257,15 +257,35 @@ class ExperimentError(Record):
     reason: str
 
 
+class ShardFacts(Record):
+    """Part of a run that one machine made.
+
+    Attributes:
+        index: of the part, from 1.
+        count: of parts.
+        planned: ids of the experiments of all parts, in order; those of this one are every `count`-th from `index` on.
+    """
+
+    index: int
+    count: int
+    planned: list[str]
+
+    def impossible(self) -> str | None:
+        """A part that is none of the parts."""
+        return None if 0 < self.index <= self.count else f"shard {self.index} of {self.count}"
+
+
 class RecordFile(Record):
     """File that `--json` writes.
 
     Attributes:
         not_run: experiments whose data was not on the machine.
         errors: of the others; absent in files of before they were noted.
+        shard: which part of a run it is; absent where it is the whole.
     """
 
     schema_version: int = SCHEMA_VERSION
     records: list[RunRecord]
     not_run: list[NotRun] = Field(default_factory=list)
     errors: list[ExperimentError] = Field(default_factory=list)
+    shard: Annotated[ShardFacts | None, Field(exclude_if=lambda shard: shard is None)] = None

@@ -11,7 +11,15 @@ from quantbench.config.selection import claims_command
 from quantbench.errors import ConfigError
 from quantbench.files import check_replaceable, read_text, write_text
 from quantbench.records.base import read_versioned
-from quantbench.records.run import OLDER_VERSIONS, SCHEMA_VERSION, ExperimentError, NotRun, RecordFile, RunRecord
+from quantbench.records.run import (
+    OLDER_VERSIONS,
+    SCHEMA_VERSION,
+    ExperimentError,
+    NotRun,
+    RecordFile,
+    RunRecord,
+    ShardFacts,
+)
 from quantbench.report.pareto import pareto_markdown
 from quantbench.report.sensitivity import sensitivities, sensitivity_markdown
 from quantbench.report.tables import error_lines, markdown_table, provenance
@@ -41,10 +49,14 @@ def check_place(path: Path) -> None:
 
 
 def write_records(
-    path: Path, records: Sequence[RunRecord], not_run: Sequence[NotRun], errors: Sequence[ExperimentError] = ()
+    path: Path,
+    records: Sequence[RunRecord],
+    not_run: Sequence[NotRun],
+    errors: Sequence[ExperimentError] = (),
+    shard: ShardFacts | None = None,
 ) -> None:
     """Writes what `read_records` reads, whole or not at all."""
-    file = RecordFile(records=list(records), not_run=list(not_run), errors=list(errors))
+    file = RecordFile(records=list(records), not_run=list(not_run), errors=list(errors), shard=shard)
     write_text(path, file.model_dump_json(indent=1) + "\n")
 
 

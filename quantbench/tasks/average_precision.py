@@ -136,7 +136,8 @@ class AveragePrecision(Aggregate):
         if len(arrays) == 1:
             arrays = [arrays[0][..., :CORNERS], arrays[0][..., CORNERS], arrays[0][..., CORNERS + 1]]
         boxes, scores, classes = arrays
-        return boxes, scores, classes.astype(np.int64)
+        # A model that computes classes in floating point, or in steps of 8 bits, misses whole numbers by a little.
+        return boxes, scores, np.rint(classes).astype(np.int64)
 
     def _true(self, target: NDArray[Any]) -> Objects:
         rows = np.asarray(target, np.float64)

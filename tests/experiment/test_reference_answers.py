@@ -5,6 +5,7 @@ import pytest
 from safetensors.torch import load_file
 
 from quantbench.config.reading import load_experiments
+from quantbench.experiment.reference_outputs import reference_outputs
 from quantbench.experiment.run import Settings
 from quantbench.experiment.runs import Runs
 from quantbench.experiment.workload import OpenWorkload
@@ -88,3 +89,38 @@ def test_a_model_that_reads_a_file_by_itself_is_evaluated_anew_once_that_changed
     assert not np.array_equal(first.answers, second.answers)
     assert np.array_equal(evaluation(project).answers, second.answers), "what was found now is kept"
     assert passes == ["tiny", "tiny"]
+
+
+def outputs(project, threads=1):
+    """The reference's, batch by batch, in a session of its own; and the samples that it was run on."""
+    workload = load_experiments(project.configs)[0].workload
+    baseline = Runs(Settings(project.golden)).baseline(workload)
+    predictor, seen = baseline.loaded(threads), []
+
+    def counted(inputs):
+        seen.append(len(inputs["input"]))
+        return predictor(inputs)
+
+    return list(reference_outputs(baseline.opened, baseline.artifact, counted)), sum(seen)
+
+
+def test_outputs_are_read_from_the_cache_by_a_second_session_which_runs_the_first_batch_alone(project):
+    first, made = outputs(project)
+    second, again = outputs(project)
+    n = sum(len(each["output"]) for each in first)
+    assert (made, again) == (n + len(first[0]["output"]), len(first[0]["output"]))
+    assert [each["output"].tobytes() for each in first] == [each["output"].tobytes() for each in second]
+
+
+def test_outputs_that_are_too_large_are_made_each_time(project, monkeypatch):
+    monkeypatch.setattr("quantbench.experiment.reference_outputs.LARGEST_BYTES", 1)
+    first, made = outputs(project)
+    assert outputs(project)[1] == made > sum(len(each["output"]) for each in first)
+
+
+def test_outputs_of_a_model_that_answers_otherwise_now_are_made_anew(project, monkeypatch):
+    first, made = outputs(project)
+    change_weights(project)
+    second, again = outputs(project)
+    assert again == made
+    assert first[0]["output"].tobytes() != second[0]["output"].tobytes()

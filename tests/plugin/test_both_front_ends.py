@@ -134,3 +134,13 @@ def test_a_measurement_that_raises_leaves_the_rest_of_its_experiment(both, proje
     verdicts = outcomes(same(found))
     assert "accuracy_vs_accepted" not in verdicts[STATIC]
     assert verdicts[STATIC]["size_ratio"] == verdicts[DYNAMIC]["checkpoint"] == "PASS"
+
+
+def test_a_shard_is_the_same_part_with_the_same_note(both):
+    found = both("tiny/*[!8]", "--shard", "2/2")
+    assert [file["shard"] for _, file in found] == [
+        {"index": 2, "count": 2, "planned": [f"tiny/{FP32}", f"tiny/{STATIC}"]}
+    ] * 2
+    assert [[record["experiment"] for record in file["records"]] for _, file in found] == [[f"tiny/{STATIC}"]] * 2
+    verdicts = [{v["quantity"]: v["outcome"] for v in file["records"][0]["verdicts"]} for _, file in found]
+    assert verdicts[0] == verdicts[1]

@@ -110,7 +110,7 @@ def test_groups_of_which_none_changed_tell_no_more_than_independent_samples(run)
 def test_groups_need_all_samples(run):
     a = run(sequential=True).accuracy
     assert (a.n, a.samples.why) == (
-        N, "all of them from the start: its samples come in groups, and are no independent ones"
+        N, "needed from the start: its samples come in groups, and are no independent ones"
     )  # fmt: skip
     assert a.clustered.clusters == SPEAKERS
 

@@ -85,6 +85,8 @@ def test_a_rounded_model_is_decided_after_a_part_of_the_samples_and_so_is_a_brok
     assert low <= a.drop_pp <= high <= 3
     assert a.samples.decided == {"accuracy_drop_pp": a.n}
     assert a.samples.error_share == 0.2
+    told = "of 3,000 test samples, in random order: every gate was decided (--full looks at all of them)"
+    assert f"{a.n:,} {told}" in held.notes
     worse = run(change=broken)
     verdict = judge(worse, "accuracy_drop_pp")
     assert (verdict.outcome.value, verdict.interval.low > 3) == ("FAIL", True)
@@ -132,14 +134,15 @@ def test_a_gate_that_no_part_decides_is_judged_by_all_samples_and_by_what_is_lef
     [
         ("{accuracy_drop_pp: 3, worst_class_drop_pp: 50}", "worst_class_drop_pp needs all of them"),
         ("{accuracy_drop_pp: 3, agreement: 0.5, kl_nats: 1}", "agreement, kl_nats need all of them"),
-        ("{size_ratio: 0.1}", "no gate is set that they decide"),
+        ("{size_ratio: 0.1}", "no gate is set that a part decides"),
     ],
 )
 def test_what_needs_all_samples_is_named(run, gates, why):
     forced = run(gates)
     a = forced.accuracy
     assert (a.n, a.samples.used, a.level) == (N, N, 0.95)
-    assert a.samples.why == f"all of them from the start: {why}"
+    assert a.samples.why == f"needed from the start: {why}"
+    assert f"all 3,000 test samples: needed from the start: {why}" in forced.notes
 
 
 @pytest.mark.parametrize(
@@ -151,7 +154,7 @@ def test_what_needs_all_samples_is_named(run, gates, why):
 )
 def test_a_task_that_no_part_decides_is_named(run, task, targets, why):
     s = run("{score_drop: 1}", task=task, targets=targets).score
-    assert (s.n, s.samples.why) == (N, f"all of them from the start: {why}")
+    assert (s.n, s.samples.why) == (N, f"needed from the start: {why}")
 
 
 def test_scores_within_a_range_are_decided_after_a_part_and_held_to_what_was_accepted(run):

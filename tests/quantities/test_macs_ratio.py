@@ -111,6 +111,34 @@ def test_a_share_of_which_some_work_is_not_known_is_no_verdict():
     assert column.cell(facts) == "not known"
 
 
+def test_known_work_of_a_precision_that_is_not_told_is_work_and_no_share_of_int8():
+    facts = CoverageFacts(
+        int8_macs=0, float_macs=40, int8_share=0.0, float_layers={"head": 40}, unknown_layers={"fc": 60}
+    )
+    assert facts.impossible() is None
+    fp32 = SimpleNamespace(coverage=Coverage(0, 100, {"fc": 60, "head": 40}))
+    run = SimpleNamespace(counterpart=fp32, measured={"coverage": facts}.__getitem__)
+    found = MACS_RATIO.measure(run)
+    assert (found.ratio, found.idle_layers, found.quantized_uncounted) == (1.0, {}, [])
+    verdict = INT8_SHARE.judge(None, facts, 0.0)
+    assert (verdict.outcome.value, verdict.measured) == (
+        "INCONCLUSIVE",
+        "0.0000 (0 of 100 multiply-accumulates); in floating point: head (40); in a precision that the runtime does "
+        "not tell: fc (60)",
+    )
+    (column,) = INT8_SHARE.columns
+    assert column.cell(facts) == "not known"
+
+
+def test_a_share_that_leaves_out_work_of_unknown_precision_is_impossible():
+    facts = CoverageFacts(int8_macs=40, float_macs=0, int8_share=1.0, float_layers={}, unknown_layers={"fc": 60})
+    assert facts.impossible() == "int8_share 1.0, but int8_macs 40 of 100"
+
+
+def test_work_of_unknown_precision_is_that_of_one_sample_too():
+    assert Coverage(0, 0, {}, unknown_layers={"fc": 640}).per_sample(64).unknown_layers == {"fc": 10}
+
+
 def test_a_record_without_the_later_fields_is_read():
     old = {"int8_macs": 9, "float_macs": 1, "int8_share": 0.9, "float_layers": {"fc": 1}}
     assert CoverageFacts.model_validate(old).uncounted == []

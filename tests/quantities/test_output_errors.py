@@ -115,13 +115,18 @@ def test_logits_are_logits_in_every_batch_although_a_row_looks_like_probabilitie
     whole = {"output": reference}, {"output": candidate}
     rows = [{"rows": np.array([at])} for at in range(20)]
     first, second = (
-        SimpleNamespace(loaded=lambda _, own=own: lambda batch: {"output": own["output"][batch["rows"]]}, probe=own)
+        SimpleNamespace(
+            loaded=lambda _, own=own: lambda batch: {"output": own["output"][batch["rows"]]},
+            probe=own,
+            artifact=None,
+            keeps_files=False,
+        )
         for own in whole
     )
     opened = SimpleNamespace(
         task=Top1(),
         splits=SimpleNamespace(test=SimpleNamespace(batches=lambda _: rows)),
-        workload=SimpleNamespace(config=SimpleNamespace(evaluation=SimpleNamespace(batch_size=1))),
+        workload=SimpleNamespace(config=SimpleNamespace(evaluation=SimpleNamespace(batch_size=1), reference="a file")),
     )
     run = SimpleNamespace(
         reference_evaluation=None, evaluation=None, opened=opened, baseline=first, candidate=second,

@@ -34,6 +34,9 @@ CASES = {
 }
 
 
+AT_HALF = "{name: average_precision, overlaps: [0.5]}"
+
+
 def kept(weight):
     return weight
 
@@ -181,7 +184,7 @@ def test_a_detector_whose_boxes_move_fails_and_one_that_is_rounded_holds(tmp_pat
     outputs, targets = detections(1, n=80)
     weight = RANDOM.normal(size=(FEATURES, 6)).astype(np.float32)
     inputs = (outputs @ np.linalg.pinv(weight)).astype(np.float32)
-    path = workload(tmp_path, "average_precision", inputs, targets, "{score_drop: 0.25, average_precision: 0.05}")
+    path = workload(tmp_path, AT_HALF, inputs, targets, "{score_drop: 0.3, average_precision: 0.05}")
     linear(path.parent / "fp32.onnx", weight, inputs.shape[1])
     for candidate, outcomes in ((weight, {"PASS"}), (weight[:, [2, 3, 0, 1, 4, 5]], {"FAIL"})):
         linear(path.parent / "int8.onnx", candidate, inputs.shape[1], int8=True)
@@ -190,3 +193,22 @@ def test_a_detector_whose_boxes_move_fails_and_one_that_is_rounded_holds(tmp_pat
         verdicts = {name: judge(run, name) for name in ("score_drop", "average_precision")}
         assert {each.outcome.value for each in verdicts.values()} == outcomes, verdicts
         assert run.score.impossible() is None
+
+
+@pytest.mark.parametrize("task", [name for name in TASKS.table if name != "function"])
+def test_a_gate_on_classes_or_layers_is_taken_where_there_are_some_and_else_names_the_one_to_set(run, task):
+    made = TASKS.create(task, "here", {})
+    instead = "accuracy_drop_pp, in percentage points" if made.is_binary else f"score_drop, in {made.unit}"
+    refused = {
+        "worst_class_drop_pp": None
+        if made.has_answers
+        else f"task '{task}' gives samples no class, of which a recall could drop; gate {instead}",
+        "layer_drop_pp": None if made.is_binary else f"the scores of task '{task}' are not 0 and 1; gate {instead}",
+    }
+    for gate, line in refused.items():
+        if line is None:
+            assert gate in run(task, f"{{{gate}: 5}}", case="macro_f1").experiment.config.gates.bounds
+            continue
+        with pytest.raises(ConfigError) as error:
+            run(task, f"{{{gate}: 5}}", case="macro_f1")
+        assert str(error.value).endswith(f"experiments.rounded.gates.{gate}: {line}")

@@ -78,9 +78,10 @@ def test_inputs_are_arguments_and_never_commands(tmp_path):
 
 def test_workflows_of_the_page_are_yaml_and_the_second_one_checks_nothing_out():
     page = (REPOSITORY / "docs" / "ci.md").read_text()
-    first, second, gitlab = (yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL))
+    first, second, gitlab, shards = (yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL))
     uses = [step.get("uses", "") for step in second["jobs"]["comment"]["steps"]]
     assert not any("checkout" in each for each in uses)
     assert second["permissions"] == {"actions": "read", "pull-requests": "write"}
     assert set(first["jobs"]["gates"]["steps"][-1]["with"]) <= set(yaml.safe_load(ACTION.read_text())["inputs"])
+    assert shards["jobs"]["gates"]["steps"][-1]["run"] == "quantbench merge shard-*.json --json records.json"
     assert gitlab["quantbench"]["artifacts"]["reports"] == {"junit": "junit.xml"}

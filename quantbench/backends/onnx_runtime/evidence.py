@@ -17,7 +17,7 @@ from quantbench.backends.coverage import Coverage
 from quantbench.backends.file_predictor import Array
 from quantbench.backends.onnx_file import Node, OnnxModel, layer_name, read_onnx, read_proto
 from quantbench.backends.onnx_messages import nodes_of
-from quantbench.backends.onnx_runtime.operators import HARMLESS, INT8, SUMS, Shape, macs_of
+from quantbench.backends.onnx_runtime.operators import HARMLESS, INT8, SUMS, Shape, is_untold, macs_of
 from quantbench.backends.onnx_runtime.session import Settings, open_session, options_of
 from quantbench.backends.onnx_runtime.writing import whole
 from quantbench.errors import MeasurementError, QuantizationError
@@ -118,7 +118,7 @@ def counted(graph: OnnxModel, kernels: Sequence[Kernel], given: Mapping[str, Sha
     nodes = _by_name(graph)
     shapes: dict[str, Shape] = {name: tensor.shape for name, tensor in graph.constants.items()} | dict(given)
     products: set[str] = set()
-    int8, floating, uncounted = Counter[str](), Counter[str](), dict[str, None]()
+    int8, floating, unknown, uncounted = Counter[str](), Counter[str](), Counter[str](), dict[str, None]()
     for kernel in kernels:
         node = nodes.get(kernel.name)
         if node is None or node.op.rpartition(".")[2] != kernel.op:
@@ -140,10 +140,11 @@ def counted(graph: OnnxModel, kernels: Sequence[Kernel], given: Mapping[str, Sha
         if macs is None:
             uncounted[f"{node.op} in {layer}"] = None
         else:
-            (int8 if node.op in INT8 else floating)[layer] += macs
+            by_precision = int8 if node.op in INT8 else floating
+            (unknown if is_untold(node) else by_precision)[layer] += macs
     if len(kernels) >= MOST_EVENTS:
         uncounted[f"all after the first {MOST_EVENTS:,} operators"] = None
-    return Coverage(int8.total(), floating.total(), dict(floating), dict(int8), tuple(uncounted))
+    return Coverage(int8.total(), floating.total(), dict(floating), dict(int8), tuple(uncounted), dict(unknown))
 
 
 def _by_name(graph: OnnxModel) -> dict[str, Node]:

@@ -62,8 +62,15 @@ _HARMLESS_MICROSOFT = """
 HARMLESS = frozenset(name for names in _HARMLESS.values() for name in names.split()) | frozenset(
     f"com.microsoft.{name}" for name in _HARMLESS_MICROSOFT.split()
 )
+# Of the attribute `accuracy_level`, from which on activations may be quantized.
+INT8_LEVEL = 4
 # Sums that make a convolution of the products before them.
 SUMS = frozenset({"ReduceSum", "Sum"})
+
+
+def is_untold(node: Node) -> bool:
+    """True for products that the runtime may compute in int8 or in floating point, which it does not tell."""
+    return node.op == "com.microsoft.MatMulNBits" and bool(node.attributes.get("accuracy_level", 0) >= INT8_LEVEL)
 
 
 def macs_of(node: Node, inputs: Shapes, outputs: Shapes) -> int | None:
@@ -117,9 +124,7 @@ def _product(second: int) -> Callable[[Node, Shapes, Shapes], int]:
 
 
 def _few_bits(node: Node, _: Shapes, outputs: Shapes) -> int:
-    """As `_product`; with `accuracy_level` 4 the kernel may compute in int8 or in floating point, which is not told."""
-    if node.attributes.get("accuracy_level", 0) >= 4:
-        raise TypeError("a precision that is not known")
+    """As `_product`."""
     return math.prod(_known(outputs[0])) * int(node.attributes["K"])
 
 

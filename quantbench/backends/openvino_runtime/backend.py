@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
@@ -24,6 +24,9 @@ from quantbench.backends.openvino_runtime.runner import Hint, OpenvinoRunner, Pr
 from quantbench.errors import CheckpointError, QuantizationError
 from quantbench.recipes.lowering import unsupported
 from quantbench.recipes.spec import Fp32, Recipe, StaticInt8, WeightOnly
+
+if TYPE_CHECKING:
+    from quantbench.backends.insides import Insides
 
 Device = Annotated[str, Field(pattern=r"^(CPU|(GPU|NPU)(\.\d)?)$")]
 # Kinds of recipes that no setting makes possible, with the reason.
@@ -121,6 +124,17 @@ class OpenvinoBackend(Backend):
         elif isinstance(recipe, WeightOnly):
             model = weight_only.compress(model, recipe, reference.path)
         return self._written(model, recipe, folder)
+
+    def insides(self, reference: Artifact, candidate: Artifact) -> Insides:
+        """See `Backend.insides`: of models with `FakeQuantize`, as NNCF writes them."""
+        from quantbench.backends.openvino_runtime.insides import OpenvinoInsides
+
+        if reference.backend.name != self.name:
+            raise QuantizationError(
+                f"{reference.path.name}: is no model of OpenVINO; layers are matched with those of the one that "
+                f"{candidate.path.name} was made of"
+            )
+        return OpenvinoInsides(reference, candidate, self.settings, self.binding)
 
     def lowered(self, reference: Artifact, samples: Inputs, folder: Path) -> Quantized | None:
         """See `Backend.lowered`; files of this backend are what they are."""

@@ -35,6 +35,7 @@ NO_PRODUCTS = {
     "Unique",
 }  # fmt: skip
 SUMS = {"ReduceSum", "ReduceMean"}
+UNKNOWN = "unknown"
 CONVOLUTIONS = {"Convolution", "GroupConvolution"}
 TRANSPOSED = {"ConvolutionBackpropData", "GroupConvolutionBackpropData"}
 
@@ -66,7 +67,7 @@ class _Node:
         # those are multiplied in floating point, or with values that are quantized while it runs.
         if self.precision in INT8 and self.primitive.endswith("_I8"):
             return "int8"
-        return "float" if self.precision in FLOATING and not self.primitive.endswith("_I8") else "unknown"
+        return "float" if self.precision in FLOATING and not self.primitive.endswith("_I8") else UNKNOWN
 
 
 def coverage_of(
@@ -85,7 +86,7 @@ def coverage_of(
         MeasurementError: if nothing was found that multiplies, or might.
     """
     shapes = Counter(tuple(array.shape for array in batch) for batch in batches)
-    done: dict[str, Counter[str]] = {"int8": Counter(), "float": Counter()}
+    done: dict[str, Counter[str]] = {"int8": Counter(), "float": Counter(), UNKNOWN: Counter()}
     uncounted: list[str] = []
     ran = {node.name: node for node in _nodes(compiled)}
     for of_batch, times in shapes.items():
@@ -94,10 +95,12 @@ def coverage_of(
         fixed.reshape({port: list(shape) for port, shape in zip(fixed.inputs, of_batch, strict=True)})
         sized = {node.name: node for node in _nodes(again(fixed))} if model.is_dynamic() else ran
         uncounted += _add(fixed, ran, sized, times, done)
-    int8, floating = dict(done["int8"]), dict(done["float"])
-    if not int8 and not floating and not uncounted:
+    int8, floating, unknown = dict(done["int8"]), dict(done["float"]), dict(done[UNKNOWN])
+    if not int8 and not floating and not unknown and not uncounted:
         raise MeasurementError(f"{file}: no convolution or matrix product was seen in its graph")
-    return Coverage(sum(int8.values()), sum(floating.values()), floating, int8, tuple(dict.fromkeys(uncounted)))
+    return Coverage(
+        sum(int8.values()), sum(floating.values()), floating, int8, tuple(dict.fromkeys(uncounted)), unknown
+    )
 
 
 def _add(
@@ -121,7 +124,7 @@ def _add(
             continue
         if node.kind not in PRODUCTS:
             uncounted.append(f"{node.name} ({node.kind})")
-        elif macs is None or node.computes == "unknown":
+        elif macs is None:
             uncounted.append(f"{node.name} ({node.kind}, {node.primitive} of {node.precision})")
         else:
             total += macs

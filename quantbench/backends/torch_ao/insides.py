@@ -42,7 +42,7 @@ class EagerInsides(Insides):
         self._reference = ModulePredictor(reference.eval())
         with self._on_engine, silenced():
             sites, self.unmatched = _wrapped(converted, fused, is_trained, self._log)
-        if not sites:
+        if all(isinstance(each.converted, nnq.Quantize) for each in sites):
             raise QuantizationError(
                 f"{type(converted).__name__}: no module of it computes in int8; there is nothing that could be put back"
             )
@@ -138,7 +138,8 @@ def _quantized(model: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Mod
     """Quantized modules that are no parts of others."""
     for name, module in model.named_children():
         place = f"{prefix}{name}"
-        if type(module).__module__.startswith(QUANTIZED):
+        # A functional of fp32 is in their folder too.
+        if type(module).__module__.startswith(QUANTIZED) and not isinstance(module, nnq.FloatFunctional):
             yield place, module
         else:
             yield from _quantized(module, f"{place}.")

@@ -197,6 +197,13 @@ def test_a_profile_that_was_cut_off_is_told(monkeypatch):
     assert (found.float_macs, found.uncounted) == (24, ("all after the first 2 operators",))
 
 
+def test_products_that_may_be_of_integers_are_counted_and_of_no_known_precision():
+    few_bits = node("com.microsoft.MatMulNBits", K=3, accuracy_level=4)
+    found = counted(graph(few_bits), [Kernel("a", "MatMulNBits", ((2, 2),))], {"x": (2, 3)})
+    assert (found.unknown_layers, found.float_macs, found.int8_macs, found.uncounted) == ({"a": 12}, 0, 0, ())
+    assert found.macs == 12
+
+
 FORMULAS = {
     "a convolution": (node("Conv"), [(1, 3, 8, 8), (4, 3, 3, 3)], [(1, 4, 6, 6)], 4 * 36 * 27),
     "a grouped convolution": (node("Conv"), [(1, 4, 8, 8), (4, 1, 3, 3)], [(1, 4, 6, 6)], 4 * 36 * 9),
@@ -213,7 +220,7 @@ FORMULAS = {
         node("com.microsoft.FusedMatMul", transBatchA=1), [(2, 5, 3), (5, 3, 4)], [(5, 2, 4)], None),
     "weights of few bits": (node("com.microsoft.MatMulNBits", K=64), [(2, 64)], [(2, 8)], 2 * 8 * 64),
     "weights of few bits, maybe in int8": (
-        node("com.microsoft.MatMulNBits", K=64, accuracy_level=4), [(2, 64)], [(2, 8)], None),
+        node("com.microsoft.MatMulNBits", K=64, accuracy_level=4), [(2, 64)], [(2, 8)], 2 * 8 * 64),
     "a shape that is not known": (node("Conv"), [(1, 3, 8, 8), None], [(1, 4, 6, 6)], None),
     "too few inputs": (node("Conv"), [(1, 3, 8, 8)], [(1, 4, 6, 6)], None),
     "an operator without a formula": (node("Einsum"), [(2, 3)], [(2,)], None),

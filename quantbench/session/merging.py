@@ -1,0 +1,85 @@
+"""Records of all shards of a run as one file: none missing, none twice, all of the same plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from quantbench.errors import ConfigError
+from quantbench.records.run import RecordFile, RunRecord, ShardFacts
+
+# Ids that a message names.
+SHOWN = 4
+
+
+def merged_shards(files: Sequence[tuple[Path, RecordFile]]) -> RecordFile:
+    """All parts in the order of the plan.
+
+    False alarms need no correction here: each part was judged with the gates of all parts.
+
+    Raises:
+        ConfigError: in one line, if a file is no part, a part is missing or there twice, parts are of other plans, or
+            an experiment of a part has neither a record nor a reason.
+    """
+    first = _plan(files)
+    by_index: dict[int, Path] = {}
+    for path, file in files:
+        facts = _facts(path, file)
+        if (facts.count, facts.planned) != (first.count, first.planned):
+            raise ConfigError(
+                f"{path}: is shard {facts.index} of {facts.count} over {len(facts.planned)} experiments, but "
+                f"{files[0][0]} is of {first.count} over {len(first.planned)}, or of others; run all shards of one "
+                "revision with the same options"
+            )
+        if facts.index in by_index:
+            raise ConfigError(f"{path}: shard {facts.index} is {by_index[facts.index]} already; name each shard once")
+        by_index[facts.index] = path
+        _check_whole(path, file, facts)
+    if missing := [str(i) for i in range(1, first.count + 1) if i not in by_index]:
+        raise ConfigError(f"shard {', '.join(missing)} of {first.count} is missing; name the files of all shards")
+    place = {id_: i for i, id_ in enumerate(first.planned)}
+    return RecordFile(
+        records=sorted((r for _, file in files for r in file.records), key=lambda r: place[r.experiment]),
+        not_run=[each for _, file in files for each in file.not_run],
+        errors=[each for _, file in files for each in file.errors],
+    )
+
+
+def _plan(files: Sequence[tuple[Path, RecordFile]]) -> ShardFacts:
+    return _facts(*files[0])
+
+
+def _facts(path: Path, file: RecordFile) -> ShardFacts:
+    if file.shard is None:
+        raise ConfigError(f"{path}: is the whole of a run, and no shard; write shards with: --shard 1/8 --json FILE")
+    return file.shard
+
+
+def _check_whole(path: Path, file: RecordFile, facts: ShardFacts) -> None:
+    own = set(facts.planned[facts.index - 1 :: facts.count])
+    found = {each.experiment for part in (file.records, file.not_run, file.errors) for each in part}
+    if strange := sorted(found - own):
+        raise ConfigError(f"{path}: holds {_named(strange)}, which shard {facts.index} does not have; run it again")
+    if absent := sorted(own - found):
+        raise ConfigError(f"{path}: says nothing of {_named(absent)}; it was cut short, run shard {facts.index} again")
+
+
+def _named(ids: Sequence[str]) -> str:
+    more = f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else ""
+    return ", ".join(ids[:SHOWN]) + more
+
+
+def machine_lines(records: Iterable[RunRecord]) -> list[str]:
+    """Lines about records of several machines or versions, whose speeds are not each other's."""
+    machines: dict[str, int] = {}
+    for record in records:
+        e = record.environment
+        versions = ", ".join(f"{name} {version}" for name, version in sorted(e.versions.items()))
+        words = f"{e.processor} ({' '.join(e.isa)}), {e.cores} cores, Python {e.python}, {versions}"
+        machines[words] = machines.get(words, 0) + 1
+    if len(machines) < 2:
+        return []
+    return [
+        f"shards ran on {len(machines)} machines or versions; speeds of one are not those of another",
+        *(f"  {n} experiments: {words}" for words, n in machines.items()),
+    ]

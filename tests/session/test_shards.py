@@ -1,0 +1,143 @@
+"""Shards of a run: the same verdicts as the whole, and none missing, twice or of another run when they are merged."""
+
+import json
+
+import pytest
+
+from quantbench.config.reading import load_experiments
+from quantbench.errors import ConfigError
+from quantbench.session.shard import Shard
+
+IDS = ["tiny/fp32_baseline", "tiny/ptq_dynamic_int8", "tiny/ptq_static_int8_per_channel"]
+
+
+@pytest.mark.parametrize("text", ["", "3", "0/2", "3/2", "1/0", "-1/2", "1/2/3", "a/b", "01/2", "1/99999"])
+def test_a_part_that_is_none_is_refused(text):
+    with pytest.raises(ConfigError, match=r"is no part; write 1/8 to 8/8"):
+        Shard.read(text)
+
+
+def test_parts_share_all_experiments_out(project):
+    experiments = load_experiments(project.configs)
+    parts = [[each.id for each in Shard(i, 3).of(experiments)] for i in (1, 2, 3)]
+    assert parts == [[IDS[0], "tiny/qat_int8"], [IDS[1]], [IDS[2]]]
+    assert Shard(2, 3).facts(experiments).planned == [*IDS, "tiny/qat_int8"]
+
+
+def test_more_parts_than_experiments_are_refused(project):
+    with pytest.raises(ConfigError, match=r"--shard 5/5: 4 experiments are chosen; take that many parts or fewer"):
+        Shard(5, 5).of(load_experiments(project.configs))
+
+
+@pytest.fixture
+def shards(quantbench, project):
+    """Both halves of a run, and the whole, as files of records."""
+    for name, options in {"1": ("--shard", "1/2"), "2": ("--shard", "2/2"), "whole": ()}.items():
+        status, _, err = quantbench("run", "tiny/*[!8]", *options, "--json", f"{name}.json")
+        assert status in (0, 1), err
+        assert ("shard " in err) is bool(options)
+    return project.root
+
+
+def judged(path):
+    found = json.loads(path.read_text())
+    return [(r["experiment"], v["quantity"], v["outcome"]) for r in found["records"] for v in r["verdicts"]]
+
+
+def test_merged_shards_say_what_the_whole_says(quantbench, shards):
+    status, out, err = quantbench("merge", "2.json", "1.json", "--json", "merged.json")
+    assert (status, err) == (1, "")
+    assert "tiny/ptq_static_int8_per_channel" in out
+    assert judged(shards / "merged.json") == judged(shards / "whole.json")
+    assert "shard" not in json.loads((shards / "merged.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("files", "line"),
+    [
+        (["1.json"], "shard 2 of 2 is missing; name the files of all shards"),
+        (["1.json", "2.json", "1.json"], "1.json: shard 1 is 1.json already; name each shard once"),
+        (["1.json", "whole.json"], "whole.json: is the whole of a run, and no shard; write shards with: --shard 1/8"),
+        (["absent.json"], "absent.json: cannot be read"),
+    ],
+)
+def test_shards_that_are_no_run_are_one_line(quantbench, shards, files, line):
+    status, out, err = quantbench("merge", *files, "--json", "merged.json")
+    assert (status, out) == (2, "")
+    assert line in err
+    assert err.count("\n") == 1
+    assert not (shards / "merged.json").exists()
+
+
+def changed(path, change):
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (
+            lambda file: file["shard"].update(count=3),
+            "2.json: is shard 2 of 3 over 2 experiments, but 1.json is of 2 over 2",
+        ),
+        (lambda file: file["shard"].update(planned=["a/b", "a/c"]), "or of others; run all shards of one revision"),
+        (
+            lambda file: file.update(records=[]),
+            "2.json: says nothing of tiny/ptq_static_int8_per_channel; it was cut short",
+        ),
+        (
+            lambda file: file["records"][0].update(experiment="tiny/x"),
+            "2.json: holds tiny/x, which shard 2 does not have",
+        ),
+        (lambda file: file["shard"].update(index=0), "its record has shard 0 of 2"),
+    ],
+)
+def test_shards_of_other_runs_are_one_line(quantbench, shards, change, line):
+    changed(shards / "2.json", change)
+    status, _, err = quantbench("merge", "1.json", "2.json", "--json", "merged.json")
+    assert status == 2
+    assert line in err
+    assert err.count("\n") == 1
+
+
+def test_shards_of_several_machines_are_told(quantbench, shards):
+    changed(shards / "2.json", lambda file: file["records"][0]["environment"].update(processor="Other CPU"))
+    status, _, err = quantbench("merge", "1.json", "2.json", "--json", "merged.json")
+    assert status == 1
+    assert "shards ran on 2 machines or versions; speeds of one are not those of another" in err
+    assert "1 experiments: Other CPU" in err
+
+
+def test_an_error_of_a_shard_is_an_error_of_the_whole(quantbench, shards):
+    error = {"experiment": "tiny/ptq_static_int8_per_channel", "reason": "no such layer"}
+    changed(shards / "2.json", lambda file: file.update(records=[], errors=[error]))
+    status, _, err = quantbench("merge", "1.json", "2.json", "--json", "merged.json")
+    assert status == 2
+    assert "tiny/ptq_static_int8_per_channel: error: no such layer" in err
+
+
+def test_the_whole_is_audited(quantbench, shards, project):
+    orphan = project.golden / "checkpoints" / "tiny" / "gone.json"
+    orphan.parent.mkdir(parents=True, exist_ok=True)
+    orphan.write_text("{}")
+    status, _, err = quantbench("merge", "1.json", "2.json", "--json", "merged.json")
+    assert status == 2
+    assert "orphan golden, claimed by no experiment" in err
+    orphan.unlink()
+    project.edit("  ptq_static_int8_per_channel:", "  renamed:")
+    status, _, err = quantbench("merge", "1.json", "2.json", "--json", "merged.json")
+    assert status == 2
+    assert "is in a shard, but not in configs; merge with the revision that was measured" in err
+
+
+def test_a_part_is_judged_with_the_gates_of_all_parts(quantbench, project, monkeypatch):
+    from quantbench.cli import running
+
+    families = []
+    monkeypatch.setattr(running, "show_session", lambda runs, *_: families.append(runs.settings.family) or 0)
+    for options in ((), ("--shard", "1/2"), ("--shard", "2/2")):
+        quantbench("run", "tiny/*", *options)
+    assert len({family.gates for family in families}) == 1
+    assert families[0].gates > 1
