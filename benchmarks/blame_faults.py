@@ -44,6 +44,8 @@ EXPERIMENTS = (
 SECTION = "blame-faults"
 # Percentage points that a fault costs at least, and that its strength is raised to.
 LEAST, EFFECTIVE = 1.0, 3.0
+# Ends of a blame that make no layer, nor all of them, responsible.
+BLAMES_NONE = ("nothing", "too_little", "unexplained")
 COMMAND = "python benchmarks/blame_faults.py"
 
 
@@ -168,7 +170,7 @@ def tables(rows: Sequence[dict[str, Any]]) -> str:
     header = ("kind", "n", "layer, top 1", "top 3", "cause, top 1", "top 3", "passes, median", "seconds")
     lines = [_line(kind, [each for each in effective if each["kind"] == kind]) for kind in kinds]
     parts += [*markdown_rows(header, [*lines, _line("all", effective)]), ""]
-    named = sum(each["outcome"] != "nothing" for each in benign)
+    named = sum(each["outcome"] not in BLAMES_NONE for each in benign)
     parts += [
         f"Blamed for {len(benign)} candidates that are sound, or changed without harm: {_share(named, len(benign))}.",
         "",
