@@ -24,7 +24,7 @@ import numpy as np
 from planted_faults import BENIGN, KINDS, Fault, fits, planted
 
 from quantbench.blame.blame import blamed
-from quantbench.blame.trials import lost
+from quantbench.blame.evidence import Evidence
 from quantbench.config.reading import load_experiments
 from quantbench.errors import QuantbenchError
 from quantbench.experiment.built import BuiltArtifact
@@ -84,7 +84,7 @@ def tried(runs: Runs, experiment: Any, kind: str, is_benign: bool) -> dict[str, 
     if not layers:
         return {"outcome": "no layer for it"}
     random = np.random.RandomState(zlib.crc32(f"{experiment.id} {kind} {is_benign}".encode()))
-    layer, nothing = layers[random.randint(len(layers))], lost(base)[0]
+    layer, nothing = layers[random.randint(len(layers))], Evidence.of(base).lost(0.95)[0]
     # Of the base its first batch is known to the object that planting looks into.
     for strength in (BENIGN[kind],) if is_benign else KINDS[kind]:
         fault = Fault(kind, layer.name, strength)
@@ -92,7 +92,7 @@ def tried(runs: Runs, experiment: Any, kind: str, is_benign: bool) -> dict[str, 
             artifact = planted(fault, layer, base.artifact, base.backend, insides, Path(folder))
             run = Run(experiment, base.baseline, base.settings)
             vars(run)["candidate"] = BuiltArtifact(artifact, base.candidate.probe)
-            costs = lost(run)[0] - nothing
+            costs = Evidence.of(run).lost(0.95)[0] - nothing
             is_last = strength == KINDS[kind][-1]
             if is_benign or costs >= EFFECTIVE or (is_last and costs >= LEAST):
                 more = {"layer": layer.name, "strength": strength, "costs": costs, "layers": len(insides.layers)}
