@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from quantbench.files import printable
 from quantbench.records.base import unpack_bits
 from quantbench.records.run import ExperimentError, NotRun, RecordFile, RunRecord, VerdictRecord
+from quantbench.report.html.content import drawn_of
 from quantbench.report.html.judged import Bounded, bounded
 from quantbench.report.tables import not_run_lines
 from quantbench.stats.regression import Change
@@ -104,10 +105,14 @@ def flipped_since(found: RecordFile, base: RecordFile) -> list[Flipped]:
         old = before.get(record.experiment)
         if old is None or record.accuracy is None or old.accuracy is None or old.test_sha256 != record.test_sha256:
             continue
-        one, other = (unpack_bits(a.quantized_correct, a.n) for a in (old.accuracy, record.accuracy))
+        # In the order of the split, or of those that were drawn from it, which is the same for all; but never of both.
+        if (drawn_of(old) is None) != (drawn_of(record) is None):
+            continue
+        n = min(old.accuracy.n, record.accuracy.n)
+        one, other = (unpack_bits(a.quantized_correct, a.n)[:n] for a in (old.accuracy, record.accuracy))
         lost, gained = int((one & ~other).sum()), int((other & ~one).sum())
         if lost or gained:
-            changed.append(Flipped(record.experiment, lost, gained, record.accuracy.n))
+            changed.append(Flipped(record.experiment, lost, gained, n))
     return sorted(changed, key=lambda each: each.gained - each.lost)
 
 

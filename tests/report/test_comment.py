@@ -6,6 +6,7 @@ from page_records import HOSTILE, verdict
 
 from quantbench.records.base import pack_bits
 from quantbench.records.run import ExperimentError, NotRun, RecordFile
+from quantbench.records.samples import Samples
 from quantbench.report.comment import MARKER, MOST_LINES, bar, commands, comment, flipped_since
 from quantbench.report.html.judged import Bounded
 from quantbench.report.junit import junit
@@ -47,6 +48,18 @@ def test_samples_that_flipped_since_the_base_are_counted(make_record):
     assert (found.lost, found.gained, found.n) == (12, 0, 1_000)
     other = now.model_copy(update={"test_sha256": "f" * 64})
     assert flipped_since(RecordFile(records=[other]), RecordFile(records=[before])) == []
+
+
+def test_samples_that_were_drawn_are_compared_as_far_as_both_were(make_record):
+    def drawn(correct, used):
+        record = make_record("w/a", correct)
+        samples = Samples(used=used, total=50_000, why="decided", decided={}, error_share=0.2)
+        changes = {"samples": samples, "n": used, "quantized_correct": pack_bits(np.arange(used) < correct)}
+        return RecordFile(records=[record.model_copy(update={"accuracy": record.accuracy.model_copy(update=changes)})])
+
+    (found,) = flipped_since(drawn(700, 900), drawn(705, 800))
+    assert (found.lost, found.gained, found.n) == (5, 0, 800)
+    assert flipped_since(drawn(700, 900), RecordFile(records=[make_record("w/a", 705)])) == []
 
 
 def test_a_comment_has_sixty_lines_at_most(make_record):
