@@ -176,6 +176,8 @@ def bar(figures: Bounded) -> str:
     low, high = sorted((place(figures.low), place(figures.high)))
     for i in range(low, high + 1):
         cells[i] = "┣" if i == low else "┫" if i == high else "━"
+    if low < stop < high:
+        cells[stop] = "╋"
     cells[place(figures.estimate)] = "●"
     return "".join(cells)
 

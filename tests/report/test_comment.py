@@ -95,6 +95,7 @@ def test_texts_of_files_are_code(make_record):
     ("figures", "drawn"),
     [
         (Bounded(0.4, 0.1, 0.7, 0.95, 1.0, True), "        ┣━━━━━●━━━━┫     ┃▒▒▒▒▒▒"),
+        (Bounded(0.5, -0.5, 1.5, 0.95, 1.0, True), "┣━━━━━━━━━━━━━━━●━━━━━━━━╋━━━━━┫"),
         (Bounded(9.0, 8.0, 10.0, 0.95, 1.0, True), "                         ┃▒▒▒▒▒●"),
         (Bounded(-9.0, -9.0, -9.0, None, 1.0, True), "●                        ┃▒▒▒▒▒▒"),
         (Bounded(1.0, 1.0, 1.0, None, 1.0, True), "                         ●▒▒▒▒▒▒"),
