@@ -45,6 +45,7 @@ def page_of(
         records=found.records,
         errors=found.errors,
         not_run=found.not_run,
+        premises=found.premises,
         files=[str(path) for path in files],
         curves=_curves(found.records, golden),
         media=media,

@@ -128,7 +128,7 @@ def _write_all(result: SessionResult, json: Path | None, shard: ShardFacts | Non
     }
     if json:
         steps[f"--json {json}: writing the records"] = lambda: write_records(
-            json, result.records, result.not_run, result.errors, shard
+            json, result.records, result.not_run, result.errors, shard, result.premises
         )
     broken, unwritten = [*result.broken, *broken_cells(result.records)], list[str]()
     for what, step in steps.items():

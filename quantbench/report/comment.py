@@ -60,6 +60,7 @@ def comment(found: RecordFile, base: RecordFile | None = None, link: str = "") -
     open_ = [(r, v) for r, v in verdicts if v.outcome == Outcome.INCONCLUSIVE and v.change != Change.NO_BASELINE]
     parts += [
         _list("Errors", [f"❌ {_code(e.experiment)} {_code(e.reason)}" for e in found.errors]),
+        _list("Gates gone or looser than accepted", [_code(line) for line in found.premises]),
         _list("Newly failing", [_item(r, v) for r, v in newly]),
         _list("Failing on the base as well" if base else "Failing", [_item(r, v) for r, v in known]),
         _list("Inconclusive", [_item(r, v) for r, v in open_]),
@@ -75,7 +76,7 @@ def _headline(found: RecordFile) -> str:
     from quantbench.report.html.content import Content
     from quantbench.report.html.summary import headline
 
-    return headline(Content(found.records, found.errors, found.not_run))[1]
+    return headline(Content(found.records, found.errors, found.not_run, found.premises))[1]
 
 
 def _counts(verdicts: Sequence[tuple[RunRecord, VerdictRecord]]) -> str:
@@ -175,6 +176,8 @@ def bar(figures: Bounded) -> str:
     low, high = sorted((place(figures.low), place(figures.high)))
     for i in range(low, high + 1):
         cells[i] = "┣" if i == low else "┫" if i == high else "━"
+    if low < stop < high:
+        cells[stop] = "╋"
     cells[place(figures.estimate)] = "●"
     return "".join(cells)
 

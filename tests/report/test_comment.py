@@ -95,6 +95,7 @@ def test_texts_of_files_are_code(make_record):
     ("figures", "drawn"),
     [
         (Bounded(0.4, 0.1, 0.7, 0.95, 1.0, True), "        ┣━━━━━●━━━━┫     ┃▒▒▒▒▒▒"),
+        (Bounded(0.5, -0.5, 1.5, 0.95, 1.0, True), "┣━━━━━━━━━━━━━━━●━━━━━━━━╋━━━━━┫"),
         (Bounded(9.0, 8.0, 10.0, 0.95, 1.0, True), "                         ┃▒▒▒▒▒●"),
         (Bounded(-9.0, -9.0, -9.0, None, 1.0, True), "●                        ┃▒▒▒▒▒▒"),
         (Bounded(1.0, 1.0, 1.0, None, 1.0, True), "                         ●▒▒▒▒▒▒"),
@@ -155,3 +156,20 @@ def test_a_link_that_is_no_address_is_refused(quantbench, tmp_path, make_record,
     status, out, err = quantbench("comment", tmp_path / "r.json", "--link", link)
     assert (status, out) == (2, "")
     assert "is no address; write https://" in err
+
+
+def test_gates_that_are_gone_fail_everywhere(make_record):
+    from page_structure import parsed
+
+    from quantbench.report.html.content import Content
+    from quantbench.report.html.page import page
+
+    record, line = make_record("w/a"), "w/a: gate memory_ratio: 3.5 → gone"
+    found = RecordFile(records=[record], premises=[line])
+    assert "### quantbench: 1 gate is gone or looser than accepted" in comment(found)
+    assert f"- `{line}`" in comment(found)
+    assert f'<failure message="{line}" />' in junit(found)
+    verdict_of = parsed(page(Content([record], premises=[line]))).by_id("verdict").text
+    assert "FAIL 1 gate is gone or looser than accepted." in verdict_of
+    assert line in verdict_of
+    assert "premises" not in RecordFile(records=[]).model_dump_json()

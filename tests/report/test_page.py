@@ -200,10 +200,12 @@ def test_a_picture_is_in_the_page_once_however_often_it_is_shown(content, tree):
 
 
 def test_media_beyond_the_size_of_a_page_are_left_out_with_a_note(content, monkeypatch):
-    bare = len(page(Content(content.records, content.errors, content.not_run, content.files, content.curves)).encode())
+    bare = len(
+        page(Content(content.records, content.errors, content.not_run, (), content.files, content.curves)).encode()
+    )
     monkeypatch.setattr(page_module, "LARGEST_BYTES", bare + 20_000 + 5_000)
     big = {("cifar_cnn_shapes", False, i): Media("picture", f"data:image/png;base64,{'A' * 2_000}") for i in range(10)}
-    made = page(Content(content.records, content.errors, content.not_run, content.files, content.curves, big))
+    made = page(Content(content.records, content.errors, content.not_run, (), content.files, content.curves, big))
     assert made.count("A" * 2_000) == 2
     assert "8 pictures or sounds of samples are left out" in made
 

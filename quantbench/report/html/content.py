@@ -23,6 +23,7 @@ class Content:
         records: of experiments that were measured.
         errors: of experiments of which something could not be measured.
         not_run: those that could not be started.
+        premises: lines about gates that are gone or looser than accepted.
         files: names of the files that were read.
         curves: of trainings of the weights that records are about.
         media: pictures and sounds of samples.
@@ -33,6 +34,7 @@ class Content:
     records: Sequence[RunRecord]
     errors: Sequence[ExperimentError] = ()
     not_run: Sequence[NotRun] = ()
+    premises: Sequence[str] = ()
     files: Sequence[str] = ()
     curves: Sequence[Curves] = ()
     media: Mapping[Place, Media] = field(default_factory=dict)
