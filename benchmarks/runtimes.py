@@ -23,8 +23,11 @@ from quantbench.files import write_text
 from quantbench.report.documents import with_sections
 from quantbench.stats.intervals import Interval
 from quantbench.stats.paired import PairedOutcomes, tango_interval
+from quantbench.stats.proportions import wilson_interval
 
 KEPT, CONFIGS = Path("out/runtimes"), Path("configs")
+# Percentage points.
+MOST_LOST_PP = 1.0
 # Libraries beside these compute nothing of what is shown.
 SHOWN = ("torch", "onnxruntime", "openvino", "nncf", "ai-edge-litert", "torchao", "executorch", "python")
 
@@ -90,6 +93,8 @@ def speed_tables(measured: list[Measured]) -> str:
         f"in interleaved rounds of random order, ratios medians within rounds with {100 * LEVEL:.0f} % intervals; "
         "drops are from the reference, on the same samples, with 95 % intervals (Tango).",
         "",
+        *best_table(measured),
+        "",
     ]
     for each in measured:
         control, interval = each.ratio(each.reference.key, CONTROL)
@@ -106,20 +111,65 @@ def speed_tables(measured: list[Measured]) -> str:
     return "\n".join(lines).rstrip("\n")
 
 
+def best_table(measured: list[Measured]) -> list[str]:
+    """A row for each workload: its best int8 over all runtimes, and those that are slower than their own fp32."""
+    lines = [
+        f"**The best int8 of each workload**: the fastest that does not surely lose more than {MOST_LOST_PP:g} pp.",
+        "",
+        "| workload | runtime | top-1, % [95 %] | drop, pp [95 %] | ms | × reference | × own fp32 | × fastest fp32 | "
+        "slower than own fp32 |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
+    ]
+    for each in measured:
+        if (row := best_int8(each)) is None:
+            lines.append(f"| {each.workload} | – | – | – | – | – | – | – | – |")
+            continue
+        own, fastest = wilson_interval(row.correct, each.n, 0.95), each.fastest().key
+        slower = [other.runtime for other in each.rows if _is_slower(each, other)]
+        ratios = [_ratio(*each.ratio(key, row.key)) for key in (each.reference.key, row.own, fastest)]
+        marked = f"{ratios[1]}, slower" if _is_slower(each, row) else ratios[1]
+        lines.append(
+            f"| {each.workload} | {row.runtime} | {100 * row.correct / each.n:.2f} [{100 * own.low:.2f}, "
+            f"{100 * own.high:.2f}] | {_drop(each, row)} | {each.median_ms(row.key):.2f} | {ratios[0]} | {marked} | "
+            f"{ratios[2]} | {', '.join(slower) or 'none'} |"
+        )
+    return lines
+
+
+def best_int8(measured: Measured) -> Row | None:
+    """The fastest int8 of those that do not surely lose more than `MOST_LOST_PP`; None where no runtime has int8."""
+    rows = [row for row in measured.rows if row.precision != FP32]
+    sound = [row for row in rows if 100 * _interval(measured, row).low <= MOST_LOST_PP]
+    return min(sound or rows, key=lambda row: measured.median_ms(row.key), default=None)
+
+
+def _interval(measured: Measured, row: Row) -> Interval:
+    """Of the drop from the reference, on the same samples."""
+    return tango_interval(PairedOutcomes(measured.n, row.lost, row.gained))
+
+
+def _drop(measured: Measured, row: Row) -> str:
+    interval, drop = _interval(measured, row), (row.lost - row.gained) / measured.n
+    return f"{100 * drop:+.2f} [{100 * interval.low:+.2f}, {100 * interval.high:+.2f}]"
+
+
+def _is_slower(measured: Measured, row: Row) -> bool:
+    """True for int8 that is surely slower than its runtime's fp32."""
+    return row.precision != FP32 and measured.ratio(row.own, row.key)[1].high < 1
+
+
 def _line(measured: Measured, row: Row) -> str:
     """A row; bold is the fastest of its precision, and int8 that is surely slower than its own fp32 is told."""
     n, reference, fastest = measured.n, measured.reference.key, measured.fastest().key
     is_reference, is_fastest = row.key == reference, row == measured.fastest(row.precision)
     drop = "–"
     if not is_reference and (row.precision != FP32 or row.lost + row.gained):
-        outcomes = PairedOutcomes(n, row.lost, row.gained)
-        interval = tango_interval(outcomes)
-        drop = f"{100 * outcomes.drop:+.2f} [{100 * interval.low:+.2f}, {100 * interval.high:+.2f}]"
+        drop = _drop(measured, row)
     ratios = {
         key: "–" if key == row.key else _ratio(*measured.ratio(key, row.key)) for key in (reference, row.own, fastest)
     }
     own = ratios[row.own]
-    if row.precision != FP32 and measured.ratio(row.own, row.key)[1].high < 1:
+    if _is_slower(measured, row):
         own += ", slower"
     form = row.precision if row.precision != FP32 else f"fp32, {row.form}"
     form = f"**{form}**" if is_fastest else form
