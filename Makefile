@@ -1,5 +1,6 @@
 # make bench    the PTQ gates of every workload       make test    unit tests of the package
-# make lint     ruff and mypy                          make results  every figure of the README, again
+# make lint     ruff and mypy                          make results  every figure of docs/results.md, again
+# make docs     the site of the pages
 # make test-matrix   the tests of what calls torch, on the lowest and the highest torch that is supported
 # PIP_ARGS is handed to the installer, PYTEST_ARGS to pytest.
 PYTHON ?= python3
@@ -13,7 +14,7 @@ STAMP := $(VENV)/.installed
 TORCHES ?= 2.11 2.14
 CORE ?= tests/backends tests/inspect tests/models tests/quant tests/search tests/training tests/test_without_torch_ao.py
 
-.PHONY: bench test test-matrix lint results clean
+.PHONY: bench test test-matrix lint results docs clean
 .DELETE_ON_ERROR:
 
 bench: $(STAMP)
@@ -29,8 +30,11 @@ lint: $(STAMP)
 
 results: $(STAMP)
 	$(BIN)/pytest bench --real-data --json docs/results/records.json $(PYTEST_ARGS)
-	$(BIN)/quantbench report docs/results/records.json --out docs/results --into README.md --into docs/keyword-spotting.md
+	$(BIN)/quantbench report docs/results/records.json --out docs/results --into docs/results.md --into docs/keyword-spotting.md
 	$(BIN)/python benchmarks/published_figures.py docs/results/records.json docs/keyword-spotting.md docs/residual-networks.md
+
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 # Installs into $(1) with the constraints $(2) and what $(3) names beside.
 define install

@@ -24,7 +24,7 @@ import numpy as np
 from planted_faults import BENIGN, KINDS, Fault, fits, planted
 
 from quantbench.blame.blame import blamed
-from quantbench.blame.trials import lost
+from quantbench.blame.evidence import Evidence
 from quantbench.config.reading import load_experiments
 from quantbench.errors import QuantbenchError
 from quantbench.experiment.built import BuiltArtifact
@@ -44,6 +44,8 @@ EXPERIMENTS = (
 SECTION = "blame-faults"
 # Percentage points that a fault costs at least, and that its strength is raised to.
 LEAST, EFFECTIVE = 1.0, 3.0
+# Ends of a blame that make no layer, nor all of them, responsible.
+BLAMES_NONE = ("nothing", "too_little", "unexplained")
 COMMAND = "python benchmarks/blame_faults.py"
 
 
@@ -82,7 +84,7 @@ def tried(runs: Runs, experiment: Any, kind: str, is_benign: bool) -> dict[str, 
     if not layers:
         return {"outcome": "no layer for it"}
     random = np.random.RandomState(zlib.crc32(f"{experiment.id} {kind} {is_benign}".encode()))
-    layer, nothing = layers[random.randint(len(layers))], lost(base)[0]
+    layer, nothing = layers[random.randint(len(layers))], Evidence.of(base).lost(0.95)[0]
     # Of the base its first batch is known to the object that planting looks into.
     for strength in (BENIGN[kind],) if is_benign else KINDS[kind]:
         fault = Fault(kind, layer.name, strength)
@@ -90,7 +92,7 @@ def tried(runs: Runs, experiment: Any, kind: str, is_benign: bool) -> dict[str, 
             artifact = planted(fault, layer, base.artifact, base.backend, insides, Path(folder))
             run = Run(experiment, base.baseline, base.settings)
             vars(run)["candidate"] = BuiltArtifact(artifact, base.candidate.probe)
-            costs = lost(run)[0] - nothing
+            costs = Evidence.of(run).lost(0.95)[0] - nothing
             is_last = strength == KINDS[kind][-1]
             if is_benign or costs >= EFFECTIVE or (is_last and costs >= LEAST):
                 more = {"layer": layer.name, "strength": strength, "costs": costs, "layers": len(insides.layers)}
@@ -168,7 +170,7 @@ def tables(rows: Sequence[dict[str, Any]]) -> str:
     header = ("kind", "n", "layer, top 1", "top 3", "cause, top 1", "top 3", "passes, median", "seconds")
     lines = [_line(kind, [each for each in effective if each["kind"] == kind]) for kind in kinds]
     parts += [*markdown_rows(header, [*lines, _line("all", effective)]), ""]
-    named = sum(each["outcome"] != "nothing" for each in benign)
+    named = sum(each["outcome"] not in BLAMES_NONE for each in benign)
     parts += [
         f"Blamed for {len(benign)} candidates that are sound, or changed without harm: {_share(named, len(benign))}.",
         "",

@@ -8,6 +8,7 @@ from quantbench.backends.insides import Insides
 from quantbench.blame.budget import Budget
 from quantbench.blame.causes import causes_of
 from quantbench.blame.causes.interface import Cause, Facts
+from quantbench.blame.evidence import Evidence
 from quantbench.blame.grouping import groups
 from quantbench.blame.looking import Looked, looked
 from quantbench.blame.samples import Samples, samples_for
@@ -21,7 +22,7 @@ from quantbench.blame.sentence import (
     of_too_little,
     of_unexplained,
 )
-from quantbench.blame.trials import EXPLAINS, LEVEL, MOST_ALONE, Trials, lost
+from quantbench.blame.trials import EXPLAINS, LEVEL, MOST_ALONE, Trials
 from quantbench.experiment.run import Run
 from quantbench.measure.environment import environment
 from quantbench.records.blame import BlameRecord, CauseRecord, LayerBlame, Outcome, Trial
@@ -63,33 +64,33 @@ def blamed(run: Run, command: str, budget: Budget | None = None) -> BlameRecord:
         QuantbenchError: if reference or candidate cannot be measured at all.
     """
     budget = budget or Budget()
-    drop, interval = lost(run)
+    evidence = Evidence.of(run)
+    drop, interval = evidence.lost(LEVEL)
     insides = run.backend.insides(run.counterpart.artifact, run.artifact)
     samples = samples_for(run.opened, run.experiment.recipe)
     found = looked(insides, samples, run.opened.task, budget)
-    trials = Trials(run, insides, drop, sum(each.is_quantized for each in found.layers), budget)
+    trials = Trials(run, evidence, insides, drop, sum(each.is_quantized for each in found.layers), budget)
     is_sure = interval is not None and interval[0] > 0
     verdict = Verdict("nothing")
     if is_sure:
         # What is put back can at best give the reference's answers.
-        strict = lost(run, trials.level)[1]
+        strict = evidence.lost(trials.level)[1]
         can_confirm = strict is not None and strict[0] > 0
         verdict = _tried(trials, found) if can_confirm else Verdict("too_little")
     facts = _facts(run, found, samples)
     into = {*found.order[:LOOKED_INTO], *verdict.responsible}
     causes = {name: causes_of(facts[name]) for name in facts if name in into}
-    unit = "pp" if run.opened.task.is_binary else run.opened.task.unit
-    amounts = Amounts(unit, drop, interval)
+    amounts = Amounts(evidence.unit, drop, interval)
     return BlameRecord(
         experiment=run.experiment.id,
         backend=run.experiment.backend.name,
-        unit=unit,
-        reference=run.opened.task.figure(run.reference_evaluation.statistics),
-        candidate=run.opened.task.figure(run.evaluation.statistics),
+        unit=evidence.unit,
+        reference=run.opened.task.figure(evidence.before),
+        candidate=run.opened.task.figure(evidence.after),
         drop=drop,
         drop_interval=interval,
         level=LEVEL,
-        n=len(run.evaluation.scores),
+        n=len(evidence),
         found_on=samples.counts,
         outcome=verdict.outcome,
         responsible=list(verdict.responsible),
@@ -98,7 +99,7 @@ def blamed(run: Run, command: str, budget: Budget | None = None) -> BlameRecord:
         trials=trials.made,
         unmatched=list(insides.unmatched),
         notes=[*_notes(insides, found, samples), *([trials.refused] if trials.refused else [])],
-        passes=budget.forwards / len(run.evaluation.scores),
+        passes=budget.forwards / evidence.total,
         seconds=budget.elapsed,
         command=command,
         environment=environment(),
@@ -155,11 +156,11 @@ def _facts(run: Run, found: Looked, samples: Samples) -> dict[str, Facts]:
 def _sentence(amounts: Amounts, verdict: Verdict, trials: Trials, found: Looked, causes: dict[str, list[Cause]]) -> str:
     kinds = {each.name: each.op for each in found.layers}
     if verdict.outcome == "nothing":
-        return of_nothing(amounts, len(trials.run.evaluation.scores))
+        return of_nothing(amounts, len(trials.evidence))
     if verdict.outcome == "too_little":
         name = next(iter(found.order), None)
         most = None if name is None else (name_of(name, kinds[name]), found.removed[name], causes[name][0])
-        return of_too_little(amounts, len(trials.run.evaluation.scores), most)
+        return of_too_little(amounts, len(trials.evidence), most)
     best = max((each for each in trials.made if len(each.layers) == 1), key=lambda each: each.recovered, default=None)
     words = "nothing could be put back"
     if best is not None:

@@ -10,15 +10,12 @@ from numpy.typing import NDArray
 
 from quantbench.backends.insides import Forward, Insides
 from quantbench.blame.budget import Budget
+from quantbench.blame.evidence import Evidence
 from quantbench.blame.samples import samples_at, shuffled
-from quantbench.experiment.clusters import clusters_of
-from quantbench.experiment.figures import Clusters, Floats, paired
+from quantbench.experiment.figures import Floats
 from quantbench.experiment.run import Run
 from quantbench.foreign import about
 from quantbench.records.blame import Trial
-from quantbench.records.intervals import Limits
-from quantbench.stats.paired import PairedOutcomes, tango_interval
-from quantbench.tasks.interface import Task
 
 LEVEL = 0.95
 # A layer that recovers surely less than this part of the drop is given up early.
@@ -37,8 +34,9 @@ class Trials:
 
     Attributes:
         run: measured.
+        evidence: of it.
         insides: of its candidate.
-        drop: see `lost`.
+        drop: that is to be explained.
         considered: layers that might have been tried; the level of each interval is corrected for so many.
         budget: see `Budget`.
         made: in order.
@@ -46,6 +44,7 @@ class Trials:
     """
 
     run: Run
+    evidence: Evidence
     insides: Insides
     drop: float
     considered: int
@@ -76,16 +75,15 @@ class Trials:
 
     def _seconds_of_one(self) -> float:
         """Time of a whole pass, by those before."""
-        n = len(self.run.evaluation.scores)
-        return self.budget.elapsed * n / max(self.budget.forwards, 1)
+        return self.budget.elapsed * len(self.evidence) / max(self.budget.forwards, 1)
 
     def _measured(self, layers: list[str], predictor: Forward, gives_up: bool) -> Trial:
-        n, task = len(self.run.evaluation.scores), self.run.opened.task
+        n = len(self.evidence)
         seen, scores = np.zeros(0, np.int64), list[Floats]()
         for part in shuffled(n, PARTS if n >= 200 else (1.0,)):
-            scores.append(self._scored(predictor, part))
+            scores.append(self._scored(predictor, self.evidence.positions[part]))
             seen = np.concatenate([seen, part])
-            found = self._compared(task, seen, np.concatenate(scores))
+            found = self.evidence.recovered(seen, np.concatenate(scores), self.level)
             if gives_up and len(seen) < n and found[1] is not None and found[1][1] < WORTH * self.drop:
                 break
         recovered, interval = found
@@ -112,29 +110,3 @@ class Trials:
             parts.append(np.asarray(found, np.float64))
             self.budget.count(len(rows))
         return np.concatenate(parts)
-
-    def _compared(self, task: Task, seen: NDArray[np.int64], after: Floats) -> tuple[float, Limits | None]:
-        before = self.run.evaluation.statistics[seen]
-        clusters = clusters_of(self.run)
-        loss, interval = difference(task, before, after, self.level, None if clusters is None else clusters[seen])
-        return -loss, None if interval is None else (-interval[1], -interval[0])
-
-
-def lost(run: Run, level: float = LEVEL) -> tuple[float, Limits | None]:
-    """The drop from reference to candidate, positive for worse, with its interval, in percentage points or the unit."""
-    return difference(
-        run.opened.task, run.reference_evaluation.statistics, run.evaluation.statistics, level, clusters_of(run)
-    )
-
-
-def difference(
-    task: Task, before: Floats, after: Floats, level: float, clusters: Clusters
-) -> tuple[float, Limits | None]:
-    """Loss from one to the other on the same samples, as the gates of the task have it."""
-    if task.is_binary:
-        outcomes = PairedOutcomes.from_correct(before[:, 0] == 1, after[:, 0] == 1)
-        found = tango_interval(outcomes, level)
-        return 100 * outcomes.drop, (100 * found.low, 100 * found.high)
-    measured = paired(task, before, after, (level,), clusters, with_own=False)
-    (interval,) = measured.intervals
-    return measured.drop, None if interval is None else (interval.low, interval.high)

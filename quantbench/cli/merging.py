@@ -35,7 +35,7 @@ def merge(
     check_place(json)
     found = merged_shards([(path, read_file(path)) for path in shards])
     premises = _audit(found, configs, golden)
-    write_records(json, found.records, found.not_run, found.errors)
+    write_records(json, found.records, found.not_run, found.errors, premises=premises)
     width = shutil.get_terminal_size((160, 24)).columns
     print(terminal_table(found.records, found.not_run, width, sys.stdout.isatty(), found.errors), end="")
     for line in [*machine_lines(found.records), *premises, *error_lines(found.errors)]:

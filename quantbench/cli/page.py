@@ -12,13 +12,16 @@ from quantbench.foreign import calling
 if TYPE_CHECKING:
     from quantbench.records.run import RecordFile, RunRecord
     from quantbench.report.curves import Curves
+    from quantbench.report.html.content import Place
     from quantbench.report.html.media import Media
 
 # Samples of a workload that are read; a page shows fewer of each experiment.
 MOST_SAMPLES = 200
 
 
-def page_of(found: RecordFile, files: Sequence[Path], configs: Path | None, golden: Path) -> str:
+def page_of(
+    found: RecordFile, files: Sequence[Path], configs: Path | None, golden: Path, blames: Sequence[Path] = ()
+) -> str:
     """The page of records.
 
     Args:
@@ -26,11 +29,13 @@ def page_of(found: RecordFile, files: Sequence[Path], configs: Path | None, gold
         files: that they were read from.
         configs: folder of workload files, where the data of samples is named; None leaves samples out.
         golden: folder of goldens, where cards of trainings are.
+        blames: files of `quantbench blame --json`.
     """
+    from quantbench.records.blame import read_blames
     from quantbench.report.html.content import Content
     from quantbench.report.html.page import page
 
-    media: dict[tuple[str, int], Media] = {}
+    media: dict[Place, Media] = {}
     notes: list[str] = []
     if configs is None:
         notes.append("Samples are not shown, as --no-samples asks.")
@@ -40,24 +45,26 @@ def page_of(found: RecordFile, files: Sequence[Path], configs: Path | None, gold
         records=found.records,
         errors=found.errors,
         not_run=found.not_run,
+        premises=found.premises,
         files=[str(path) for path in files],
         curves=_curves(found.records, golden),
         media=media,
         notes=notes,
+        blames=[blame for path in blames for blame in read_blames(path)],
     )
     return page(content)
 
 
-def _media(records: Sequence[RunRecord], configs: Path, golden: Path) -> tuple[dict[tuple[str, int], Media], list[str]]:
+def _media(records: Sequence[RunRecord], configs: Path, golden: Path) -> tuple[dict[Place, Media], list[str]]:
     """Pictures and sounds of the samples that flipped, and why there are none of a workload."""
     from quantbench.report.html.samples import wanted
 
-    media, notes = dict[tuple[str, int], "Media"](), list[str]()
-    for workload, positions in wanted(records).items():
+    media, notes = dict["Place", "Media"](), list[str]()
+    for workload, places in wanted(records).items():
         sha256 = next(each.test_sha256 for each in records if each.experiment.partition("/")[0] == workload)
         try:
             with calling(f"{workload}: its samples"):
-                media |= _of_workload(workload, positions[:MOST_SAMPLES], sha256, configs, golden)
+                media |= _of_workload(workload, places[:MOST_SAMPLES], sha256, configs, golden)
         except QuantbenchError as error:
             reason = str(error).splitlines()[0]
             notes.append(f"{workload}: its flipped samples are told by number only: {reason}")
@@ -65,17 +72,16 @@ def _media(records: Sequence[RunRecord], configs: Path, golden: Path) -> tuple[d
 
 
 def _of_workload(
-    workload: str, positions: Sequence[int], sha256: str, configs: Path, golden: Path
-) -> dict[tuple[str, int], Media]:
+    workload: str, places: Sequence[Place], sha256: str, configs: Path, golden: Path
+) -> dict[Place, Media]:
     from quantbench.config.selection import find_workload
     from quantbench.experiment.stored_samples import stored_samples
     from quantbench.report.html.media import media_of
 
-    found = stored_samples(find_workload(workload, configs), golden, positions, sha256)
-    made = {
-        (workload, position): media_of(sample, found.sample_rate)
-        for position, sample in zip(positions, found.inputs, strict=True)
-    }
+    numbers = [(is_drawn, number) for _, is_drawn, number in places]
+    found = stored_samples(find_workload(workload, configs), golden, numbers, sha256)
+    samples = zip(places, found.inputs, strict=True)
+    made = {place: media_of(sample, found.sample_rate) for place, sample in samples}
     return {key: media for key, media in made.items() if media is not None}
 
 

@@ -32,6 +32,9 @@ def report(
     samples: Annotated[
         bool, typer.Option(help="Show flipped samples in the page, where their data is on this machine.")
     ] = True,
+    blame: Annotated[
+        list[Path] | None, typer.Option(help="Show this file of quantbench blame --json in the page; may be repeated.")
+    ] = None,
     configs: Configs = CONFIGS,
     golden: Golden = GOLDEN,
 ) -> None:
@@ -57,7 +60,7 @@ def report(
     if html:
         from quantbench.cli.page import page_of
 
-        texts[html] = page_of(found, records, configs if samples else None, golden)
+        texts[html] = page_of(found, records, configs if samples else None, golden, blame or ())
     if junit:
         from quantbench.report.junit import junit as cases
 

@@ -91,7 +91,7 @@ def show_session(
         configured: every experiment there is.
         json: file for the records.
         accepted: chooses the lines about what was accepted that are shown.
-        shard: of a run that is shared among machines.
+        shard: which part of a run it is; None for the whole.
 
     Raises:
         QuantbenchError: if something could not be measured at all.
@@ -128,7 +128,7 @@ def _write_all(result: SessionResult, json: Path | None, shard: ShardFacts | Non
     }
     if json:
         steps[f"--json {json}: writing the records"] = lambda: write_records(
-            json, result.records, result.not_run, result.errors, shard
+            json, result.records, result.not_run, result.errors, shard, result.premises
         )
     broken, unwritten = [*result.broken, *broken_cells(result.records)], list[str]()
     for what, step in steps.items():

@@ -20,6 +20,10 @@ KIND, AGAIN = "outputs", "running the reference again"
 LARGEST_BYTES = 256 << 20
 
 
+class _Ragged(Exception):  # noqa: N818 — never leaves this module
+    """The outputs of some batch are of another shape."""
+
+
 def reference_outputs(
     opened: OpenWorkload, artifact: Artifact, predictor: Predictor, keeps_files: bool = False
 ) -> Iterator[Outputs]:
@@ -66,6 +70,8 @@ def _kept(opened: OpenWorkload, artifact: Artifact, predictor: Predictor) -> Out
             found = predictor(inputs)
             stop = start + len(next(iter(found.values())))
             for name, row in zip(names, rows, strict=True):
+                if name not in found or found[name].shape != (stop - start, *row.shape[1:]):
+                    raise _Ragged
                 row[start:stop] = found[name]
             start = stop
         for row in rows:
@@ -73,8 +79,12 @@ def _kept(opened: OpenWorkload, artifact: Artifact, predictor: Predictor) -> Out
         return {"content": content, "names": names}
 
     with entry.locked():
-        found = _read(entry, entry.read(lambda meta: meta["names"]), first)
-        return found or _read(entry, entry.write(fill), first)
+        if found := _read(entry, entry.read(lambda meta: meta["names"]), first):
+            return found
+        try:
+            return _read(entry, entry.write(fill), first)
+        except _Ragged:
+            return None
 
 
 def _read(entry: CacheEntry, meta: Meta | None, first: Outputs) -> Outputs | None:

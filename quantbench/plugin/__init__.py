@@ -355,7 +355,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
         with state.losing(f"{spelled(session.config, '--json')} {path}: writing the records"):
             facts = shard.facts(state.chosen) if (shard := state.shard) else None
-            write_records(Path(path), state.records(), state.not_run_list(), state.errors(), facts)
+            write_records(Path(path), state.records(), state.not_run_list(), state.errors(), facts, state.premises)
     if not is_sound or state.lost:
         _fail(session)
     if state.is_terminated:

@@ -284,10 +284,13 @@ class RecordFile(Record):
         not_run: experiments whose data was not on the machine.
         errors: of the others; absent in files of before they were noted.
         shard: which part of a run it is; absent where it is the whole.
+        premises: lines about gates that are gone or looser than accepted, each of which fails the run; absent where
+            there are none.
     """
 
     schema_version: int = SCHEMA_VERSION
     records: list[RunRecord]
     not_run: list[NotRun] = Field(default_factory=list)
     errors: list[ExperimentError] = Field(default_factory=list)
+    premises: Annotated[list[str], Field(exclude_if=lambda lines: not lines)] = Field(default_factory=list)
     shard: Annotated[ShardFacts | None, Field(exclude_if=lambda shard: shard is None)] = None

@@ -13,12 +13,12 @@ MARK = "→ "
 
 def blame_text(record: BlameRecord) -> str:
     """A blame for a terminal: the table of layers, what was put back, causes, and the sentence at the end."""
-    rows = [HEADER, *(_cells(record, each) for each in record.layers)]
+    rows = [HEADER, *(cells_of(record, each) for each in record.layers)]
     widths = [max(len(row[at]) for row in rows) for at in range(len(HEADER))]
-    lines = [f"{record.experiment} through {record.backend}: {_found_on(record)}", ""]
+    lines = [f"{record.experiment} through {record.backend}: {found_on(record)}", ""]
     lines += ["  ".join(_aligned(at, cell, widths) for at, cell in enumerate(row)).rstrip() for row in rows]
-    lines += ["", *(trial_line(record, each) for each in record.trials), *_causes(record)]
-    lines += [f"note: {each}" for each in _notes(record)]
+    lines += ["", *(trial_line(record, each) for each in record.trials), *causes_of(record)]
+    lines += [f"note: {each}" for each in notes_of(record)]
     lines += [f"{record.passes:.1f} passes over the test set, {record.seconds:.1f} s", "", record.sentence]
     return "\n".join(lines)
 
@@ -32,13 +32,13 @@ def blame_tables(records: Sequence[BlameRecord]) -> str:
             "",
             f"| {' | '.join(HEADER)} |",
             f"| --- | --- |{' ---: |' * (len(HEADER) - 2)}",
-            *(f"| {' | '.join(_cells(record, each))} |" for each in record.layers),
+            *(f"| {' | '.join(cells_of(record, each))} |" for each in record.layers),
             "",
-            f"{_found_on(record)}.",
+            f"{found_on(record)}.",
             "",
             *(f"- {trial_line(record, each)}" for each in record.trials),
-            *(f"- {each}" for each in _causes(record)),
-            *(f"- note: {each}" for each in _notes(record)),
+            *(f"- {each}" for each in causes_of(record)),
+            *(f"- note: {each}" for each in notes_of(record)),
             "",
             f"{record.passes:.1f} passes over the test set; made by `{record.command}`.",
             "",
@@ -58,7 +58,8 @@ def trial_line(record: BlameRecord, trial: Trial) -> str:
     )
 
 
-def _cells(record: BlameRecord, layer: LayerBlame) -> tuple[str, ...]:
+def cells_of(record: BlameRecord, layer: LayerBlame) -> tuple[str, ...]:
+    """Row of a layer, in the order of `HEADER`."""
     mark = MARK if layer.name in record.responsible else ""
     if not layer.quantized:
         return (f"{mark}{layer.name}", layer.op, _db(layer.propagated_db), *[NOTHING] * 5)
@@ -82,13 +83,15 @@ def _aligned(at: int, cell: str, widths: Sequence[int]) -> str:
     return cell.ljust(widths[at]) if at < 2 else cell.rjust(widths[at])
 
 
-def _found_on(record: BlameRecord) -> str:
+def found_on(record: BlameRecord) -> str:
+    """Samples that layers were compared and confirmed on."""
     calibration, test = record.found_on
     of = f"{calibration} calibration samples and " if calibration else ""
     return f"layers compared on {of}{test} test samples without their labels, confirmed on {record.n:,} test samples"
 
 
-def _causes(record: BlameRecord) -> list[str]:
+def causes_of(record: BlameRecord) -> list[str]:
+    """A line for each cause that was checked, those of the responsible layers first."""
     looked_into = [each for each in record.layers if each.causes]
     looked_into.sort(key=lambda each: (each.name not in record.responsible, -(each.removed or 0)))
     return [
@@ -100,7 +103,8 @@ def _causes(record: BlameRecord) -> list[str]:
     ]
 
 
-def _notes(record: BlameRecord) -> list[str]:
+def notes_of(record: BlameRecord) -> list[str]:
+    """Lines about what was not matched, done or left out."""
     shown = record.unmatched[:5]
     more = f" and {len(record.unmatched) - len(shown)} more" if len(record.unmatched) > len(shown) else ""
     unmatched = [f"not matched with the reference: {', '.join(shown)}{more}"] if shown else []

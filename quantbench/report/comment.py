@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from quantbench.files import printable
 from quantbench.records.base import unpack_bits
 from quantbench.records.run import ExperimentError, NotRun, RecordFile, RunRecord, VerdictRecord
+from quantbench.report.html.content import drawn_of
 from quantbench.report.html.judged import Bounded, bounded
 from quantbench.report.tables import not_run_lines
 from quantbench.stats.regression import Change
@@ -59,6 +60,7 @@ def comment(found: RecordFile, base: RecordFile | None = None, link: str = "") -
     open_ = [(r, v) for r, v in verdicts if v.outcome == Outcome.INCONCLUSIVE and v.change != Change.NO_BASELINE]
     parts += [
         _list("Errors", [f"❌ {_code(e.experiment)} {_code(e.reason)}" for e in found.errors]),
+        _list("Gates gone or looser than accepted", [_code(line) for line in found.premises]),
         _list("Newly failing", [_item(r, v) for r, v in newly]),
         _list("Failing on the base as well" if base else "Failing", [_item(r, v) for r, v in known]),
         _list("Inconclusive", [_item(r, v) for r, v in open_]),
@@ -74,7 +76,7 @@ def _headline(found: RecordFile) -> str:
     from quantbench.report.html.content import Content
     from quantbench.report.html.summary import headline
 
-    return headline(Content(found.records, found.errors, found.not_run))[1]
+    return headline(Content(found.records, found.errors, found.not_run, found.premises))[1]
 
 
 def _counts(verdicts: Sequence[tuple[RunRecord, VerdictRecord]]) -> str:
@@ -104,10 +106,14 @@ def flipped_since(found: RecordFile, base: RecordFile) -> list[Flipped]:
         old = before.get(record.experiment)
         if old is None or record.accuracy is None or old.accuracy is None or old.test_sha256 != record.test_sha256:
             continue
-        one, other = (unpack_bits(a.quantized_correct, a.n) for a in (old.accuracy, record.accuracy))
+        # In the order of the split, or of those that were drawn from it, which is the same for all; but never of both.
+        if (drawn_of(old) is None) != (drawn_of(record) is None):
+            continue
+        n = min(old.accuracy.n, record.accuracy.n)
+        one, other = (unpack_bits(a.quantized_correct, a.n)[:n] for a in (old.accuracy, record.accuracy))
         lost, gained = int((one & ~other).sum()), int((other & ~one).sum())
         if lost or gained:
-            changed.append(Flipped(record.experiment, lost, gained, record.accuracy.n))
+            changed.append(Flipped(record.experiment, lost, gained, n))
     return sorted(changed, key=lambda each: each.gained - each.lost)
 
 
@@ -170,6 +176,8 @@ def bar(figures: Bounded) -> str:
     low, high = sorted((place(figures.low), place(figures.high)))
     for i in range(low, high + 1):
         cells[i] = "┣" if i == low else "┫" if i == high else "━"
+    if low < stop < high:
+        cells[stop] = "╋"
     cells[place(figures.estimate)] = "●"
     return "".join(cells)
 

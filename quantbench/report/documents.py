@@ -54,9 +54,12 @@ def write_records(
     not_run: Sequence[NotRun],
     errors: Sequence[ExperimentError] = (),
     shard: ShardFacts | None = None,
+    premises: Sequence[str] = (),
 ) -> None:
     """Writes what `read_records` reads, whole or not at all."""
-    file = RecordFile(records=list(records), not_run=list(not_run), errors=list(errors), shard=shard)
+    file = RecordFile(
+        records=list(records), not_run=list(not_run), errors=list(errors), shard=shard, premises=list(premises)
+    )
     write_text(path, file.model_dump_json(indent=1) + "\n")
 
 
@@ -91,8 +94,10 @@ def read_all(paths: Sequence[Path], empty: bool = False) -> RecordFile:
     found: dict[str, RunRecord] = {}
     not_run: dict[str, NotRun] = {}
     errors: list[ExperimentError] = []
+    premises: dict[str, None] = {}
     for path in paths:
         file = read_file(path)
+        premises |= dict.fromkeys(file.premises)
         found |= {record.experiment: record for record in file.records}
         measured = {each.experiment for each in file.records} | {each.experiment for each in file.errors}
         errors = [each for each in errors if each.experiment not in measured] + file.errors
@@ -104,7 +109,7 @@ def read_all(paths: Sequence[Path], empty: bool = False) -> RecordFile:
         )
     known = {*found, *(each.experiment for each in errors)}
     left = [each for id_, each in not_run.items() if id_ not in known]
-    return RecordFile(records=list(found.values()), not_run=left, errors=errors)
+    return RecordFile(records=list(found.values()), not_run=left, errors=errors, premises=list(premises))
 
 
 def read_file(path: Path) -> RecordFile:

@@ -25,6 +25,10 @@ def junit(found: RecordFile) -> str:
         suite = SubElement(root, "testsuite", name=printable(error.experiment))
         case = SubElement(suite, "testcase", classname=printable(error.experiment), name="measured")
         SubElement(case, "error", message=printable(error.reason))
+    for i, line in enumerate(found.premises, 1):
+        suite = SubElement(root, "testsuite", name="gates")
+        case = SubElement(suite, "testcase", classname="gates", name=f"as accepted, {i}")
+        SubElement(case, "failure", message=printable(line))
     for each in found.not_run:
         suite = SubElement(root, "testsuite", name=printable(each.experiment))
         case = SubElement(suite, "testcase", classname=printable(each.experiment), name="run")

@@ -93,8 +93,14 @@ def first_draft(asked: Asked, path: Path) -> tuple[Draft, list[str]]:
     draft, told = _with_samples(draft, workload, source)
     draft, task = _with_task(draft, asked, source)
     lines = [_about_data(asked, workload, source), *lines, *told, *task]
+    n = _training_samples(source)
+    if n and n <= DEFAULT_POOL and "calibration_pool" not in draft.workload["data"]:
+        # Of a candidate that was made elsewhere too, whose layers are looked into by it. One sample is left to train
+        # on, which nobody does.
+        data = {**draft.workload["data"], "calibration_pool": max(1, n - 1)}
+        draft = replace(draft, workload={**draft.workload, "data": data})
     if not asked.has_candidate:
-        draft, more = _with_recipes(draft, asked, source)
+        draft, more = _with_recipes(draft, asked, source, n)
         lines += more
     return draft, [line for line in lines if line]
 
@@ -219,19 +225,20 @@ def _with_task(draft: Draft, asked: Asked, source: Source) -> tuple[Draft, list[
     return replace(draft, workload={**draft.workload, "task": {"name": name}}), [told]
 
 
-def _with_recipes(draft: Draft, asked: Asked, source: Source) -> tuple[Draft, list[str]]:
-    """The draft with an experiment for the user's function, or for each backend that can quantize the reference."""
-    n = _training_samples(source)
-    data = dict(draft.workload["data"])
-    if n and n <= DEFAULT_POOL and "calibration_pool" not in data:
-        # One sample is left to train on, which nobody does.
-        data["calibration_pool"] = max(1, n - 1)
-    draft = replace(draft, workload={**draft.workload, "data": data})
+def _with_recipes(draft: Draft, asked: Asked, source: Source, n: int) -> tuple[Draft, list[str]]:
+    """The draft with an experiment for the user's function, or for each backend that can quantize the reference.
+
+    Args:
+        draft: without experiments of its own.
+        asked: by the user.
+        source: of the samples.
+        n: samples to calibrate with.
+    """
     if len(asked.models) > 1:
         function = asked.models[1]
         recipe = {"name": "function", "function": function}
         return replace(draft, experiments={function.rpartition(":")[2]: {"recipe": recipe}}), []
-    experiments, lines = _proposed(asked, data.get("calibration_pool", DEFAULT_POOL) if n else 0)
+    experiments, lines = _proposed(asked, draft.workload["data"].get("calibration_pool", DEFAULT_POOL) if n else 0)
     if not n:
         lines.append(f"no recipe that calibrates was tried: put training samples into {source.training_place}")
     if not experiments:

@@ -48,6 +48,7 @@ class SessionResult:
         status: FAILED where a verdict fails or a gate was loosened, BROKEN where something or everything could not be
             measured.
         lines: about what was accepted, and what was taken back.
+        premises: lines about gates that are gone or looser than they were accepted; they are among the messages too.
         interrupted: line about a session that was stopped before all its claims were made; empty if it was not.
     """
 
@@ -62,6 +63,7 @@ class SessionResult:
     status: Status
     lines: tuple[str, ...] = ()
     interrupted: str = ""
+    premises: tuple[str, ...] = ()
 
 
 def run_session(
@@ -148,4 +150,5 @@ def _result(session: Session, command: str, is_sound: bool, premises: list[str])
         sentences=sentences,
         status=status,
         lines=tuple(session.lines),
+        premises=tuple(premises),
     )

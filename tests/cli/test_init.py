@@ -52,6 +52,7 @@ def test_a_pair_is_gated_off_what_was_measured_and_holds_from_then_on(folder, fi
     gates = content["experiments"]["candidate"]["gates"]
     assert content["workload"]["reference"]["path"] == "../colours.fp32.onnx"
     assert content["workload"]["data"]["root"] == "../data/images"
+    assert content["workload"]["data"]["calibration_pool"] == 239, "by which a layer is blamed"
     # 88.67 % of 150, 0.67 pp lost; files of a few hundred bytes; made times are twice as fast.
     assert 0.67 < gates["accuracy_drop_pp"] < 10
     assert gates["int8_share"] == 0.99

@@ -91,15 +91,20 @@ def test_a_model_that_reads_a_file_by_itself_is_evaluated_anew_once_that_changed
     assert passes == ["tiny", "tiny"]
 
 
-def outputs(project, threads=1):
-    """The reference's, batch by batch, in a session of its own; and the samples that it was run on."""
+def outputs(project, shape=lambda array, _: array):
+    """The reference's, batch by batch, in a session of its own; and the samples that it was run on.
+
+    Args:
+        project: in miniature.
+        shape: output and number of the batch → the output.
+    """
     workload = load_experiments(project.configs)[0].workload
     baseline = Runs(Settings(project.golden)).baseline(workload)
-    predictor, seen = baseline.loaded(threads), []
+    predictor, seen = baseline.loaded(1), []
 
     def counted(inputs):
         seen.append(len(inputs["input"]))
-        return predictor(inputs)
+        return {name: shape(array, len(seen)) for name, array in predictor(inputs).items()}
 
     return list(reference_outputs(baseline.opened, baseline.artifact, counted)), sum(seen)
 
@@ -124,3 +129,12 @@ def test_outputs_of_a_model_that_answers_otherwise_now_are_made_anew(project, mo
     second, again = outputs(project)
     assert again == made
     assert first[0]["output"].tobytes() != second[0]["output"].tobytes()
+
+
+def test_outputs_whose_shape_depends_on_the_batch_are_made_each_time(project):
+    def other(array, batch):
+        return array if batch < 3 else array[:, :2]
+
+    first, _ = outputs(project, other)
+    assert [each["output"].shape[1] for each in first][-1] == 2
+    assert outputs(project, other)[1] > sum(len(each["output"]) for each in first)

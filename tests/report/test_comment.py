@@ -6,6 +6,7 @@ from page_records import HOSTILE, verdict
 
 from quantbench.records.base import pack_bits
 from quantbench.records.run import ExperimentError, NotRun, RecordFile
+from quantbench.records.samples import Samples
 from quantbench.report.comment import MARKER, MOST_LINES, bar, commands, comment, flipped_since
 from quantbench.report.html.judged import Bounded
 from quantbench.report.junit import junit
@@ -49,6 +50,18 @@ def test_samples_that_flipped_since_the_base_are_counted(make_record):
     assert flipped_since(RecordFile(records=[other]), RecordFile(records=[before])) == []
 
 
+def test_samples_that_were_drawn_are_compared_as_far_as_both_were(make_record):
+    def drawn(correct, used):
+        record = make_record("w/a", correct)
+        samples = Samples(used=used, total=50_000, why="decided", decided={}, error_share=0.2)
+        changes = {"samples": samples, "n": used, "quantized_correct": pack_bits(np.arange(used) < correct)}
+        return RecordFile(records=[record.model_copy(update={"accuracy": record.accuracy.model_copy(update=changes)})])
+
+    (found,) = flipped_since(drawn(700, 900), drawn(705, 800))
+    assert (found.lost, found.gained, found.n) == (5, 0, 800)
+    assert flipped_since(drawn(700, 900), RecordFile(records=[make_record("w/a", 705)])) == []
+
+
 def test_a_comment_has_sixty_lines_at_most(make_record):
     records = [made(make_record(f"w/e{i}"), verdict(**FAILING), verdict(outcome="INCONCLUSIVE")) for i in range(200)]
     errors = [ExperimentError(experiment=f"w/x{i}", reason="no") for i in range(50)]
@@ -82,6 +95,7 @@ def test_texts_of_files_are_code(make_record):
     ("figures", "drawn"),
     [
         (Bounded(0.4, 0.1, 0.7, 0.95, 1.0, True), "        ┣━━━━━●━━━━┫     ┃▒▒▒▒▒▒"),
+        (Bounded(0.5, -0.5, 1.5, 0.95, 1.0, True), "┣━━━━━━━━━━━━━━━●━━━━━━━━╋━━━━━┫"),
         (Bounded(9.0, 8.0, 10.0, 0.95, 1.0, True), "                         ┃▒▒▒▒▒●"),
         (Bounded(-9.0, -9.0, -9.0, None, 1.0, True), "●                        ┃▒▒▒▒▒▒"),
         (Bounded(1.0, 1.0, 1.0, None, 1.0, True), "                         ●▒▒▒▒▒▒"),
@@ -142,3 +156,20 @@ def test_a_link_that_is_no_address_is_refused(quantbench, tmp_path, make_record,
     status, out, err = quantbench("comment", tmp_path / "r.json", "--link", link)
     assert (status, out) == (2, "")
     assert "is no address; write https://" in err
+
+
+def test_gates_that_are_gone_fail_everywhere(make_record):
+    from page_structure import parsed
+
+    from quantbench.report.html.content import Content
+    from quantbench.report.html.page import page
+
+    record, line = make_record("w/a"), "w/a: gate memory_ratio: 3.5 → gone"
+    found = RecordFile(records=[record], premises=[line])
+    assert "### quantbench: 1 gate is gone or looser than accepted" in comment(found)
+    assert f"- `{line}`" in comment(found)
+    assert f'<failure message="{line}" />' in junit(found)
+    verdict_of = parsed(page(Content([record], premises=[line]))).by_id("verdict").text
+    assert "FAIL 1 gate is gone or looser than accepted." in verdict_of
+    assert line in verdict_of
+    assert "premises" not in RecordFile(records=[]).model_dump_json()

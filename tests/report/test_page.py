@@ -6,7 +6,7 @@ from importlib.resources import files
 
 import numpy as np
 import pytest
-from page_records import HOSTILE, classes, verdict, whole
+from page_records import HOSTILE, blame, classes, verdict, whole
 from page_structure import parsed
 
 from quantbench.records.run import ExperimentError, NotRun
@@ -38,7 +38,8 @@ def content(two_workloads, two_layer_workloads):
         not_run=[NotRun(experiment="w/absent", reason="no data")],
         files=["records.json"],
         curves=[CURVES],
-        media={("cifar_cnn_shapes", 3): picture, ("cifar_cnn_shapes", 6): sound},
+        blames=[blame("cifar_cnn_shapes/ptq_dynamic_int8")],
+        media={("cifar_cnn_shapes", False, 3): picture, ("cifar_cnn_shapes", False, 6): sound},
     )
 
 
@@ -150,7 +151,7 @@ def test_the_policy_lets_in_the_script_of_the_page_alone(tree):
 
 def test_names_and_messages_of_files_are_never_markup(make_record):
     hostile = verdict(outcome="FAIL").model_copy(
-        update={"measured": HOSTILE, "requirement": HOSTILE, "warning": HOSTILE, "quantity": HOSTILE}
+        update=dict.fromkeys(("measured", "requirement", "warning", "quantity", "blame"), HOSTILE)
     )
     record = whole(make_record("w/a"), verdicts=[hostile], classes=classes((HOSTILE, f"{HOSTILE}2", "x")))
     record = record.model_copy(
@@ -164,6 +165,7 @@ def test_names_and_messages_of_files_are_never_markup(make_record):
             [NotRun(experiment=f"{HOSTILE}2", reason=HOSTILE)],
             files=[HOSTILE],
             notes=[HOSTILE],
+            blames=[blame("w/a", HOSTILE, HOSTILE)],
             curves=[Curves(HOSTILE, 1, None, 1, 0, (1.0,), (0.5,), (), ())],
         )
     )
@@ -191,17 +193,19 @@ def test_the_same_records_give_the_same_bytes(content):
 
 def test_a_picture_is_in_the_page_once_however_often_it_is_shown(content, tree):
     made = page(content)
-    uri = content.media["cifar_cnn_shapes", 3].uri
+    uri = content.media["cifar_cnn_shapes", False, 3].uri
     assert made.count(uri) == 1
     assert len(tree.of_class("s0-3")) == 2
     assert len(tree.all("audio")) == 1
 
 
 def test_media_beyond_the_size_of_a_page_are_left_out_with_a_note(content, monkeypatch):
-    bare = len(page(Content(content.records, content.errors, content.not_run, content.files, content.curves)).encode())
+    bare = len(
+        page(Content(content.records, content.errors, content.not_run, (), content.files, content.curves)).encode()
+    )
     monkeypatch.setattr(page_module, "LARGEST_BYTES", bare + 20_000 + 5_000)
-    big = {("cifar_cnn_shapes", i): Media("picture", f"data:image/png;base64,{'A' * 2_000}") for i in range(10)}
-    made = page(Content(content.records, content.errors, content.not_run, content.files, content.curves, big))
+    big = {("cifar_cnn_shapes", False, i): Media("picture", f"data:image/png;base64,{'A' * 2_000}") for i in range(10)}
+    made = page(Content(content.records, content.errors, content.not_run, (), content.files, content.curves, big))
     assert made.count("A" * 2_000) == 2
     assert "8 pictures or sounds of samples are left out" in made
 

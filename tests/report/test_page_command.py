@@ -3,8 +3,10 @@
 import json
 
 import pytest
+from page_records import blame
 from page_structure import parsed
 
+from quantbench.records.blame import BlameFile
 from quantbench.records.run import ExperimentError, NotRun, RecordFile
 from quantbench.report.documents import write_records
 
@@ -85,3 +87,13 @@ def test_samples_that_are_not_on_this_machine_are_told_by_number(quantbench, rec
 def test_samples_are_left_out_on_request(quantbench, records, tmp_path):
     quantbench("report", records, "--html", "page.html", "--no-samples")
     assert "as --no-samples asks" in parsed((tmp_path / "page.html").read_text()).text
+
+
+def test_a_blame_is_shown_with_its_experiment(quantbench, records, tmp_path):
+    file = BlameFile(blames=[blame("cifar_cnn_shapes/qat_int8")])
+    (tmp_path / "blame.json").write_text(file.model_dump_json())
+    assert quantbench("report", records, "--html", "page.html", "--blame", "blame.json")[0] == 0
+    shown = parsed((tmp_path / "page.html").read_text()).by_id("experiment-cifar_cnn_shapes/qat_int8")
+    assert "conv is to blame." in shown.text
+    status, _, err = quantbench("report", records, "--html", "page.html", "--blame", "records.json")
+    assert (status, err.count("\n")) == (2, 1)

@@ -6,19 +6,22 @@ import wave
 
 import numpy as np
 import pytest
-from page_records import classes, verdict, whole
+from page_records import blame, classes, verdict, whole
 from page_structure import parsed
 from PIL import Image
 
 from quantbench.records.judged import Judged
 from quantbench.records.run import VerdictRecord
+from quantbench.records.samples import Samples
 from quantbench.report.html import fronts, samples
+from quantbench.report.html.blame import blame_part
 from quantbench.report.html.classes import classes_part
 from quantbench.report.html.content import Content
 from quantbench.report.html.drawing import Box, Scale, placed
 from quantbench.report.html.judged import bounded, interval_picture
 from quantbench.report.html.layers import layers_part
 from quantbench.report.html.media import media_of
+from quantbench.report.html.page import page
 from quantbench.report.html.speed import speed_part
 from quantbench.report.html.training import sensitivity_section
 from quantbench.stats.intervals import Interval
@@ -103,14 +106,14 @@ def test_of_many_flips_some_of_each_kind_are_shown():
 
 def test_samples_of_several_experiments_are_wanted_first(make_record):
     wanted = samples.wanted([make_record("w/a", correct=909), make_record("w/b", correct=908), make_record("v/c")])
-    assert wanted["w"] == [909, 908]
+    assert wanted["w"] == [("w", False, 909), ("w", False, 908)]
     assert set(wanted) == {"w", "v"}
 
 
 def test_a_sound_that_was_embedded_is_linked_the_second_time(make_record):
     sound = media_of(np.zeros((1, 80), np.int16), 8_000)
     record = whole(make_record("w/a"))
-    content, heard = Content([record], media={("w", 3): sound}), set()
+    content, heard = Content([record], media={("w", False, 3): sound}), set()
     assert "<audio" in samples.samples_part(record, content, heard)
     again = parsed(samples.samples_part(record, content, heard))
     assert again.all("audio") == []
@@ -213,3 +216,40 @@ def test_a_sound_can_be_played_at_its_rate():
 @pytest.mark.parametrize("shape", [(12,), (2, 50), (5, 8, 8), (1, 0), (3, 0, 4), (1, 2, 3, 4)])
 def test_what_is_neither_picture_nor_sound_has_no_media(shape):
     assert media_of(np.zeros(shape, np.float32), 8_000) is None
+
+
+def partly(record, used, total):
+    """The same record, of the first samples that were drawn."""
+    samples_of = Samples(used=used, total=total, why="decided", decided={}, error_share=0.2)
+    return record.model_copy(update={"accuracy": record.accuracy.model_copy(update={"samples": samples_of})})
+
+
+def test_samples_that_were_drawn_are_counted_as_such(make_record):
+    record = partly(make_record("w/a", correct=909), 1_000, 50_000)
+    assert samples.wanted([record, make_record("w/b", correct=909)])["w"] == [("w", True, 909), ("w", False, 909)]
+    picture = media_of(np.zeros((3, 4, 4), np.uint8))
+    shown = samples.samples_part(record, Content([record], media={("w", False, 909): picture}), set())
+    assert "1,000 of 50,000 samples were looked at, in random order" in shown
+    assert "sample s0" not in shown
+    assert "sample s0-d909" in samples.samples_part(record, Content([record], media={("w", True, 909): picture}), set())
+
+
+def test_samples_beyond_those_that_were_drawn_have_no_place(make_record):
+    assert samples.wanted([partly(make_record("w/a", correct=909), 900, 50_000)]) == {}
+
+
+def test_the_layer_to_blame_is_told_with_its_error_and_causes():
+    tree = parsed(blame_part(blame("w/a")))
+    assert tree.one("strong").text == "conv is to blame."
+    assert [row.children[0].text for row in tree.all("tr")[1:]] == ["→ conv", "fc"]
+    # Two of the key, both of the first layer, one of the second, which is exact by itself.
+    assert len(tree.of_class("filled")) == 5
+    assert "conv: 90 % of its error: its range is too small" in tree.text
+    assert blame_part(None) == ""
+
+
+def test_the_blame_of_a_verdict_stands_beside_it(make_record):
+    found = verdict(outcome="FAIL").model_copy(update={"blame": "conv is to blame."})
+    tree = parsed(page(Content([make_record("w/a").model_copy(update={"verdicts": [found]})])))
+    assert "To blame: conv is to blame." in tree.by_id("verdict").text
+    assert "To blame: conv is to blame." in tree.of_class("gates")[0].text

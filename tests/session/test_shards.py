@@ -136,8 +136,17 @@ def test_a_part_is_judged_with_the_gates_of_all_parts(quantbench, project, monke
     from quantbench.cli import running
 
     families = []
-    monkeypatch.setattr(running, "show_session", lambda runs, *_: families.append(runs.settings.family) or 0)
+    monkeypatch.setattr(running, "show_session", lambda runs, *_, **__: families.append(runs.settings.family) or 0)
     for options in ((), ("--shard", "1/2"), ("--shard", "2/2")):
         quantbench("run", "tiny/*", *options)
     assert len({family.gates for family in families}) == 1
     assert families[0].gates > 1
+
+
+def test_a_gate_that_was_loosened_is_noted_in_the_records(quantbench, project):
+    quantbench("gates", "tiny/ptq_dynamic_int8", "--accept", "--reason", "as measured")
+    project.edit("recipe: {name: dynamic_int8}\n    gates: {accuracy_drop_pp: 10.0}",
+                 "recipe: {name: dynamic_int8}\n    gates: {accuracy_drop_pp: 12.0}")  # fmt: skip
+    assert quantbench("run", "tiny/ptq_dynamic_int8", "--json", "records.json")[0] == 1
+    (line,) = json.loads((project.root / "records.json").read_text())["premises"]
+    assert line.startswith("tiny/ptq_dynamic_int8: gate accuracy_drop_pp: 10.0 → 12.0; ")

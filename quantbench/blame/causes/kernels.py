@@ -45,7 +45,7 @@ class Rounding(Checker):
         most = "its weights" if weights > results else "its results"
         words = (
             f"nothing is wrong with its ranges and scales; rounding {most} leaves {test.local_db:.0f} dB of signal to "
-            "noise, which is too little here"
+            "noise"
         )
         return Cause(self.kind, 0.0, words, self._advice(facts))
 

@@ -57,7 +57,7 @@ def _percent(part: float) -> str:
 
 
 def _kind_of_clipping(facts: Facts, own: tuple[float, float]) -> str:
-    """A range that is too narrow, by the ranges of the samples that it was made of and of others."""
+    """The reason why a range is too narrow, by the ranges of the samples that it was made of and of others."""
     needed = facts.needed
     if needed[1] - needed[0] <= WIDER * (own[1] - own[0]) and not covers(own, needed):
         return ShiftedZeroPoint.kind

@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from quantbench.records.blame import BlameRecord
 from quantbench.records.run import ExperimentError, NotRun, RunRecord
+from quantbench.records.samples import Samples
 from quantbench.report.curves import Curves
 from quantbench.report.html.media import Media
+
+# A sample: its workload, whether its number counts those that were drawn in random order, and the number.
+Place = tuple[str, bool, int]
 
 
 @dataclass(frozen=True)
@@ -18,19 +23,27 @@ class Content:
         records: of experiments that were measured.
         errors: of experiments of which something could not be measured.
         not_run: those that could not be started.
+        premises: lines about gates that are gone or looser than accepted.
         files: names of the files that were read.
         curves: of trainings of the weights that records are about.
-        media: pictures and sounds of samples, by workload and position in the test split.
+        media: pictures and sounds of samples.
         notes: lines about what is not shown, and why.
+        blames: of experiments that were looked into.
     """
 
     records: Sequence[RunRecord]
     errors: Sequence[ExperimentError] = ()
     not_run: Sequence[NotRun] = ()
+    premises: Sequence[str] = ()
     files: Sequence[str] = ()
     curves: Sequence[Curves] = ()
-    media: Mapping[tuple[str, int], Media] = field(default_factory=dict)
+    media: Mapping[Place, Media] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    blames: Sequence[BlameRecord] = ()
+
+    def blame_of(self, experiment: str) -> BlameRecord | None:
+        """The blame of an experiment; None where it was not looked into."""
+        return next((each for each in self.blames if each.experiment == experiment), None)
 
     def workload(self, name: str) -> list[RunRecord]:
         """Records of one workload."""
@@ -40,6 +53,13 @@ class Content:
     def workloads(self) -> list[str]:
         """Names of all, in order."""
         return list(dict.fromkeys(workload_of(each) for each in self.records))
+
+
+def drawn_of(record: RunRecord) -> Samples | None:
+    """Samples that were looked at in random order, fewer than all; None in the order of the split."""
+    figure = record.accuracy or record.score
+    samples = figure.samples if figure else None
+    return samples if samples and samples.is_part else None
 
 
 def workload_of(record: RunRecord) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 
 from quantbench.records.run import RunRecord
+from quantbench.report.html.blame import blame_part
 from quantbench.report.html.classes import classes_part
-from quantbench.report.html.content import Content
+from quantbench.report.html.content import Content, Place
 from quantbench.report.html.judged import badge, gate_cell
-from quantbench.report.html.layers import blame_part, layers_part
+from quantbench.report.html.layers import layers_part
 from quantbench.report.html.links import experiment_anchor
 from quantbench.report.html.markup import Html, element, joined, part, section, table, words_of
 from quantbench.report.html.samples import samples_part
@@ -22,7 +23,7 @@ KIB = 1024
 
 def experiments_section(content: Content) -> Html:
     """All experiments, those that need attention open; and a line for each of which nothing was measured."""
-    heard: set[tuple[str, int]] = set()
+    heard: set[Place] = set()
     measured = {record.experiment for record in content.records}
     parts = [_experiment(record, content, heard) for record in content.records]
     for id_ in dict.fromkeys(error.experiment for error in content.errors if error.experiment not in measured):
@@ -33,12 +34,13 @@ def experiments_section(content: Content) -> Html:
     return section("details", "Experiments one by one", *parts)
 
 
-def _experiment(record: RunRecord, content: Content, heard: set[tuple[str, int]]) -> Html:
+def _experiment(record: RunRecord, content: Content, heard: set[Place]) -> Html:
     reasons = [
         element("p", badge("error"), f" {e.reason}") for e in content.errors if e.experiment == record.experiment
     ]
+    blame = content.blame_of(record.experiment)
     body = joined(
-        reasons, _gates(record), samples_part(record, content, heard), classes_part(record), blame_part(record),
+        reasons, _gates(record), samples_part(record, content, heard), classes_part(record), blame_part(blame),
         layers_part(record), speed_part(record), _sizes(record), _file(record), _recipe(record),
     )  # fmt: skip
     outcome = "error" if reasons else overall(record)
@@ -75,7 +77,8 @@ def _gates(record: RunRecord) -> Html:
     for verdict in record.verdicts:
         change = (" ", badge(verdict.change)) if verdict.change and verdict.change != verdict.outcome else ""
         warning = element("span", f" Warning: {verdict.warning}", class_="warning") if verdict.warning else None
-        measured = element("span", verdict.measured, warning, class_="words")
+        blame = element("p", f"To blame: {verdict.blame}") if verdict.blame else None
+        measured = joined(element("span", verdict.measured, warning, class_="words"), blame)
         rows.append((verdict.quantity, joined(badge(verdict.outcome), change), gate_cell(record, verdict), measured,
                      verdict.requirement))  # fmt: skip
     titles = ("gate", "verdict", "interval and bound", "measured", "required")

@@ -154,10 +154,11 @@ def gate_cell(record: RunRecord, verdict: VerdictRecord) -> Html:
 def verdict_words(record: RunRecord, verdict: VerdictRecord) -> Html:
     """A verdict as an item of a list that leads to its experiment."""
     warning = element("span", f" Warning: {verdict.warning}", class_="warning") if verdict.warning else None
+    blame = element("p", f"To blame: {verdict.blame}") if verdict.blame else None
     return joined(
         badge(verdict.change or verdict.outcome), " ", link_to(record.experiment), f" {verdict.quantity}: ",
         element("span", _cut(verdict.measured), class_="words"), element("span", f"; required: {verdict.requirement}",
-        class_="muted"), warning,
+        class_="muted"), warning, blame,
     )  # fmt: skip
 
 

@@ -1,17 +1,12 @@
-"""Layers of an experiment: the precision in which each multiplied, and what a blame says of them."""
+"""Layers of an experiment: the precision in which each multiplied."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from quantbench.records.run import RunRecord
-from quantbench.report.html.markup import Html, element, joined, part, table, words_of
+from quantbench.report.html.markup import Html, element, joined, part, table
 
 # Rows of a table of layers; those with most work are shown.
 SHOWN = 40
-# Part of a record that says which layers are to blame.
-BLAME = "blame"
 
 
 def layers_part(record: RunRecord) -> Html:
@@ -37,24 +32,3 @@ def _bar(macs: int, total: int) -> Html:
     share = macs / total if total else 0.0
     bar = element("span", class_="bar", style=f"width:{60 * share:.1f}px", aria_hidden="true")
     return joined(bar, f" {share:.1%}")
-
-
-def blame_part(record: RunRecord) -> Html:
-    """Findings of a blame, field by field: the lists of its model as tables, everything else as a sentence."""
-    found = record.parts.get(BLAME)
-    if found is None:
-        return Html("")
-    return part("Blame", _fields(found.model_dump(mode="json")))
-
-
-def _fields(facts: Mapping[str, Any]) -> Html:
-    said, tables = [], []
-    for name, value in facts.items():
-        title = name.replace("_", " ")
-        if isinstance(value, list) and value and all(isinstance(each, Mapping) for each in value):
-            titles = [key.replace("_", " ") for key in value[0]]
-            rows = [[words_of(each.get(key)) for key in value[0]] for each in value[:SHOWN]]
-            tables.append(table(title, titles, rows))
-        elif value not in (None, "", [], {}):
-            said += [element("dt", title), element("dd", words_of(value))]
-    return joined(element("dl", said) if said else None, tables)

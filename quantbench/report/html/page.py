@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from quantbench.report.html.circumstances import circumstances_section, words_section
-from quantbench.report.html.content import Content
+from quantbench.report.html.content import Content, Place
 from quantbench.report.html.experiment import experiments_section
 from quantbench.report.html.fronts import fronts_section
 from quantbench.report.html.media import Media
@@ -37,8 +37,8 @@ def page(content: Content) -> str:
     return _page(replace(content, media=kept, notes=notes))
 
 
-def _within(media: object, room: int) -> tuple[dict[tuple[str, int], Media], int]:
-    kept: dict[tuple[str, int], Media] = {}
+def _within(media: object, room: int) -> tuple[dict[Place, Media], int]:
+    kept: dict[Place, Media] = {}
     found = dict(media)  # type: ignore[call-overload]
     for key, each in found.items():
         # With the element or the rule around it.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,9 +12,8 @@ from quantbench.records.base import unpack_bits
 from quantbench.records.classes import ClassFacts, unpack_answers
 from quantbench.records.run import RunRecord
 from quantbench.records.scores import unpack_scores
-from quantbench.report.html.content import Content, workload_of
+from quantbench.report.html.content import Content, Place, drawn_of, workload_of
 from quantbench.report.html.markup import Child, Html, element, joined, part
-from quantbench.report.html.media import Media
 
 # Samples that are shown of an experiment, and of them those that were lost, if others are to be shown.
 SHOWN, SHOWN_LOST = 18, 12
@@ -25,7 +24,7 @@ class Flip:
     """A sample whose answer changed.
 
     Attributes:
-        position: in the test split, from 0.
+        position: in the test split, from 0; of those that were looked at where not all were.
         kind: `lost`, `gained`, or `changed` where it is wrong both times or neither is known.
         words: class, and answers before and after, or scores.
     """
@@ -86,31 +85,42 @@ def _of_scores(record: RunRecord) -> list[Flip]:
     return [Flip(i, "lost" if loss[i] > 0 else "gained", f"{before[i, 0]:.4g} → {after[i, 0]:.4g}") for i in order]
 
 
-def wanted(records: Sequence[RunRecord]) -> dict[str, list[int]]:
-    """Positions in the test split that the page shows, by workload: those of the most experiments first."""
-    counts: dict[str, Counter[int]] = {}
+def wanted(records: Sequence[RunRecord]) -> dict[str, list[Place]]:
+    """Samples that the page shows, by workload: those of the most experiments first.
+
+    Classes may be compared on more samples than were drawn; of these nobody knows the place.
+    """
+    counts: dict[str, Counter[Place]] = {}
     for record in records:
-        own = counts.setdefault(workload_of(record), Counter())
-        own.update(flip.position for flip in shown(flips(record)))
-    return {workload: [position for position, _ in count.most_common()] for workload, count in counts.items() if count}
+        workload, drawn = workload_of(record), drawn_of(record)
+        places = [place_of(record, flip) for flip in shown(flips(record))]
+        known = [place for place in places if drawn is None or place[2] < drawn.used]
+        counts.setdefault(workload, Counter()).update(known)
+    return {workload: [place for place, _ in count.most_common()] for workload, count in counts.items() if count}
 
 
-def media_class(workload: str, position: int, workloads: Sequence[str]) -> str:
+def place_of(record: RunRecord, flip: Flip) -> Place:
+    """The sample of a flip, among those of all records."""
+    return workload_of(record), drawn_of(record) is not None, flip.position
+
+
+def media_class(place: Place, workloads: Sequence[str]) -> str:
     """Class of an element that shows a picture, whose bytes are in the page once."""
-    return f"s{workloads.index(workload)}-{position}"
+    workload, is_drawn, position = place
+    return f"s{workloads.index(workload)}-{'d' if is_drawn else ''}{position}"
 
 
 def media_style(content: Content) -> str:
     """Rules that give each picture to the elements of its class."""
     rules = []
-    for (workload, position), media in content.media.items():
+    for place, media in content.media.items():
         if media.kind == "picture":
-            name = media_class(workload, position, content.workloads)
+            name = media_class(place, content.workloads)
             rules.append(f'.{name}{{background-image:url("{media.uri}")}}')
     return "\n".join(rules)
 
 
-def samples_part(record: RunRecord, content: Content, heard: set[tuple[str, int]]) -> Html:
+def samples_part(record: RunRecord, content: Content, heard: set[Place]) -> Html:
     """Samples that changed; a sound is in the page once, where it is met first.
 
     Args:
@@ -126,17 +136,19 @@ def samples_part(record: RunRecord, content: Content, heard: set[tuple[str, int]
     if record.score and not record.accuracy:
         told = f"{record.score.changed:,} scores changed; the largest changes"
     rest = f" {SHOWN} of them are shown." if len(found) > SHOWN else ""
-    items = [_item(flip, workload_of(record), content, heard) for flip in shown(found)]
+    if (drawn := drawn_of(record)) is not None:
+        rest += (
+            f" {drawn.used:,} of {drawn.total:,} samples were looked at, in random order, in which they are counted."
+        )
+    items = [_item(flip, place_of(record, flip), content, heard) for flip in shown(found)]
     return part("Samples that flipped", element("p", f"{told}.{rest}"), element("ul", items, class_="samples"))
 
 
-def _item(flip: Flip, workload: str, content: Content, heard: set[tuple[str, int]]) -> Html:
-    key = workload, flip.position
-    media: Mapping[tuple[str, int], Media] = content.media
+def _item(flip: Flip, key: Place, content: Content, heard: set[Place]) -> Html:
     medium: Child = None
-    found = media.get(key)
+    found = content.media.get(key)
     if found and found.kind == "picture":
-        name = media_class(workload, flip.position, content.workloads)
+        name = media_class(key, content.workloads)
         words = f"Sample {flip.position}, {flip.words or flip.kind}"
         medium = element("span", role="img", aria_label=words, class_=f"sample {name}")
     elif found and key not in heard:
@@ -151,5 +163,5 @@ def _item(flip: Flip, workload: str, content: Content, heard: set[tuple[str, int
     return element("li", medium, element("span", words, class_="caption"), class_=flip.kind)
 
 
-def _sound_id(content: Content, key: tuple[str, int]) -> str:
-    return f"sound-{media_class(*key, content.workloads)}"
+def _sound_id(content: Content, key: Place) -> str:
+    return f"sound-{media_class(key, content.workloads)}"

@@ -27,6 +27,9 @@ def headline(content: Content) -> tuple[str, str]:
     if failed:
         word = "fails" if len(failed) == 1 else "fail"
         return Outcome.FAIL, f"{len(failed)} {of} {word} a gate"
+    if content.premises:
+        n = len(content.premises)
+        return Outcome.FAIL, f"{n} {_plural(n, 'gate is', 'gates are')} gone or looser than accepted"
     if content.errors:
         n = len({each.experiment for each in content.errors})
         return "error", f"{n} {_plural(n, 'experiment')} could not be measured whole"
@@ -52,6 +55,7 @@ def verdict_section(content: Content) -> Html:
     told = ", ".join(f"{n} {word}" for word, n in counts.items())
     lists = [
         listed("Errors", [joined(badge("error"), " ", link_to(e.experiment), ": ", e.reason) for e in content.errors]),
+        listed("Gates gone or looser than accepted", list(content.premises)),
         listed("Failing", _words(content, Outcome.FAIL)),
         listed("Inconclusive", _words(content, Outcome.INCONCLUSIVE)),
         listed("Warnings", [verdict_words(r, v) for r, v in judged(content) if v.warning]),

@@ -1,0 +1,86 @@
+"""Times a stranger's first gate: init, run, break, see it fail, mend; the pair takes at most 90 s of processor time."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import make_projects
+
+REPOSITORY = Path(__file__).parents[2]
+MOST_S = 90.0
+PAIR, PACKAGE = "onnx_pair", "torch_package"
+# The models take pictures in 0..1; a wrong guess would be refused.
+UNIT = ["--name", "first", "--param", "mean=[0, 0, 0]", "--param", "std=[1, 1, 1]"]
+INIT = {
+    PAIR: ["init", "net.fp32.onnx", "net.int8.onnx", "--data", "images", "--ci", "github", *UNIT],
+    PACKAGE: ["init", "their_pkg.net:make", "their_pkg.quant:quantize", "--weights", "weights.pt", *UNIT],
+}
+
+
+def main() -> None:
+    """Goes through both projects, in this environment or in a fresh one."""
+    with tempfile.TemporaryDirectory(prefix="quantbench-first-gate-") as folder:
+        root = Path(folder)
+        python = fresh(root) if "--fresh" in sys.argv[1:] else Path(sys.executable)
+        make_projects.make(root)
+        program = [str(python), "-m", "quantbench"]
+        before = used()
+        gated(program, root / PAIR, INIT[PAIR], lambda is_broken: make_projects.pair(root / PAIR, is_broken))
+        took = used() - before
+        print(f"{PAIR}: {took:.1f} s of processor time in all")
+        if took > MOST_S:
+            sys.exit(f"{PAIR}: more than {MOST_S:g} s")
+        gated(program, root / PACKAGE, INIT[PACKAGE], lambda is_broken: coarse(root / PACKAGE, is_broken))
+
+
+def gated(program: list[str], folder: Path, init: list[str], change: Callable[[bool], object]) -> None:
+    """One project from its first gate to a mended failure."""
+    step(program, folder, init, 0)
+    step(program, folder, ["run"], 0)
+    change(True)
+    step(program, folder, ["run"], 1)
+    change(False)
+    step(program, folder, ["run"], 0)
+    step([program[0], "-m"], folder, ["pytest", "--pyargs", "quantbench.claims", "-q"], 0)
+
+
+def coarse(folder: Path, is_broken: bool) -> None:
+    """Makes the package's quantizer mix up the colours, or puts it back."""
+    path = folder / "their_pkg" / "quant.py"
+    good, bad = "weight.copy_((weight / step).round() * step)", "weight.copy_(weight.roll(1, 0))"
+    old, new = (good, bad) if is_broken else (bad, good)
+    path.write_text(path.read_text().replace(old, new))
+
+
+def step(program: list[str], folder: Path, arguments: list[str], expected: int) -> None:
+    """Runs a command, and ends with its output where its exit status is another than it should be."""
+    began = time.perf_counter()
+    done = subprocess.run([*program, *arguments], cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603
+    print(f"{time.perf_counter() - began:6.1f} s  {folder.name}: {' '.join(arguments)} → {done.returncode}", flush=True)
+    if done.returncode != expected:
+        sys.exit(f"{done.stdout}\n{done.stderr}\n{folder.name}: expected {expected}")
+
+
+def fresh(root: Path) -> Path:
+    """The interpreter of a virtual environment with the package in it."""
+    subprocess.run([sys.executable, "-m", "venv", str(root / "venv")], check=True)  # noqa: S603
+    python = root / "venv" / "bin" / "python"
+    install = [str(python), "-m", "pip", "install", "--quiet", f"{REPOSITORY}[onnxruntime,torch]"]
+    subprocess.run(install, check=True)  # noqa: S603
+    return python
+
+
+def used() -> float:
+    """Processor time of the commands so far, seconds."""
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return spent.ru_utime + spent.ru_stime
+
+
+if __name__ == "__main__":
+    main()
