@@ -113,7 +113,7 @@ def test_the_set_up_of_the_readme_installs_all_extras():
     assert optional["all"] == [
         "quantbench-suite[audio,executorch,litert,onnxruntime,openvino,plots,speech,text,torch,torchao]"
     ]
-    assert "quantbench-suite[all]" in optional["dev"]
+    assert "quantbench-suite[all,docs]" in optional["dev"]
     assert "quantbench-suite[audio]" in optional["speech"]
 
 

@@ -50,10 +50,13 @@ def report(
     if html:
         check_page(html)
     is_shown = html is not None or junit is not None
+    folder = out if is_shown else out or OUT
+    if folder:
+        # Before what may take long, and before anything is written.
+        require("quantbench report", "matplotlib")
     found = read_all(records, empty=is_shown)
     for line in error_lines(found.errors):
         print(f"quantbench: missing in this report: {line}", file=sys.stderr)
-    folder = out if is_shown else out or OUT
     # All texts first, so that a mistake in one leaves nothing half-written.
     texts = _tables(folder, found.records, found.errors) if folder else {}
     texts |= {path: with_tables(path, found.records, found.errors) for path in into or []}
@@ -76,7 +79,6 @@ def _tables(out: Path, found: Sequence[RunRecord], errors: Sequence[ExperimentEr
     from quantbench.report.documents import pareto_document, sensitivity_document
     from quantbench.report.sensitivity import sensitivities
 
-    require("quantbench report", "matplotlib")
     texts = {out / "pareto.md": pareto_document(found, errors)}
     if sensitivities(found):
         texts[out / "sensitivity.md"] = sensitivity_document(found)
