@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from quantbench.config.schema import Experiment
 from quantbench.errors import ConfigError
 from quantbench.records.run import RecordFile, RunRecord, ShardFacts
 
@@ -42,6 +43,8 @@ def merged_shards(files: Sequence[tuple[Path, RecordFile]]) -> RecordFile:
         records=sorted((r for _, file in files for r in file.records), key=lambda r: place[r.experiment]),
         not_run=[each for _, file in files for each in file.not_run],
         errors=[each for _, file in files for each in file.errors],
+        # A claim that one machine left out is left out of the whole.
+        premises=list(dict.fromkeys(line for _, file in files for line in file.premises)),
     )
 
 
@@ -67,6 +70,17 @@ def _check_whole(path: Path, file: RecordFile, facts: ShardFacts) -> None:
 def _named(ids: Sequence[str]) -> str:
     more = f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else ""
     return ", ".join(ids[:SHOWN]) + more
+
+
+def unjudged_lines(records: Iterable[RunRecord], configured: Sequence[Experiment]) -> list[str]:
+    """A line about the gates that no shard has judged, as one that was run with `-k` or `-m` leaves some out."""
+    bounds = {each.id: set(each.config.gates.bounds) for each in configured}
+    left = sorted(
+        f"{record.experiment}: {gate}"
+        for record in records
+        for gate in bounds.get(record.experiment, set()) - {verdict.quantity for verdict in record.verdicts}
+    )
+    return [f"{len(left)} gates were judged by no shard: {_named(left)}"] if left else []
 
 
 def machine_lines(records: Iterable[RunRecord]) -> list[str]:

@@ -132,6 +132,40 @@ def test_the_whole_is_audited(quantbench, shards, project):
     assert "is in a shard, but not in configs; merge with the revision that was measured" in err
 
 
+def edited(path, edit):
+    found = json.loads(path.read_text())
+    edit(found)
+    path.write_text(json.dumps(found))
+
+
+def test_what_a_shard_rests_on_and_lacks_fails_the_whole(quantbench, shards):
+    for name in ("1.json", "2.json"):
+        # Without what fails of itself.
+        edited(shards / name, lambda found: [
+            record["verdicts"].remove(each)
+            for record in found["records"] for each in list(record["verdicts"]) if each["outcome"] != "PASS"
+        ])  # fmt: skip
+    command = "merge", "1.json", "2.json", "--json", "merged.json"
+    assert quantbench(*command)[0] == 0
+    edited(shards / "2.json", lambda found: found.update(premises=["tiny/a: claims are skipped"]))
+    status, _, err = quantbench(*command)
+    assert (status, "quantbench: tiny/a: claims are skipped\n" in err) == (1, True)
+    assert json.loads((shards / "merged.json").read_text())["premises"] == ["tiny/a: claims are skipped"]
+
+
+def test_gates_that_no_shard_judged_are_told_and_strictly_fail(quantbench, shards):
+    edited(shards / "2.json", lambda found: [record["verdicts"].clear() for record in found["records"]])
+    edited(shards / "1.json", lambda found: [
+        record["verdicts"].remove(each)
+        for record in found["records"] for each in list(record["verdicts"]) if each["outcome"] != "PASS"
+    ])  # fmt: skip
+    command = "merge", "1.json", "2.json", "--json", "merged.json"
+    status, _, err = quantbench(*command)
+    assert status == 0
+    assert " gates were judged by no shard: tiny/ptq_static_int8_per_channel: accuracy_drop_pp, " in err
+    assert quantbench(*command, "--strict-verdicts")[0] == 1
+
+
 def test_a_part_is_judged_with_the_gates_of_all_parts(quantbench, project, monkeypatch):
     from quantbench.cli import running
 
