@@ -81,6 +81,8 @@ def compare(
     from quantbench.config.pair import NAMELESS, Pair, check_name
     from quantbench.report.documents import check_place
 
+    if blame and no_blame:
+        raise ConfigError("--blame and --no-blame: give one of them")
     if json:
         check_place(json)
     if save:
@@ -102,8 +104,6 @@ def compare(
     if save:
         # What is accepted must be of the paths that the file will name.
         path.parent.mkdir(parents=True, exist_ok=True)
-    if blame and no_blame:
-        raise ConfigError("--blame and --no-blame: give one of them")
     looks = None if blame else not no_blame
     raise typer.Exit(_compared(pair, path, golden if save else None, strict_verdicts, json, looks, sequential))
 

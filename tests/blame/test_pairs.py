@@ -65,9 +65,11 @@ def test_asked_for_in_any_case_it_shows_its_table(compare):
     assert "layer  operator" in out
 
 
-def test_both_options_are_one_too_many(compare):
-    status, _, err = compare(quantized(), "--blame", "--no-blame")
+def test_both_options_are_one_too_many_and_nothing_is_made(compare, project):
+    folder = project.root / "elsewhere"
+    status, _, err = compare(quantized(), "--blame", "--no-blame", "--save", "pair", "--configs", folder)
     assert (status, err) == (2, "quantbench: --blame and --no-blame: give one of them\n")
+    assert not folder.exists()
 
 
 def test_a_candidate_without_any_layer_in_int8_has_nothing_to_put_back(tmp_path):
