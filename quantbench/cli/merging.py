@@ -41,7 +41,7 @@ def merge(
     configured = load_experiments(configs)
     premises = list(dict.fromkeys([*found.premises, *_audit(found, configured, configs, golden)]))
     unjudged = unjudged_lines(found.records, configured)
-    write_records(json, found.records, found.not_run, found.errors, premises=premises)
+    write_records(json, found.records, found.not_run, found.errors, premises=premises, base=found.base)
     width = shutil.get_terminal_size((160, 24)).columns
     print(terminal_table(found.records, found.not_run, width, sys.stdout.isatty(), found.errors), end="")
     for line in [*machine_lines(found.records), *unjudged, *premises, *error_lines(found.errors)]:

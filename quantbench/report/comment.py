@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from quantbench.files import printable
+from quantbench.records.against import VERDICTS
 from quantbench.records.base import unpack_bits
 from quantbench.records.run import ExperimentError, NotRun, RecordFile, RunRecord, VerdictRecord
+from quantbench.report.against import rows, told
 from quantbench.report.html.content import drawn_of
 from quantbench.report.html.judged import Bounded, bounded
 from quantbench.report.tables import not_run_lines
@@ -64,6 +66,7 @@ def comment(found: RecordFile, base: RecordFile | None = None, link: str = "") -
         _list("Newly failing", [_item(r, v) for r, v in newly]),
         _list("Failing on the base as well" if base else "Failing", [_item(r, v) for r, v in known]),
         _list("Inconclusive", [_item(r, v) for r, v in open_]),
+        _against(found),
         _flipped(found, base),
         _bars([*(r for r, _ in failing), *found.records]),
         _list("Not run", [_code(line) for line in not_run_lines(found.not_run)]),
@@ -129,9 +132,26 @@ def _flipped(found: RecordFile, base: RecordFile | None) -> list[str]:
         f"{verdict.change}: {_code(record.experiment)} {_code(verdict.measured)}"
         for record in found.records
         for verdict in record.verdicts
-        if verdict.change in (Change.REGRESSED, Change.IMPROVED)
+        if verdict.change in (Change.REGRESSED, Change.IMPROVED) and verdict.quantity not in VERDICTS
     ]
     return _list("Changed since accepted", items)
+
+
+def _against(found: RecordFile) -> list[str]:
+    """Each experiment since the revision that the run was measured against, the worst first."""
+    if found.base is None:
+        return []
+    made, same = [], 0
+    for row in rows(found.records):
+        if row.is_same:
+            same += 1
+            continue
+        figures, loss, flips, size, speed, _ = row.cells
+        words = f"{figures}, lost {loss}, flips {flips}, size {size}, speed {speed}"
+        made.append(f"{_code(row.experiment)} {row.change}: {_code(words)}")
+    lines = [_code(line) for line in told(found.base, found.records)]
+    lines += [f"{same} hold the same model as the base"] if same else []
+    return _list(f"Since {_code(found.base.name)}", [*made, *lines])
 
 
 def _list(title: str, items: Sequence[str]) -> list[str]:

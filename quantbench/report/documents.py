@@ -10,6 +10,7 @@ from pathlib import Path
 from quantbench.config.selection import claims_command
 from quantbench.errors import ConfigError
 from quantbench.files import check_replaceable, read_text, write_text
+from quantbench.records.against import Base
 from quantbench.records.base import read_versioned
 from quantbench.records.run import (
     OLDER_VERSIONS,
@@ -55,10 +56,16 @@ def write_records(
     errors: Sequence[ExperimentError] = (),
     shard: ShardFacts | None = None,
     premises: Sequence[str] = (),
+    base: Base | None = None,
 ) -> None:
     """Writes what `read_records` reads, whole or not at all."""
     file = RecordFile(
-        records=list(records), not_run=list(not_run), errors=list(errors), shard=shard, premises=list(premises)
+        records=list(records),
+        not_run=list(not_run),
+        errors=list(errors),
+        shard=shard,
+        premises=list(premises),
+        base=base,
     )
     write_text(path, file.model_dump_json(indent=1) + "\n")
 
@@ -95,9 +102,11 @@ def read_all(paths: Sequence[Path], empty: bool = False) -> RecordFile:
     not_run: dict[str, NotRun] = {}
     errors: list[ExperimentError] = []
     premises: dict[str, None] = {}
+    base: Base | None = None
     for path in paths:
         file = read_file(path)
         premises |= dict.fromkeys(file.premises)
+        base = file.base or base
         found |= {record.experiment: record for record in file.records}
         measured = {each.experiment for each in file.records} | {each.experiment for each in file.errors}
         errors = [each for each in errors if each.experiment not in measured] + file.errors
@@ -109,7 +118,7 @@ def read_all(paths: Sequence[Path], empty: bool = False) -> RecordFile:
         )
     known = {*found, *(each.experiment for each in errors)}
     left = [each for id_, each in not_run.items() if id_ not in known]
-    return RecordFile(records=list(found.values()), not_run=left, errors=errors, premises=list(premises))
+    return RecordFile(records=list(found.values()), not_run=left, errors=errors, premises=list(premises), base=base)
 
 
 def read_file(path: Path) -> RecordFile:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from quantbench.config.schema import Experiment
 from quantbench.errors import ConfigError
+from quantbench.records.against import Base
 from quantbench.records.run import RecordFile, RunRecord, ShardFacts
 
 # Ids that a message names.
@@ -45,7 +46,28 @@ def merged_shards(files: Sequence[tuple[Path, RecordFile]]) -> RecordFile:
         errors=[each for _, file in files for each in file.errors],
         # A claim that one machine left out is left out of the whole.
         premises=list(dict.fromkeys(line for _, file in files for line in file.premises)),
+        base=_base(files),
     )
+
+
+def _base(files: Sequence[tuple[Path, RecordFile]]) -> Base | None:
+    """The revision that all shards were measured against, with what each of them says of it."""
+    found = [(path, file.base) for path, file in files]
+    first = found[0][1]
+    for path, base in found:
+        if (base and base.commit) != (first and first.commit):
+            raise ConfigError(
+                f"{path}: was measured against {base.name if base else 'no revision'}, but {found[0][0]} against "
+                f"{first.name if first else 'none'}; run all shards with the same --against"
+            )
+    if first is None:
+        return None
+    each = [base for _, base in found if base is not None]
+    lists = {
+        name: list(dict.fromkeys(line for base in each for line in getattr(base, name)))
+        for name in ("notes", "base_only", "head_only")
+    }
+    return first.model_copy(update=lists)
 
 
 def _plan(files: Sequence[tuple[Path, RecordFile]]) -> ShardFacts:

@@ -110,6 +110,31 @@ def test_shards_of_several_machines_are_told(quantbench, shards):
     assert "1 experiments: Other CPU" in err
 
 
+BASE = {"revision": "main", "commit": "a" * 40, "head_only": ["tiny/x"]}
+
+
+def test_a_base_that_all_shards_were_measured_against_is_that_of_the_whole(quantbench, shards):
+    changed(shards / "1.json", lambda file: file.update(base=BASE))
+    changed(shards / "2.json", lambda file: file.update(base={**BASE, "head_only": ["tiny/y"]}))
+    quantbench("merge", "1.json", "2.json", "--json", "merged.json")
+    assert json.loads((shards / "merged.json").read_text())["base"]["head_only"] == ["tiny/x", "tiny/y"]
+
+
+@pytest.mark.parametrize(
+    ("base", "words"),
+    [(None, "against no revision"), ({**BASE, "commit": "b" * 40}, "against main (bbbbbbbbbb)")],
+)
+def test_shards_of_several_bases_are_one_line(quantbench, shards, base, words):
+    changed(shards / "1.json", lambda file: file.update(base=BASE))
+    changed(shards / "2.json", lambda file: file.update(base=base))
+    status, _, err = quantbench("merge", "1.json", "2.json", "--json", "merged.json")
+    assert status == 2
+    assert err == (
+        f"quantbench: 2.json: was measured {words}, but 1.json against main (aaaaaaaaaa); run all shards with the same "
+        "--against\n"
+    )
+
+
 def test_an_error_of_a_shard_is_an_error_of_the_whole(quantbench, shards):
     error = {"experiment": "tiny/ptq_static_int8_per_channel", "reason": "no such layer"}
     changed(shards / "2.json", lambda file: file.update(records=[], errors=[error]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from quantbench.records.against import VERDICTS
 from quantbench.records.run import RunRecord, VerdictRecord
 from quantbench.report.html.content import Content
 from quantbench.report.html.judged import badge, verdict_words
@@ -75,7 +76,9 @@ def _words(content: Content, outcome: str) -> list[Html]:
 
 def changes_section(content: Content) -> Html:
     """Changes of everything that was accepted, the worst first; where nothing changed, one sentence."""
-    compared = [(record, verdict) for record, verdict in judged(content) if verdict.change]
+    compared = [
+        (record, verdict) for record, verdict in judged(content) if verdict.change and verdict.quantity not in VERDICTS
+    ]
     if not compared:
         return Html("")
     counts = Counter(str(verdict.change) for _, verdict in compared)
