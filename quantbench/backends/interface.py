@@ -253,7 +253,7 @@ class Backend(Guarded, ABC):
     name: ClassVar[str]
     guarded = frozenset({
         "load", "describe", "files_of", "supports", "quantize", "lowered", "rehearse", "kernels", "forms", "switchable",
-        "insides", "prepare_training", "freeze", "convert_trained",
+        "insides", "trained_insides", "prepare_training", "freeze", "convert_trained",
     })  # fmt: skip
     engine: str = "none"
     libraries: ClassVar[tuple[str, ...]] = ("torch",)
@@ -366,6 +366,20 @@ class Backend(Guarded, ABC):
             QuantizationError: if the layers of such an artifact cannot be looked at.
         """
         raise QuantizationError(f"backend '{self.name}' does not show the values inside of its artifacts")
+
+    def trained_insides(self, reference: Artifact, candidate: Artifact, trained: Path) -> Insides:  # noqa: ARG002
+        """The same of a candidate whose weights were fine-tuned, for backends that put layers back to these.
+
+        Args:
+            reference: see `insides`.
+            candidate: the same; its recipe is a trained one.
+            trained: the file of the fine-tuned weights, in floating point.
+
+        Raises:
+            QuantizationError: see `insides`.
+            BaselineError: if the weights do not fit or are not finite.
+        """
+        return self.insides(reference, candidate)
 
     def prepare_training(self, reference: Artifact, recipe: Trained, samples: Inputs) -> nn.Module:  # noqa: ARG002
         """A copy with fake quantizers, in train mode, ready to be fine-tuned.
