@@ -368,16 +368,10 @@ class Backend(Guarded, ABC):
         raise QuantizationError(f"backend '{self.name}' does not show the values inside of its artifacts")
 
     def trained_insides(self, reference: Artifact, candidate: Artifact, trained: Path) -> Insides:  # noqa: ARG002
-        """The same of a candidate whose weights were fine-tuned, for backends that put layers back to these.
-
-        Args:
-            reference: see `insides`.
-            candidate: the same; its recipe is a trained one.
-            trained: the file of the fine-tuned weights, in floating point.
+        """The same of a candidate by a trained recipe, for backends that put layers back to its fine-tuned weights.
 
         Raises:
-            QuantizationError: see `insides`.
-            BaselineError: if the weights do not fit or are not finite.
+            QuantizationError, BaselineError: see `insides`, `quantize`.
         """
         return self.insides(reference, candidate)
 
