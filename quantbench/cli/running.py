@@ -54,6 +54,7 @@ def run(
     from quantbench.session.audit import check_orphans
     from quantbench.session.blaming import SECONDS
     from quantbench.session.plan import Plan
+    from quantbench.session.revision import revision
     from quantbench.session.session import Options
     from quantbench.session.shard import Shard
 
@@ -69,7 +70,8 @@ def run(
     options = Options(strict=strict_verdicts, real_data=real_data, blame_s=0.0 if no_blame else SECONDS)
     if part:
         print(f"quantbench: {part.sentence(chosen)}", file=sys.stderr)
-    facts = part.facts(chosen) if part else None
+    before = revision(chosen, golden) if part else {}
+    facts = (lambda: part.facts(chosen, before)) if part else None
     raise typer.Exit(show_session(runs, Plan.of_experiments(own), options, configured, json, shard=facts))
 
 
@@ -80,7 +82,7 @@ def show_session(
     configured: Sequence[Experiment],
     json: Path | None,
     accepted: Callable[[Sequence[str]], Sequence[str]] = tuple,
-    shard: ShardFacts | None = None,
+    shard: Callable[[], ShardFacts] | None = None,
 ) -> int:
     """Makes the claims of a plan, shows what was found, and gives the exit status.
 
@@ -91,7 +93,7 @@ def show_session(
         configured: every experiment there is.
         json: file for the records.
         accepted: chooses the lines about what was accepted that are shown.
-        shard: which part of a run it is; None for the whole.
+        shard: tells at the end which part of a run it is; None for the whole.
 
     Raises:
         QuantbenchError: if something could not be measured at all.
@@ -113,7 +115,9 @@ def show_session(
     return result.status or (Status.FAILED if unwritten else Status.PASSED)
 
 
-def _write_all(result: SessionResult, json: Path | None, shard: ShardFacts | None) -> tuple[list[str], list[str]]:
+def _write_all(
+    result: SessionResult, json: Path | None, shard: Callable[[], ShardFacts] | None
+) -> tuple[list[str], list[str]]:
     """Shows the table and writes summary and records, each whatever becomes of the others.
 
     Returns:
@@ -128,7 +132,7 @@ def _write_all(result: SessionResult, json: Path | None, shard: ShardFacts | Non
     }
     if json:
         steps[f"--json {json}: writing the records"] = lambda: write_records(
-            json, result.records, result.not_run, result.errors, shard, result.premises
+            json, result.records, result.not_run, result.errors, shard() if shard else None, result.premises
         )
     broken, unwritten = [*result.broken, *broken_cells(result.records)], list[str]()
     for what, step in steps.items():
