@@ -14,7 +14,9 @@ from quantbench.errors import ExtraMissingError
 # Library → the extra that brings it.
 EXTRAS = {
     "ai_edge_litert": "litert",
+    "distributed": "dask",
     "executorch": "executorch",
+    "joblib": "jobs",
     "matplotlib": "plots",
     "nncf": "openvino",
     "onnx": "onnxruntime",
