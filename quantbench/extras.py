@@ -17,7 +17,9 @@ OWN = "quantbench-suite"
 # Library → the extra that brings it.
 EXTRAS = {
     "ai_edge_litert": "litert",
+    "distributed": "dask",
     "executorch": "executorch",
+    "joblib": "jobs",
     "matplotlib": "plots",
     "nncf": "openvino",
     "onnx": "onnxruntime",

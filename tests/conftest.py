@@ -263,6 +263,14 @@ def chain(trained_chain: Project, machine: Machine, tmp_path: Path, monkeypatch:
 
 
 @pytest.fixture
+def kept_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes of sweeps outlive them, since each takes seconds to import torch, and no test changes a module."""
+    from quantbench.jobs import places
+
+    monkeypatch.setattr(places, "end_processes", lambda: None)
+
+
+@pytest.fixture
 def project(
     request: pytest.FixtureRequest,
     trained_project: Project,

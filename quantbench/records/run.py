@@ -269,11 +269,13 @@ class ShardFacts(Record):
         index: of the part, from 1.
         count: of parts.
         planned: ids of the experiments of all parts, in order; those of this one are every `count`-th from `index` on.
+        revision: hashes of what decides the verdicts; absent in files of before they were noted.
     """
 
     index: int
     count: int
     planned: list[str]
+    revision: Annotated[dict[str, str], Field(exclude_if=lambda hashes: not hashes)] = Field(default_factory=dict)
 
     def impossible(self) -> str | None:
         """A part that is none of the parts."""

@@ -9,6 +9,7 @@ from quantbench.config.schema import Experiment
 from quantbench.errors import ConfigError
 from quantbench.records.against import Base
 from quantbench.records.run import RecordFile, RunRecord, ShardFacts
+from quantbench.session.revision import differing
 
 # Ids that a message names.
 SHOWN = 4
@@ -20,8 +21,8 @@ def merged_shards(files: Sequence[tuple[Path, RecordFile]]) -> RecordFile:
     False alarms need no correction here: each part was judged with the gates of all parts.
 
     Raises:
-        ConfigError: in one line, if a file is no part, a part is missing or there twice, parts are of other plans, or
-            an experiment of a part has neither a record nor a reason.
+        ConfigError: in one line, if a file is no part, a part is missing or there twice, parts are of other plans or
+            revisions, or an experiment of a part has neither a record nor a reason.
     """
     first = _plan(files)
     by_index: dict[int, Path] = {}
@@ -33,6 +34,7 @@ def merged_shards(files: Sequence[tuple[Path, RecordFile]]) -> RecordFile:
                 f"{files[0][0]} is of {first.count} over {len(first.planned)}, or of others; run all shards of one "
                 "revision with the same options"
             )
+        _check_revision(path, facts, files[0][0], first)
         if facts.index in by_index:
             raise ConfigError(f"{path}: shard {facts.index} is {by_index[facts.index]} already; name each shard once")
         by_index[facts.index] = path
@@ -78,6 +80,21 @@ def _facts(path: Path, file: RecordFile) -> ShardFacts:
     if file.shard is None:
         raise ConfigError(f"{path}: is the whole of a run, and no shard; write shards with: --shard 1/8 --json FILE")
     return file.shard
+
+
+def _check_revision(path: Path, facts: ShardFacts, first_path: Path, first: ShardFacts) -> None:
+    """Refuses a part of another revision, whose plan may be the same."""
+    if bool(facts.revision) != bool(first.revision):
+        older, newer = (path, first_path) if first.revision else (first_path, path)
+        raise ConfigError(
+            f"{older}: does not say of which revision it is, as {newer} does; run all shards with one version of "
+            "quantbench"
+        )
+    if differences := differing(first.revision, facts.revision):
+        raise ConfigError(
+            f"{path}: is of another revision than {first_path}, and differs in {_named(differences)}; run all shards "
+            "of one revision"
+        )
 
 
 def _check_whole(path: Path, file: RecordFile, facts: ShardFacts) -> None:

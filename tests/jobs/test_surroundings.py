@@ -16,7 +16,7 @@ from torch.nn.modules.module import register_module_forward_hook
 
 from quantbench.backends.process_settings import kept
 from quantbench.backends.torch_settings import _flushes
-from quantbench.session.surroundings import restored
+from quantbench.jobs.surroundings import restored
 
 
 def _mask():
