@@ -40,7 +40,7 @@ class Elsewhere(NamedTuple):
         page: path of the page; `*` for all.
         commands: regular expression of their beginning.
         reason: for it.
-        place: file or folder of the repository that runs them, or the like on small models; options may follow.
+        place: file or folder of the repository that runs them, or the like on small models; then how.
     """
 
     page: str
@@ -196,10 +196,10 @@ PUBLISHED = "needs a published data set"
 MINUTES = "takes minutes"
 ELSEWHERE = (
     Elsewhere("*", r"pip install", "needs the network", "examples/first_gate/timed.py --fresh"),
-    Elsewhere("*", r"python benchmarks/", "takes minutes: measures a table of the page", "docs/results.md"),
+    Elsewhere("*", r"python benchmarks/", "takes minutes: measures a table of the page", "benchmarks by hand"),
     Elsewhere("*", r"make (bench|test|lint|lint test bench)\b(?!-)", MINUTES, ".ci/run"),
-    Elsewhere("*", r"make results", PUBLISHED, "docs/results.md"),
-    Elsewhere("*", r"make test-", "installs another torch", ".github/workflows/ci.yml"),
+    Elsewhere("*", r"make results", PUBLISHED, "docs/results/records.json by hand"),
+    Elsewhere("*", r"make test-", "installs another torch", "Makefile by hand"),
     Elsewhere(
         "docs/ci.md", r"quantbench comment found/", "a workflow of GitHub alone can post", "tests/report/test_action.py"
     ),
@@ -207,7 +207,7 @@ ELSEWHERE = (
     Elsewhere("docs/keyword-spotting.md", r"pytest bench", MINUTES, ".ci/run"),
     Elsewhere("docs/low-bit.md", r"pytest .* --retrain", "trains for minutes", "tests/training"),
     Elsewhere("*", r"quantbench (sensitivity|search)", MINUTES, "tests/search"),
-    Elsewhere("docs/real-data.md", r"", PUBLISHED, "docs/results.md"),
+    Elsewhere("docs/real-data.md", r"", PUBLISHED, "docs/results/records.json by hand"),
     Elsewhere("docs/residual-networks.md", r"pytest bench", MINUTES, ".ci/run"),
     Elsewhere("docs/residual-networks.md", r"quantbench train", "trains for hours", "tests/training"),
     Elsewhere("docs/training.md", r"quantbench train", "trains for minutes", "tests/training"),
