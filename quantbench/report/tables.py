@@ -195,12 +195,19 @@ def not_run_lines(not_run: Sequence[NotRun]) -> list[str]:
     ]
 
 
-def plain_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Aligned columns for the terminal, the first to the left and figures to the right."""
+def plain_table(columns: Sequence[str], rows: Sequence[Sequence[str]], text_last: bool = False) -> str:
+    """Aligned columns for the terminal, the first to the left and figures to the right.
+
+    Args:
+        columns: titles.
+        rows: cells, in the order of the titles.
+        text_last: the last column holds text, to the left.
+    """
+    left = {0, len(columns) - 1} if text_last else {0}
     widths = [max(len(row[i]) for row in (columns, *rows)) for i in range(len(columns))]
     lines = [
         "  ".join(
-            cell.rjust(width) if i else cell.ljust(width)
+            cell.ljust(width) if i in left else cell.rjust(width)
             for i, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
         for row in (columns, *rows)

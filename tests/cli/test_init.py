@@ -134,6 +134,8 @@ def test_a_workflow_installs_what_the_files_need_and_runs_the_gates(folder, file
     assert yaml.safe_load(text)
     assert "pip install 'quantbench-suite[onnxruntime]'" in text
     assert "quantbench run 'colours/*' --json records.json" in text
+    assert "quantbench report records.json --html report.html --junit junit.xml" in text, "to look at, pass or fail"
+    assert text.count("report.html") == 2, "which is kept"
 
 
 def test_an_fp32_file_alone_is_quantized_through_each_runtime_that_reads_it(folder, files, quantbench):
@@ -241,7 +243,7 @@ def test_no_speed_is_gated_or_accepted_of_a_busy_machine(folder, files, quantben
     machine.here = [beside_others(timings(2.0))]
     status, out, err = quantbench("init", *files)
     assert status == 0, err
-    assert "candidate: no gate on speed, and no speed accepted: it is not by wall time of a quiet machine" in out
+    assert "candidate: no gate on speed, and no speed accepted: its times are no wall times of a quiet machine" in out
     assert 'quantbench accept colours/candidate --speed-only --reason "…"' in out
     assert "speedup" not in read(folder / "configs" / "colours.yaml")["experiments"]["candidate"]["gates"]
 
