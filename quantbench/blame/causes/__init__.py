@@ -28,7 +28,7 @@ from quantbench.blame.causes.weights import (
     WrongAxis,
 )
 from quantbench.quant.limits import MAX_BITS
-from quantbench.recipes.spec import LowBit
+from quantbench.recipes.spec import LowBit, WeightOnly
 
 CHECKERS: tuple[Checker, ...] = (
     WrongAxis(), WeightsTwice(), WeightZeroPoint(), ShiftedZeroPoint(), FewSamples(), OtherSamples(), Clipped(),
@@ -53,6 +53,9 @@ def causes_of(facts: Facts) -> list[Cause]:
 def _advised(cause: Cause, facts: Facts) -> Cause:
     """The cause with what recipes of a few bits can do about it: theirs are the only ones of their backend."""
     recipe = facts.recipe
+    if isinstance(recipe, WeightOnly):
+        more = recipe.bits < MAX_BITS
+        return replace(cause, advice="recipe: weight_only_int8" if more else "leaving it in floating point")
     if not isinstance(recipe, LowBit):
         return cause
     key = "activation_bits" if facts.layer.weight is None else "weight_bits"
