@@ -301,3 +301,9 @@ class RecordFile(Record):
     premises: Annotated[list[str], Field(exclude_if=lambda lines: not lines)] = Field(default_factory=list)
     shard: Annotated[ShardFacts | None, Field(exclude_if=lambda shard: shard is None)] = None
     base: Annotated[Base | None, Field(exclude_if=lambda base: base is None)] = None
+
+    def impossible(self) -> str | None:
+        """An experiment with two records, of which one would be shown and the other judged."""
+        ids = [record.experiment for record in self.records]
+        twice = next((id_ for id_ in ids if ids.count(id_) > 1), None)
+        return None if twice is None else f"two records of {twice:.60}"

@@ -232,6 +232,21 @@ def test_a_candidate_that_loses_too_much_gets_no_gate(folder, files, quantbench,
     assert not (folder / "golden").exists()
 
 
+def test_a_candidate_that_is_no_better_than_one_answer_gets_no_gate(folder, quantbench):
+    random = np.random.default_rng(0)
+    x, weight = (random.normal(size=(n, m)).astype(np.float32) for n, m in ((200, FEATURES), (FEATURES, 2)))
+    np.savez(folder / "numbers.npz", x=x, targets=x @ weight + random.normal(0, 0.1, (200, 2)).astype(np.float32))
+    linear(folder / "fp32.onnx", weight)
+    linear(folder / "int8.onnx", -weight, int8=True)
+    status, _, err = quantbench("init", "fp32.onnx", "int8.onnx", "--data", "numbers.npz")
+    assert status == 2
+    assert "left out: candidate: mean absolute error " in err
+    assert "of giving every sample one answer" in err
+    assert "a gate off that would hold a broken model" in err
+    assert not (folder / "configs").exists()
+    assert not (folder / "golden").exists()
+
+
 def test_a_candidate_that_fails_a_claim_without_a_bound_is_not_accepted(folder, files, quantbench):
     saved(quantized(WRONG), folder / "wrong.onnx")
     status, _, err = quantbench("init", files[0], "wrong.onnx")
