@@ -55,8 +55,20 @@ class Figure(Quantity[Any]):
         """A task has the gate of its own name alone."""
         name, task = experiment.workload.config.task.name, task_of(experiment)
         if (own := gate_of(name, task)) == self.name:
-            return None
+            bound = self.bound_of(experiment)
+            return None if bound is None else self._senseless(bound, task)
         return f"the figure of task '{name}' is another; gate {own}, in {_unit(task)}"
+
+    def _senseless(self, bound: float, task: Task) -> str | None:
+        """Reason why a bound would hold of any model, or of none, as one in another unit does."""
+        if self.is_binary:
+            is_share = 0 < bound <= 1
+            return f"is in per cent, and {bound:g} % would hold nothing; write {100 * bound:g}" if is_share else None
+        low, high = task.range
+        if (low is None or bound >= low) and (high is None or bound <= high):
+            return None
+        limits = f"{'no limit' if low is None else f'{low:g}'} to {'no limit' if high is None else f'{high:g}'}"
+        return f"{task.unit} goes from {limits}, so that a bound of {bound:g} would tell nothing; write it in that unit"
 
     def measure(self, run: Run) -> Any:
         """Both models on the test split."""

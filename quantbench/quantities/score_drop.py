@@ -17,7 +17,7 @@ from quantbench.quantities.looking import (
     sampled,
     verdict_of,
 )
-from quantbench.quantities.of_task import needs_scores
+from quantbench.quantities.of_task import needs_scores, task_of
 from quantbench.records.scores import Limits, Score
 from quantbench.registry import FLOORS
 from quantbench.stats.early_verdict import Side
@@ -48,8 +48,17 @@ class ScoreDrop(Quantity[Score]):
     )
 
     def why_not(self, experiment: Experiment) -> str | None:
-        """Scores of 0 and 1 are compared as an accuracy."""
-        return needs_scores(experiment)
+        """Scores of 0 and 1 are compared as an accuracy; a loss of the whole range would hold of any model."""
+        if reason := needs_scores(experiment):
+            return reason
+        task, bound = task_of(experiment), self.bound_of(experiment)
+        low, high = task.range
+        if bound is None or low is None or high is None or bound < high - low:
+            return None
+        return (
+            f"{task.unit} goes from {low:g} to {high:g}, so that no model loses more than {bound:g}; write what it may "
+            "lose in that unit, such as 0.01"
+        )
 
     def measure(self, run: Run) -> Score:
         """Both models on the test split."""

@@ -51,7 +51,7 @@ def run(tmp_path, monkeypatch):
     """A run of the experiment, anew; the candidate's weights are those of the reference, changed."""
     monkeypatch.setenv("QUANTBENCH_CACHE", str(tmp_path / "cache"))
 
-    def make(task, gates="{score_drop: 1}", change=kept, case=None, more=""):
+    def make(task, gates="{score_drop: 0.99}", change=kept, case=None, more=""):
         inputs, targets, _ = CASES[case or task.partition(",")[0].removeprefix("{name: ")]
         places = inputs.shape[1] if inputs.ndim == 3 else None
         path = workload(tmp_path, task, inputs, targets, gates, more)
@@ -143,6 +143,14 @@ def test_a_candidate_no_better_than_one_answer_is_not_accepted(run):
         ("mae", "{accuracy_drop_pp: 1}", "task 'mae' are not 0 and 1; gate score_drop, in mean absolute error"),
         ("top1", "{score_drop: 1}", "task 'top1' are 0 and 1; gate accuracy_drop_pp, in percentage points"),
         ("{name: top_k, k: 0}", "{accuracy_drop_pp: 1}", "workload.task.k: Input should be greater than or equal to 1"),
+        ("top1", "{accuracy: 0.9}", "gates.accuracy: is in per cent, and 0.9 % would hold nothing; write 90"),
+        ("macro_f1", "{macro_f1: 85}", "macro F1 goes from 0 to 1, so that a bound of 85 would tell nothing; write it"),
+        ("eer", "{eer: 5}", "equal error rate goes from 0 to 1, so that a bound of 5 would tell nothing"),
+        (
+            "macro_f1",
+            "{score_drop: 1.0}",
+            "macro F1 goes from 0 to 1, so that no model loses more than 1; write what it",
+        ),
         ("mae", "{score_drop: .inf}", "score_drop: Input should be a finite number"),
     ],
 )
