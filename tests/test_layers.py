@@ -16,7 +16,7 @@ ROOMS = (
     ("strict_json",), ("mistakes",),
     ("provenance",), ("cache",), ("progress",), ("upstream",), ("arrays",), ("torch_process",), ("registry",),
     ("stats",), ("quant",), ("recipes",), ("config",), ("records",),
-    ("data", "models", "tasks"), ("backends",), ("measure",), ("training",), ("golden",), ("experiment",),
+    ("data", "models", "tasks"), ("backends",), ("measure",), ("training",), ("golden",), ("experiment",), ("jobs",),
     ("search", "inspect", "ablation", "blame"), ("parity", "export"), ("quantities",), ("against",), ("session",),
     ("report",), ("claims",), ("plugin", "cli"), ("__main__",),
 )  # fmt: skip

@@ -59,6 +59,7 @@ def run(
     from quantbench.session.audit import check_orphans
     from quantbench.session.blaming import SECONDS
     from quantbench.session.plan import Plan
+    from quantbench.session.revision import revision
     from quantbench.session.session import Options
     from quantbench.session.shard import Shard
     from quantbench.stats.multiplicity import Family
@@ -80,7 +81,8 @@ def run(
     options = Options(strict=strict_verdicts, real_data=real_data, blame_s=0.0 if no_blame else SECONDS)
     if part:
         print(f"quantbench: {part.sentence(chosen)}", file=sys.stderr)
-    facts = part.facts(chosen) if part else None
+    before = revision(chosen, golden) if part else {}
+    facts = (lambda: part.facts(chosen, before)) if part else None
     plan = Plan.of_experiments(own)
     if against is None:
         raise typer.Exit(show_session(runs, plan, options, configured, json, shard=facts))
@@ -97,7 +99,7 @@ def show_session(
     configured: Sequence[Experiment],
     json: Path | None,
     accepted: Callable[[Sequence[str]], Sequence[str]] = tuple,
-    shard: ShardFacts | None = None,
+    shard: Callable[[], ShardFacts] | None = None,
     against: Against | None = None,
 ) -> int:
     """Makes the claims of a plan, shows what was found, and gives the exit status.
@@ -109,7 +111,7 @@ def show_session(
         configured: every experiment there is.
         json: file for the records.
         accepted: chooses the lines about what was accepted that are shown.
-        shard: which part of a run it is; None for the whole.
+        shard: tells at the end which part of a run it is; None for the whole.
         against: a revision that is compared with; None for none.
 
     Raises:
@@ -132,7 +134,9 @@ def show_session(
     return result.status or (Status.FAILED if unwritten else Status.PASSED)
 
 
-def _write_all(result: SessionResult, json: Path | None, shard: ShardFacts | None) -> tuple[list[str], list[str]]:
+def _write_all(
+    result: SessionResult, json: Path | None, shard: Callable[[], ShardFacts] | None
+) -> tuple[list[str], list[str]]:
     """Shows the table and writes summary and records, each whatever becomes of the others.
 
     Returns:
@@ -147,7 +151,13 @@ def _write_all(result: SessionResult, json: Path | None, shard: ShardFacts | Non
     }
     if json:
         steps[f"--json {json}: writing the records"] = lambda: write_records(
-            json, result.records, result.not_run, result.errors, shard, result.premises, result.base
+            json,
+            result.records,
+            result.not_run,
+            result.errors,
+            shard() if shard else None,
+            result.premises,
+            result.base,
         )
     broken, unwritten = [*result.broken, *broken_cells(result.records)], list[str]()
     for what, step in steps.items():

@@ -269,11 +269,13 @@ class ShardFacts(Record):
         index: of the part, from 1.
         count: of parts.
         planned: ids of the experiments of all parts, in order; those of this one are every `count`-th from `index` on.
+        revision: hashes of what decides the verdicts; absent in files of before they were noted.
     """
 
     index: int
     count: int
     planned: list[str]
+    revision: Annotated[dict[str, str], Field(exclude_if=lambda hashes: not hashes)] = Field(default_factory=dict)
 
     def impossible(self) -> str | None:
         """A part that is none of the parts."""
@@ -299,3 +301,9 @@ class RecordFile(Record):
     premises: Annotated[list[str], Field(exclude_if=lambda lines: not lines)] = Field(default_factory=list)
     shard: Annotated[ShardFacts | None, Field(exclude_if=lambda shard: shard is None)] = None
     base: Annotated[Base | None, Field(exclude_if=lambda base: base is None)] = None
+
+    def impossible(self) -> str | None:
+        """An experiment with two records, of which one would be shown and the other judged."""
+        ids = [record.experiment for record in self.records]
+        twice = next((id_ for id_ in ids if ids.count(id_) > 1), None)
+        return None if twice is None else f"two records of {twice:.60}"

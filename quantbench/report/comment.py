@@ -24,6 +24,8 @@ MOST_LINES = 60
 ITEMS, BARS, CHARACTERS = 8, 12, 180
 # Characters of a bar, and of a name before it.
 WIDTH, NAME = 32, 40
+# Multiples of a bound that are off the picture.
+FAR = 100.0
 SIGNS = {Outcome.PASS: "✅", Outcome.FAIL: "❌", Outcome.INCONCLUSIVE: "❔"}
 LOSSES = ("accuracy_drop_pp", "score_drop", "parity_pp", "search_drop_pp")
 
@@ -189,7 +191,9 @@ def bar(figures: Bounded) -> str:
     start, stop = round(WIDTH * 0.2), round(WIDTH * 0.8) - 1
 
     def place(value: float) -> int:
-        share = value / bound if figures.is_most else 2 - value / bound
+        # What is far outside ends at the edge, however far: a product of it may be infinite.
+        ratio = min(max(value / bound, -FAR), FAR)
+        share = ratio if figures.is_most else 2 - ratio
         return min(max(round(start + share * (stop - start)), 0), WIDTH - 1)
 
     cells = [" "] * stop + ["┃"] + ["▒"] * (WIDTH - stop - 1)
@@ -249,4 +253,4 @@ def _command(level: str, title: str, words: str) -> str:
             text = text.replace(each, f"%{ord(each):02X}")
         return text
 
-    return f"::{level} title={escaped(printable(title), ':,')}::{escaped(' '.join(words.split()))}"
+    return f"::{level} title={escaped(printable(title), ':,')}::{escaped(printable(' '.join(words.split())))}"

@@ -15,6 +15,7 @@ from quantbench.experiment.run import Run
 from quantbench.experiment.runs import Runs
 from quantbench.foreign import calling, traceback_of
 from quantbench.golden.results import PREDICTIONS, SCORES
+from quantbench.jobs.surroundings import restored
 from quantbench.measure.load import Moment, disturbances, moment, usable_cores
 from quantbench.progress import progress
 from quantbench.quantities.accuracy_vs_accepted import change_of_behaviour
@@ -34,7 +35,6 @@ from quantbench.session.absence import (
 from quantbench.session.acceptance import Acceptances, Accepting
 from quantbench.session.blaming import SECONDS, Blaming
 from quantbench.session.records import checked, in_order
-from quantbench.session.surroundings import restored
 from quantbench.stats.regression import Change
 from quantbench.stats.verdicts import Outcome, Verdict
 

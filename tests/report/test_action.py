@@ -56,6 +56,20 @@ def test_a_run_without_records_ends_with_its_status(tmp_path):
     assert [call.split()[1] for call in made.calls] == ["-m", "run"]
 
 
+def test_records_of_an_earlier_run_are_not_taken_for_those_of_this_one(tmp_path):
+    (tmp_path / "quantbench-out").mkdir()
+    (tmp_path / "quantbench-out" / "records.json").write_text("{}")
+    made, status = dry_run(tmp_path, status=2, writes=False)
+    assert status == 2
+    assert [call.split()[1] for call in made.calls] == ["-m", "run"]
+
+
+def test_a_run_that_wrote_no_records_is_not_green(tmp_path):
+    made, status = dry_run(tmp_path, status=0, writes=False, arguments="--help")
+    assert (status, made.failed) == (2, True)
+    assert [call.split()[1] for call in made.calls] == ["-m", "run"]
+
+
 def test_nothing_is_commented_on_a_push_or_for_a_fork(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()

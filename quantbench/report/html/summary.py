@@ -39,7 +39,9 @@ def headline(content: Content) -> tuple[str, str]:
         return Outcome.INCONCLUSIVE, f"No gate fails, but {n} {_plural(n, 'verdict is', 'verdicts are')} inconclusive"
     if not outcomes:
         return "not run", "Nothing was judged"
-    return Outcome.PASS, f"All {count[Outcome.PASS]} gates {of} hold"
+    n = len(content.not_run)
+    rest = f"; {n} {_plural(n, 'experiment was', 'experiments were')} not run" if n else ""
+    return Outcome.PASS, f"All {count[Outcome.PASS]} gates {of} hold{rest}"
 
 
 def judged(content: Content) -> list[tuple[RunRecord, VerdictRecord]]:
