@@ -82,14 +82,14 @@ class Against:
             for name in (ACCURACY if run.opened.task.is_binary else SCORE, SPEED):
                 run.add_verdict(undecided(name, problem, f"no worse than {self.revision.name}"))
             return
-        changed = self._changed(run, made)
+        changed = self.changed(run, made)
         keys = _keys(made.described, run.backend.describe(run.artifact))
         is_same = not made.own_code and _is_same(made, run)
         since = SinceBase(
             is_same=is_same, base_bytes=made.artifact.size_bytes, head_bytes=run.artifact.size_bytes, changed=changed,
             keys=keys[:SHOWN_KEYS], more_keys=max(0, len(keys) - SHOWN_KEYS),
         )  # fmt: skip
-        figures, verdict = compared_answers(run, self._before(run, made, is_same), self.revision.name, changed, is_same)
+        figures, verdict = compared_answers(run, self.before(run, made, is_same), self.revision.name, changed, is_same)
         margin = f"workload.regression in {run.experiment.workload.path}"
         run.add_verdict(replace(verdict, accept=f"merge it, or widen the margin: {margin}"))
         speed, why, verdict = compared_speed(run, made, self.revision.name, is_same, untimed)
@@ -104,8 +104,14 @@ class Against:
             if control and verdict and is_timed and verdict.outcome is not Outcome.INCONCLUSIVE:
                 run.add_verdict(withdrawn(verdict, control, SUBJECT))
 
-    def _before(self, run: Run, made: Made, is_same: bool) -> Evaluation | str:
-        """The base on the run's test samples; or why that is not known, in words."""
+    def before(self, run: Run, made: Made, is_same: bool = False) -> Evaluation | str:
+        """The base on the run's test samples; or why that is not known, in words.
+
+        Args:
+            run: of the working tree.
+            made: its experiment at the revision.
+            is_same: both are the same model.
+        """
         if is_same:
             return run.evaluation
         if made.own_code:
@@ -123,7 +129,8 @@ class Against:
             return f"the base's model cannot be run on this run's samples: {self.revision.told(error)}"
 
     @staticmethod
-    def _changed(run: Run, made: Made) -> list[str]:
+    def changed(run: Run, made: Made) -> list[str]:
+        """Parts of the configuration, weights, samples and modules that differ, in words."""
         told = [line.replace(" / ", ".") for line in differences(made.facts, facts_of(run.experiment))]
         own = [f"the module {name}" for name in made.own_code]
         return [*told, *changed_inputs(made.inputs, inputs_of(run)), *own]

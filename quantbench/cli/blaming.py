@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 # The section of a document.
 SECTION = "blame"
 SUFFIXES = (".png", ".svg")
+# What --against calls the accepted results.
+ACCEPTED = "golden"
 
 
 def blame(
@@ -30,6 +32,10 @@ def blame(
     ] = None,
     into: Annotated[Path | None, typer.Option(help=f"Replace the section '{SECTION}' of this Markdown file.")] = None,
     budget: Annotated[float | None, typer.Option(metavar="SECONDS", help="Time for each; default: no limit.")] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(metavar="golden|RECORDS|REVISION", help="Tell what changed since, instead of the layer to blame."),
+    ] = None,
     configs: Configs = CONFIGS,
     golden: Golden = GOLDEN,
     engine: Engine = None,
@@ -48,6 +54,8 @@ def blame(
     from quantbench.report.documents import check_place, with_sections
 
     _check(experiment, plot, budget)
+    if against is not None and (plot or into or budget is not None):
+        raise ConfigError("--against: tells what changed in text and --json; leave --plot, --into and --budget out")
     for place in (json, plot):
         if place:
             check_place(place)
@@ -55,6 +63,9 @@ def blame(
         # A mistake in the document is told before minutes of measuring.
         with_sections(into, [SECTION], lambda *_: "", "tables")
     allow_download(real_data)
+    if against is not None:
+        _tell_changes(experiment, against, json, configs, golden, engine)
+        return
     if experiment[0].endswith(".json"):
         from quantbench.records.blame import read_blames
 
@@ -76,6 +87,35 @@ def blame(
 
         blame_plot(records[0], [plot])
         print(f"plot: {plot}")
+
+
+def _tell_changes(
+    names: list[str], against: str, json: Path | None, configs: Path, golden: Path, engine: str | None
+) -> None:
+    """Shows what changed of experiments since they were accepted, recorded, or made at a revision."""
+    from quantbench.against.comparison import against as measured_against
+    from quantbench.against.earlier import since_golden, since_record, since_revision
+    from quantbench.config.reading import load_experiments
+    from quantbench.experiment.run import Settings
+    from quantbench.experiment.runs import Runs
+    from quantbench.files import write_text
+    from quantbench.records.changes import ChangesFile
+    from quantbench.report.changes import changes_text
+    from quantbench.report.documents import read_records
+
+    chosen, command = _chosen(names, configs), shlex.join(["quantbench", *sys.argv[1:]])
+    runs = Runs(Settings(golden, engine))
+    if against == ACCEPTED:
+        records = [since_golden(runs.run(each), command) for each in chosen]
+    elif against.endswith(".json"):
+        earlier = read_records([Path(against)])
+        records = [since_record(runs.run(each), earlier, Path(against), command) for each in chosen]
+    else:
+        with measured_against(against, chosen, load_experiments(configs), configs, golden, engine) as base:
+            records = [since_revision(runs.run(each), base, command) for each in chosen]
+    print("\n\n".join(changes_text(each) for each in records))
+    if json:
+        write_text(json, ChangesFile(changes=records).model_dump_json(indent=1) + "\n")
 
 
 def _check(experiment: list[str], plot: Path | None, budget: float | None) -> None:
