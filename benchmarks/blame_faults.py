@@ -189,12 +189,10 @@ def tables(rows: Sequence[dict[str, Any]]) -> str:
     lines = [_line(kind, [each for each in effective if each["kind"] == kind]) for kind in kinds]
     parts += [*markdown_rows(header, [*lines, _line("all", effective)]), ""]
     named = sum(each["outcome"] not in BLAMES_NONE for each in benign)
-    parts += [
-        f"Blamed for {len(benign)} candidates that are sound, or changed without harm: {_share(named, len(benign))}.",
-        "",
-        "The right layer by rankings that name no cause:",
-        "",
-    ]
+    if benign:
+        words = f"Blamed for {len(benign)} candidates that are sound, or changed without harm"
+        parts += [f"{words}: {_share(named, len(benign))}.", ""]
+    parts += ["The right layer by rankings that name no cause:", ""]
     onnx = [each for each in effective if each["debugger"]]
     rankings = (
         ("least signal to noise as it runs", "propagated", effective),
@@ -202,7 +200,7 @@ def tables(rows: Sequence[dict[str, Any]]) -> str:
         ("ONNX Runtime's qdq_loss_debug, across models", "debugger", onnx),
         ("quantbench blame, of the same faults", "order", onnx),
     )
-    others = [(title, str(len(own)), *_layers(key, own)) for title, key, own in rankings]
+    others = [(title, str(len(own)), *_layers(key, own)) for title, key, own in rankings if own]
     parts += [*markdown_rows(("ranking", "n", "layer, top 1", "top 3"), others), ""]
     parts.append(f"Made by `{COMMAND} measure` and `{COMMAND} table`; intervals are exact (Clopper and Pearson), 95 %.")
     return "\n".join(parts)

@@ -71,6 +71,23 @@ def test_a_channel_that_takes_the_range_for_itself():
     assert words.startswith("channel 3 of 16 reaches 0…")
 
 
+@pytest.mark.parametrize("few", [1, 2, 3])
+def test_one_or_a_few_such_channels_of_many(few):
+    reference = np.concatenate([weights(seed) for seed in range(4)])
+    reference[5 : 5 + few] *= 40
+    assert first(Layer(reference).facts())[1].startswith(
+        f"channel {', '.join(map(str, range(5, 5 + few)))} of 64 reaches"
+    )
+
+
+def test_such_a_channel_is_told_before_a_bit_that_is_left_free():
+    reference = weights()
+    reference[3] *= 40
+    high = 2 * float(Layer(reference).run(inputs(), reference=True).max())
+    kinds = [each.kind for each in causes_of(Layer(reference, high=high).facts())]
+    assert kinds[:2] == ["outlier_channel", "unused_range"]
+
+
 def test_a_zero_point_in_the_wrong_place():
     layer = Layer(relu=False)
     good = layer.results[0]

@@ -14,6 +14,8 @@ WIDER = 1.1
 MOSTLY_USED = 0.75
 # A channel is an outlier if the others stay within this part of its range.
 OUTLYING = 0.5
+# Below any width.
+TINY = 1e-30
 # Calibration samples below this are few.
 FEW = 64
 
@@ -194,12 +196,16 @@ class OutlierChannel(Checker):
             return None
         widths = np.maximum(test.high, 0) - np.minimum(test.low, 0)
         order = np.argsort(-widths)
-        few = max(1, len(widths) // 20)
+        # Up to a twentieth of them, as many as the next one is farthest from.
+        few = min(
+            range(1, max(1, len(widths) // 20) + 1), key=lambda n: widths[order[n]] / max(widths[order[n - 1]], TINY)
+        )
         rest, width = float(widths[order[few]]), own[1] - own[0]
         if rest > OUTLYING * widths[order[few - 1]] or not width:
             return None
-        needed = min((facts.needed[1] - facts.needed[0]) / width, 1.0)
-        share = test.share(test.rounded - test.clipped) * max(needed**2 - (rest / width) ** 2, 0.0)
+        # Without them the range would be so much narrower, whatever part of it is not used.
+        needed = min(facts.needed[1] - facts.needed[0], width)
+        share = test.share(test.rounded - test.clipped) * max(1 - (rest / max(needed, TINY)) ** 2, 0.0)
         at = order[0]
         words = (
             f"channel {listed(sorted(int(each) for each in order[:few]))} of {len(widths)} reaches "
