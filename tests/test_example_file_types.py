@@ -35,7 +35,9 @@ def few_files(example, monkeypatch):
     """Fewer still, since the network takes longer than all else: 20 milliseconds for each file."""
     monkeypatch.setattr(example, "COUNTS", {"test": 4, "train": 3})
     path = Path("configs/file_types.yaml")
-    path.write_text(path.read_text().replace("128", "40"))
+    path.write_text(
+        path.read_text().replace("128", "40").replace("latency:", "evaluation: {batch_size: 8}\n  latency:")
+    )
 
 
 @pytest.mark.skipif(not is_installed("magika"), reason="not run: pip install magika")
