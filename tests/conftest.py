@@ -324,18 +324,21 @@ def machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     The real instrument has tests of its own, which hold however busy the machine is. What fresh processes load or
     quantize again is loaded and quantized here, unless `real_processes` is asked for. Forwards that no round has run
     are not compared with fresh ones, unless `real_checks` is asked for. The fastest form of the reference is its own
-    first one, so that it is written for no runtime that a file does not name, unless `real_rivals` is asked for.
+    first one, so that it is written for no runtime that a file does not name, unless `real_rivals` is asked for. A gate
+    that fails blames no layer, unless `real_blame` is asked for.
     """
     from made_timings import Machine
 
     from quantbench.experiment import costs, repetition, rivals, run
     from quantbench.measure import probe, reload
-    from quantbench.session import pair, session
+    from quantbench.session import blaming, pair, session
 
     made = Machine()
     monkeypatch.setattr(run, "time_in_fresh_process", made.time_in_fresh_process)
     monkeypatch.setattr(costs, "peak_memory", made.peak_memory)
     monkeypatch.setattr(rivals, "fastest_form", lambda forms, *_: next(iter(forms.items())))
+    if "real_blame" not in request.fixturenames:
+        monkeypatch.setattr(blaming, "SECONDS", 0.0)
     if "real_rivals" not in request.fixturenames:
         monkeypatch.setattr(rivals, "_rivals", _named_rivals(rivals._rivals))
     monkeypatch.setattr(run, "time_forwards", made.time_forwards)
@@ -364,6 +367,11 @@ def real_processes() -> None:
 @pytest.fixture
 def real_checks() -> None:
     """Asks `machine` that models that were timed are compared with fresh ones."""
+
+
+@pytest.fixture
+def real_blame() -> None:
+    """Asks `machine` that the layer to blame is looked for where a gate fails."""
 
 
 @pytest.fixture

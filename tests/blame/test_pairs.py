@@ -9,6 +9,7 @@ from onnx import ModelProto, numpy_helper
 
 from quantbench.errors import QuantizationError
 
+pytestmark = pytest.mark.usefixtures("real_blame")
 # Blue and green are mistaken for each other.
 WRONG = COLOURS[[1, 0, 2]]
 SENTENCE = "conv is responsible for "

@@ -91,7 +91,7 @@ def gated(project):
 
     Runs within this process forget what they were the first to import, which runtimes do not survive.
     """
-    command = [sys.executable, "-m", "pytest", "-q", "bench", "-k", GATED]
+    command = [sys.executable, "-m", "pytest", "-q", "bench", "-k", GATED, "--no-blame"]
     surroundings = {**os.environ, "PYTHONPATH": str(TESTS.parent)}
     done = subprocess.run(command, cwd=project.root, env=surroundings, capture_output=True, text=True, check=False)
     return done.returncode, sorted(line for line in done.stdout.splitlines() if line.endswith(": FAIL"))
