@@ -122,8 +122,10 @@ def test_a_limit_that_was_raised_stays():
 
 
 def test_nothing_is_written_where_nothing_changed(monkeypatch):
-    monkeypatch.setattr(torch, "set_default_device", lambda _: 1 / 0)
-    monkeypatch.setattr(signal, "signal", lambda *_: 1 / 0)
-    monkeypatch.setattr(warnings, "resetwarnings", lambda: 1 / 0)
+    written = []
+    monkeypatch.setattr(torch, "set_default_device", written.append)
+    monkeypatch.setattr(signal, "signal", lambda *given: written.append(given))
+    monkeypatch.setattr(warnings, "resetwarnings", lambda: written.append("warnings"))
     with restored():
         pass
+    assert written == []

@@ -95,6 +95,18 @@ def changed(path, change):
             lambda file: file["records"][0].update(experiment="tiny/x"),
             "2.json: holds tiny/x, which shard 2 does not have",
         ),
+        (
+            lambda file: file["records"].append(file["records"][0]),
+            "2.json: its record has two records of tiny/ptq_static_int8_per_channel; measure it again",
+        ),
+        (
+            lambda file: file["records"][0].update(test_sha256="0" * 64),
+            "2.json: tiny/ptq_static_int8_per_channel was measured with another test split (000000000) than ",
+        ),
+        (
+            lambda file: file["records"][0].update(baseline_sha256="0" * 64),
+            "was measured with another reference (000000000) than tiny/fp32_baseline in 1.json (",
+        ),
         (lambda file: file["shard"].update(index=0), "its record has shard 0 of 2"),
     ],
 )
@@ -169,12 +181,70 @@ def test_a_revision_follows_the_user_s_code_and_not_when_a_distribution_was_inst
     assert module.code() == {"code of mine": "1"}
 
 
+def test_a_shard_that_was_judged_by_another_bound_fails_the_whole(quantbench, shards, project):
+    for name in ("1.json", "2.json"):
+        changed(shards / name, lambda file: [
+            record["verdicts"].remove(each)
+            for record in file["records"] for each in list(record["verdicts"]) if each["outcome"] != "PASS"
+        ])  # fmt: skip
+    assert quantbench("merge", "1.json", "2.json", "--json", "merged.json")[0] == 0
+    project.edit("gates: {accuracy_drop_pp: 10.0, size_ratio", "gates: {accuracy_drop_pp: 0.1, size_ratio")
+    status, _, err = quantbench("merge", "1.json", "2.json", "--json", "merged.json")
+    assert status == 1
+    assert err == (
+        "quantbench: tiny/ptq_static_int8_per_channel: accuracy_drop_pp was judged by 10, and 0.1 is configured; run "
+        "its shard again at this revision\n"
+    )
+
+
+def test_a_shard_is_not_written_over(quantbench, shards):
+    before = (shards / "1.json").read_bytes()
+    status, out, err = quantbench("merge", "1.json", "2.json", "--json", "./1.json")
+    assert (status, out) == (2, "")
+    assert err == "quantbench: --json 1.json: is read here, and would be written over; name another file\n"
+    assert (shards / "1.json").read_bytes() == before
+
+
+def test_control_characters_of_a_shard_reach_no_terminal(quantbench, shards):
+    error = {"experiment": "tiny/ptq_static_int8_per_channel", "reason": "\x1b[31mred"}
+    changed(shards / "2.json", lambda file: file.update(records=[], errors=[error], premises=["a\x07\nb"]))
+    status, _, err = quantbench("merge", "1.json", "2.json", "--json", "merged.json")
+    assert status == 2
+    assert "quantbench: a\\x07\\nb\n" in err
+    assert "error: \\x1b[31mred\n" in err
+
+
 def test_shards_of_several_machines_are_told(quantbench, shards):
     changed(shards / "2.json", lambda file: file["records"][0]["environment"].update(processor="Other CPU"))
     status, _, err = quantbench("merge", "1.json", "2.json", "--json", "merged.json")
     assert status == 1
     assert "shards ran on 2 machines or versions; speeds of one are not those of another" in err
     assert "1 experiments: Other CPU" in err
+
+
+BASE = {"revision": "main", "commit": "a" * 40, "head_only": ["tiny/x"]}
+
+
+def test_a_base_that_all_shards_were_measured_against_is_that_of_the_whole(quantbench, shards):
+    changed(shards / "1.json", lambda file: file.update(base=BASE))
+    changed(shards / "2.json", lambda file: file.update(base={**BASE, "head_only": ["tiny/y"]}))
+    quantbench("merge", "1.json", "2.json", "--json", "merged.json")
+    assert json.loads((shards / "merged.json").read_text())["base"]["head_only"] == ["tiny/x", "tiny/y"]
+
+
+@pytest.mark.parametrize(
+    ("base", "words"),
+    [(None, "against no revision"), ({**BASE, "commit": "b" * 40}, "against main (bbbbbbbbbb)")],
+)
+def test_shards_of_several_bases_are_one_line(quantbench, shards, base, words):
+    changed(shards / "1.json", lambda file: file.update(base=BASE))
+    changed(shards / "2.json", lambda file: file.update(base=base))
+    status, _, err = quantbench("merge", "1.json", "2.json", "--json", "merged.json")
+    assert status == 2
+    assert err == (
+        f"quantbench: 2.json: was measured {words}, but 1.json against main (aaaaaaaaaa); run all shards with the same "
+        "--against\n"
+    )
 
 
 def test_an_error_of_a_shard_is_an_error_of_the_whole(quantbench, shards):
