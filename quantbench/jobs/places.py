@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -10,7 +11,7 @@ from typing import Any
 
 from quantbench.errors import ConfigError
 from quantbench.extras import installed, require
-from quantbench.jobs.worker import Asked
+from quantbench.jobs.worker import Asked, end_with
 from quantbench.measure.load import usable_cores
 from quantbench.mistakes import unknown_name
 from quantbench.registry import Registry
@@ -137,7 +138,8 @@ def processes(rest: str, n_cells: int, threads: int) -> Iterator[Place]:
     """
     at_once = max(1, min(int(rest) if rest else usable_cores(), n_cells))
     try:
-        yield Place(at_once, {"backend": "loky", "inner_max_num_threads": threads})
+        ends = {"initializer": end_with, "initargs": (os.getpid(),)}
+        yield Place(at_once, {"backend": "loky", "inner_max_num_threads": threads, **ends})
     finally:
         end_processes()
 

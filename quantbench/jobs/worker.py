@@ -34,6 +34,8 @@ LOOK_S = 0.2
 # The file that stops all workers of a sweep on this machine.
 STOP = "stop"
 STOPPED = "it was stopped"
+# Set while a cell runs in a child of the process that asks.
+_busy = threading.Event()
 # Sweeps that were stopped, where the workers are on other machines.
 _stopped: set[str] = set()
 
@@ -139,9 +141,29 @@ def _enter(asked: Asked) -> None:
         )
 
 
+def end_with(process: int) -> None:
+    """Lets this process end soon after its parent is gone, idle or not, once a cell has cleaned up.
+
+    Args:
+        process: number of the parent.
+    """
+    threading.Thread(target=_end_with, args=(process,), daemon=True).start()
+
+
+def _end_with(process: int) -> None:
+    while os.getppid() == process:
+        time.sleep(LOOK_S)
+    # Ends an idle process at once.
+    os.kill(os.getpid(), signal.SIGTERM)
+    deadline = time.monotonic() + STOP_S
+    while _busy.is_set() and time.monotonic() < deadline:
+        time.sleep(LOOK_S)
+    os._exit(TERMINATED)
+
+
 @contextmanager
 def _stopping_with(asked: Asked) -> Iterator[None]:
-    """Ends the cell soon after the process that asks is gone or wants it to stop, even where it has nothing to tell.
+    """Ends the cell soon after the process that asks wants it to stop, even where it has nothing to tell.
 
     A worker that is not a child of that process has its own way to be stopped, see `stop`.
     """
@@ -153,16 +175,18 @@ def _stopping_with(asked: Asked) -> Iterator[None]:
     # Ctrl-C reaches every process of a terminal; which of them stop, and when, is for the first one to say.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     over = threading.Event()
+    _busy.set()
     threading.Thread(target=_watch, args=(asked, over), daemon=True).start()
     try:
         yield
     finally:
         over.set()
+        _busy.clear()
 
 
 def _watch(asked: Asked, over: threading.Event) -> None:
     while not over.wait(LOOK_S):
-        if os.getppid() != asked.process or asked.is_stopped():
+        if asked.is_stopped():
             os.kill(os.getpid(), signal.SIGTERM)
             if not over.wait(STOP_S):
                 os._exit(TERMINATED)

@@ -16,6 +16,7 @@ from quantbench.jobs import places, worker
 from quantbench.jobs.sweep import died, run_each
 from quantbench.jobs.worker import Asked
 from quantbench.progress import Progress
+from quantbench.temporary import _is_running
 
 END_PROCESSES = places.end_processes
 pytestmark = pytest.mark.usefixtures("kept_processes")
@@ -173,17 +174,26 @@ sys.path[:0] = {paths!r}
 import long_jobs
 from quantbench.jobs.sweep import run_each
 from quantbench.progress import Progress
+from quantbench.temporary import _is_running
 run_each(long_jobs.wait, {{"a": sys.argv[1]}}, {{"a": 1}}, Progress("test"), "1")
 """
 
 
-def test_a_worker_whose_parent_is_killed_cleans_up_even_where_it_has_nothing_to_tell(tmp_path):
+def test_workers_whose_parent_is_killed_clean_up_and_end_even_where_they_have_nothing_to_tell(tmp_path):
     path = tmp_path / "a"
     code = SWEEP.format(paths=sys.path)
     with subprocess.Popen([sys.executable, "-c", code, str(path)], stderr=subprocess.DEVNULL) as parent:
         assert read_within(path, "begun")
+        # Those of the thread that started them.
+        lists = Path(f"/proc/{parent.pid}/task").glob("*/children")
+        children = [child for each in lists for child in each.read_text().split()]
         parent.kill()
     assert read_within(path, "cleaned up")
+    assert len(children) >= 2
+    deadline = time.monotonic() + long_jobs.PATIENCE_S
+    while any(_is_running(int(child)) for child in children) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(_is_running(int(child)) for child in children)
 
 
 def read_within(path, text):
