@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import functools
 import resource
 import subprocess
@@ -47,10 +48,16 @@ def steps(name: str) -> list[tuple[bool | None, list[str], tuple[int, ...]]]:
 
 def main() -> None:
     """Goes through both projects, or through those that are named, in this environment or in a fresh one."""
-    asked = [name for name in INIT if name in sys.argv[1:]] or list(INIT)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("projects", nargs="*", metavar="PROJECT", help=f"of {', '.join(INIT)}; default: both")
+    parser.add_argument("--fresh", action="store_true", help="in a virtual environment of its own")
+    options = parser.parse_args()
+    asked = list(dict.fromkeys(options.projects)) or list(INIT)
+    if strange := [name for name in asked if name not in INIT]:
+        parser.error(f"{strange[0]} is no project; name some of {', '.join(INIT)}")
     with tempfile.TemporaryDirectory(prefix="quantbench-first-gate-") as folder:
         root = Path(folder)
-        python = fresh(root, asked) if "--fresh" in sys.argv[1:] else Path(sys.executable)
+        python = fresh(root, asked) if options.fresh else Path(sys.executable)
         make_projects.make(root)
         program = [str(python), "-m", "quantbench"]
         for name in asked:
