@@ -22,7 +22,9 @@ from typing import Any
 
 import numpy as np
 from planted_faults import BENIGN, KINDS, Fault, fits, planted
+from planted_samples import OF_REFERENCE, OF_SAMPLES, OF_ZERO, fits_samples, run_with
 
+from quantbench.backends.checkpoint import read_checkpoint
 from quantbench.blame.blame import blamed
 from quantbench.blame.evidence import Evidence
 from quantbench.config.reading import load_experiments
@@ -41,6 +43,9 @@ EXPERIMENTS = (
     "vgg16_shapes/ptq_static_int8", "vgg16_shapes/ptq_onnxruntime",
     "m5_spoken_words/ptq_static", "m5_spoken_words/ptq_onnxruntime",
 )  # fmt: skip
+# Zero is always on the grid of the others' integers.
+OF_OPENVINO = tuple(f"{name}/ptq_openvino" for name in ("cifar_cnn_shapes", "resnet20_shapes", "vgg16_shapes"))
+STRENGTHS: dict[str, tuple[float, ...]] = {**KINDS, **OF_SAMPLES, **OF_REFERENCE, **OF_ZERO}
 SECTION = "blame-faults"
 # Percentage points that a fault costs at least, and that its strength is raised to.
 LEAST, EFFECTIVE = 1.0, 3.0
@@ -56,12 +61,15 @@ def jobs(is_quick: bool) -> Iterator[tuple[str, str, bool]]:
         # What m5 loses by itself is blamed rightly.
         if not name.startswith("m5"):
             yield from ((name, kind, True) for kind in ("none", *BENIGN))
+    for name in EXPERIMENTS[:1] if is_quick else EXPERIMENTS:
+        yield from ((name, kind, False) for kind in (*OF_SAMPLES, *OF_REFERENCE))
+    yield from ((name, kind, False) for name in OF_OPENVINO[: 1 if is_quick else None] for kind in OF_ZERO)
 
 
-def measure(state: Path, seconds: float, is_quick: bool) -> int:
+def measure(state: Path, seconds: float, is_quick: bool, kinds: Sequence[str] = ()) -> int:
     """Makes what is not in the state file yet, until the time is up; gives the number that is left."""
     began, done = time.monotonic(), {(each["experiment"], each["kind"], each["benign"]) for each in read(state)}
-    waiting = [job for job in jobs(is_quick) if job not in done]
+    waiting = [job for job in jobs(is_quick) if job not in done and (not kinds or job[1] in kinds)]
     runs = Runs(Settings(Path("golden")))
     experiments = {each.id: each for each in load_experiments(Path("configs"))}
     while waiting and time.monotonic() - began < seconds:
@@ -80,23 +88,30 @@ def tried(runs: Runs, experiment: Any, kind: str, is_benign: bool) -> dict[str, 
     insides.run(next(inputs_of(base.opened.splits.calibration, 4, 4)))
     if kind == "none":
         return found(base, None)
-    layers = [each for each in insides.layers if fits(kind, each)]
+    if kind in KINDS:
+        layers = [each for each in insides.layers if fits(kind, each)]
+    else:
+        state = read_checkpoint(base.baseline.artifact.path)
+        layers = [each for each in insides.layers if fits_samples(kind, each, state)]
     if not layers:
         return {"outcome": "no layer for it"}
     random = np.random.RandomState(zlib.crc32(f"{experiment.id} {kind} {is_benign}".encode()))
     layer, nothing = layers[random.randint(len(layers))], Evidence.of(base).lost(0.95)[0]
     # Of the base its first batch is known to the object that planting looks into.
-    for strength in (BENIGN[kind],) if is_benign else KINDS[kind]:
+    for strength in (BENIGN[kind],) if is_benign else STRENGTHS[kind]:
         fault = Fault(kind, layer.name, strength)
         with TemporaryDirectory() as folder:
-            artifact = planted(fault, layer, base.artifact, base.backend, insides, Path(folder))
-            run = Run(experiment, base.baseline, base.settings)
-            vars(run)["candidate"] = BuiltArtifact(artifact, base.candidate.probe)
+            if kind in KINDS:
+                artifact = planted(fault, layer, base.artifact, base.backend, insides, Path(folder))
+                run = Run(experiment, base.baseline, base.settings)
+                vars(run)["candidate"] = BuiltArtifact(artifact, base.candidate.probe)
+            else:
+                run = run_with(fault, layer, base, insides, Path(folder))
             costs = Evidence.of(run).lost(0.95)[0] - nothing
-            is_last = strength == KINDS[kind][-1]
+            is_last = strength == STRENGTHS[kind][-1]
             if is_benign or costs >= EFFECTIVE or (is_last and costs >= LEAST):
                 more = {"layer": layer.name, "strength": strength, "costs": costs, "layers": len(insides.layers)}
-                return more | found(run, insides)
+                return more | found(run, insides if kind in KINDS else None)
     return {"layer": layer.name, "outcome": "no effect"}
 
 
@@ -162,9 +177,12 @@ def tables(rows: Sequence[dict[str, Any]]) -> str:
     left = sum(not each["benign"] and "order" not in each for each in rows)
     kinds = dict.fromkeys(each["kind"] for each in effective)
     workloads = {each["experiment"].partition("/")[0] for each in effective}
+    backends = {
+        "eager" if "_static" in each["experiment"] else each["experiment"].rpartition("_")[2] for each in effective
+    }
     parts = [
         f"{len(effective)} faults that cost {LEAST:g} pp or more, of {len(kinds)} kinds, in {len(workloads)} workloads "
-        f"and 2 backends ({left} others had no effect at any strength, or no layer that they fit).",
+        f"and {len(backends)} backends ({left} others had no effect at any strength, or no layer that they fit).",
         "",
     ]
     header = ("kind", "n", "layer, top 1", "top 3", "cause, top 1", "top 3", "passes, median", "seconds")
@@ -223,16 +241,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--state", type=Path, default=Path("out/blame_faults.jsonl"), help="file that grows")
     parser.add_argument("--seconds", type=float, default=500.0, help="of this part")
     parser.add_argument("--quick", action="store_true", help="one workload only")
-    parser.add_argument("--into", type=Path, help=f"document with a section '{SECTION}'")
+    parser.add_argument("--into", type=Path, help="document with such a section")
+    parser.add_argument("--section", default=SECTION, help="of the document")
+    parser.add_argument("--kind", nargs="*", default=(), help="these kinds alone")
     given = parser.parse_args(arguments)
     try:
         if given.what == "measure":
             given.state.parent.mkdir(parents=True, exist_ok=True)
-            print(f"{measure(given.state, given.seconds, given.quick)} left")
+            print(f"{measure(given.state, given.seconds, given.quick, given.kind)} left")
             return 0
         text = tables(read(given.state))
         if given.into:
-            write_text(given.into, with_sections(given.into, [SECTION], lambda *_: text))
+            write_text(given.into, with_sections(given.into, [given.section], lambda *_: text))
         else:
             print(text)
     except QuantbenchError as error:

@@ -41,11 +41,13 @@ class Fault:
         kind: as `quantbench.blame.causes` names it.
         layer: where.
         strength: of the kind.
+        ends: of the range that its results are given; None where the kind tells it.
     """
 
     kind: str
     layer: str
     strength: float
+    ends: tuple[float, float] | None = None
 
 
 def fits(kind: str, layer: InnerLayer) -> bool:
@@ -68,6 +70,9 @@ def fits(kind: str, layer: InnerLayer) -> bool:
 def changed_grid(grid: Grid, fault: Fault) -> tuple[float, int]:
     """Scale and zero point of results with a fault."""
     scale, zero_point = float(grid.scale), int(grid.zero_point)
+    if fault.ends is not None:
+        scale = (fault.ends[1] - fault.ends[0]) / (grid.last - grid.first)
+        return scale, round(grid.first - fault.ends[0] / scale)
     if fault.kind == "clipped":
         return scale / fault.strength, zero_point
     if fault.kind == "unused_range":
@@ -145,7 +150,7 @@ def _in_onnx(fault: Fault, layer: InnerLayer, insides: Any) -> bytes:
         after = np.asarray(change(before.astype(np.float64))).reshape(before.shape).astype(before.dtype)
         tensor.CopyFrom(numpy_helper.from_array(after, name))
 
-    if fault.kind in OF_RESULTS and layer.grid is not None:
+    if (fault.kind in OF_RESULTS or fault.ends) and layer.grid is not None:
         scale, zero_point = changed_grid(layer.grid, fault)
         node = graph.nodes[own.results[0].node]
         put(node.input[1], lambda old: np.full_like(old, scale))
@@ -173,7 +178,7 @@ def _in_onnx(fault: Fault, layer: InnerLayer, insides: Any) -> bytes:
 
 
 def _in_module(fault: Fault, layer: InnerLayer, module: Any, backend: TorchAoBackend) -> None:
-    if fault.kind in OF_RESULTS and layer.grid is not None:
+    if (fault.kind in OF_RESULTS or fault.ends) and layer.grid is not None:
         scale, zero_point = changed_grid(layer.grid, fault)
         if isinstance(module.scale, torch.Tensor):
             module.scale.fill_(scale)

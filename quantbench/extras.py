@@ -9,12 +9,17 @@ from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import version
 
+from quantbench import __version__
 from quantbench.errors import ExtraMissingError
+
+OWN = "quantbench-suite"
 
 # Library → the extra that brings it.
 EXTRAS = {
     "ai_edge_litert": "litert",
+    "distributed": "dask",
     "executorch": "executorch",
+    "joblib": "jobs",
     "matplotlib": "plots",
     "nncf": "openvino",
     "onnx": "onnxruntime",
@@ -99,7 +104,9 @@ def _is_found(library: str) -> bool:
 def version_of(distribution: str) -> str:
     """Version of an installed distribution; looked up once, since that reads the folder of all of them.
 
+    Ours is that of the code that runs: an editable installation tells the version of the day it was installed.
+
     Raises:
         PackageNotFoundError: if it is not installed.
     """
-    return version(distribution)
+    return __version__ if distribution == OWN else version(distribution)

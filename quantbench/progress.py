@@ -24,6 +24,20 @@ class Progress:
         self.update(done, total)
 
 
+# The display in the place of any other, of a process whose progress another one shows.
+_instead: list[Progress] = []
+
+
+@contextmanager
+def shown_by(show: Progress) -> Iterator[None]:
+    """Lets one display show whatever is computed meanwhile."""
+    _instead.append(show)
+    try:
+        yield
+    finally:
+        _instead.remove(show)
+
+
 class _Plain(Progress):
     def __init__(self, label: str) -> None:
         super().__init__(label)
@@ -44,6 +58,9 @@ class _Plain(Progress):
 @contextmanager
 def progress(label: str) -> Iterator[Progress]:
     """A progress display for one task."""
+    if _instead:
+        yield _instead[-1]
+        return
     if sys.stderr is None or not sys.stderr.isatty():
         yield _Plain(label)
         return

@@ -80,6 +80,14 @@ def computing(n: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def seed(n: int) -> None:
+    """Sets torch's random state, where torch is installed."""
+    if installed("torch"):
+        import torch
+
+        torch.manual_seed(n)
+
+
 @contextmanager
 def random_state_kept(another: bool = False) -> Iterator[None]:
     """Restores torch's random state.

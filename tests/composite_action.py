@@ -79,6 +79,8 @@ class DryRun:
         output = self.folder / "output.txt"
         output.write_text("")
         environment = {"PATH": f"{self.folder / 'programs'}:/usr/bin:/bin", "GITHUB_OUTPUT": str(output), **given}
+        # As GitHub sets it for pull requests alone.
+        environment["GITHUB_BASE_REF"] = self.event.get("pull_request", {}).get("base", {}).get("ref", "")
         where = self.folder / self._filled(step.get("working-directory", "."))
         # As GitHub runs `shell: bash`; nothing is put into the text, which would run what an input says.
         command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]]

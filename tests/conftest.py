@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import os
 import shutil
@@ -19,6 +20,8 @@ from package_coverage import pytest_addoption, pytest_configure  # noqa: F401 â€
 
 if TYPE_CHECKING:
     from made_timings import Machine
+
+    from quantbench.experiment.costs import Costs
 
 # Networks this small gain nothing from threads, and threads that wait cost dearly where tests compete for the cores.
 # Set before torch is imported, here and in every process that a test starts.
@@ -263,6 +266,14 @@ def chain(trained_chain: Project, machine: Machine, tmp_path: Path, monkeypatch:
 
 
 @pytest.fixture
+def kept_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes of sweeps outlive them, since each takes seconds to import torch, and no test changes a module."""
+    from quantbench.jobs import places
+
+    monkeypatch.setattr(places, "end_processes", lambda: None)
+
+
+@pytest.fixture
 def project(
     request: pytest.FixtureRequest,
     trained_project: Project,
@@ -312,7 +323,8 @@ def machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
     The real instrument has tests of its own, which hold however busy the machine is. What fresh processes load or
     quantize again is loaded and quantized here, unless `real_processes` is asked for. Forwards that no round has run
-    are not compared with fresh ones, unless `real_checks` is asked for.
+    are not compared with fresh ones, unless `real_checks` is asked for. The fastest form of the reference is its own
+    first one, so that it is written for no runtime that a file does not name, unless `real_rivals` is asked for.
     """
     from made_timings import Machine
 
@@ -324,6 +336,8 @@ def machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(run, "time_in_fresh_process", made.time_in_fresh_process)
     monkeypatch.setattr(costs, "peak_memory", made.peak_memory)
     monkeypatch.setattr(rivals, "fastest_form", lambda forms, *_: next(iter(forms.items())))
+    if "real_rivals" not in request.fixturenames:
+        monkeypatch.setattr(rivals, "_rivals", _named_rivals(rivals._rivals))
     monkeypatch.setattr(run, "time_forwards", made.time_forwards)
     if "real_checks" not in request.fixturenames:
         monkeypatch.setattr(run, "check_unchanged", made.check_unchanged)
@@ -338,6 +352,10 @@ def machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     return made
 
 
+def _named_rivals(rivals_of: Callable[[Costs], list[str]]) -> Callable[[Costs], list[str]]:
+    return lambda baseline: [] if baseline.opened.workload.config.latency.runtimes is None else rivals_of(baseline)
+
+
 @pytest.fixture
 def real_processes() -> None:
     """Asks `machine` that artifacts are loaded, and made again, in fresh processes, as users' are."""
@@ -346,6 +364,11 @@ def real_processes() -> None:
 @pytest.fixture
 def real_checks() -> None:
     """Asks `machine` that models that were timed are compared with fresh ones."""
+
+
+@pytest.fixture
+def real_rivals() -> None:
+    """Asks `machine` that a reference is written for every runtime that is installed."""
 
 
 @pytest.fixture
@@ -366,6 +389,19 @@ def _fork_server() -> None:
         # An optimizer imports torch._dynamo, a fork of the server that has it need not.
         modules = ["quantbench.ablation.run", "quantbench.backends.torch_ao.eager", "torch._dynamo"]
         fresh_context().set_forkserver_preload(modules)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _operators_read_once() -> Iterator[None]:
+    """The forms of torch's operators in ONNX are read out of the source of onnxscript once.
+
+    The exporter parses all 500 of them anew at each export, which takes longer than to export a network this small.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        if registration := sys.modules.get("torch.onnx._internal.exporter._registration"):
+            registry = registration.ONNXRegistry
+            patch.setattr(registry, "from_torchlib", staticmethod(functools.cache(registry.from_torchlib)))
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

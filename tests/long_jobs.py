@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
+
+import numpy as np
 
 from quantbench.errors import TrainingError
 
@@ -31,11 +35,58 @@ def stumble(job, show):
     return {}[job]
 
 
-def die(job, show):
-    """Ends its process by a signal, or with a status."""
+def die_once(job, show):
+    """Is killed, in the first process that comes here; else gives its name."""
+    flag, name = job
+    try:
+        Path(flag).touch(exist_ok=False)
+    except FileExistsError:
+        return name
+    return os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_or_tell(job, show):
+    """Ends its process by a signal, or gives a number back."""
     if job < 0:
         os.kill(os.getpid(), -job)
-    os._exit(job)
+    return job
+
+
+def unsendable(job, show):
+    """A result that no other process can be sent, if the job says so."""
+    return threading.Lock() if job else "sent"
+
+
+def count_beside(job, show):
+    """Counts the jobs that run at the same time, this one included."""
+    own = Path(job) / f"{os.getpid()}-{threading.get_ident()}"
+    own.touch()
+    time.sleep(0.1)
+    found = len(list(Path(job).iterdir()))
+    own.unlink()
+    return found
+
+
+def change_surroundings(job, show):
+    """Tells its surroundings and changes them."""
+    import torch
+
+    found = (
+        str(Path.cwd()), torch.get_num_threads(), torch.initial_seed(), random.random(), float(np.random.rand()),
+        os.environ.get("OF_THE_JOB"),
+    )  # fmt: skip
+    os.chdir("/")
+    torch.set_num_threads(3)
+    torch.manual_seed(torch.initial_seed() + 1)
+    os.environ["OF_THE_JOB"] = "changed"
+    return found
+
+
+def draw(job, show):
+    """Numbers without a seed of their own."""
+    import torch
+
+    return random.random(), np.random.rand(3).tolist(), torch.rand(3).tolist()
 
 
 def count(job, show):

@@ -127,3 +127,15 @@ def test_the_readme_is_short_and_every_page_is_in_the_index():
     index = (REPOSITORY / "docs" / "index.md").read_text(encoding="utf-8")
     pages = [page.name for page in PAGES if page.parent.name == "docs" and page.name != "index.md"]
     assert [name for name in pages if f"({name})" not in index] == []
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "configs").glob("*.yaml")), ids=lambda path: path.name)
+def test_an_editor_finds_the_schema_of_a_workload_file_by_its_first_line(path):
+    found = re.fullmatch(r"# yaml-language-server: \$schema=(\S+)", path.read_text(encoding="utf-8").splitlines()[0])
+    assert found is not None
+    assert (path.parent / found[1]).is_file()
+
+
+@pytest.mark.parametrize("page", PAGES[3:], ids=lambda page: page.name)
+def test_the_title_of_a_page_is_the_question_that_it_answers(page):
+    assert page.read_text(encoding="utf-8").splitlines()[0].endswith("?")

@@ -16,9 +16,9 @@ ROOMS = (
     ("strict_json",), ("mistakes",),
     ("provenance",), ("cache",), ("progress",), ("upstream",), ("arrays",), ("torch_process",), ("registry",),
     ("stats",), ("quant",), ("recipes",), ("config",), ("records",),
-    ("data", "models", "tasks"), ("backends",), ("measure",), ("training",), ("golden",), ("experiment",),
-    ("search", "inspect", "ablation", "blame"), ("parity", "export"), ("quantities",), ("session",), ("report",),
-    ("claims",), ("plugin", "cli"), ("__main__",),
+    ("data", "models", "tasks"), ("backends",), ("measure",), ("training",), ("golden",), ("experiment",), ("jobs",),
+    ("search", "inspect", "ablation", "blame"), ("parity", "export"), ("quantities",), ("against",), ("session",),
+    ("report",), ("claims",), ("plugin", "cli"), ("__main__",),
 )  # fmt: skip
 FLOOR = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms}
 REPORT_MAY_IMPORT = {"records", "stats", "errors", "foreign", "extras", "files", "registry", "config", "report"}

@@ -13,6 +13,7 @@ from PIL import Image
 HERE = Path(__file__).parent
 SIZE, PER_CLASS = 32, {"train": 40, "test": 100}
 CLASSES = ("blue", "green", "red")
+CIFAR10 = {"mean": (0.4914, 0.4822, 0.4465), "std": (0.2470, 0.2435, 0.2616)}
 
 
 def make(folder: Path) -> None:
@@ -29,25 +30,27 @@ def make(folder: Path) -> None:
     torch.save(weights, folder / "torch_package" / "weights.pt")
 
 
-def images(root: Path) -> None:
+def images(root: Path, per_class: dict[str, int] = PER_CLASS, size: int = SIZE) -> None:
     """Noisy pictures, each brighter in the colour of its class."""
     random = np.random.default_rng(0)
-    for side, count in PER_CLASS.items():
+    for side, count in per_class.items():
         for label, name in enumerate(CLASSES):
             folder = root / side / name
             folder.mkdir(parents=True)
             for i in range(count):
-                pixels = random.integers(60, 196, (SIZE, SIZE, 3))
+                pixels = random.integers(60, 196, (size, size, 3))
                 pixels[..., 2 - label] += random.integers(0, 30)
                 Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"{i:03}.png")
 
 
-def pair(folder: Path, is_broken: bool = False) -> None:
+def pair(folder: Path, is_broken: bool = False, stem: str = "net.", is_normalized: bool = False) -> None:
     """Writes `net.fp32.onnx` and `net.int8.onnx`, the mean of each colour as a logit.
 
     Args:
         folder: of the files.
         is_broken: the int8 file takes blue for green.
+        stem: before `fp32.onnx` and `int8.onnx`.
+        is_normalized: pictures come with the statistics of CIFAR-10 taken out, not in 0..1.
     """
     # blue, green, red from the channels red, green, blue.
     rows = np.eye(3, dtype=np.float32)[::-1].copy()
@@ -55,11 +58,16 @@ def pair(folder: Path, is_broken: bool = False) -> None:
         helper.make_node("GlobalAveragePool", ["a"], ["b"]),
         helper.make_node("Flatten", ["b"], ["logits"]),
     ]
-    conv = helper.make_node("Conv", ["x", "weight"], ["a"], "conv")
-    _save(folder / "net.fp32.onnx", [conv, *tail], {"weight": rows[:, :, None, None]})
+    first = "unit" if is_normalized else "x"
+    head = [helper.make_node("Mul", ["x", "std"], ["m"]), helper.make_node("Add", ["m", "mean"], ["unit"])]
+    statistics = {name: np.float32(values)[:, None, None] for name, values in CIFAR10.items()}
+    before, beside = (head, statistics) if is_normalized else ([], {})
+    conv = helper.make_node("Conv", [first, "weight"], ["a"], "conv")
+    _save(folder / f"{stem}fp32.onnx", [*before, conv, *tail], {"weight": rows[:, :, None, None], **beside})
     wrong = rows[[1, 0, 2]] if is_broken else rows
     nodes = [
-        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+        *before,
+        helper.make_node("QuantizeLinear", [first, "s", "z"], ["q"]),
         helper.make_node("DequantizeLinear", ["q", "s", "z"], ["d"]),
         helper.make_node("DequantizeLinear", ["codes", "ws", "z"], ["w"]),
         helper.make_node("Conv", ["d", "w"], ["c"], "conv"),
@@ -68,8 +76,8 @@ def pair(folder: Path, is_broken: bool = False) -> None:
         *tail,
     ]
     codes = np.rint(wrong * 127).astype(np.int8)[:, :, None, None]
-    held = {"s": np.float32(0.008), "z": np.int8(0), "ws": np.float32(1 / 127), "codes": codes}
-    _save(folder / "net.int8.onnx", nodes, held)
+    held = {"s": np.float32(0.008), "z": np.int8(0), "ws": np.float32(1 / 127), "codes": codes, **beside}
+    _save(folder / f"{stem}int8.onnx", nodes, held)
 
 
 def _save(path: Path, nodes: list, held: dict) -> None:

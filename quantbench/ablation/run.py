@@ -1,10 +1,9 @@
-"""An ablation run: each row trained in a process of its own, kept by its content, and compared with the first."""
+"""An ablation run: each row trained in a worker, kept by its content, and compared with the first."""
 
 from __future__ import annotations
 
 import inspect
 import math
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +12,6 @@ from pathlib import Path
 import torch
 
 from quantbench.ablation.comparison import compare
-from quantbench.ablation.parallel import run_each
 from quantbench.backends.module import ModulePredictor
 from quantbench.cache import CacheEntry, Meta
 from quantbench.config.ablation import Ablation
@@ -22,13 +20,13 @@ from quantbench.config.training import TrainingConfig
 from quantbench.data import source
 from quantbench.errors import ConfigError
 from quantbench.experiment.workload import OpenWorkload, split_hashes
-from quantbench.files import cache_dir, data_dir, sha256_of_file, sha256_of_json, write_text
+from quantbench.files import cache_dir, sha256_of_file, sha256_of_json, write_text
+from quantbench.jobs.sweep import run_each
 from quantbench.measure import evaluation
 from quantbench.measure.environment import environment
-from quantbench.measure.load import usable_cores
 from quantbench.progress import Progress, progress
 from quantbench.records.ablation import AblationRecord, TrainedRow, read_trained
-from quantbench.records.base import Environment, pack_bits
+from quantbench.records.base import pack_bits
 from quantbench.registry import MODELS
 from quantbench.temporary import sweep_all
 from quantbench.training import augmentation
@@ -47,37 +45,24 @@ ROW = "row.json"
 
 @dataclass(frozen=True)
 class RowJob:
-    """All that a process needs to train a row.
+    """All that a worker needs to train a row.
 
     Attributes:
         key: of the row, and the name of its files.
-        threads: intra-operator threads.
-        environment: of this machine, which takes a second to find out.
-        folder: current one, in which relative paths of the workload are looked for.
-        cache: where unfinished trainings and results are kept.
-        data: where data sets that people bring lie.
+        threads: intra-operator threads, on which the bits depend.
     """
 
     workload: Workload
     training: TrainingConfig
     key: str
     threads: int
-    environment: Environment
-    folder: Path
-    cache: Path
-    data: Path
 
 
 def train_row(job: RowJob, show: Progress) -> TrainedRow:
     """Trains a row, or continues it, evaluates it on the test split and keeps the result."""
-    # The process may stem from a server that was started elsewhere.
-    os.chdir(job.folder)
-    os.environ.update(QUANTBENCH_CACHE=str(job.cache), QUANTBENCH_DATA=str(job.data))
     torch.set_num_threads(job.threads)
     row = _trained_now(job, show)
-    entry = row_entry(job.key)
-    with entry.locked():
-        entry.write(lambda folder: _write_row(folder, row))
+    _keep(row)
     training_state.forget_training(_unfinished(job.key))
     return row
 
@@ -98,7 +83,7 @@ def _trained_now(job: RowJob, show: Progress) -> TrainedRow:
         best_epoch=outcome.best_epoch,
         duration_s=round(sum(epoch.seconds for epoch in outcome.history), 3),
         threads=job.threads,
-        environment=job.environment,
+        environment=environment(),
         amp=AMP if job.training.precision == "bf16" else None,
     )
 
@@ -111,6 +96,12 @@ def _unfinished(key: str) -> str:
 def row_entry(key: str) -> CacheEntry:
     """The cache entry of a finished row."""
     return CacheEntry("ablations", key, "training it again", by_users_code=True)
+
+
+def _keep(row: TrainedRow) -> None:
+    entry = row_entry(row.key)
+    with entry.locked():
+        entry.write(lambda folder: _write_row(folder, row))
 
 
 def _write_row(folder: Path, row: TrainedRow) -> Meta:
@@ -136,10 +127,12 @@ class AblationRun:
     Attributes:
         ablation: its checked file.
         amp: compute in bf16, whatever the files say.
+        threads: of each row; another number gives other bits, as another seed does.
     """
 
     ablation: Ablation
     amp: bool = False
+    threads: int = 1
 
     def __post_init__(self) -> None:
         sweep_all(cache_dir())
@@ -173,32 +166,38 @@ class AblationRun:
         files = {str(module.__file__) for module in DECIDING} | {file for file in made_by if file}
         return sorted(sha256_of_file(Path(file)) for file in files)
 
-    def train(self, jobs: int | None = None) -> None:
-        """Trains all rows that are not kept, `jobs` of them at once; one that fails stops no other.
+    def train(self, jobs: str | None = None) -> None:
+        """Trains all rows that are not kept, several at once; one that fails stops no other.
 
         Args:
-            jobs: processes; by default one for each core. The cores' threads are divided among them.
+            jobs: place and number, as `--jobs` has them; by default one process for each core.
 
         Raises:
+            ConfigError: if there is no such place.
             KeyboardInterrupt: when interrupted; finished rows are kept and the others continue from their last epoch.
         """
         waiting = [row.name for row in self.ablation.rows if not self._is_kept(row.name)]
         if not waiting:
             return
-        cores = usable_cores()
-        at_once = min(jobs or cores, len(waiting))
-        threads = max(1, cores // at_once)
         batches = {name: math.ceil(len(self.opened.splits.train) / self.settings[name].batch_size) for name in waiting}
         sizes = {name: self.settings[name].epochs * batches[name] for name in waiting}
-        rest = (threads, environment(), Path.cwd(), cache_dir().absolute(), data_dir().absolute())
-        work = {name: RowJob(self.ablation.workload, self.settings[name], self.keys[name], *rest) for name in waiting}
+        work = {
+            name: RowJob(self.ablation.workload, self.settings[name], self.keys[name], self.threads) for name in waiting
+        }
         with progress(f"ablation {self.ablation.name}") as show:
-            ended = run_each(train_row, work, sizes, at_once, show)
-        self.trained |= {name: each.result for name, each in ended.items() if each.result}
-        self.failed |= {name: each.failed for name, each in ended.items() if each.failed}
+            ended = run_each(train_row, work, sizes, show, jobs, self.threads)
+        for name, each in ended.items():
+            if each.result is None:
+                self.failed[name] = str(each.failed)
+                continue
+            self.trained[name] = each.result
+            # A machine that does not share the cache has kept it in its own.
+            if row_entry(each.result.key).read() is None:
+                _keep(each.result)
 
     def _is_kept(self, name: str) -> bool:
-        if (row := kept_row(row_entry(self.keys[name]), self.keys[name])) is not None:
+        row = kept_row(row_entry(self.keys[name]), self.keys[name])
+        if row is not None and row.threads == self.threads:
             self.trained[name] = row
             # Still there where a process was killed right after it wrote the row.
             training_state.forget_training(_unfinished(self.keys[name]))

@@ -33,7 +33,7 @@ class Grid:
         zero_point: the same; no whole number where zero is not on the grid.
         first: the lowest code.
         last: the highest code.
-        axis: of the channels; None for one scale.
+        axis: of the channels; None for one scale, or for one of each value, as blocks have.
 
     Example:
         >>> Grid.of(0.5, 0, 0, 255).rounded(np.array([0.2, 0.3, 400.0]))
@@ -63,12 +63,18 @@ class Grid:
     @property
     def low(self) -> Floats:
         """The lowest values."""
-        return np.asarray(self.scale * (self.first - self.zero_point))
+        return np.minimum(*self._ends)
 
     @property
     def high(self) -> Floats:
         """The highest values."""
-        return np.asarray(self.scale * (self.last - self.zero_point))
+        return np.maximum(*self._ends)
+
+    @property
+    def _ends(self) -> tuple[Floats, Floats]:
+        """Values of the first and of the last code: scales of blocks may be negative."""
+        first, last = (np.asarray(self.scale * (code - self.zero_point)) for code in (self.first, self.last))
+        return first, last
 
     def clipped(self, values: Array) -> Floats:
         """Values within the ends of the grid, not rounded."""
@@ -81,12 +87,13 @@ class Grid:
 
     def moved(self, channel: int) -> Grid:
         """The grid of the same values with an axis of theirs moved to the front."""
-        if self.axis is None:
+        if not self.scale.ndim:
             return self
         ndim = self.scale.ndim
-        channel, axis = channel % ndim, self.axis % ndim
+        channel, axis = channel % ndim, None if self.axis is None else self.axis % ndim
         zero_point = np.moveaxis(self.zero_point, channel, 0) if self.zero_point.ndim else self.zero_point
-        at = 0 if axis == channel else axis + (axis < channel)
+        # Of blocks each value has a scale of its own.
+        at = None if axis is None else 0 if axis == channel else axis + (axis < channel)
         return Grid(np.moveaxis(self.scale, channel, 0), zero_point, self.first, self.last, at)
 
     def codes(self, values: Array) -> Floats:

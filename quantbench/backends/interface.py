@@ -253,7 +253,7 @@ class Backend(Guarded, ABC):
     name: ClassVar[str]
     guarded = frozenset({
         "load", "describe", "files_of", "supports", "quantize", "lowered", "rehearse", "kernels", "forms", "switchable",
-        "insides", "prepare_training", "freeze", "convert_trained",
+        "insides", "trained_insides", "prepare_training", "freeze", "convert_trained",
     })  # fmt: skip
     engine: str = "none"
     libraries: ClassVar[tuple[str, ...]] = ("torch",)
@@ -366,6 +366,14 @@ class Backend(Guarded, ABC):
             QuantizationError: if the layers of such an artifact cannot be looked at.
         """
         raise QuantizationError(f"backend '{self.name}' does not show the values inside of its artifacts")
+
+    def trained_insides(self, reference: Artifact, candidate: Artifact, trained: Path) -> Insides:  # noqa: ARG002
+        """The same of a candidate by a trained recipe, for backends that put layers back to its fine-tuned weights.
+
+        Raises:
+            QuantizationError, BaselineError: see `insides`, `quantize`.
+        """
+        return self.insides(reference, candidate)
 
     def prepare_training(self, reference: Artifact, recipe: Trained, samples: Inputs) -> nn.Module:  # noqa: ARG002
         """A copy with fake quantizers, in train mode, ready to be fine-tuned.

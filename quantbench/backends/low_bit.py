@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import nn
@@ -17,9 +18,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from quantbench.backends.copying import copied
 from quantbench.backends.engines import Engine, check_engine, default_engine
 from quantbench.backends.finite import finite_inputs, run_finite
-from quantbench.backends.interface import Observers
-from quantbench.backends.state_dict import Converted, StateDictBackend, wrong_backend
-from quantbench.backends.weights import nothing_quantized
+from quantbench.backends.interface import Artifact, Calibration, Observers
+from quantbench.backends.state_dict import Converted, StateDictBackend, reference_module, wrong_backend
+from quantbench.backends.weights import fill_trained, nothing_quantized
 from quantbench.errors import QuantizationError
 from quantbench.quant.learned_step import LearnedStep
 from quantbench.quant.low_bit import LearnedClipping, LowBitQuantizer, NormalizedClipping
@@ -27,6 +28,9 @@ from quantbench.quant.low_bit_layers import QuantConv2d, QuantLayer, QuantLinear
 from quantbench.quant.packed_layers import packed
 from quantbench.recipes.lowering import unsupported
 from quantbench.recipes.spec import FP32_BITS, Fp32, LowBit, Recipe, Trained
+
+if TYPE_CHECKING:
+    from quantbench.backends.insides import Insides
 
 # Layers that have a low-bit form.
 KINDS = "nn.Conv2d or nn.Linear"
@@ -108,6 +112,21 @@ class LowBitBackend(StateDictBackend):
         if not any(isinstance(each, QuantLayer) for each in prepared.modules()):
             raise QuantizationError(f"{nothing_quantized(model, KINDS)}; first_bits and last_bits leave them in fp32")
         return prepared
+
+    def insides(self, reference: Artifact, candidate: Artifact) -> Insides:
+        """See `Backend.insides`."""
+        from quantbench.backends.low_bit_insides import low_bit_insides
+
+        return low_bit_insides(reference_module(reference), None, self.module(candidate), self.engine)
+
+    def trained_insides(self, reference: Artifact, candidate: Artifact, trained: Path) -> Insides:
+        """See `Backend.trained_insides`."""
+        from quantbench.backends.low_bit_insides import low_bit_insides
+
+        model, recipe = reference_module(reference), _low_bit(candidate.recipe)
+        own = self.prepare_module(model, recipe)
+        fill_trained(own, recipe, Calibration(lambda: (), {}, trained))
+        return low_bit_insides(model, own.eval(), self.module(candidate), self.engine)
 
     def freeze(self, prepared: nn.Module) -> None:
         """See `Backend.freeze`; ranges are learned as weights are, and go on."""

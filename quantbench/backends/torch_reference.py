@@ -5,6 +5,9 @@ from __future__ import annotations
 from quantbench.backends.interface import Artifact
 from quantbench.errors import QuantizationError
 
+# Suffix of a model's file → backends that quantize it as it is; all others need the torch module that it was made from.
+READ_BY = {".onnx": ("onnxruntime", "openvino"), ".xml": ("openvino",)}
+
 
 def check_module(reference: Artifact) -> None:
     """Refuses a reference that holds its own structure, which is no torch module's.

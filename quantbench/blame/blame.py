@@ -9,7 +9,7 @@ from quantbench.blame.budget import Budget
 from quantbench.blame.causes import causes_of
 from quantbench.blame.causes.interface import Cause, Facts
 from quantbench.blame.evidence import Evidence
-from quantbench.blame.grouping import groups
+from quantbench.blame.grouping import MOST_FOR_GROUPS, groups
 from quantbench.blame.looking import Looked, looked
 from quantbench.blame.samples import Samples, samples_for
 from quantbench.blame.sentence import (
@@ -23,14 +23,14 @@ from quantbench.blame.sentence import (
     of_unexplained,
 )
 from quantbench.blame.trials import EXPLAINS, LEVEL, MOST_ALONE, Trials
+from quantbench.experiment.fine_tuning import checked_trained_path
 from quantbench.experiment.run import Run
 from quantbench.measure.environment import environment
+from quantbench.recipes.spec import Trained
 from quantbench.records.blame import BlameRecord, CauseRecord, LayerBlame, Outcome, Trial
 
 # Layers whose causes are looked for, beside those that are tried.
 LOOKED_INTO = 3
-# Part of the time after which no more groups are tried.
-MOST_FOR_GROUPS = 0.8
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def blamed(run: Run, command: str, budget: Budget | None = None) -> BlameRecord:
     budget = budget or Budget()
     evidence = Evidence.of(run)
     drop, interval = evidence.lost(LEVEL)
-    insides = run.backend.insides(run.counterpart.artifact, run.artifact)
+    insides = _opened(run)
     samples = samples_for(run.opened, run.experiment.recipe)
     found = looked(insides, samples, run.opened.task, budget)
     trials = Trials(run, evidence, insides, drop, sum(each.is_quantized for each in found.layers), budget)
@@ -104,6 +104,13 @@ def blamed(run: Run, command: str, budget: Budget | None = None) -> BlameRecord:
         command=command,
         environment=environment(),
     )
+
+
+def _opened(run: Run) -> Insides:
+    reference, candidate = run.counterpart.artifact, run.artifact
+    if isinstance(run.experiment.recipe, Trained):
+        return run.backend.trained_insides(reference, candidate, checked_trained_path(run.opened, run.experiment))
+    return run.backend.insides(reference, candidate)
 
 
 def _tried(trials: Trials, found: Looked) -> Verdict:

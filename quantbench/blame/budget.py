@@ -44,6 +44,16 @@ class Budget:
         """Enough is left for something that takes so long."""
         return self.seconds is None or self.elapsed + seconds <= self.seconds
 
+    def affords(self, seconds: float, part: float) -> int:
+        """Number of steps of so many seconds each that fit into what is left of a part of the time, which has a limit.
+
+        Example:
+            >>> Budget(10.0, clock=iter([0.0, 4.0]).__next__).affords(0.5, part=0.5)
+            2
+        """
+        left = part * (self.seconds or 0.0) - self.elapsed
+        return max(0, int(left / max(seconds, 1e-9)))
+
     def count(self, samples: int) -> None:
         """Notes forwards."""
         self.forwards += samples

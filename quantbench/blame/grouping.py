@@ -12,6 +12,8 @@ from quantbench.tasks.interface import Task
 
 # Layers that pairs are made of, and the largest group.
 MOST_IN_PAIRS, LARGEST = 6, 4
+# Part of the time after which no more groups are tried.
+MOST_FOR_GROUPS = 0.8
 
 
 def groups(looked: Looked, insides: Insides, task: Task, budget: Budget) -> Iterator[tuple[str, ...]]:
@@ -21,7 +23,7 @@ def groups(looked: Looked, insides: Insides, task: Task, budget: Budget) -> Iter
         looked: with every layer put back alone.
         insides: opened.
         task: tells the kind of outputs.
-        budget: counts the forwards.
+        budget: counts the forwards; there are no more groups once most of it is used up.
     """
     chosen = candidates(looked)
     group: tuple[str, ...] = ()
@@ -29,7 +31,12 @@ def groups(looked: Looked, insides: Insides, task: Task, budget: Budget) -> Iter
         options = (
             list(combinations(chosen, 2)) if size == 2 else [(*group, each) for each in chosen if each not in group]
         )
-        group = min(options, key=lambda names: error_with(looked, insides, names, task, budget))
+        errors = dict[tuple[str, ...], float]()
+        for names in options:
+            if (error := error_with(looked, insides, names, task, budget, MOST_FOR_GROUPS)) is None:
+                return
+            errors[names] = error
+        group = min(errors, key=lambda names: errors[names])
         yield group
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,6 +18,8 @@ from quantbench.tasks.interface import Task
 MOST_LAYERS = 32
 # Parts of the time after which no more values are looked at, and no more layers put back.
 MOST_FOR_VALUES, MOST_FOR_LAYERS = 0.25, 0.5
+# Samples whose time tells how many more there is time for.
+FIRST = 4
 Outputs = Mapping[str, Array]
 
 
@@ -65,11 +67,9 @@ def looked(insides: Insides, samples: Samples, task: Task, budget: Budget) -> Lo
     found = Looked()
     groups = ((samples.shown, found.shown), (samples.unshown, found.calibration), (samples.test, found.test))
     error = apart = signal = 0.0
-    for batches, errors in groups:
-        for at, batch in enumerate(batches):
-            # Of each group at least one batch.
-            if at and budget.used > MOST_FOR_VALUES:
-                break
+    pace = _Pace(budget)
+    for at, (batches, errors) in enumerate(groups, 1):
+        for batch in pace.pieces(batches, MOST_FOR_VALUES * at / len(groups)):
             inside = insides.run(batch)
             # Both, and every layer alone from two kinds of inputs.
             budget.count(4 * count([batch]))
@@ -88,6 +88,39 @@ def looked(insides: Insides, samples: Samples, task: Task, budget: Budget) -> Lo
     return found
 
 
+class _Pace:
+    """Cuts batches so that the values of none take longer than is left, by how long those before took."""
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget, self._seconds = budget, 0.0
+
+    def pieces(self, batches: Sequence[Inputs], part: float) -> Iterator[Inputs]:
+        """Batches of one group, of which at least one sample is given; all of them without a limit.
+
+        Args:
+            batches: of the group.
+            part: of the time, which is to be left for what comes later.
+        """
+        is_first = True
+        for batch in batches:
+            at, n = 0, count([batch])
+            while at < n:
+                size = self._size(n - at, part)
+                if size == 0 and not is_first:
+                    return
+                size = max(size, 1)
+                began = self._budget.elapsed
+                yield {name: array[at : at + size] for name, array in batch.items()}
+                self._seconds = (self._budget.elapsed - began) / size
+                at, is_first = at + size, False
+
+    def _size(self, rest: int, part: float) -> int:
+        if self._budget.seconds is None:
+            return rest
+        fit = self._budget.affords(self._seconds, part) if self._seconds else FIRST
+        return min(fit, rest)
+
+
 def _add_shown(found: Looked) -> None:
     """Makes the calibration samples that were shown a part of all of them."""
     for name, errors in found.shown.items():
@@ -101,20 +134,37 @@ def _put_back_each(found: Looked, insides: Insides, task: Task, budget: Budget) 
     # By themselves; those that do least are put back last, or not at all.
     names.sort(key=lambda name: -errors[name].local / max(errors[name].signal, 1e-30))
     for at, name in enumerate(names):
-        if at >= MOST_LAYERS or budget.used > MOST_FOR_LAYERS:
+        error = None
+        if at < MOST_LAYERS and budget.used <= MOST_FOR_LAYERS:
+            error = error_with(found, insides, [name], task, budget, MOST_FOR_LAYERS)
+        if error is None:
             found.notes.append(
                 f"{len(names) - at} of {len(names)} layers, those with the least error of their own, were not put back "
                 "for want of time"
             )
             return
-        error = error_with(found, insides, [name], task, budget)
         found.removed[name] = 1 - error / found.error if found.error > 0 else 0.0
 
 
-def error_with(found: Looked, insides: Insides, names: Sequence[str], task: Task, budget: Budget) -> float:
-    """Error of the outputs with some layers put back, on the samples that were looked at."""
+def error_with(
+    found: Looked, insides: Insides, names: Sequence[str], task: Task, budget: Budget, most: float
+) -> float | None:
+    """Error of the outputs with some layers put back, on the samples that were looked at.
+
+    Args:
+        found: with these samples.
+        insides: opened.
+        names: of the layers.
+        task: tells the kind of outputs.
+        budget: counts the forwards.
+        most: part of the time after which no further batch is run.
+
+    Returns: None where there was no time for all of them.
+    """
     predictor, error = insides.put_back(names), 0.0
     for batch, reference in found.seen:
+        if budget.used > most:
+            return None
         error += output_error(reference, predictor(batch), task)
         budget.count(count([batch]))
     return error

@@ -65,23 +65,32 @@ class Trials:
             gives_up: look at a part of the samples first, and at no more where too little is recovered.
         """
         if not self.budget.allows(self._seconds_of_one()):
-            self.refused = f"the budget of {self.budget.seconds:g} s is used up"
+            self._refuse()
             return None
         names = layers or [each.name for each in self.insides.layers if each.is_quantized]
         with about(f"the candidate with {', '.join(names[:3])} put back"):
             trial = self._measured(list(layers), self.insides.put_back(names), gives_up)
+        if trial is None:
+            self._refuse()
+            return None
         self.made.append(trial)
         return trial
+
+    def _refuse(self) -> None:
+        self.refused = f"the budget of {self.budget.seconds:g} s is used up"
 
     def _seconds_of_one(self) -> float:
         """Time of a whole pass, by those before."""
         return self.budget.elapsed * len(self.evidence) / max(self.budget.forwards, 1)
 
-    def _measured(self, layers: list[str], predictor: Forward, gives_up: bool) -> Trial:
+    def _measured(self, layers: list[str], predictor: Forward, gives_up: bool) -> Trial | None:
+        """One trial; None where the time is up in the middle of it."""
         n = len(self.evidence)
         seen, scores = np.zeros(0, np.int64), list[Floats]()
         for part in shuffled(n, PARTS if n >= 200 else (1.0,)):
-            scores.append(self._scored(predictor, self.evidence.positions[part]))
+            if (own := self._scored(predictor, self.evidence.positions[part])) is None:
+                return None
+            scores.append(own)
             seen = np.concatenate([seen, part])
             found = self.evidence.recovered(seen, np.concatenate(scores), self.level)
             if gives_up and len(seen) < n and found[1] is not None and found[1][1] < WORTH * self.drop:
@@ -96,12 +105,14 @@ class Trials:
             complete=len(seen) == n,
         )
 
-    def _scored(self, predictor: Forward, positions: NDArray[np.int64]) -> Floats:
-        """Statistics `[m, k]` of some test samples."""
+    def _scored(self, predictor: Forward, positions: NDArray[np.int64]) -> Floats | None:
+        """Statistics `[m, k]` of some test samples; None where the time is up in between."""
         opened, task = self.run.opened, self.run.opened.task
         test, size = opened.splits.test, opened.workload.config.evaluation.batch_size
         parts = []
         for start in range(0, len(positions), size):
+            if self.budget.used > 1:
+                return None
             rows = positions[start : start + size]
             outputs = task.chosen(predictor(samples_at(test, rows)), len(rows))
             task.check(outputs, len(rows), test.labels)

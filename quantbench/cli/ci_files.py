@@ -24,11 +24,18 @@ jobs:
           python-version: "3.12"
       - run: pip install {distribution}
       - run: {command}
+      - if: ${{{{ always() && hashFiles('records.json') != '' }}}}
+        run: |
+          quantbench report records.json --html report.html --junit junit.xml
+          quantbench comment records.json --annotations
       - uses: actions/upload-artifact@v4
         if: always()
         with:
           name: quantbench
-          path: records.json
+          path: |
+            records.json
+            report.html
+            junit.xml
 """
 GITLAB = """\
 # Runs the quantization gates of this project on every change.
@@ -37,9 +44,12 @@ quantbench:
   script:
     - pip install {distribution}
     - {command}
+  after_script:
+    - quantbench report records.json --html report.html --junit junit.xml
   artifacts:
     when: always
-    paths: [records.json]
+    paths: [records.json, report.html]
+    reports: {{junit: junit.xml}}
 """
 # Service → its file and the text of it.
 SERVICES = {

@@ -33,8 +33,10 @@ def comment(
     """
     from quantbench.files import write_text
     from quantbench.report import comment as markdown
-    from quantbench.report.documents import read_all
+    from quantbench.report.documents import check_place, read_all
 
+    if out:
+        check_place(out, "--out", [*records, *(base or [])])
     found = read_all(records, empty=True)
     text = markdown.comment(found, read_all(base, empty=True) if base else None, _checked(link))
     if annotations:

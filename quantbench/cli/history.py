@@ -50,6 +50,7 @@ def history(
 
 def _read(sources: list[Path]) -> tuple[list[Observation], list[str]]:
     from quantbench.errors import ConfigError
+    from quantbench.golden.gates import FILE_NAME as GATES
     from quantbench.golden.timeline import timeline
     from quantbench.report.history import of_records
 
@@ -62,12 +63,17 @@ def _read(sources: list[Path]) -> tuple[list[Observation], list[str]]:
             if not found.is_of_git:
                 notes.append(f"{source}: no commits of it are here, so that the histories within its files are shown")
         elif source.is_dir():
-            files = sorted(source.glob("*.json"))
+            files = sorted(path for path in source.glob("*.json") if path.name != GATES)
             if not files:
                 raise ConfigError(
                     f"{source}: holds neither results/ of goldens nor *.json of records; name another folder"
                 )
             observations += of_records(files)
+        elif not source.exists() and source.suffix != ".json":
+            raise ConfigError(
+                f"{source}: no such file or folder; name goldens or records, or accept a result first: quantbench "
+                "accept ID --reason …"
+            )
         else:
             observations += of_records([source])
     return observations, notes

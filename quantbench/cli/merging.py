@@ -26,31 +26,32 @@ def merge(
 ) -> None:
     """Put the shards of a run together and judge the whole: a shard that is missing or there twice is an error.
 
-    Exit status: 0 all gates hold, 1 a gate failed or was loosened, 2 something could not be measured or the shards are
-    not one run.
+    Exit status: 0 all gates hold, 1 a gate failed, was loosened or judged by another bound, 2 something could not be
+    measured or the shards are not one run.
     """
     import shutil
 
     from quantbench.config.reading import load_experiments
+    from quantbench.files import printable
     from quantbench.report.documents import check_place, read_file, write_records
     from quantbench.report.tables import error_lines, terminal_table
     from quantbench.session.merging import machine_lines, merged_shards, unjudged_lines
 
-    check_place(json)
+    check_place(json, read=shards)
     found = merged_shards([(path, read_file(path)) for path in shards])
     configured = load_experiments(configs)
     premises = list(dict.fromkeys([*found.premises, *_audit(found, configured, configs, golden)]))
     unjudged = unjudged_lines(found.records, configured)
-    write_records(json, found.records, found.not_run, found.errors, premises=premises)
+    write_records(json, found.records, found.not_run, found.errors, premises=premises, base=found.base)
     width = shutil.get_terminal_size((160, 24)).columns
     print(terminal_table(found.records, found.not_run, width, sys.stdout.isatty(), found.errors), end="")
     for line in [*machine_lines(found.records), *unjudged, *premises, *error_lines(found.errors)]:
-        print(f"quantbench: {line}", file=sys.stderr)
+        print(f"quantbench: {printable(line)}", file=sys.stderr)
     raise typer.Exit(_status(found, premises, strict_verdicts, bool(unjudged)))
 
 
 def _audit(found: RecordFile, configured: list[Experiment], configs: Path, golden: Path) -> list[str]:
-    """Checks of the whole: orphans, experiments that no shard was to measure, and gates that were loosened.
+    """Checks of the whole: orphans, experiments that no shard was to measure, and gates that are not the shards'.
 
     Raises:
         QuantbenchError: if a golden is an orphan, or the configuration is not that of the shards.
@@ -58,6 +59,7 @@ def _audit(found: RecordFile, configured: list[Experiment], configs: Path, golde
     from quantbench.errors import ConfigError
     from quantbench.session.audit import check_orphans
     from quantbench.session.gates import loosened
+    from quantbench.session.merging import rebound_lines
 
     check_orphans(golden, configured, configs)
     measured = {each.experiment for part in (found.records, found.not_run, found.errors) for each in part}
@@ -65,7 +67,10 @@ def _audit(found: RecordFile, configured: list[Experiment], configs: Path, golde
         raise ConfigError(
             f"{unknown[0]}: is in a shard, but not in {configs}; merge with the revision that was measured"
         )
-    return loosened(golden, configured, [each for each in configured if each.id in measured])
+    return [
+        *loosened(golden, configured, [each for each in configured if each.id in measured]),
+        *rebound_lines(found.records, configured),
+    ]
 
 
 def _status(found: RecordFile, premises: list[str], is_strict: bool, is_partial: bool) -> int:

@@ -25,6 +25,13 @@ Sequential = Annotated[
     ),
 ]
 Out = Annotated[Path, typer.Option(help="Folder for the tables and plots.")]
+Jobs = Annotated[
+    str | None,
+    typer.Option(
+        help="How many are computed at once in processes of this machine, or dask:tcp://HOST:PORT for the workers of a "
+        "cluster; default: one for each core."
+    ),
+]
 
 CONFIGS = Path("configs")
 GOLDEN = Path("golden")

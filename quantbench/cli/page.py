@@ -51,6 +51,7 @@ def page_of(
         media=media,
         notes=notes,
         blames=[blame for path in blames for blame in read_blames(path)],
+        base=found.base,
     )
     return page(content)
 

@@ -43,12 +43,14 @@ def report(
     Tables and plots are the Pareto front, and the sensitivity of layers if it was measured.
     """
     from quantbench.files import write_text
-    from quantbench.report.documents import read_all, with_tables
+    from quantbench.report.documents import check_place, read_all, with_tables
     from quantbench.report.html.place import check_page
     from quantbench.report.tables import error_lines
 
     if html:
         check_page(html)
+    if junit:
+        check_place(junit, "--junit", records)
     is_shown = html is not None or junit is not None
     folder = out if is_shown else out or OUT
     if folder:

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from quantbench.cli.options import CONFIGS, GOLDEN, Configs, Engine, Golden, NoBlame, RealData, Sequential, is_verbose
-from quantbench.errors import QuantbenchError
+from quantbench.errors import ConfigError, QuantbenchError
 from quantbench.foreign import calling, traceback_of
 from quantbench.stopping import status
 
 if TYPE_CHECKING:
+    from quantbench.against.comparison import Against
     from quantbench.config.schema import Experiment
     from quantbench.experiment.runs import Runs
     from quantbench.records.run import ShardFacts
@@ -40,6 +41,10 @@ def run(
     shard: Annotated[
         str | None, typer.Option(metavar="I/N", help="Measure this part alone, such as 2/8; then quantbench merge.")
     ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(metavar="REVISION", help="Measure this git revision as well, and compare with it: origin/main."),
+    ] = None,
 ) -> None:
     """Measure experiments, judge all their gates and print the table.
 
@@ -54,8 +59,10 @@ def run(
     from quantbench.session.audit import check_orphans
     from quantbench.session.blaming import SECONDS
     from quantbench.session.plan import Plan
+    from quantbench.session.revision import revision
     from quantbench.session.session import Options
     from quantbench.session.shard import Shard
+    from quantbench.stats.multiplicity import Family
 
     if json:
         check_place(json)
@@ -65,12 +72,24 @@ def run(
     own = part.of(chosen) if part else chosen
     check_orphans(golden, configured, configs)
     # All parts share the false alarms of the run, so that each is judged as the whole would be.
-    runs = Runs(Settings(golden, engine, family=Plan.of_experiments(chosen).family, sequential=sequential))
+    gates = Plan.of_experiments(chosen).family.gates
+    if against is not None:
+        if sequential:
+            raise ConfigError("--against compares all test samples; leave --sequential out")
+        gates, sequential = gates + len(chosen), False
+    runs = Runs(Settings(golden, engine, family=Family(gates), sequential=sequential))
     options = Options(strict=strict_verdicts, real_data=real_data, blame_s=0.0 if no_blame else SECONDS)
     if part:
         print(f"quantbench: {part.sentence(chosen)}", file=sys.stderr)
-    facts = part.facts(chosen) if part else None
-    raise typer.Exit(show_session(runs, Plan.of_experiments(own), options, configured, json, shard=facts))
+    before = revision(chosen, golden) if part else {}
+    facts = (lambda: part.facts(chosen, before)) if part else None
+    plan = Plan.of_experiments(own)
+    if against is None:
+        raise typer.Exit(show_session(runs, plan, options, configured, json, shard=facts))
+    from quantbench.against.comparison import against as measured_against
+
+    with measured_against(against, own, configured, configs, golden, engine) as base:
+        raise typer.Exit(show_session(runs, plan, options, configured, json, shard=facts, against=base))
 
 
 def show_session(
@@ -80,7 +99,8 @@ def show_session(
     configured: Sequence[Experiment],
     json: Path | None,
     accepted: Callable[[Sequence[str]], Sequence[str]] = tuple,
-    shard: ShardFacts | None = None,
+    shard: Callable[[], ShardFacts] | None = None,
+    against: Against | None = None,
 ) -> int:
     """Makes the claims of a plan, shows what was found, and gives the exit status.
 
@@ -91,7 +111,8 @@ def show_session(
         configured: every experiment there is.
         json: file for the records.
         accepted: chooses the lines about what was accepted that are shown.
-        shard: which part of a run it is; None for the whole.
+        shard: tells at the end which part of a run it is; None for the whole.
+        against: a revision that is compared with; None for none.
 
     Raises:
         QuantbenchError: if something could not be measured at all.
@@ -99,7 +120,7 @@ def show_session(
     from quantbench.session.acceptance import Accepting
     from quantbench.session.result import Status, run_session
 
-    result = run_session(runs, plan, shlex.join(["quantbench", *sys.argv[1:]]), options, configured)
+    result = run_session(runs, plan, shlex.join(["quantbench", *sys.argv[1:]]), options, configured, against)
     broken, unwritten = _write_all(result, json, shard)
     _tell(result, unwritten)
     if options.accepting is not Accepting.NOTHING:
@@ -113,7 +134,9 @@ def show_session(
     return result.status or (Status.FAILED if unwritten else Status.PASSED)
 
 
-def _write_all(result: SessionResult, json: Path | None, shard: ShardFacts | None) -> tuple[list[str], list[str]]:
+def _write_all(
+    result: SessionResult, json: Path | None, shard: Callable[[], ShardFacts] | None
+) -> tuple[list[str], list[str]]:
     """Shows the table and writes summary and records, each whatever becomes of the others.
 
     Returns:
@@ -128,7 +151,13 @@ def _write_all(result: SessionResult, json: Path | None, shard: ShardFacts | Non
     }
     if json:
         steps[f"--json {json}: writing the records"] = lambda: write_records(
-            json, result.records, result.not_run, result.errors, shard, result.premises
+            json,
+            result.records,
+            result.not_run,
+            result.errors,
+            shard() if shard else None,
+            result.premises,
+            result.base,
         )
     broken, unwritten = [*result.broken, *broken_cells(result.records)], list[str]()
     for what, step in steps.items():
@@ -156,6 +185,7 @@ def _tell(result: SessionResult, unwritten: list[str]) -> None:
 
 def _show(result: SessionResult) -> None:
     """The table and what is said of the whole on standard output."""
+    from quantbench.report.against import against_text
     from quantbench.report.sensitivity import sensitivity_text
     from quantbench.report.tables import terminal_table
 
@@ -163,6 +193,8 @@ def _show(result: SessionResult) -> None:
     print(terminal_table(result.records, result.not_run, width, sys.stdout.isatty(), result.errors), end="")
     for sentence in result.sentences:
         print(sentence)
+    if result.base:
+        print(f"\n{against_text(result.base, result.records)}", end="")
     if text := sensitivity_text(result.records):
         print(f"\n{text}", end="")
     # Now, so that a full disk is told of the table.

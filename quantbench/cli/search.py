@@ -14,13 +14,15 @@ import typer
 from quantbench.cli.options import CONFIGS, GOLDEN, OUT, Configs, Engine, Golden, Out, RealData, allow_download
 from quantbench.cli.search_inputs import SplitName, budget_of, check_out, memory_bytes_of, open_search
 from quantbench.errors import ConfigError
-from quantbench.stopping import status
+from quantbench.stopping import HINT, status
 
 if TYPE_CHECKING:
+    from quantbench.config.schema import SearchConfig
     from quantbench.records.costs import Measure
     from quantbench.records.search import BudgetRecord, SearchRecord
     from quantbench.report.search import Record
     from quantbench.report.search_plot import Fronts
+    from quantbench.search.many import Wanted
     from quantbench.search.run import SearchRun
 
 ExperimentId = Annotated[str, typer.Argument(help="An experiment's id.")]
@@ -28,6 +30,13 @@ Low = Annotated[int | None, typer.Option(help="Bits that layers are tried at; de
 Layers = Annotated[list[str] | None, typer.Option("--layer", help="Try only this layer; may be repeated.")]
 Json = Annotated[Path | None, typer.Option(help="Write the record to this file.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Forget what an earlier run of the same kept.")]
+SearchJobs = Annotated[
+    str | None,
+    typer.Option(
+        "--jobs",
+        help="Search every experiment that matches, so many at once, or by the workers of dask:tcp://HOST:PORT.",
+    ),
+]
 EPSILON_PP = 1.0
 R = TypeVar("R")
 
@@ -79,6 +88,7 @@ def search(
     budget_bits: Annotated[float | None, typer.Option(help="Instead: within so many bits on average.")] = None,
     budget_bitops: Annotated[float | None, typer.Option(help="Instead: within so many bit operations.")] = None,
     into: Annotated[Path | None, typer.Option(help="Also replace the marked section of this Markdown file.")] = None,
+    jobs: SearchJobs = None,
     json: Json = None,
     out: Out = OUT,
     fresh: Fresh = False,
@@ -89,11 +99,11 @@ def search(
 ) -> None:
     """Find layers that can do with fewer bits, on the search split, and confirm that on the test split.
 
-    A killed run continues from its last decision. Exit status: 0, or 2 if something is wrong, 130 interrupted
-    (143 by SIGTERM).
+    With --jobs every experiment that matches is searched. A killed run continues from its last decision. Exit status: 0
+    found, 2 something is wrong, 130 interrupted (143 by SIGTERM).
     """
     from quantbench.report.search_documents import with_section
-    from quantbench.report.search_plot import fronts_plot, layers_plot
+    from quantbench.search.many import Wanted
     from quantbench.search.settings import SearchSettings
 
     budget = budget_of(budget_bytes, budget_bits, budget_bitops)
@@ -102,19 +112,60 @@ def search(
     memory_bytes = memory_bytes_of(memory)
     allow_download(real_data)
     check_out("search", json, out)
+
+    def wanted(own: SearchConfig | None) -> Wanted:
+        epsilon_pp = epsilon if epsilon is not None else own.epsilon_pp if own else EPSILON_PP
+        settings = SearchSettings(epsilon_pp, mode.value, delta, seed)
+        own_low = low if low is not None or own is None else own.low
+        return Wanted(own_low, tuple(layer or ()), budget, settings, memory_bytes, fresh, _command())
+
+    if jobs is not None:
+        _search_each(experiment, jobs, wanted, configs, golden, engine, json or into, out)
+        return
     if into:
         with_section(into, experiment, "")
     searched = open_search(experiment, low, layer, SplitName.SEARCH, configs, golden, engine)
-    if budget:
-        measure, limit = budget
-        record: SearchRecord | BudgetRecord = _interruptible(
-            searched, lambda: searched.within(measure, limit, _command(), fresh)
-        )
-    else:
-        own = searched.run.experiment.config.search
-        epsilon_pp = epsilon if epsilon is not None else own.epsilon_pp if own else EPSILON_PP
-        settings = SearchSettings(epsilon_pp, mode.value, delta, seed)
-        record = _interruptible(searched, lambda: searched.search(settings, _command(), memory_bytes, fresh))
+    asked = wanted(searched.run.experiment.config.search)
+    _draw(_interruptible(searched, lambda: asked.of(searched)), json, out, into)
+
+
+def _search_each(
+    pattern: str,
+    jobs: str,
+    wanted: Callable[[SearchConfig | None], Wanted],
+    configs: Path,
+    golden: Path,
+    engine: str | None,
+    given: Path | None,
+    out: Path,
+) -> None:
+    """Searches every experiment that matches, writes each one's files, and fails where one has none."""
+    from quantbench.config.reading import load_experiments
+    from quantbench.config.selection import select
+    from quantbench.errors import QuantbenchError, named
+    from quantbench.jobs.places import check_jobs
+    from quantbench.search.many import search_each
+
+    check_jobs(jobs)
+    if given:
+        raise ConfigError(f"--jobs: {given} is one place, and each search has a record; drop --json and --into")
+    cells = [(each, wanted(each.config.search)) for each in select(load_experiments(configs), pattern)]
+    try:
+        ended = search_each(cells, golden, engine, jobs)
+    except KeyboardInterrupt:
+        print(f"quantbench: {HINT}", file=sys.stderr)
+        raise typer.Exit(status()) from None
+    for each in ended.values():
+        if each.result is not None:
+            _draw(each.result, out / f"{_stem('search', each.result)}.json", out)
+    if failed := [named(name, each.failed) for name, each in ended.items() if each.result is None]:
+        raise QuantbenchError("\n".join(failed))
+
+
+def _draw(record: SearchRecord | BudgetRecord, json: Path | None, out: Path, into: Path | None = None) -> None:
+    """Writes the pictures and documents of what was found, and prints it."""
+    from quantbench.report.search_plot import fronts_plot, layers_plot
+
     stem = _stem("search", record)
     plots = [out / f"{stem}{kind}.{suffix}" for kind in ("_layers", "") for suffix in ("png", "svg")]
     layers_plot(record, plots[:2])

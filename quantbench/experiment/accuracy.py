@@ -79,10 +79,17 @@ def paired_accuracy(
         quantized_interval=(own.low, own.high),
         fp32_correct=pack_bits(before.correct),
         quantized_correct=pack_bits(after.correct),
-        detectable_pp=100 * least_drop(outcomes, level) * (1.0 if clustered is None else clustered.scale()),
+        detectable_pp=_detectable_pp(outcomes, level, clustered),
         samples=None if sampling is None else sampling.record,
         clustered=clustered,
     )
+
+
+def _detectable_pp(outcomes: PairedOutcomes, level: float, clustered: Clustered | None) -> float | None:
+    """The least drop that would be detected; None of groups that tell no interval, which detect none."""
+    if clustered is None:
+        return 100 * least_drop(outcomes, level)
+    return None if clustered.interval_pp is None else 100 * clustered.scale() * least_drop(outcomes, level)
 
 
 def _interval_pp(clustered: Clustered) -> tuple[float, float]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import sqrt
 from typing import TYPE_CHECKING
 
 from quantbench.errors import EvaluationError
@@ -113,11 +112,6 @@ def _hull(interval: Interval | None, other: Interval) -> Interval | None:
     if interval is None:
         return None
     return Interval(min(interval.low, other.low), max(interval.high, other.high), interval.level)
-
-
-def widened(least: float, effect: float | None) -> float:
-    """A least detectable drop of independent samples as it is in clusters: as of n over the design effect."""
-    return least if effect is None else least * sqrt(effect)
 
 
 def _limits(interval: Interval | None, scale: float) -> tuple[float, float] | None:

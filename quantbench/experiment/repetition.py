@@ -9,9 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-
-from quantbench.arrays import OUTPUT, Outputs
+from quantbench.arrays import OUTPUT, Outputs, largest_difference
 from quantbench.config.schema import Experiment
 from quantbench.experiment.artifact import backend_of, build_from_files
 from quantbench.experiment.built import BuiltArtifact
@@ -186,5 +184,5 @@ def differences(first: BuiltArtifact, second: Repetition) -> list[str]:
         elif before_array.shape != array.shape:
             found.append(f"{label} of shape {before_array.shape} became {array.shape}")
         elif before_array.tobytes() != array.tobytes():
-            found.append(f"{label} differ by up to {np.abs(before_array - array).max():g}")
+            found.append(f"{label} differ by up to {largest_difference(before_array, array):g}")
     return found

@@ -39,6 +39,7 @@ from quantbench.measure.latency import (
     untimed_reason,
 )
 from quantbench.recipes.spec import Fp32, ReadyMade, Trained, describe
+from quantbench.records.against import SinceBase
 from quantbench.records.run import RunRecord, VerdictRecord
 from quantbench.stats.multiplicity import Family
 from quantbench.stats.sequential import Looks
@@ -87,6 +88,7 @@ class Run(Results):
         compile_s: seconds that the candidate took to compile; None where nothing is compiled.
         twin: gives the run of another experiment of the workload, by name, which this one is compared with.
         sampling: samples that its figures are judged on, once they were looked at; None where all are and nobody asked.
+        since_base: what became of it since the revision that the run is measured against; None without one.
 
     Example:
         >>> from quantbench.stats.verdicts import at_least
@@ -106,6 +108,7 @@ class Run(Results):
     compile_s: float | None = None
     twin: Callable[[str], Run] | None = None
     sampling: Sampling | None = None
+    since_base: SinceBase | None = None
     _confirmed: dict[str, Measurement] = field(default_factory=dict)
     _refused: QuantbenchError | None = None
     _is_timed_checked: bool = False
@@ -249,11 +252,12 @@ class Run(Results):
                 check_timed(self.opened, name, load(threads), load(threads), inputs)
             self._is_timed_checked = True
         model = self.loaded(threads)
-        prepared, own = fastest.prepared(inputs), model.prepared(inputs)
+        # Of each what its file takes, so that steps to it are timed of none.
+        given, prepared, own = (each.prepared(inputs) for each in (fp32, fastest, model))
         self._timed = {"fp32": fp32, "fastest fp32": fastest, "quantized": model}
         return {
-            FP32: lambda: fp32(inputs),
-            FP32_AGAIN: lambda: fp32(inputs),
+            FP32: lambda: fp32(given),
+            FP32_AGAIN: lambda: fp32(given),
             FP32_FASTEST: lambda: fastest(prepared),
             INT8: lambda: model(own),
         }
@@ -374,6 +378,7 @@ class Run(Results):
                 "baseline_sha256": self.opened.reference_sha256,
                 "command": command,
                 "compile_s": self.compile_s,
+                "since_base": self.since_base,
                 "verdicts": [VerdictRecord.of(verdict) for verdict in self.verdicts.values()],
             }
         )

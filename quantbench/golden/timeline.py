@@ -27,7 +27,8 @@ METRICS = {
     "int8_share": ("int8 share, %", 100.0),
 }
 # A line of the history: `name: old → new`, with an interval behind a speed-up.
-CHANGE = re.compile(r"(?P<name>.+): .* → (?P<value>-?\d[\d.,]*)×?(?: \[(?P<low>[\d.]+), (?P<high>[\d.]+)\])?")
+NUMBER = r"-?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?"
+CHANGE = re.compile(rf"(?P<name>.+): .* → (?P<value>{NUMBER})×?(?: \[(?P<low>{NUMBER}), (?P<high>{NUMBER})\])?")
 # Version of torch in the words for a class of machine.
 TORCH_OF_MACHINE = re.compile(r", torch [^,]+")
 # Between fields of a commit, which no date or hash holds.
@@ -86,7 +87,20 @@ def _of_commits(folder: Path) -> Timeline:
             unread += 1
     if unread:
         found.notes.append(f"{unread} versions of accepted results could not be read, and are left out")
+    if _is_shallow(folder):
+        found.notes.append(
+            f"{folder}: this is a shallow clone, which lacks the commits before; git fetch --unshallow (in CI: "
+            "fetch-depth: 0)"
+        )
     return found
+
+
+def _is_shallow(folder: Path) -> bool:
+    """True where older commits are not here; False where git does not say."""
+    try:
+        return _git(folder, "rev-parse", "--is-shallow-repository").strip() == "true"
+    except (OSError, subprocess.SubprocessError):
+        return False
 
 
 def _versions(folder: Path) -> Iterator[tuple[str, str, str]]:
@@ -169,9 +183,13 @@ def _of_histories(golden: Path) -> Timeline:
     return found
 
 
+def _number(text: str) -> float:
+    return float(text.replace(",", ""))
+
+
 def _told(experiment: str, told: re.Match[str], date: str, reason: str) -> Observation | None:
-    name, value = told["name"], float(told["value"].replace(",", ""))
-    interval = (float(told["low"]), float(told["high"])) if told["low"] else None
+    name, value = told["name"], _number(told["value"])
+    interval = (_number(told["low"]), _number(told["high"])) if told["low"] else None
     if name.startswith("speed-up on "):
         machine = name.removeprefix("speed-up on ")
         return Observation(experiment, _speedup_on(machine), date, value, interval, machine, {}, reason)

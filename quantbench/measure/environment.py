@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
 from functools import cache
+from importlib.metadata import PackageNotFoundError
 
 from quantbench.config.instruction_sets import INSTRUCTION_SETS
-from quantbench.extras import installed
+from quantbench.extras import OWN, installed, version_of
 from quantbench.records.base import Environment
 
-COMPUTING_PACKAGES = ("torch", "torchvision", "torchaudio", "numpy", "quantbench-suite")
+COMPUTING_PACKAGES = ("torch", "torchvision", "torchaudio", "numpy", OWN)
 # Noted if torch is, as installed or not.
 BESIDE_TORCH = ("torch", "torchvision", "torchaudio")
 ABSENT = "not installed"
@@ -46,8 +46,8 @@ def _versions() -> dict[str, str]:
 
 def _version(package: str) -> str:
     try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
+        return version_of(package)
+    except PackageNotFoundError:
         return ABSENT
 
 

@@ -6,12 +6,12 @@ import os
 import platform
 import time
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
 from quantbench.config.instruction_sets import INSTRUCTION_SETS
-from quantbench.extras import EXTRAS
+from quantbench.extras import EXTRAS, OWN, version_of
 from quantbench.measure.load import ROOT, disturbances, moment, usable_cores
 
 # Seconds between the two looks at the machine's counters.
@@ -33,7 +33,7 @@ RUNTIMES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "executorch": (("executorch",), ("avx512_vnni", "avx_vnni", "avx512f", "avx2", "i8mm", "asimddp", "asimd")),
 }
 # Libraries beside them.
-BESIDE = ("quantbench-suite", "numpy", "pytest", "torchvision", "torchaudio", "torchao", "soundfile", "matplotlib")
+BESIDE = (OWN, "numpy", "pytest", "torchvision", "torchaudio", "torchao", "soundfile", "matplotlib")
 # Variables that libraries take their number of threads from.
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -139,7 +139,7 @@ def _runtime(name: str, isa: tuple[str, ...]) -> Runtime:
 
 def _version(distribution: str) -> str | None:
     try:
-        return version(distribution)
+        return version_of(distribution)
     except PackageNotFoundError:
         return None
 

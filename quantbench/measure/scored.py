@@ -21,6 +21,8 @@ def check_scores(scores: object, task: Task, n: int) -> None:
     """
     method = "scores" if task.is_mean else "statistics"
     who = f"task {task.title}: {method} gave"
+    if isinstance(scores, np.ma.MaskedArray):
+        raise EvaluationError(f"{who} a masked array, which hides samples; give each sample a score, or leave it out")
     shape = scores.shape if isinstance(scores, np.ndarray) else None
     is_shaped = shape == (n,) if task.is_mean else shape is not None and len(shape) == 2 and shape[0] == n
     if not isinstance(scores, np.ndarray) or not is_shaped or scores.dtype.kind not in "fiub":

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from quantbench.backends.interface import Backend, BackendSpec
+from quantbench.backends.torch_reference import READ_BY
 from quantbench.config.component import Component
 from quantbench.config.reading import load_workload
 from quantbench.config.schema import Experiment, Workload
@@ -28,7 +30,7 @@ def through_backends(
     Args:
         workload: its own experiments are taken where there are such.
         recipe: the same for all.
-        backends: to compare; by default all that quantize this recipe here.
+        backends: to compare; by default all that quantize this recipe, and this reference, here.
 
     Raises:
         ConfigError: if there is no such backend or parameter.
@@ -37,11 +39,21 @@ def through_backends(
     for name in BACKENDS.names() if backends is None else backends:
         experiment = through_backend(workload, recipe, name, PLACE)
         reason = _refusal(experiment, is_asked_for=backends is not None)
+        if reason is None and backends is None and not _takes_reference(workload, name):
+            reason = "quantizes a torch module, and the reference is a file of another runtime"
         if reason is None:
             found[name] = experiment
         elif reason:
             left_out.append(NotCompared(name=name, reason=reason, failed=backends is not None))
     return found, left_out
+
+
+def _takes_reference(workload: Workload, backend: str) -> bool:
+    """False of a backend on torch modules where the workload has a file of another runtime."""
+    reference = workload.config.reference
+    if reference is None or reference.model is not None:
+        return True
+    return backend in READ_BY.get(Path(reference.path).suffix.lower(), (backend,))
 
 
 def _refusal(experiment: Experiment, is_asked_for: bool) -> str | None:

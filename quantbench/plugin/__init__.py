@@ -182,6 +182,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             from quantbench.session.plan import Plan
 
             state.interval_gates = Plan.of_experiments(state.chosen).family.gates
+            # Before anything is accepted.
+            state.note_revision()
         timed = {item.callspec.params[FIXTURE].id for item in claims if is_timed(item)}  # type: ignore[attr-defined]
         # In the order of the configuration, as a session without tests plans them.
         state.timed = [experiment for experiment in state.experiments if experiment.id in timed]
@@ -354,7 +356,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         from quantbench.report.documents import write_records
 
         with state.losing(f"{spelled(session.config, '--json')} {path}: writing the records"):
-            facts = shard.facts(state.chosen) if (shard := state.shard) else None
+            facts = shard.facts(state.chosen, state.note_revision()) if (shard := state.shard) else None
             write_records(Path(path), state.records(), state.not_run_list(), state.errors(), facts, state.premises)
     if not is_sound or state.lost:
         _fail(session)

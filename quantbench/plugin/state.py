@@ -73,6 +73,7 @@ class State:
         self.repeats: dict[str, None] = {}
         self.lost: dict[str, None] = {}
         self._records: list[RunRecord] | None = None
+        self._revision: dict[str, str] | None = None
         self._session: Session | None = None
 
     def option(self, name: str) -> Any:
@@ -108,6 +109,14 @@ class State:
             return Shard.read(text)
         except ConfigError as error:
             raise ConfigError(str(error).replace("--shard", spelled(self.config, "--shard"), 1)) from None
+
+    def note_revision(self) -> dict[str, str]:
+        """The revision of the run, as it was when first asked for."""
+        from quantbench.session.revision import revision
+
+        if self._revision is None:
+            self._revision = revision(self.chosen, self.folder("golden"))
+        return self._revision
 
     @property
     def selected(self) -> list[Experiment]:

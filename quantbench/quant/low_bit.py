@@ -131,6 +131,10 @@ class LowBitQuantizer(nn.Module, ABC):
     def set_range(self, x: torch.Tensor) -> None:
         """Sets the learned parameter from values of any shape."""
 
+    def unrounded(self, x: torch.Tensor) -> torch.Tensor:
+        """Values as this quantizer takes them, neither clipped nor rounded, of the same shape."""
+        return x
+
     @abstractmethod
     def differentiable(self, x: torch.Tensor) -> torch.Tensor:
         """Tensor of the same shape that carries the gradients of the quantized values; its own values are not used."""
@@ -204,6 +208,10 @@ class NormalizedClipping(LowBitQuantizer):
     def codes_of(self, x: torch.Tensor) -> torch.Tensor:
         """See `LowBitQuantizer.codes_of`; the mean is subtracted first."""
         return to_codes(x.detach() - _moments(x)[0], self.scale_of(x), self.codes)
+
+    def unrounded(self, x: torch.Tensor) -> torch.Tensor:
+        """See `LowBitQuantizer.unrounded`: their mean is subtracted."""
+        return x - _moments(x)[0]
 
     def set_range(self, x: torch.Tensor) -> None:
         """See `LowBitQuantizer.set_range`."""

@@ -104,7 +104,8 @@ def judge_drop(run: Run, a: Accuracy, bound: float, gate: str) -> Verdict:
     )
     outcomes, level = PairedOutcomes(a.n, a.lost, a.gained), strict_level(run, a.level)
     scale, told = (1.0, "") if a.clustered is None else (a.clustered.scale(), a.clustered.text())
-    measured += told + detectable_text(outcomes, a.level, scale)
+    tells = a.clustered is None or a.clustered.interval_pp is not None
+    measured += told + (detectable_text(outcomes, a.level, scale) if tells else "")
     if decided is not None:
         return verdict_of(gate, decided, Side.AT_MOST, a.drop_pp, Shown(own, bound, a.n, measured, " pp"))
     measured += last_text(run, a.level)
@@ -113,7 +114,7 @@ def judge_drop(run: Run, a: Accuracy, bound: float, gate: str) -> Verdict:
     if a.clustered is not None:
         strict = Interval(*(a.clustered.strict_pp or (-100.0, 100.0)), a.clustered.strict_level)
     verdict = at_most(gate, a.drop_pp, Interval(low, high, a.level), bound, a.n, measured, " pp", strict)
-    if verdict.outcome is not Outcome.INCONCLUSIVE:
+    if verdict.outcome is not Outcome.INCONCLUSIVE or not tells:
         return verdict
     needed = samples_to_decide(outcomes, bound / 100, level if low > bound else a.level)
     how_many = "no number of samples" if needed is None else f"about {ceil(scale**2 * needed):,} samples"

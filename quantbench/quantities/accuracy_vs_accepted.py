@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from quantbench.quantities.accuracy_drop import AccuracyDrop, detectable_text, strict_level
@@ -118,7 +119,8 @@ def _compared(run: Run, accepted: AcceptedResult, margin: float, requirement: st
         requirement: the margin in words.
     """
     from quantbench.experiment.accuracy import ACCURACY_LEVEL
-    from quantbench.experiment.clusters import Grouping, widened
+    from quantbench.experiment.clusters import Grouping
+    from quantbench.records.clusters import widening_of
     from quantbench.stats.paired import PairedOutcomes, samples_to_decide
 
     positions, now = looked_at(run)
@@ -126,11 +128,12 @@ def _compared(run: Run, accepted: AcceptedResult, margin: float, requirement: st
     own = ACCURACY_LEVEL if run.sampling is None else run.sampling.level(ACCURACY_LEVEL)
     wide = strict_level(run, own)
     decided, grouping = by_looks(run, ACCURACY_VS_ACCEPTED.name), Grouping.of(run, own)
-    effect = None
+    scale, tells = 1.0, True
     if grouping is not None:
         then, since = accepted.bits[positions].astype(float), now.scores
-        effect = grouping.effect(then, since)
-        loss, strict = (_of_clusters(each, own) for each in grouping.paired(then, since).intervals)
+        scale, intervals = widening_of(grouping.effect(then, since)), grouping.paired(then, since).intervals
+        tells = intervals[0] is not None
+        loss, strict = (_of_clusters(each, own) for each in intervals)
         change = change_of(loss, margin, strict)
     elif decided is None:
         loss = _pp(outcomes, own)
@@ -141,12 +144,12 @@ def _compared(run: Run, accepted: AcceptedResult, margin: float, requirement: st
     if change is Change.INCONCLUSIVE and not outcomes.lost + outcomes.gained and not circumstances(run, accepted):
         # However few the samples: the same inputs gave the same predictions, so that there is nothing to estimate.
         change = Change.SAME
-    text = _measured(run, accepted, outcomes, loss, widened(1.0, effect))
+    text = _measured(run, accepted, outcomes, loss, scale if tells else None)
     text += last_text(run, own) if decided is None else decided_text(decided)
-    if change is Change.INCONCLUSIVE:
+    if change is Change.INCONCLUSIVE and tells:
         # Beyond the margin by its own interval, it is only the stricter one that is left to decide.
         needed = samples_to_decide(outcomes, margin / 100, wide if loss.low > margin else own)
-        how_many = "no number of samples" if needed is None else f"about {needed:,} samples"
+        how_many = "no number of samples" if needed is None else f"about {ceil(scale**2 * needed):,} samples"
         text += f"; {how_many} changing at these rates would decide"
     name = ACCURACY_VS_ACCEPTED.name
     return of_change(name, change, 100 * outcomes.drop, loss, margin, outcomes.n, text, requirement)
@@ -209,7 +212,7 @@ def circumstances(run: Run, accepted: AcceptedResult) -> list[str]:
     return found + [f"{name}" for name in here.differing(accepted.inputs)]
 
 
-def _measured(run: Run, accepted: AcceptedResult, outcomes: PairedOutcomes, loss: Interval, scale: float) -> str:
+def _measured(run: Run, accepted: AcceptedResult, outcomes: PairedOutcomes, loss: Interval, scale: float | None) -> str:
     from quantbench.experiment.accuracy import ACCURACY_LEVEL
     from quantbench.stats.discordant import p_value_of_change
 
@@ -222,7 +225,7 @@ def _measured(run: Run, accepted: AcceptedResult, outcomes: PairedOutcomes, loss
     return (
         f"{100 * outcomes.drop:.2f} pp lost [{loss.low:.2f}, {loss.high:.2f}] since {date_of(accepted)} "
         f"({before:.2f} % → {now:.2f} %, n={outcomes.n:,}{of}: {flips})"
-        f"{detectable_text(outcomes, ACCURACY_LEVEL, scale)}{beside}"
+        f"{'' if scale is None else detectable_text(outcomes, ACCURACY_LEVEL, scale)}{beside}"
     )
 
 

@@ -122,7 +122,8 @@ def explain(experiment: Experiment, verdict: Verdict) -> str:
 
 def explain_briefly(experiment: Experiment, verdict: Verdict) -> str:
     """The same words without asking the quantity."""
-    return _explained(experiment, verdict, f"run {shlex.quote(experiment.id)} --json record.json", NOTHING_TO_ACCEPT)
+    further = f"run {shlex.quote(experiment.id)} --json record.json"
+    return _explained(experiment, verdict, further, verdict.accept or NOTHING_TO_ACCEPT)
 
 
 def _explained(experiment: Experiment, verdict: Verdict, further: str, accept: str) -> str:

@@ -91,8 +91,10 @@ def _largest_difference(saved: Outputs, loaded: Outputs) -> float:
     """Of two sets of outputs; −1 where shapes differ or a value is not finite, since JSON has no NaN."""
     import numpy as np
 
+    from quantbench.arrays import largest_difference
+
     if {name: array.shape for name, array in saved.items()} != {name: array.shape for name, array in loaded.items()}:
         return -1.0
     if not all(np.isfinite(array).all() for array in (*saved.values(), *loaded.values())):
         return -1.0
-    return max(float(np.abs(array - loaded[name]).max()) for name, array in saved.items())
+    return max(largest_difference(array, loaded[name]) for name, array in saved.items())

@@ -52,7 +52,7 @@ class ScoreVsAccepted(ScoreDrop):
         then = accepted.statistics
         if not task.is_mean or then.shape[1] != 1:
             return None
-        margin = _margin(run, task, task.figure(then))
+        margin = margin_of_score(run, task, task.figure(then))
         return loss_against(task, margin, lambda positions, _: then[positions, 0])
 
     def judge(self, run: Run, measured: Score, bound: Any) -> Verdict:
@@ -88,7 +88,7 @@ def _compared(run: Run, accepted: AcceptedResult, measured: Score) -> Verdict:
         text = f"the accepted result holds {was}, this run's are of task '{measured.task}'; accept again"
         return Verdict(name, Outcome.FAIL, None, None, None, 0, text, "scores of the same task")
     found = paired(task, accepted.statistics[positions], now, levels, clusters_of(run))
-    margin = _margin(run, task, task.figure(accepted.statistics))
+    margin = margin_of_score(run, task, task.figure(accepted.statistics))
     requirement = f"at most {margin:.3g} worse than accepted ({measured.unit})"
     if (decided := by_looks(run, name)) is not None:
         from quantbench.experiment.accuracy import ACCURACY_LEVEL
@@ -113,7 +113,7 @@ def _compared(run: Run, accepted: AcceptedResult, measured: Score) -> Verdict:
     return of_change(name, change, found.drop, own, margin, measured.n, text, requirement)
 
 
-def _margin(run: Run, task: Task, accepted: float) -> float:
+def margin_of_score(run: Run, task: Task, accepted: float) -> float:
     given = run.experiment.workload.config.regression.score
     if given is not None:
         return given

@@ -60,6 +60,7 @@ def confirmed(
     judge: Callable[[Speedup], Verdict],
     again: Callable[[], Measurement],
     failed_control: str | None = None,
+    subject: str = "fp32",
 ) -> tuple[Verdict, str | None]:
     """The verdict, if the machine can be trusted and, for a FAIL, if a second measurement finds the same.
 
@@ -68,6 +69,7 @@ def confirmed(
         judge: a speed-up → its verdict.
         again: measures once more, in a fresh process; called only to confirm a FAIL.
         failed_control: an A/A control of the same session that failed before, in words.
+        subject: of the control, in messages.
 
     Returns:
         The verdict, and in words the control that failed, if one did.
@@ -75,14 +77,14 @@ def confirmed(
     verdict = judge(first.speedup)
     failed_control = failed_control or _failed_control(first, "")
     if failed_control is not None:
-        return withdrawn(verdict, failed_control), failed_control
+        return withdrawn(verdict, failed_control, subject), failed_control
     if first.doubt is not None:
         return _undecided(verdict, f"no verdict: {first.doubt}; measured {verdict.measured}"), None
     if verdict.outcome is not Outcome.FAIL:
         return verdict, None
     second = again()
     if (failed_control := _failed_control(second, " in a fresh process")) is not None:
-        return withdrawn(verdict, failed_control), failed_control
+        return withdrawn(verdict, failed_control, subject), failed_control
     if second.doubt is not None:
         return _undecided(verdict, f"{verdict.measured}; not confirmed in a fresh process: {second.doubt}"), None
     low, high = second.speedup.interval.low, second.speedup.interval.high
@@ -92,9 +94,15 @@ def confirmed(
     return _undecided(verdict, f"{verdict.measured}; not {words}"), None
 
 
-def withdrawn(verdict: Verdict, failed_control: str) -> Verdict:
-    """The verdict that is left of one from a machine whose A/A control failed: none."""
-    reason = f"{NO_VERDICT}: fp32 against itself was {failed_control}"
+def withdrawn(verdict: Verdict, failed_control: str, subject: str = "fp32") -> Verdict:
+    """The verdict that is left of one from a machine whose A/A control failed: none.
+
+    Args:
+        verdict: on a speed.
+        failed_control: in words.
+        subject: of the control, in the message.
+    """
+    reason = f"{NO_VERDICT}: {subject} against itself was {failed_control}"
     return _undecided(verdict, f"{reason}; measured {verdict.measured}")
 
 

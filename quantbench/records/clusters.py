@@ -59,5 +59,18 @@ class Clustered(Record):
         return f"; {self.method} of {self.clusters:,} clusters{effect}{wide}"
 
     def scale(self) -> float:
-        """Factor of a standard error of independent samples that clusters make of it."""
-        return 1.0 if self.design_effect is None else sqrt(self.design_effect)
+        """Factor of a standard error of independent samples that clusters make of it.
+
+        Never below 1, since the interval holds that of independent samples.
+        """
+        return widening_of(self.design_effect)
+
+
+def widening_of(effect: float | None) -> float:
+    """The same of a design effect.
+
+    Example:
+        >>> widening_of(4.0), widening_of(0.25), widening_of(None)
+        (2.0, 1.0, 1.0)
+    """
+    return 1.0 if effect is None else sqrt(max(1.0, effect))

@@ -32,10 +32,12 @@ class Judged(Record):
     n: int
 
     def impossible(self) -> str | None:
-        """A figure that is not finite, or an interval that is not in order."""
+        """A figure that is not finite, a level that is none, or an interval that is not in order."""
         figures = [self.estimate, *(self.interval or ()), *(each for each in (self.bound, self.level) if each)]
         if not all(isfinite(each) for each in figures):
             return f"figures {figures} that are not finite"
+        if self.n < 0 or (self.level is not None and not 0 < self.level < 1):
+            return f"n {self.n} and level {self.level}"
         if self.interval and self.interval[0] > self.interval[1]:
             return f"an interval {self.interval} that is not in order"
         return None

@@ -22,6 +22,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from quantbench.config.schema import NAME_PATTERN
 from quantbench.foreign import calling
 from quantbench.recipes.translation import QuantityName, RecipeName, neutral
+from quantbench.records.against import Base, SinceBase
 from quantbench.records.base import Environment, Part, Record
 from quantbench.records.judged import Judged
 from quantbench.records.parts import Accuracy, CheckpointFacts, Counted, CoverageFacts, Latency, Memory, Size, Work
@@ -110,7 +111,8 @@ class RunRecord(Record):
 
     Beside these facts it holds one part for each quantity of the table that has a `record`, under the quantity's
     `part`; one that was not asked for is None. In JSON all of them are keys of one object. `compile_s` are the seconds
-    that the candidate took to compile, which no forward counts; left out where nothing is compiled.
+    that the candidate took to compile, which no forward counts; left out where nothing is compiled. `since_base` is
+    left out where the run was measured against no other revision.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -128,6 +130,7 @@ class RunRecord(Record):
     baseline_sha256: str
     command: str
     compile_s: Annotated[float, Field(ge=0)] | None = Field(default=None, exclude_if=lambda seconds: seconds is None)
+    since_base: SinceBase | None = Field(default=None, exclude_if=lambda since: since is None)
     verdicts: list[VerdictRecord] = Field(default_factory=list)
 
     @model_validator(mode="before")
@@ -266,11 +269,13 @@ class ShardFacts(Record):
         index: of the part, from 1.
         count: of parts.
         planned: ids of the experiments of all parts, in order; those of this one are every `count`-th from `index` on.
+        revision: hashes of what decides the verdicts; absent in files of before they were noted.
     """
 
     index: int
     count: int
     planned: list[str]
+    revision: Annotated[dict[str, str], Field(exclude_if=lambda hashes: not hashes)] = Field(default_factory=dict)
 
     def impossible(self) -> str | None:
         """A part that is none of the parts."""
@@ -286,6 +291,7 @@ class RecordFile(Record):
         shard: which part of a run it is; absent where it is the whole.
         premises: lines about gates that are gone or looser than accepted, each of which fails the run; absent where
             there are none.
+        base: the revision that the run was measured against; absent without one.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -294,3 +300,10 @@ class RecordFile(Record):
     errors: list[ExperimentError] = Field(default_factory=list)
     premises: Annotated[list[str], Field(exclude_if=lambda lines: not lines)] = Field(default_factory=list)
     shard: Annotated[ShardFacts | None, Field(exclude_if=lambda shard: shard is None)] = None
+    base: Annotated[Base | None, Field(exclude_if=lambda base: base is None)] = None
+
+    def impossible(self) -> str | None:
+        """An experiment with two records, of which one would be shown and the other judged."""
+        ids = [record.experiment for record in self.records]
+        twice = next((id_ for id_ in ids if ids.count(id_) > 1), None)
+        return None if twice is None else f"two records of {twice:.60}"

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from quantbench.files import printable
+from quantbench.records.against import VERDICTS
 from quantbench.records.base import unpack_bits
 from quantbench.records.run import ExperimentError, NotRun, RecordFile, RunRecord, VerdictRecord
+from quantbench.report.against import rows, told
 from quantbench.report.html.content import drawn_of
 from quantbench.report.html.judged import Bounded, bounded
 from quantbench.report.tables import not_run_lines
@@ -22,6 +24,8 @@ MOST_LINES = 60
 ITEMS, BARS, CHARACTERS = 8, 12, 180
 # Characters of a bar, and of a name before it.
 WIDTH, NAME = 32, 40
+# Multiples of a bound that are off the picture.
+FAR = 100.0
 SIGNS = {Outcome.PASS: "✅", Outcome.FAIL: "❌", Outcome.INCONCLUSIVE: "❔"}
 LOSSES = ("accuracy_drop_pp", "score_drop", "parity_pp", "search_drop_pp")
 
@@ -64,6 +68,7 @@ def comment(found: RecordFile, base: RecordFile | None = None, link: str = "") -
         _list("Newly failing", [_item(r, v) for r, v in newly]),
         _list("Failing on the base as well" if base else "Failing", [_item(r, v) for r, v in known]),
         _list("Inconclusive", [_item(r, v) for r, v in open_]),
+        _against(found),
         _flipped(found, base),
         _bars([*(r for r, _ in failing), *found.records]),
         _list("Not run", [_code(line) for line in not_run_lines(found.not_run)]),
@@ -129,9 +134,26 @@ def _flipped(found: RecordFile, base: RecordFile | None) -> list[str]:
         f"{verdict.change}: {_code(record.experiment)} {_code(verdict.measured)}"
         for record in found.records
         for verdict in record.verdicts
-        if verdict.change in (Change.REGRESSED, Change.IMPROVED)
+        if verdict.change in (Change.REGRESSED, Change.IMPROVED) and verdict.quantity not in VERDICTS
     ]
     return _list("Changed since accepted", items)
+
+
+def _against(found: RecordFile) -> list[str]:
+    """Each experiment since the revision that the run was measured against, the worst first."""
+    if found.base is None:
+        return []
+    made, same = [], 0
+    for row in rows(found.records):
+        if row.is_same:
+            same += 1
+            continue
+        figures, loss, flips, size, speed, _ = row.cells
+        words = f"{figures}, lost {loss}, flips {flips}, size {size}, speed {speed}"
+        made.append(f"{_code(row.experiment)} {row.change}: {_code(words)}")
+    lines = [_code(line) for line in told(found.base, found.records)]
+    lines += [f"{same} hold the same model as the base"] if same else []
+    return _list(f"Since {_code(found.base.name)}", [*made, *lines])
 
 
 def _list(title: str, items: Sequence[str]) -> list[str]:
@@ -169,7 +191,9 @@ def bar(figures: Bounded) -> str:
     start, stop = round(WIDTH * 0.2), round(WIDTH * 0.8) - 1
 
     def place(value: float) -> int:
-        share = value / bound if figures.is_most else 2 - value / bound
+        # What is far outside ends at the edge, however far: a product of it may be infinite.
+        ratio = min(max(value / bound, -FAR), FAR)
+        share = ratio if figures.is_most else 2 - ratio
         return min(max(round(start + share * (stop - start)), 0), WIDTH - 1)
 
     cells = [" "] * stop + ["┃"] + ["▒"] * (WIDTH - stop - 1)
@@ -229,4 +253,4 @@ def _command(level: str, title: str, words: str) -> str:
             text = text.replace(each, f"%{ord(each):02X}")
         return text
 
-    return f"::{level} title={escaped(printable(title), ':,')}::{escaped(' '.join(words.split()))}"
+    return f"::{level} title={escaped(printable(title), ':,')}::{escaped(printable(' '.join(words.split())))}"

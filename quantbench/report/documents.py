@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from quantbench.config.selection import claims_command
 from quantbench.errors import ConfigError
 from quantbench.files import check_replaceable, read_text, write_text
+from quantbench.records.against import Base
 from quantbench.records.base import read_versioned
 from quantbench.records.run import (
     OLDER_VERSIONS,
@@ -30,22 +31,29 @@ ANY_BEGIN = re.compile(r"<!-- \w+: begin(?:\s[^>]*)?-->")
 MAX_DOCUMENT_BYTES = 1 << 26
 
 
-def check_place(path: Path) -> None:
-    """Refuses a place for records before minutes of measuring, not after.
+def check_place(path: Path, option: str = "--json", read: Iterable[Path] = ()) -> None:
+    """Refuses a place for a file before minutes of measuring, not after.
+
+    Args:
+        path: of the file.
+        option: that names it.
+        read: files that are read, which are not written over.
 
     Raises:
-        ConfigError: if the path is no ordinary file, or its folder cannot be made.
+        ConfigError: if the path is no ordinary file or one that is read, or its folder cannot be made.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"--json {path}: its folder cannot be made ({error.strerror}); name another file") from None
+        raise ConfigError(f"{option} {path}: its folder cannot be made ({error.strerror}); name another file") from None
     if path.is_dir():
-        raise ConfigError(f"--json {path}: is a folder; name a file in it")
+        raise ConfigError(f"{option} {path}: is a folder; name a file in it")
     try:
         check_replaceable(path)
+        if path.exists() and any(each.exists() and path.samefile(each) for each in read):
+            raise ConfigError(f"{option} {path}: is read here, and would be written over; name another file")
     except OSError as error:
-        raise ConfigError(f"--json {path}: {error.strerror}; name another file") from None
+        raise ConfigError(f"{option} {path}: {error.strerror}; name another file") from None
 
 
 def write_records(
@@ -55,10 +63,16 @@ def write_records(
     errors: Sequence[ExperimentError] = (),
     shard: ShardFacts | None = None,
     premises: Sequence[str] = (),
+    base: Base | None = None,
 ) -> None:
     """Writes what `read_records` reads, whole or not at all."""
     file = RecordFile(
-        records=list(records), not_run=list(not_run), errors=list(errors), shard=shard, premises=list(premises)
+        records=list(records),
+        not_run=list(not_run),
+        errors=list(errors),
+        shard=shard,
+        premises=list(premises),
+        base=base,
     )
     write_text(path, file.model_dump_json(indent=1) + "\n")
 
@@ -95,13 +109,15 @@ def read_all(paths: Sequence[Path], empty: bool = False) -> RecordFile:
     not_run: dict[str, NotRun] = {}
     errors: list[ExperimentError] = []
     premises: dict[str, None] = {}
+    base: Base | None = None
     for path in paths:
         file = read_file(path)
         premises |= dict.fromkeys(file.premises)
+        base = file.base or base
         found |= {record.experiment: record for record in file.records}
         measured = {each.experiment for each in file.records} | {each.experiment for each in file.errors}
         errors = [each for each in errors if each.experiment not in measured] + file.errors
-        not_run |= {each.experiment: each for each in file.not_run}
+        not_run |= {each.experiment: each for each in [*_of_other_shards(path, file.shard), *file.not_run]}
     if not found and not (empty and (errors or not_run)):
         only = f", but an error: {error_lines(errors)[0]}" if errors else ""
         raise ConfigError(
@@ -109,7 +125,19 @@ def read_all(paths: Sequence[Path], empty: bool = False) -> RecordFile:
         )
     known = {*found, *(each.experiment for each in errors)}
     left = [each for id_, each in not_run.items() if id_ not in known]
-    return RecordFile(records=list(found.values()), not_run=left, errors=errors, premises=list(premises))
+    return RecordFile(records=list(found.values()), not_run=left, errors=errors, premises=list(premises), base=base)
+
+
+def _of_other_shards(path: Path, shard: ShardFacts | None) -> list[NotRun]:
+    """Experiments that a file of one shard says nothing of, so that it is not taken for the whole of a run."""
+    if shard is None:
+        return []
+    own = set(shard.planned[shard.index - 1 :: shard.count])
+    reason = (
+        f"in another shard: {path} is {shard.index} of {shard.count}; put all of them together with: quantbench merge "
+        "FILE…"
+    )
+    return [NotRun(experiment=id_, reason=reason) for id_ in shard.planned if id_ not in own]
 
 
 def read_file(path: Path) -> RecordFile:

@@ -132,5 +132,7 @@ def _change(before: Observation | None, after: Observation) -> str:
 
 def history_text(found: Sequence[Series], notes: Sequence[str] = ()) -> str:
     """All series for the terminal."""
-    parts = [f"{each.experiment}: {each.quantity}\n{plain_table(COLUMNS, rows(each))}" for each in found]
+    parts = [
+        f"{each.experiment}: {each.quantity}\n{plain_table(COLUMNS, rows(each), text_last=True)}" for each in found
+    ]
     return "\n".join([*parts, *(f"{note}\n" for note in notes)])

@@ -8,6 +8,7 @@ from typing import Any
 
 from quantbench.config.selection import claims_command
 from quantbench.errors import ForeignError
+from quantbench.files import printable
 from quantbench.foreign import calling
 from quantbench.records.base import Environment, Part
 from quantbench.records.run import ExperimentError, NotRun, RunRecord
@@ -105,7 +106,7 @@ def rows_of(records: Sequence[RunRecord], errors: Sequence[ExperimentError] = ()
 
 def error_lines(errors: Sequence[ExperimentError]) -> list[str]:
     """One line for each reason that an experiment's claims could not be made for."""
-    lines = [f"{each.experiment}: {BROKEN}: {' '.join(each.reason.split())}" for each in errors]
+    lines = [printable(f"{each.experiment}: {BROKEN}: {' '.join(each.reason.split())}") for each in errors]
     return list(dict.fromkeys(lines))
 
 
@@ -190,17 +191,26 @@ def not_run_lines(not_run: Sequence[NotRun]) -> list[str]:
     for entry in not_run:
         alike.setdefault((entry.experiment.partition("/")[0], entry.reason), []).append(entry.experiment)
     return [
-        f"{ids[0]}: not run: {reason}" if len(ids) == 1 else f"{workload}: {len(ids)} experiments not run: {reason}"
+        printable(
+            f"{ids[0]}: not run: {reason}" if len(ids) == 1 else f"{workload}: {len(ids)} experiments not run: {reason}"
+        )
         for (workload, reason), ids in alike.items()
     ]
 
 
-def plain_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Aligned columns for the terminal, the first to the left and figures to the right."""
+def plain_table(columns: Sequence[str], rows: Sequence[Sequence[str]], text_last: bool = False) -> str:
+    """Aligned columns for the terminal, the first to the left and figures to the right.
+
+    Args:
+        columns: titles.
+        rows: cells, in the order of the titles.
+        text_last: the last column holds text, to the left.
+    """
+    left = {0, len(columns) - 1} if text_last else {0}
     widths = [max(len(row[i]) for row in (columns, *rows)) for i in range(len(columns))]
     lines = [
         "  ".join(
-            cell.rjust(width) if i else cell.ljust(width)
+            cell.ljust(width) if i in left else cell.rjust(width)
             for i, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
         for row in (columns, *rows)

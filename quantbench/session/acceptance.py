@@ -151,7 +151,7 @@ def _unsound_speed(run: Run) -> str:
     """Gives the reason not to accept a speed that can be judged: every later one is compared with it, by wall time."""
     latency = run.latency
     busy = "" if latency is None else latency.doubt or latency.clock_note
-    return f"it is not by wall time of a quiet machine ({busy}); update on one" if busy else ""
+    return f"its times are no wall times of a quiet machine ({busy}); accept it on one" if busy else ""
 
 
 def _imprecise_speed(run: Run) -> str:

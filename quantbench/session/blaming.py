@@ -36,9 +36,10 @@ class Blaming:
     def sentence(self, run: Run, verdict: Verdict) -> str:
         """The sentence for a verdict that fails; empty for one that asks for none.
 
-        An error, or a budget that is used up, is said, and changes no verdict.
+        An error, or a budget that is used up, is said, and changes no verdict. No layer is to blame where nothing was
+        compared, as where no result was ever accepted.
         """
-        asks = verdict.outcome is Outcome.FAIL and verdict.quantity in BLAMED
+        asks = verdict.outcome is Outcome.FAIL and verdict.quantity in BLAMED and verdict.estimate is not None
         if not asks or not self.seconds or leaves_fp32(run.experiment.recipe):
             return ""
         id_ = run.experiment.id

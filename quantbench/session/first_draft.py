@@ -9,6 +9,7 @@ from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
+from quantbench.backends.torch_reference import READ_BY
 from quantbench.config.draft import Draft
 from quantbench.config.finding import is_factory
 from quantbench.config.pair import Pair
@@ -29,8 +30,6 @@ PROPOSED = {
     "pt2e": ("torch", "torchao"),
     "executorch": ("torch", "torchao", "executorch"),
 }
-# Suffix of a file → those of them that read it; a module of torch goes through all.
-READ_BY = {".onnx": ("onnxruntime", "openvino"), ".xml": ("openvino",)}
 DEFAULT_POOL, DEFAULT_CALIBRATION = 1024, 256
 # Files of samples that are looked at.
 LOOKED_AT = 16

@@ -8,6 +8,7 @@ from typing import Any
 
 from quantbench.config.instruction_sets import DEFAULT
 from quantbench.experiment.run import Run
+from quantbench.experiment.soundness import soundness
 from quantbench.records.run import Accuracy, CoverageFacts, Latency, Score, Size
 from quantbench.session.acceptance import why_no_speed
 
@@ -47,7 +48,8 @@ def unfit(run: Run) -> str | None:
     accuracy = run.results.get("accuracy")
     if isinstance(accuracy, Accuracy) and accuracy.drop_interval_pp[0] > MOST_LOST_PP:
         return f"it loses {_of_drop(accuracy)}, and a gate off that would hold a broken model"
-    return None
+    doubt = soundness(run.opened, run.evaluation).doubt
+    return f"{doubt}; a gate off that would hold a broken model" if doubt else None
 
 
 def unsound_speed(run: Run) -> str | None:

@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import TypeVar
 
+from quantbench.against.comparison import Against
 from quantbench.config.schema import Experiment
 from quantbench.errors import ForeignError, QuantbenchError
 from quantbench.experiment.runs import Runs
 from quantbench.foreign import calling, traceback_of
 from quantbench.progress import progress
+from quantbench.records.against import Base
 from quantbench.records.run import ExperimentError, NotRun, RunRecord
 from quantbench.session.gates import loosened
 from quantbench.session.plan import Plan
@@ -50,6 +52,7 @@ class SessionResult:
         lines: about what was accepted, and what was taken back.
         premises: lines about gates that are gone or looser than they were accepted; they are among the messages too.
         interrupted: line about a session that was stopped before all its claims were made; empty if it was not.
+        base: the revision that was compared with; None without one.
     """
 
     records: list[RunRecord]
@@ -64,6 +67,7 @@ class SessionResult:
     lines: tuple[str, ...] = ()
     interrupted: str = ""
     premises: tuple[str, ...] = ()
+    base: Base | None = None
 
 
 def run_session(
@@ -72,6 +76,7 @@ def run_session(
     command: str,
     options: Options | None = None,
     configured: Sequence[Experiment] | None = None,
+    against: Against | None = None,
 ) -> SessionResult:
     """Makes every claim of a plan; one that cannot be made loses nothing of the others.
 
@@ -83,6 +88,7 @@ def run_session(
         command: noted in every record.
         options: how.
         configured: every experiment there is, of which accepted ones are missed; default: those of the plan.
+        against: a revision that each experiment is compared with at the end; None for none.
 
     Raises:
         GoldenError: if the file of accepted gates is damaged.
@@ -104,11 +110,22 @@ def run_session(
                 with session.losing(claim.experiment, f"judging {claim.quantity}"), suppress(QuantbenchError):
                     session.make(session.open(claim.experiment), claim.quantity)
                 made += 1
+        if against is not None:
+            _compare(session, against, chosen)
     except KeyboardInterrupt:
         interrupted = f"interrupted: {made} of {len(plan.claims)} claims were made; {GOES_ON}"
     is_sound = _tried(session, "the end of the session", lambda: session.finish(bool(interrupted)), False)
     result = _result(session, command, is_sound and not premises, premises)
-    return replace(result, interrupted=interrupted)
+    return replace(result, interrupted=interrupted, base=against.base if against else None)
+
+
+def _compare(session: Session, against: Against, experiments: Sequence[Experiment]) -> None:
+    with progress(f"comparing with {against.revision.name}") as show:
+        for i, experiment in enumerate(experiments):
+            show.update(i, len(experiments), experiment.id)
+            with session.losing(experiment, "comparing it with the base"), suppress(QuantbenchError):
+                session.compare(session.open(experiment), against)
+    against.withdraw(list(session.runs.by_id.values()))
 
 
 def _tried(session: Session, what: str, make: Callable[[], Made], otherwise: Made) -> Made:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
+from quantbench.against.comparison import Against
 from quantbench.config.schema import Experiment
 from quantbench.data.source import DOWNLOAD_VARIABLE
 from quantbench.errors import ForeignError, QuantbenchError, named
@@ -14,6 +15,7 @@ from quantbench.experiment.run import Run
 from quantbench.experiment.runs import Runs
 from quantbench.foreign import calling, traceback_of
 from quantbench.golden.results import PREDICTIONS, SCORES
+from quantbench.jobs.surroundings import restored
 from quantbench.measure.load import Moment, disturbances, moment, usable_cores
 from quantbench.progress import progress
 from quantbench.quantities.accuracy_vs_accepted import change_of_behaviour
@@ -33,7 +35,6 @@ from quantbench.session.absence import (
 from quantbench.session.acceptance import Acceptances, Accepting
 from quantbench.session.blaming import SECONDS, Blaming
 from quantbench.session.records import checked, in_order
-from quantbench.session.surroundings import restored
 from quantbench.stats.regression import Change
 from quantbench.stats.verdicts import Outcome, Verdict
 
@@ -215,6 +216,16 @@ class Session:
             self._lose(run.experiment, error)
             message = explain_briefly(run.experiment, verdict)
         return Decision(run.experiment.id, verdict, message, fails, behaviour)
+
+    def compare(self, run: Run, against: Against) -> None:
+        """Compares an experiment that was opened with another revision's.
+
+        Raises:
+            QuantbenchError: if that is impossible; noted for the end.
+        """
+        with self.noting(run.experiment, "comparing it with the base"):
+            run.candidate  # noqa: B018 — whatever is wrong with it is told as its own claims tell it
+            against.compare(run, self.options.untimed)
 
     def load(self, run: Run) -> None:
         """Loads what is timed, to see that it can be.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from quantbench.config.schema import Experiment
 from quantbench.errors import ConfigError
 from quantbench.records.run import ShardFacts
+from quantbench.session.revision import code
 
 WRITTEN = re.compile(r"([1-9]\d{0,3})/([1-9]\d{0,3})")
 
@@ -54,14 +55,15 @@ class Shard:
             )
         return list(experiments[self.index - 1 :: self.count])
 
-    def facts(self, experiments: Sequence[Experiment]) -> ShardFacts:
-        """Note of the part in its file of records.
+    def facts(self, experiments: Sequence[Experiment], revision: Mapping[str, str]) -> ShardFacts:
+        """Note of the part in its file of records, made once the part was run.
 
         Args:
             experiments: of all parts.
+            revision: of the run, as it was before it could accept anything.
         """
         planned = [experiment.id for experiment in experiments]
-        return ShardFacts(index=self.index, count=self.count, planned=planned)
+        return ShardFacts(index=self.index, count=self.count, planned=planned, revision={**revision, **code()})
 
     def sentence(self, experiments: Sequence[Experiment]) -> str:
         """Sentence about the part for the summary of its run."""

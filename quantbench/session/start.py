@@ -68,7 +68,7 @@ def measured_start(draft: Draft, command: str, nowhere: Path) -> Start:
         if unsound := unsound_speed(run):
             accept = accept_command(experiment.id, speed_only=True)
             later = f"on a quiet machine: {accept}, and set a gate that it reaches"
-            why = unsound.removesuffix("; update on one")
+            why = unsound.removesuffix("; accept it on one")
             left_out.append(f"{experiment.name}: no gate on speed, and no speed accepted: {why}; {later}")
     if not gates:
         raise QuantbenchError("\n".join(["nothing is written:", *left_out]))

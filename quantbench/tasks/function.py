@@ -47,8 +47,9 @@ class FunctionScores(Own):
 
     def scores(self, outputs: Outputs, targets: Targets) -> Floats:
         """See `Task.scores`."""
-        found = self.own("function")(_bare(outputs), targets)
-        scores: Floats = np.asarray(found, dtype=np.float64) if isinstance(found, np.ndarray | list) else found
+        found = self.own("function")(*_copied(outputs, targets))
+        # A mask stays, and is refused: to drop it would count what it hides.
+        scores: Floats = np.asanyarray(found, dtype=np.float64) if isinstance(found, np.ndarray | list) else found
         return scores
 
 
@@ -62,8 +63,8 @@ class FunctionOfStatistics(Own, Aggregate):
 
     def statistics(self, outputs: Outputs, targets: Targets) -> Floats:
         """See `Task.statistics`."""
-        found = self.own("statistics")(_bare(outputs), targets)
-        return np.asarray(found, dtype=np.float64)
+        found: Floats = np.asanyarray(self.own("statistics")(*_copied(outputs, targets)), dtype=np.float64)
+        return found
 
     def figure(self, statistics: Floats, weights: Floats | None = None) -> float:
         """See `Task.figure`: a sample that counts twice is given twice."""
@@ -146,5 +147,11 @@ def _bare(outputs: Outputs) -> Outputs | NDArray[Any]:
     return next(iter(outputs.values())) if len(outputs) == 1 else outputs
 
 
+def _copied(outputs: Outputs, targets: Targets) -> tuple[Outputs | NDArray[Any], Targets]:
+    """Arrays that the function may write into: the targets are those of the next model too."""
+    return _bare({name: array.copy() for name, array in outputs.items()}), targets.copy()
+
+
 def _repeated(rows: Floats, weights: Floats | None) -> Floats:
-    return rows if weights is None else np.repeat(rows, weights.astype(np.int64), axis=0)
+    """Rows that the function may write into."""
+    return rows.copy() if weights is None else np.repeat(rows, weights.astype(np.int64), axis=0)

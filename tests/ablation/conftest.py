@@ -11,6 +11,7 @@ import pytest
 from quantbench.ablation.run import AblationRun, row_entry
 from quantbench.config.ablation import find_ablation
 from quantbench.files import cache_dir
+from quantbench.jobs import places
 from quantbench.records.ablation import TrainedRow
 from quantbench.records.base import Environment, pack_bits
 
@@ -79,8 +80,9 @@ def trained_cache(trained_project, made_once):
             project.keep_all_within(patch)
             patch.chdir(root)
             AblationFile(project)
+            patch.setattr(places, "end_processes", lambda: None)
             done = opened()
-            done.train(jobs=2)
+            done.train(jobs="2")
             assert done.failed == {}
 
     return made_once("ablation", train) / "cache"

@@ -9,7 +9,7 @@ from quantbench.progress import Progress
 from quantbench.records.ablation import AblationRecord
 
 # No test looks into a picture; those of tests/report do.
-pytestmark = pytest.mark.usefixtures("unrendered")
+pytestmark = pytest.mark.usefixtures("unrendered", "kept_processes")
 
 THREE = "configs/ablations/three.yaml"
 

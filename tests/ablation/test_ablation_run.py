@@ -13,12 +13,14 @@ from quantbench.backends.module import ModulePredictor
 from quantbench.config.selection import find_workload
 from quantbench.experiment.workload import OpenWorkload
 from quantbench.files import cache_dir
+from quantbench.jobs.worker import Ended
 from quantbench.measure.evaluation import evaluate
 from quantbench.progress import Progress
 from quantbench.records.ablation import read_trained
 from quantbench.temporary import temporary_name
 from quantbench.training.state import state_path
 
+pytestmark = pytest.mark.usefixtures("kept_processes")
 # No system counts so far.
 NO_PROCESS = 999_999_999
 
@@ -124,15 +126,13 @@ class InterruptedAt(Progress):
             raise KeyboardInterrupt
 
 
-def test_an_interrupted_run_keeps_its_finished_rows_and_ends_with_the_same_bits(run, two, trained_cache, monkeypatch):
-    # As when the whole was trained: another number of threads gives other bits.
-    monkeypatch.setattr(module, "usable_cores", lambda: 1)
+def test_an_interrupted_run_keeps_its_finished_rows_and_ends_with_the_same_bits(run, two, trained_cache):
     stopped = run()
     # Ten steps a row: in the second one.
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "progress", lambda _: _Entered(InterruptedAt(11)))
         with pytest.raises(KeyboardInterrupt):
-            stopped.train(jobs=1)
+            stopped.train(jobs="1")
     # The row that was running may have ended before it was told to.
     done = len(list((cache_dir() / "ablations").glob("*/meta.json")))
     assert done >= 1
@@ -141,7 +141,7 @@ def test_an_interrupted_run_keeps_its_finished_rows_and_ends_with_the_same_bits(
         "others on from their last whole epoch"
     )
     resumed = run()
-    resumed.train(jobs=1)
+    resumed.train(jobs="1")
     for name, row in resumed.trained.items():
         whole = read_trained(trained_cache / "ablations" / row.key / ROW, row.key)
         assert (name, row.bits.tolist()) == (name, whole.bits.tolist())
@@ -165,11 +165,11 @@ from tiny_model import TinyCNN
 
 class Killer(TinyCNN):
     def forward(self, x):
-        # In the second epoch of training, once.
-        flag = Path(__file__).with_name("killed")
+        # In the second epoch of training, as often as the file says.
+        left = Path(__file__).with_name("left")
         if self.training and (cache := Path(os.environ["QUANTBENCH_CACHE"]) / "training").is_dir():
-            if list(cache.glob("*.pt")) and not flag.exists():
-                flag.touch()
+            if list(cache.glob("*.pt")) and (n := int(left.read_text())):
+                left.write_text(str(n - 1))
                 os.kill(os.getpid(), signal.SIGKILL)
         return super().forward(x)
 
@@ -180,11 +180,13 @@ def killer(n_classes=3):
 
 def test_a_killed_row_stops_no_other_and_goes_on_from_its_last_epoch(run, two):
     (two.project.root / "killer.py").write_text(KILLER)
+    (two.project.root / "left").write_text("2")
     two.project.edit("tiny_model:tiny_cnn", "killer:killer")
     first = run()
-    first.train(jobs=1)
+    first.train(jobs="1")
     assert list(first.failed.values()) == [
-        "its process was killed by SIGKILL and left no result; where memory ran out, run fewer at once: --jobs"
+        "its process was killed by SIGKILL and left no result, when it ran once more alone too; where memory ran out, "
+        "it needs more than there is"
     ]
     assert len(first.trained) == 1
     (name,) = first.failed
@@ -193,7 +195,7 @@ def test_a_killed_row_stops_no_other_and_goes_on_from_its_last_epoch(run, two):
     state = torch.load(unfinished, weights_only=True)
     assert len(state["history"]) == 1
     second = run()
-    second.train(jobs=1)
+    second.train(jobs="1")
     assert second.failed == {}
     # The first epoch was not trained again: it is the very one that was saved, its seconds too.
     assert second.trained[name].history[0]["seconds"] == pytest.approx(state["history"][0]["seconds"], abs=1e-3)
@@ -220,17 +222,33 @@ def test_a_damaged_result_is_said_aloud_and_trained_again(run, done, capsys):
     assert json.loads(path.read_text())["key"] == first.keys["reference"]
 
 
-@pytest.mark.parametrize(
-    ("cores", "jobs", "at_once", "threads"), [(8, None, 3, 2), (2, None, 2, 1), (8, 2, 2, 4), (2, 3, 3, 1)]
-)
-def test_cores_are_divided_among_the_rows_that_run_at_once(run, three, monkeypatch, cores, jobs, at_once, threads):
+@pytest.mark.parametrize(("jobs", "threads"), [(None, 1), ("2", 1), ("dask:tcp://a:1", 3)])
+def test_threads_of_a_row_do_not_depend_on_how_many_run_at_once(run, three, monkeypatch, jobs, threads):
     given = []
 
-    def recorded(work, rows, sizes, at_once, show):
-        given.append((at_once, {job.threads for job in rows.values()}, sizes))
+    def recorded(work, rows, sizes, show, where, threads):
+        given.append((where, {job.threads for job in rows.values()}, threads, sizes))
         return {}
 
-    monkeypatch.setattr(module, "usable_cores", lambda: cores)
     monkeypatch.setattr(module, "run_each", recorded)
-    run().train(jobs)
-    assert given == [(at_once, {threads}, dict.fromkeys(("reference", "small_rate", "no_schedule"), 10))]
+    run(threads=threads).train(jobs)
+    assert given == [(jobs, {threads}, threads, dict.fromkeys(("reference", "small_rate", "no_schedule"), 10))]
+
+
+def test_a_row_that_was_kept_with_other_threads_is_trained_again(run, done, monkeypatch):
+    monkeypatch.setattr(module, "run_each", lambda _, rows, *__: given.extend(rows) or {})
+    given = []
+    run().train()
+    assert given == []
+    run(threads=2).train()
+    assert given == ["reference", "small_rate", "no_schedule"]
+
+
+def test_a_row_of_a_machine_that_does_not_share_the_cache_is_kept_here_too(run, done, monkeypatch, forget):
+    row = loaded(run).trained["reference"]
+    forget("reference")
+    monkeypatch.setattr(module, "run_each", lambda *_: {"reference": Ended(row)})
+    found = run()
+    found.train()
+    assert found.trained["reference"] == row
+    assert read_trained(row_entry(row.key).folder / ROW, row.key) == row

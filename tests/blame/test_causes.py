@@ -6,6 +6,7 @@ from blame_layers import INPUTS, OUTPUTS, Layer, inputs, per_channel, per_tensor
 
 from quantbench.backends.insides import Grid
 from quantbench.blame.causes import CHECKERS, KINDS, causes_of
+from quantbench.recipes.spec import LowBit, WeightOnly
 from quantbench.recipes.static_int8 import static_int8_histogram
 
 # Of results that are hardly rounded.
@@ -180,3 +181,18 @@ def test_a_kernel_that_cuts_sums_off(has_vnni, told):
 def test_every_cause_says_what_it_explains():
     assert len(KINDS) == 18
     assert all(each.explains and each.kind in KINDS for each in CHECKERS)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "told"),
+    [
+        (LowBit(4, 4, "lsq", 1, 0.1, 0), "weight_bits: 5, or more epochs"),
+        (LowBit(8, 4, "lsq", 1, 0.1, 0), "more epochs"),
+        (WeightOnly(4, ("Linear",), 32), "recipe: weight_only_int8"),
+        (WeightOnly(8, ("Linear",)), "leaving it in floating point"),
+    ],
+)
+def test_a_recipe_of_a_few_bits_is_advised_what_it_can_do(recipe, told):
+    good = per_channel(weights())
+    layer = Layer(grid=Grid(good.scale / 3, good.zero_point, -128, 127, 0))
+    assert first(layer.facts(recipe=recipe))[2] == told

@@ -27,6 +27,7 @@ def test_a_sound_candidate_has_a_table_and_nothing_to_blame(blamed):
     out, record = blamed
     assert record.outcome in ("nothing", "too_little")
     assert record.trials == []
+    assert record.layers
     assert [each.name for each in record.layers if each.quantized] == [each.name for each in record.layers]
     assert out.rstrip().endswith(record.sentence)
     assert all(each.removed is not None for each in record.layers)

@@ -172,6 +172,14 @@ MISTAKES = {
         f"search {LOW_BIT} --budget-bytes 10",
         "a budget of 10 bytes cannot be met: the smallest possible,",
     ),
+    "one place for several": (
+        "search chain/* --jobs 2 --json s.json",
+        "--jobs: s.json is one place, and each search has a record; drop --json and --into",
+    ),
+    "an unknown place": (
+        "search chain/* --jobs dusk:1",
+        "--jobs 'dusk:1': unknown scheme 'dusk'. Did you mean 'dask'?",
+    ),
     "two budgets": (f"search {LOW_BIT} --budget-bits 3 --budget-bytes 9", "--budget-bitops: give one of them"),
     "budget and epsilon": (f"search {LOW_BIT} --budget-bits 3 --epsilon 1", "a budget takes the place of --epsilon"),
     "no budget": (f"search {LOW_BIT} --budget-bits nan", "nan average bits is none; give a number above zero"),
@@ -213,3 +221,20 @@ def test_a_record_is_json_that_other_programs_read(quantbench, chain):
     assert content["schema_version"] == 2
     assert [each["name"] for each in content["layers"]] == ["conv0", "conv1", "conv2", "conv3", "fc"]
     assert module.EPSILON_PP == 1.0
+
+
+def measured(path):
+    """A record without what tells when and by which command it was made."""
+    found = json.loads(path.read_text())
+    return {key: value for key, value in found.items() if key not in ("command", "seconds")}
+
+
+def test_every_experiment_that_matches_is_searched_as_alone_and_one_that_cannot_be_stops_no_other(quantbench, chain):
+    assert quantbench("search", LOW_BIT, "--json", "alone.json", "--out", "other")[0] == 0
+    status, out, err = quantbench("search", "chain/[!p]*", "--jobs", "1", "--fresh")
+    assert status == 2
+    assert err.startswith("quantbench: chain/fp32_baseline: the recipe (fp32) leaves no layer whose bit")
+    assert err.count("\n") == 1
+    found = chain.root / "out" / "search_chain_low_bit_4.json"
+    assert out.endswith("out/search_chain_low_bit_4.md\nout/search_chain_low_bit_4.json\n")
+    assert measured(found) == measured(chain.root / "alone.json")

@@ -134,6 +134,8 @@ def test_a_workflow_installs_what_the_files_need_and_runs_the_gates(folder, file
     assert yaml.safe_load(text)
     assert "pip install 'quantbench-suite[onnxruntime]'" in text
     assert "quantbench run 'colours/*' --json records.json" in text
+    assert "quantbench report records.json --html report.html --junit junit.xml" in text, "to look at, pass or fail"
+    assert text.count("report.html") == 2, "which is kept"
 
 
 def test_an_fp32_file_alone_is_quantized_through_each_runtime_that_reads_it(folder, files, quantbench):
@@ -230,6 +232,21 @@ def test_a_candidate_that_loses_too_much_gets_no_gate(folder, files, quantbench,
     assert not (folder / "golden").exists()
 
 
+def test_a_candidate_that_is_no_better_than_one_answer_gets_no_gate(folder, quantbench):
+    random = np.random.default_rng(0)
+    x, weight = (random.normal(size=(n, m)).astype(np.float32) for n, m in ((200, FEATURES), (FEATURES, 2)))
+    np.savez(folder / "numbers.npz", x=x, targets=x @ weight + random.normal(0, 0.1, (200, 2)).astype(np.float32))
+    linear(folder / "fp32.onnx", weight)
+    linear(folder / "int8.onnx", -weight, int8=True)
+    status, _, err = quantbench("init", "fp32.onnx", "int8.onnx", "--data", "numbers.npz")
+    assert status == 2
+    assert "left out: candidate: mean absolute error " in err
+    assert "of giving every sample one answer" in err
+    assert "a gate off that would hold a broken model" in err
+    assert not (folder / "configs").exists()
+    assert not (folder / "golden").exists()
+
+
 def test_a_candidate_that_fails_a_claim_without_a_bound_is_not_accepted(folder, files, quantbench):
     saved(quantized(WRONG), folder / "wrong.onnx")
     status, _, err = quantbench("init", files[0], "wrong.onnx")
@@ -241,7 +258,7 @@ def test_no_speed_is_gated_or_accepted_of_a_busy_machine(folder, files, quantben
     machine.here = [beside_others(timings(2.0))]
     status, out, err = quantbench("init", *files)
     assert status == 0, err
-    assert "candidate: no gate on speed, and no speed accepted: it is not by wall time of a quiet machine" in out
+    assert "candidate: no gate on speed, and no speed accepted: its times are no wall times of a quiet machine" in out
     assert 'quantbench accept colours/candidate --speed-only --reason "…"' in out
     assert "speedup" not in read(folder / "configs" / "colours.yaml")["experiments"]["candidate"]["gates"]
 

@@ -6,6 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from quantbench.arrays import OUTPUT
@@ -76,6 +77,14 @@ def test_an_output_that_came_out_one_time_only_is_named(pair):
     assert differences(more, repetition) == ["values of output 'aux' came out one time only"]
     other = dataclasses.replace(repetition, probe=repetition.probe | {"aux": repetition.probe[OUTPUT] + 1})
     assert differences(more, other) == ["values of output 'aux' differ by up to 1"]
+
+
+def test_truth_values_and_unsigned_integers_are_told_apart_by_their_values(pair):
+    built, repetition = pair
+    for first, second, furthest in (([True, False], [True, True], 1), (np.uint8([5]), np.uint8([7]), 2)):
+        one = dataclasses.replace(built, probe=built.probe | {"aux": np.array(first)})
+        other = dataclasses.replace(repetition, probe=repetition.probe | {"aux": np.array(second)})
+        assert differences(one, other) == [f"values of output 'aux' differ by up to {furthest}"]
 
 
 class Conversions:

@@ -110,7 +110,7 @@ def test_a_runtime_that_cannot_run_the_model_is_left_out_and_said(project, rival
     assert line == "the fp32 model's form 'shadow' is not timed: operator 'fft' is not known"
 
 
-def test_without_a_list_all_that_are_installed_are_timed(project, rival, monkeypatch):
+def test_without_a_list_all_that_are_installed_are_timed(real_rivals, project, rival, monkeypatch):
     monkeypatch.setattr(rivals, "RUNTIMES", {"shadow": ("numpy",), "absent": ("no_such_library_at_all",)})
     project.edit("runtimes: [shadow], ", "")
     assert rivals._rivals(baseline_of(project)) == ["shadow"]

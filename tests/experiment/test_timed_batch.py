@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 from judged import measure_and_judge
+from scored_models import FEATURES, linear, workload
 
+from quantbench.backends.file_predictor import FilePredictor
 from quantbench.config.reading import load_experiments
 from quantbench.config.selection import select
 from quantbench.errors import EvaluationError
@@ -184,3 +186,19 @@ def test_an_output_without_a_row_for_each_sample_does_not_tell_what_is_timed(run
     opened = run_of("False", "x").opened
     inputs = next(iter(inputs_of(opened.splits.test, 4, 4)))
     check_timed(opened, "quantized", WithState(), WithState(), inputs)
+
+
+def test_steps_to_what_a_file_takes_are_timed_of_no_model(tmp_path, monkeypatch, machine):
+    monkeypatch.setenv("QUANTBENCH_CACHE", str(tmp_path / "cache"))
+    random = np.random.default_rng(0)
+    x, weight = random.normal(size=(40, FEATURES)), random.normal(size=(FEATURES, 2)).astype(np.float32)
+    # In float64, which is cast for both files.
+    path = workload(tmp_path, "mae", x, x @ weight + random.normal(0, 0.1, (40, 2)), "{score_drop: 1}")
+    linear(path.parent / "fp32.onnx", weight)
+    linear(path.parent / "int8.onnx", weight, int8=True)
+    forwards = Runs(Settings(tmp_path / "golden")).run(load_experiments(path.parent)[0]).forwards()
+    steps = []
+    monkeypatch.setattr(FilePredictor, "_ready", lambda _, inputs: steps.append(inputs))
+    for forward in forwards.values():
+        forward()
+    assert (len(forwards), steps) == (4, [])

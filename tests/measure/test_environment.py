@@ -5,6 +5,7 @@ import os
 import platform
 from importlib.metadata import version
 
+import quantbench
 from quantbench.config.instruction_sets import INSTRUCTION_SETS
 from quantbench.measure import environment as module
 from quantbench.measure.environment import environment
@@ -16,6 +17,10 @@ def test_the_versions_are_those_of_the_libraries_that_compute():
     assert versions["torch"] == version("torch")
     assert versions["numpy"] == version("numpy")
     assert environment().python == platform.python_version()
+
+
+def test_quantbench_s_own_version_is_that_of_the_code_that_runs_and_not_of_its_installation():
+    assert environment().versions["quantbench-suite"] == quantbench.__version__
 
 
 def test_an_absent_library_is_said_to_be_absent(monkeypatch):

@@ -52,10 +52,27 @@ def test_scores_and_figures_of_ones_own_functions_are_kept_batch_by_batch():
     assert of_statistics.figure(kept, weights) == pytest.approx(np.sqrt(weights @ kept[:, 0] / weights.sum()))
 
 
+def test_a_function_that_writes_into_its_arrays_changes_neither_scores_nor_targets():
+    given, expected = TARGETS.copy(), np.abs(INPUTS - TARGETS).mean(axis=1)
+    for _ in range(2):
+        assert evaluated(own("in_place"), INPUTS.copy(), given).scores == pytest.approx(2 * expected, rel=1e-4)
+    aggregate = own("root_in_place", kind="aggregate", statistics="own_metrics:squares_in_place")
+    for _ in range(2):
+        kept = evaluated(aggregate, INPUTS.copy(), given).statistics
+        assert aggregate.figure(kept) == pytest.approx(2 * np.sqrt(((INPUTS - TARGETS) ** 2).mean()), rel=1e-4)
+        assert aggregate.figure(kept) == pytest.approx(2 * np.sqrt(kept.mean()))
+    assert given.tobytes() == TARGETS.tobytes()
+
+
 @pytest.mark.parametrize(
     ("name", "params", "line"),
     [
         ("nan", {}, "task function 'own_metrics:nan': scores gave NaN or infinity for sample 3; give each sample a"),
+        ("masked", {}, "task function 'own_metrics:masked': scores gave a masked array, which hides samples; give"),
+        (
+            "root", {"kind": "aggregate", "statistics": "own_metrics:masked"},
+            "statistics gave a masked array",
+        ),
         ("one_more", {}, "task function 'own_metrics:one_more': scores gave float64 [9] for 8 samples; return [8]"),
         (
             "of_the_batch", {},

@@ -9,6 +9,11 @@ from quantbench.config.selection import find_workload
 from quantbench.parity.choosing import through_backends
 from quantbench.records.parity import read_parity
 
+READY_MADE = """\
+experiments:
+  candidate:
+    recipe: {name: ready_made, path: tiny.int8.onnx}
+"""
 MARKED = "# Moving\n\n<!-- parity: begin -->\nold\n<!-- parity: end -->\nafter\n"
 
 
@@ -76,6 +81,21 @@ def test_a_mistake_is_one_line_with_status_2(quantbench, project, arguments, mes
     assert (status, out) == (2, "")
     assert message in err
     assert len(err.splitlines()) == 1 or arguments == ("notes.json",)
+
+
+def test_a_file_of_a_runtime_goes_by_default_through_those_that_read_it_and_the_others_are_told(project):
+    project.edit('  model: {name: "tiny_model:tiny_cnn"}\n', "  reference: {path: tiny.onnx}\n")
+    for line in ("  baseline: tiny\n", "  training: {epochs: 3, lr: 0.05, batch_size: 32, augment: []}\n"):
+        project.edit(line, "")
+    text = project.config.read_text()
+    project.config.write_text(text[: text.index("experiments:")] + READY_MADE)
+    workload = find_workload("tiny", project.configs)
+    found, left_out = through_backends(workload, Component(name="static_int8"))
+    assert sorted(found) == ["onnxruntime", "openvino"]
+    assert {each.name for each in left_out if "the reference is a file of another runtime" in each.reason} >= {"eager"}
+    assert not any(each.failed for each in left_out)
+    found, _ = through_backends(workload, Component(name="static_int8"), ["eager", "openvino"])
+    assert list(found) == ["eager", "openvino"], "whoever names it is told what it needs, and by a status"
 
 
 def test_by_default_every_backend_that_runs_the_recipe_is_compared_and_others_are_not_named(project):

@@ -138,6 +138,9 @@ def test_a_measurement_that_raises_leaves_the_rest_of_its_experiment(both, proje
 
 def test_a_shard_is_the_same_part_with_the_same_note(both):
     found = both("tiny/*[!8]", "--shard", "2/2")
+    revisions = [file["shard"].pop("revision") for _, file in found]
+    assert revisions[0] == revisions[1]
+    assert {"quantbench's own source", "workload files", "goldens", "code of tiny_model"} <= set(revisions[0])
     assert [file["shard"] for _, file in found] == [
         {"index": 2, "count": 2, "planned": [f"tiny/{FP32}", f"tiny/{STATIC}"]}
     ] * 2

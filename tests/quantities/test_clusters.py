@@ -5,14 +5,19 @@ import pytest
 from scored_models import FEATURES, linear, workload
 
 from quantbench.config.reading import load_experiments
+from quantbench.experiment.accuracy import paired_accuracy
+from quantbench.experiment.clusters import Grouping
 from quantbench.experiment.result import RunEvidence
 from quantbench.experiment.run import Settings
 from quantbench.experiment.runs import Runs
 from quantbench.golden.acceptance import accept
 from quantbench.golden.results import PREDICTIONS, RESULTS
+from quantbench.measure.evaluation import Evaluation
 from quantbench.quantities.judging import judge
 from quantbench.records.run import RunRecord
 from quantbench.stats.paired import PairedOutcomes, tango_interval
+from quantbench.stats.power import least_drop
+from quantbench.tasks.top1 import Top1
 
 RANDOM = np.random.default_rng(0)
 SPEAKERS, EACH, CLASSES = 60, 20, 4
@@ -78,6 +83,9 @@ def test_few_groups_tell_no_interval(run):
     verdict = judge(made, "accuracy_drop_pp")
     assert (verdict.outcome.value, made.accuracy.drop_interval_pp) == ("INCONCLUSIVE", (-100.0, 100.0))
     assert "; 6 clusters, or those of them that changed, tell no interval; measure on more" in verdict.measured
+    assert (made.accuracy.detectable_pp, made.accuracy.impossible()) == (None, None)
+    assert "would be detected" not in verdict.measured
+    assert "would decide" not in verdict.measured
     floor = judge(run("{accuracy: 50}", speakers=6), "accuracy")
     assert (floor.outcome.value, floor.interval) == ("INCONCLUSIVE", None)
     assert "6 clusters); so few clusters tell no interval" in floor.measured
@@ -105,6 +113,24 @@ def test_groups_of_which_none_changed_tell_no_more_than_independent_samples(run)
     a = run(weight=WEIGHT).accuracy
     assert (a.lost, a.gained, a.drop_interval_pp) == (0, 0, a.clustered.tango_pp)
     assert a.clustered.widening == 1.0
+
+
+def test_groups_that_balance_tell_no_smaller_drop_than_independent_samples_do():
+    before, after = np.ones(N), np.ones(N)
+    before[1::20], after[::20] = 0, 0
+    grouping = Grouping(Top1(), np.arange(N) // 2, (0.95, 0.95))
+    a = paired_accuracy(Evaluation(before, None, None), Evaluation(after, None, None), None, grouping)
+    least = 100 * least_drop(PairedOutcomes(N, N // 20, N // 20), 0.95)
+    assert (a.clustered.design_effect, a.clustered.widening) == (0.0, 1.0)
+    assert a.detectable_pp == pytest.approx(least)
+
+
+def test_since_an_acceptance_few_groups_tell_neither_a_drop_nor_a_number_of_samples(run):
+    accept(RESULTS, RunEvidence(run(weight=WEIGHT, speakers=6)), [PREDICTIONS], "it is so")
+    measured = judge(run(speakers=6), PREDICTIONS).measured
+    assert "[-100.00, 100.00]" in measured
+    assert "would be detected" not in measured
+    assert "would decide" not in measured
 
 
 def test_groups_need_all_samples(run):

@@ -10,6 +10,7 @@ from quantbench.errors import BaselineError, ConfigError
 from quantbench.records.ablation import read_ablation
 from quantbench.records.base import pack_bits, read_json, unpack_bits
 from quantbench.records.card import BaselineCard
+from quantbench.records.judged import Judged
 from quantbench.records.parts import CheckpointFacts, CoverageFacts, Latency, Memory, Size, Work
 from quantbench.records.search import SearchRecord
 from quantbench.report.documents import read_records
@@ -41,7 +42,10 @@ WORK = {
     "fp32_macs": 10, "quantized_macs": 10, "ratio": 1.0, "idle_layers": {}, "fp32_uncounted": [],
     "quantized_uncounted": [],
 }  # fmt: skip
+JUDGED = {"estimate": 0.4, "interval": (0.1, 0.7), "level": 0.95, "bound": 1.0, "n": 1_000}
 PARTS = [
+    (Judged, JUDGED, {"n": -1}, "n -1 and level 0.95"),
+    (Judged, JUDGED, {"level": 7.0}, "n 1000 and level 7.0"),
     (Size, SIZE, {"ratio": 4.1}, "ratio of 4.1"),
     (Size, SIZE, {"fp32_bytes": 41}, "sizes of 41 and 10 bytes"),
     (CheckpointFacts, CHECKPOINT, {"payload_bytes": -1}, "payload_bytes -1"),

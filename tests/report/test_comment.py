@@ -105,6 +105,18 @@ def test_a_bar_tells_its_side_of_the_bound(figures, drawn):
     assert bar(figures) == drawn
 
 
+def test_a_bar_of_figures_far_beyond_any_bound_ends_at_its_edge():
+    assert bar(Bounded(1e308, -1e308, 1e308, 0.95, 1e-9, True)).rstrip()[-1] == "●"
+    assert len(bar(Bounded(1e308, -1e308, 1e308, 0.95, 0.0, False))) == 32
+
+
+def test_annotations_hold_no_character_that_turns_or_hides_text(make_record):
+    failing = make_record("w/a").model_copy(update={"verdicts": [verdict(outcome="FAIL")]})
+    text = commands([failing], [ExperimentError(experiment="w/b", reason="a\x07\u202eb")], [])
+    assert all(line.isprintable() for line in text.splitlines())
+    assert "::a\\x07\\u202eb\n" in text
+
+
 def test_annotations_are_one_line_each_and_hold_no_other_command(make_record):
     wrong = verdict(outcome="FAIL").model_copy(update={"measured": "100 %\n::error::own"})
     undecided = verdict(outcome="INCONCLUSIVE")

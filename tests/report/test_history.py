@@ -161,6 +161,7 @@ def test_a_folder_of_records_is_one_source(quantbench, tmp_path, make_record):
     ("arguments", "line"),
     [
         (["empty"], "empty: holds neither results/ of goldens nor *.json of records; name another folder"),
+        ([], "golden: no such file or folder; name goldens or records, or accept a result first: quantbench accept ID"),
         (["absent.json"], "absent.json: cannot be read"),
         (["1.json", "--experiment", "w/b"], "unknown experiment 'w/b'. Did you mean 'w/a'?"),
     ],
@@ -180,3 +181,29 @@ def test_a_folder_that_git_does_not_know_is_told(quantbench, tmp_path, repositor
     status, _, err = quantbench("history", tmp_path / "golden")
     assert status == 0
     assert "no commits of it are here" in err
+
+
+def test_a_shallow_clone_is_told(repository, tmp_path):
+    git(tmp_path, "clone", "-q", "--depth", "1", f"file://{repository}", "shallow")
+    found = timeline(tmp_path / "shallow" / "project" / "golden")
+    assert len({each.source for each in found.observations}) == 1
+    assert any("this is a shallow clone, which lacks the commits before" in note for note in found.notes)
+    assert not any("shallow" in note for note in timeline(repository / "project" / "golden").notes)
+
+
+def test_numbers_of_a_history_are_read_in_each_of_their_forms_and_others_left_out(tmp_path):
+    path = tmp_path / "golden" / "results" / "w" / "a.json"
+    path.parent.mkdir(parents=True)
+    lines = ["drop_pp: – → 6.7e-05", "accuracy: 0.9 → 0.9.1", "size_ratio: 2 → ,", "score: 1,000 → -1,234.5",
+             "speed-up on m: 1 → 2.0× [1.0.0, 2]"]  # fmt: skip
+    path.write_text(json.dumps(golden(900, changed=lines)))
+    told = {each.quantity: each.value for each in timeline(tmp_path / "golden").observations}
+    assert told == {"accuracy lost, pp": 6.7e-05, "score": -1234.5}
+
+
+def test_goldens_without_a_result_are_no_records(quantbench, tmp_path):
+    (tmp_path / "gates.json").write_text("{}")
+    status, _, err = quantbench("history", tmp_path)
+    assert (status, err) == (
+        2, f"quantbench: {tmp_path}: holds neither results/ of goldens nor *.json of records; name another folder\n",
+    )  # fmt: skip

@@ -78,6 +78,14 @@ def test_the_headline_tells_the_worst(make_record, verdicts, errors, said):
     assert parsed(made).one("head").one("title").text.startswith(said.split()[0])
 
 
+def test_what_was_not_run_is_told_beside_gates_that_hold(make_record):
+    record = make_record("w/a").model_copy(update={"verdicts": [verdict()]})
+    for n, words in ((1, "1 experiment was not run"), (2, "2 experiments were not run")):
+        left = [NotRun(experiment=f"w/{i}", reason="no data") for i in range(n)]
+        said = parsed(page(Content([record], not_run=left))).by_id("verdict").of_class("headline")[0].text
+        assert f"PASS All 1 gates of 1 experiment hold; {words}." in said
+
+
 def test_changes_since_acceptance_are_told_worst_first(make_record):
     changes = ("IMPROVED", "REGRESSED", "SAME")
     record = make_record("w/a").model_copy(update={"verdicts": [verdict(change=change) for change in changes]})

@@ -7,7 +7,7 @@ from page_records import blame
 from page_structure import parsed
 
 from quantbench.records.blame import BlameFile
-from quantbench.records.run import ExperimentError, NotRun, RecordFile
+from quantbench.records.run import ExperimentError, NotRun, RecordFile, ShardFacts
 from quantbench.report.documents import write_records
 
 
@@ -22,6 +22,22 @@ def test_a_page_alone_is_written(quantbench, records, tmp_path):
     assert quantbench("report", records, "--html", "page.html") == (0, "page.html\n", "")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["page.html", "records.json"]
     assert "All 12 gates of 12 experiments hold." in parsed((tmp_path / "page.html").read_text()).text
+
+
+def test_a_shard_is_not_taken_for_the_whole(quantbench, records, tmp_path, two_workloads):
+    ids = [record.experiment for record in two_workloads]
+    planned = [id_ for i, own in enumerate(ids) for id_ in (own, f"other/{i}")]
+    write_records(records, two_workloads, [], shard=ShardFacts(index=1, count=2, planned=planned))
+    assert quantbench("report", records, "--html", "page.html")[0] == 0
+    text = parsed((tmp_path / "page.html").read_text()).text
+    assert "All 12 gates of 12 experiments hold; 12 experiments were not run." in text
+    told = f"12 experiments not run: in another shard: {records} is 1 of 2; put all of them together with: quantbench"
+    assert told in text
+    status, out, _ = quantbench("comment", records)
+    assert (status, "All 12 gates of 12 experiments hold; 12 experiments were not run" in out) == (0, True)
+    assert "other: 12 experiments not run: in another shard: " in out
+    assert quantbench("report", records, "--junit", "junit.xml")[0] == 0
+    assert (tmp_path / "junit.xml").read_text().count('<skipped message="in another shard: ') == 12
 
 
 @pytest.mark.usefixtures("unrendered")
@@ -97,3 +113,25 @@ def test_a_blame_is_shown_with_its_experiment(quantbench, records, tmp_path):
     assert "conv is to blame." in shown.text
     status, _, err = quantbench("report", records, "--html", "page.html", "--blame", "records.json")
     assert (status, err.count("\n")) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [(("report", "records.json", "--junit"), "--junit"), (("comment", "records.json", "--out"), "--out")],
+)
+def test_records_are_not_written_over_and_a_folder_is_no_file(quantbench, records, tmp_path, command, option):
+    before = records.read_bytes()
+    assert quantbench(*command, "records.json") == (
+        2, "", f"quantbench: {option} records.json: is read here, and would be written over; name another file\n",
+    )  # fmt: skip
+    assert records.read_bytes() == before
+    assert quantbench(*command, ".") == (2, "", f"quantbench: {option} .: is a folder; name a file in it\n")
+
+
+def test_names_of_a_file_reach_the_terminal_as_one_line(quantbench, records, two_workloads):
+    errors = [ExperimentError(experiment="w\n\x1b[31m/e", reason="a\x07")]
+    left = [NotRun(experiment="w/b", reason="b\x07")]
+    write_records(records, two_workloads, left, errors)
+    status, _, err = quantbench("report", records, "--html", "page.html")
+    assert (status, err) == (0, "quantbench: missing in this report: w\\n\\x1b[31m/e: error: a\\x07\n")
+    assert "w/b: not run: b\\x07" in quantbench("comment", records)[1]

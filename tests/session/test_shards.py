@@ -6,6 +6,8 @@ import pytest
 
 from quantbench.config.reading import load_experiments
 from quantbench.errors import ConfigError
+from quantbench.session import revision as module
+from quantbench.session.revision import differing, revision
 from quantbench.session.shard import Shard
 
 IDS = ["tiny/fp32_baseline", "tiny/ptq_dynamic_int8", "tiny/ptq_static_int8_per_channel"]
@@ -21,7 +23,9 @@ def test_parts_share_all_experiments_out(project):
     experiments = load_experiments(project.configs)
     parts = [[each.id for each in Shard(i, 3).of(experiments)] for i in (1, 2, 3)]
     assert parts == [[IDS[0], "tiny/qat_int8"], [IDS[1]], [IDS[2]]]
-    assert Shard(2, 3).facts(experiments).planned == [*IDS, "tiny/qat_int8"]
+    facts = Shard(2, 3).facts(experiments, {"commit": "a"})
+    assert facts.planned == [*IDS, "tiny/qat_int8"]
+    assert facts.revision["commit"] == "a"
 
 
 def test_more_parts_than_experiments_are_refused(project):
@@ -91,6 +95,18 @@ def changed(path, change):
             lambda file: file["records"][0].update(experiment="tiny/x"),
             "2.json: holds tiny/x, which shard 2 does not have",
         ),
+        (
+            lambda file: file["records"].append(file["records"][0]),
+            "2.json: its record has two records of tiny/ptq_static_int8_per_channel; measure it again",
+        ),
+        (
+            lambda file: file["records"][0].update(test_sha256="0" * 64),
+            "2.json: tiny/ptq_static_int8_per_channel was measured with another test split (000000000) than ",
+        ),
+        (
+            lambda file: file["records"][0].update(baseline_sha256="0" * 64),
+            "was measured with another reference (000000000) than tiny/fp32_baseline in 1.json (",
+        ),
         (lambda file: file["shard"].update(index=0), "its record has shard 0 of 2"),
     ],
 )
@@ -102,12 +118,133 @@ def test_shards_of_other_runs_are_one_line(quantbench, shards, change, line):
     assert err.count("\n") == 1
 
 
+def of_other(**hashes):
+    """A change of what the second shard says of its revision."""
+    return lambda file: file["shard"]["revision"].update(hashes)
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (
+            of_other(goldens="0"),
+            "2.json: is of another revision than 1.json, and differs in goldens; run all shards of",
+        ),
+        (
+            of_other(**{"workload files": "0", "code of tiny_model": "0"}),
+            "and differs in workload files, code of tiny_model; run all shards of one revision",
+        ),
+        (
+            lambda file: file["shard"].pop("revision"),
+            "2.json: does not say of which revision it is, as 1.json does; run all shards with one version of",
+        ),
+    ],
+)
+def test_shards_of_two_revisions_with_one_plan_are_one_line(quantbench, shards, change, line):
+    changed(shards / "2.json", change)
+    status, _, err = quantbench("merge", "1.json", "2.json", "--json", "merged.json")
+    assert status == 2
+    assert line in err
+    assert err.count("\n") == 1
+
+
+def test_shards_of_before_revisions_were_noted_are_merged(quantbench, shards):
+    for name in ("1.json", "2.json"):
+        changed(shards / name, lambda file: file["shard"].pop("revision"))
+    assert quantbench("merge", "1.json", "2.json", "--json", "merged.json")[0] == 1
+
+
+CHANGES = {
+    "workload files": lambda project: project.edit("10.0, size_ratio: 0.2", "11.0, size_ratio: 0.2"),
+    "goldens": lambda project: (project.golden / "more.json").write_text("{}"),
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_a_revision_follows_what_decides_its_verdicts(project, what):
+    before = revision(load_experiments(project.configs), project.golden)
+    assert revision(load_experiments(project.configs), project.golden) == before
+    CHANGES[what](project)
+    assert differing(before, revision(load_experiments(project.configs), project.golden)) == [what]
+
+
+def test_a_revision_follows_the_commit_and_not_what_a_run_has_changed(project, monkeypatch):
+    told = iter(["abc", "abc, with changes", "def"])
+    monkeypatch.setattr(module, "revision_of", lambda _: next(told))
+    first, changed_since, other = (revision(load_experiments(project.configs), project.golden) for _ in range(3))
+    assert (differing(first, changed_since), differing(first, other)) == ([], ["commit"])
+
+
+def test_a_revision_follows_the_user_s_code_and_not_when_a_distribution_was_installed(monkeypatch):
+    loaded = {"mine": ("/a/mine.py", "1"), "bought": ("/b/site-packages/bought.py", "2"), "made_up": ("", None)}
+    monkeypatch.setattr(module, "loaded_code", lambda: loaded)
+    assert module.code() == {"code of mine": "1"}
+
+
+def test_a_shard_that_was_judged_by_another_bound_fails_the_whole(quantbench, shards, project):
+    for name in ("1.json", "2.json"):
+        changed(shards / name, lambda file: [
+            record["verdicts"].remove(each)
+            for record in file["records"] for each in list(record["verdicts"]) if each["outcome"] != "PASS"
+        ])  # fmt: skip
+    assert quantbench("merge", "1.json", "2.json", "--json", "merged.json")[0] == 0
+    project.edit("gates: {accuracy_drop_pp: 10.0, size_ratio", "gates: {accuracy_drop_pp: 0.1, size_ratio")
+    status, _, err = quantbench("merge", "1.json", "2.json", "--json", "merged.json")
+    assert status == 1
+    assert err == (
+        "quantbench: tiny/ptq_static_int8_per_channel: accuracy_drop_pp was judged by 10, and 0.1 is configured; run "
+        "its shard again at this revision\n"
+    )
+
+
+def test_a_shard_is_not_written_over(quantbench, shards):
+    before = (shards / "1.json").read_bytes()
+    status, out, err = quantbench("merge", "1.json", "2.json", "--json", "./1.json")
+    assert (status, out) == (2, "")
+    assert err == "quantbench: --json 1.json: is read here, and would be written over; name another file\n"
+    assert (shards / "1.json").read_bytes() == before
+
+
+def test_control_characters_of_a_shard_reach_no_terminal(quantbench, shards):
+    error = {"experiment": "tiny/ptq_static_int8_per_channel", "reason": "\x1b[31mred"}
+    changed(shards / "2.json", lambda file: file.update(records=[], errors=[error], premises=["a\x07\nb"]))
+    status, _, err = quantbench("merge", "1.json", "2.json", "--json", "merged.json")
+    assert status == 2
+    assert "quantbench: a\\x07\\nb\n" in err
+    assert "error: \\x1b[31mred\n" in err
+
+
 def test_shards_of_several_machines_are_told(quantbench, shards):
     changed(shards / "2.json", lambda file: file["records"][0]["environment"].update(processor="Other CPU"))
     status, _, err = quantbench("merge", "1.json", "2.json", "--json", "merged.json")
     assert status == 1
     assert "shards ran on 2 machines or versions; speeds of one are not those of another" in err
     assert "1 experiments: Other CPU" in err
+
+
+BASE = {"revision": "main", "commit": "a" * 40, "head_only": ["tiny/x"]}
+
+
+def test_a_base_that_all_shards_were_measured_against_is_that_of_the_whole(quantbench, shards):
+    changed(shards / "1.json", lambda file: file.update(base=BASE))
+    changed(shards / "2.json", lambda file: file.update(base={**BASE, "head_only": ["tiny/y"]}))
+    quantbench("merge", "1.json", "2.json", "--json", "merged.json")
+    assert json.loads((shards / "merged.json").read_text())["base"]["head_only"] == ["tiny/x", "tiny/y"]
+
+
+@pytest.mark.parametrize(
+    ("base", "words"),
+    [(None, "against no revision"), ({**BASE, "commit": "b" * 40}, "against main (bbbbbbbbbb)")],
+)
+def test_shards_of_several_bases_are_one_line(quantbench, shards, base, words):
+    changed(shards / "1.json", lambda file: file.update(base=BASE))
+    changed(shards / "2.json", lambda file: file.update(base=base))
+    status, _, err = quantbench("merge", "1.json", "2.json", "--json", "merged.json")
+    assert status == 2
+    assert err == (
+        f"quantbench: 2.json: was measured {words}, but 1.json against main (aaaaaaaaaa); run all shards with the same "
+        "--against\n"
+    )
 
 
 def test_an_error_of_a_shard_is_an_error_of_the_whole(quantbench, shards):

@@ -8,10 +8,11 @@ import torch
 from torchao.quantization.pt2e.quantizer import QuantizationConfig, QuantizationSpec
 
 from quantbench.backends.executorch_runtime.library import compiler
-from quantbench.backends.executorch_runtime.recipes import quantizers, signed
+from quantbench.backends.executorch_runtime.recipes import signed
 from quantbench.backends.exported.graphs import layer_of
 from quantbench.backends.exported.layers import Groups, members_of
 from quantbench.backends.exported.observers import OBSERVERS
+from quantbench.backends.exported.recipes import quantizers
 from quantbench.recipes.spec import DynamicInt8, Quantizer, StaticInt8
 
 # XNNPACK's weights leave −128 out, and scales smaller than this are not multiplied exactly.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from quantbench.backends.file_predictor import Array, Binding, FilePredictor
 from quantbench.backends.insides import InnerLayer, Inside, Insides, Values
 from quantbench.backends.interface import Predictor
 from quantbench.backends.onnx_file import model_of
+from quantbench.backends.onnx_runtime.blocks import has_blocks, unpacked, without_gemms
 from quantbench.backends.onnx_runtime.cut import GIVEN, cut
 from quantbench.backends.onnx_runtime.file_runner import tell_scales
 from quantbench.backends.onnx_runtime.parameters import inner_layer
@@ -26,6 +28,11 @@ from quantbench.errors import QuantizationError
 
 if TYPE_CHECKING:
     from onnx import ModelProto
+
+IN_FLOATING_POINT = (
+    "weights in blocks were unpacked before the model was looked into: its products are those of floating point, which "
+    "sum in another order than MatMulNBits"
+)
 
 
 class OnnxInsides(Insides):
@@ -44,6 +51,12 @@ class OnnxInsides(Insides):
     def __init__(self, reference: Path, candidate: Path, settings: Settings, bindings: tuple[Binding, Binding]) -> None:
         self._path, self._settings, self._binding = candidate, settings, bindings[1]
         self._reference, self._candidate = prepared(whole(reference)), whole(candidate)
+        self.notes: tuple[str, ...] = ()
+        if has_blocks(self._candidate):
+            self._reference, self._candidate = without_gemms(self._reference), unpacked(self._candidate)
+            self.notes = (IN_FLOATING_POINT,)
+            # Rewritten further, they would become blocks again, whose kernels round what they are given.
+            settings = self._settings = replace(settings, graph_optimization="basic")
         found = cut(self._candidate, self._reference)
         graph, float_graph = QdqGraph(self._candidate), QdqGraph(self._reference)
         self._cut = {each.layer.name: each for each in found.layers}

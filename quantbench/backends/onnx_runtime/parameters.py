@@ -58,8 +58,12 @@ def _channel(node: NodeProto) -> int:
 
 
 def _grid(graph: QdqGraph, node: NodeProto, ndim: int = 0) -> Grid | None:
-    """The grid of a node that quantizes or dequantizes; None where its scale is no constant, or one of blocks."""
-    if node.input[1] not in graph.constants or any(each.name == "block_size" and each.i for each in node.attribute):
+    """The grid of a node that quantizes or dequantizes; None where its scale is no constant.
+
+    Of blocks it has a scale for each value, and zero points are left out.
+    """
+    blocks = next((each.i for each in node.attribute if each.name == "block_size"), 0)
+    if node.input[1] not in graph.constants or (blocks and len(node.input) > 2):
         return None
     scale = _constant(graph, node.input[1])
     zero_name = node.input[2] if len(node.input) > 2 else ""
@@ -69,6 +73,9 @@ def _grid(graph: QdqGraph, node: NodeProto, ndim: int = 0) -> Grid | None:
     axis = next((each.i for each in node.attribute if each.name == "axis"), 1)
     bits = SIGNED.get(kind) or SIGNED.get(kind.removeprefix("u"), 8)
     first, last = (-(1 << bits - 1), (1 << bits - 1) - 1) if kind in SIGNED else (0, (1 << bits) - 1)
+    if blocks:
+        n = graph.constants[node.input[0]].dims[axis]
+        return Grid(np.repeat(scale, blocks, axis).take(np.arange(n), axis), np.zeros(()), first, last)
     return Grid.of(scale, zero_point, first, last, axis if scale.size > 1 and ndim else None, ndim)
 
 

@@ -43,7 +43,7 @@ def compressed(model: ModelProto, recipe: WeightOnly) -> list[str]:
     operators = [each for layer in recipe.layers for each in OPERATORS[layer]]
     if recipe.block_size is None:
         return _per_channel(model, operators)
-    _split_gemms(model)
+    split_gemms(model)
     return _in_blocks(model, recipe.bits, recipe.block_size)
 
 
@@ -106,7 +106,7 @@ def _codes(values: NDArray[np.float32], axis: int) -> tuple[NDArray[np.int8], ND
     return np.rint(values / scales).astype(np.int8), scales.reshape(-1).astype(np.float32)
 
 
-def _split_gemms(model: ModelProto) -> None:
+def split_gemms(model: ModelProto) -> None:
     """Writes each `Gemm` of a constant weight as `MatMul` and `Add`, which mean the same: blocks are of `MatMul`."""
     from onnx import helper, numpy_helper
 

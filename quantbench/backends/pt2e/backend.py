@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from torch import nn
     from torch.fx import GraphModule
 
+    from quantbench.backends.insides import Insides
     from quantbench.backends.pt2e.training import FakeQuantized
 
 NAME, FILE_NAME = "pt2e", "model.pt2"
@@ -104,6 +105,22 @@ class Pt2eBackend(Backend):
         from quantbench.backends.pt2e.switches import switches
 
         return switches(exportable(reference), candidate, sample)
+
+    def insides(self, reference: Artifact, candidate: Artifact) -> Insides:
+        """See `Backend.insides`; what is looked into is the program before it was compiled, in eager torch."""
+        if reference.backend.name != NAME:
+            raise QuantizationError(
+                f"{reference.path.name}: is no .pt2 file, and layers of {candidate.path.name} are matched with those "
+                "of the .pt2 file that it was made of; name that one as the reference"
+            )
+        for each in (reference, candidate):
+            check_file(each)
+        torchao()
+        from quantbench.backends.pt2e.insides import ProgramInsides
+        from quantbench.torch_process import get_threads
+
+        compiled, is_trained = self.load(candidate, get_threads()), isinstance(candidate.recipe, QatInt8)
+        return ProgramInsides(reference, candidate, compiled, self._binding, is_trained)
 
     def rehearse(self, reference: Artifact, recipe: Recipe, samples: Inputs) -> None:
         """See `Backend.rehearse`: a compiler that is missing is told before minutes of work."""

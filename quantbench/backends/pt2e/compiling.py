@@ -166,7 +166,7 @@ def _compile(program: ExportedProgram, path: Path, folder: Path) -> Meta:
         products[:] = products_of(graph, expected)
 
     expected = products_of(program.graph)
-    inputs, outputs = _specs(program)
+    inputs, outputs = specs_of(program)
     # The file holds no samples; code is written for any sizes that the program takes.
     program._example_inputs = (tuple(_example(name, program) for name in program.graph_signature.user_inputs), {})
     options = {
@@ -223,7 +223,7 @@ def _own_cache() -> Iterator[None]:
             os.environ[INDUCTOR_CACHE] = before
 
 
-def _specs(program: ExportedProgram) -> tuple[list[TensorSpec], list[TensorSpec]]:
+def specs_of(program: ExportedProgram) -> tuple[list[TensorSpec], list[TensorSpec]]:
     """Inputs and outputs of a program, with their names."""
     signature = program.graph_signature
     by_name = {node.name: node for node in program.graph.nodes}

@@ -11,7 +11,7 @@ from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as x86
 
 from quantbench.backends.exported.layers import Groups, members_of
 from quantbench.backends.exported.observers import OBSERVERS, FakeQuantize
-from quantbench.backends.pt2e.recipes import quantizers
+from quantbench.backends.exported.recipes import quantizers
 from quantbench.recipes.spec import DynamicInt8, QatInt8, Quantizer, StaticInt8
 
 # Of uint8 activations where one bit is left free: without VNNI, sums of two products saturate in 16 bits. It is left

@@ -7,7 +7,7 @@ eager mode it is announced to be removed (pytorch/ao#2259).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import nn
@@ -30,6 +30,9 @@ from quantbench.foreign import message_of, place_of
 from quantbench.recipes.spec import DynamicInt8, QatInt8, Recipe, StaticInt8
 from quantbench.registry import unknown_name
 from quantbench.upstream import silenced
+
+if TYPE_CHECKING:
+    from quantbench.backends.insides import Insides
 
 # Of no kernels with a scale for each channel.
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -113,6 +116,19 @@ class FxBackend(TorchAoBackend):
         with silenced():
             fused = quantize_fx.fuse_fx(copied(model, "fuse").eval())
         return int8_switches(fused, converted, sample, self.engine)
+
+    def insides_of(self, model: nn.Module, recipe: Recipe, converted: nn.Module) -> Insides:
+        """See `TorchAoBackend.insides_of`."""
+        from quantbench.backends.module_insides import KEEPS_WEIGHTS, Log, ModuleInsides
+        from quantbench.backends.torch_ao.traced_insides import wrapped_graph
+
+        log, is_trained = Log(), isinstance(recipe, QatInt8)
+        with self._settings(), silenced():
+            fused = quantize_fx.fuse_fx(copied(model, "fuse").eval())
+            made = wrapped_graph(converted, fused, is_trained, log)
+        return ModuleInsides(
+            model, made, log, is_trained, self.engine, type(model).__name__, [KEEPS_WEIGHTS] * is_trained
+        )
 
     def _mapping(self, model: nn.Module, recipe: StaticInt8 | QatInt8) -> ao.QConfigMapping:
         """The qconfig of all layers, or of those that the recipe names."""

@@ -9,43 +9,18 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import nn
 from torch.ao.nn import quantized as nnq
 
-from quantbench.backends.insides import Array, Grid, InnerLayer, Parameter
+from quantbench.backends.insides import INPUT, Array, Grid, InnerLayer, Parameter
+from quantbench.backends.module_insides import Log
 
 PER_CHANNEL = (torch.per_channel_affine, torch.per_channel_symmetric, torch.per_channel_affine_float_qparams)
 # Results of functionals that have no scale of their own.
 SCALARS = ("add_scalar", "mul_scalar")
-
-
-@dataclass
-class Log:
-    """State that the sites of one model share.
-
-    Attributes:
-        back: names of the sites that are put back.
-        is_kept: note values.
-        results: of each site's first call in this forward.
-        exact: results of the site's layer with the candidate's weights from the same inputs, not rounded.
-        calls: how often each site was called in this forward.
-    """
-
-    back: frozenset[str] = frozenset()
-    is_kept: bool = False
-    results: dict[str, Array] = field(default_factory=dict)
-    exact: dict[str, Array] = field(default_factory=dict)
-    calls: dict[str, int] = field(default_factory=dict)
-
-    def begin(self, back: frozenset[str], is_kept: bool) -> None:
-        """Forgets the forward before."""
-        self.back, self.is_kept = back, is_kept
-        for each in (self.results, self.exact, self.calls):
-            each.clear()
 
 
 def real(value: Any) -> Any:
@@ -72,19 +47,34 @@ class Site(nn.Module):
         floating: the same in fp32, fused.
         keeps_weights: the layer that is put back has the candidate's weights too, since those were trained.
         log: see `Log`.
+        given: the kind of value that it rounds, where it computes nothing.
     """
 
-    def __init__(self, name: str, converted: nn.Module, floating: nn.Module, keeps_weights: bool, log: Log) -> None:
+    def __init__(
+        self,
+        name: str,
+        converted: nn.Module,
+        floating: nn.Module,
+        keeps_weights: bool,
+        log: Log,
+        given: str = INPUT,
+    ) -> None:
         super().__init__()
+        self.given = given
         self.name, self.log = name, log
         self.converted, self.exact = converted, _with_weights_of(floating, converted)
         self.reference = _layer_of(floating)
         self.floating = self.exact if keeps_weights else floating
 
     @property
+    def is_input(self) -> bool:
+        """See `Place`."""
+        return isinstance(self.converted, nnq.Quantize)
+
+    @property
     def takes_real(self) -> bool:
         """The module itself quantizes what it is given, or is given real numbers."""
-        return isinstance(self.converted, nnq.Quantize) or "dynamic" in type(self.converted).__module__
+        return self.is_input or is_dynamic(self.converted)
 
     def forward(self, *inputs: Any) -> Any:
         """As the module that is wrapped."""
@@ -92,7 +82,7 @@ class Site(nn.Module):
 
     def inner(self) -> InnerLayer:
         """The layer that it is."""
-        kind = "input" if isinstance(self.converted, nnq.Quantize) else type(self.converted).__name__
+        kind = self.given if self.is_input else type(self.converted).__name__
         weight = bias = None
         if callable(get := getattr(self.converted, "weight", None)):
             # Those that were fine-tuned are no others' rounded.
@@ -111,7 +101,7 @@ class FunctionalSite(nn.Module):
         log: see `Log`.
     """
 
-    takes_real = False
+    takes_real = is_input = False
 
     def __init__(self, name: str, converted: nn.Module, log: Log) -> None:
         super().__init__()
@@ -136,6 +126,87 @@ class FunctionalSite(nn.Module):
         """The layer that it is."""
         grid = grid_of(self.converted)
         return InnerLayer(self.name, "QFunctional", results=() if grid is None else (grid,))
+
+
+class Held(nn.Module):
+    """A part that has no counterpart in the reference, and computes in int8 whatever is put back around it.
+
+    Real numbers that it is given are rounded by the scale of what it was given before as the candidate ran.
+
+    Args:
+        converted: a module, or a function of tensors.
+    """
+
+    def __init__(self, converted: Callable[..., Any]) -> None:
+        super().__init__()
+        self.converted = converted
+        self._grids: dict[int, tuple[float, int, torch.dtype]] = {}
+
+    def forward(self, *inputs: Any, **more: Any) -> Any:
+        """As what is held."""
+        return self.converted(*(self._quantized(at, each) for at, each in enumerate(inputs)), **more)
+
+    def _quantized(self, at: int, value: Any) -> Any:
+        if not isinstance(value, torch.Tensor):
+            return value
+        if value.is_quantized:
+            if value.qscheme() == torch.per_tensor_affine:
+                self._grids[at] = value.q_scale(), value.q_zero_point(), value.dtype
+            return value
+        return torch.quantize_per_tensor(value, *self._grids[at]) if at in self._grids else value
+
+
+class FunctionSite(nn.Module):
+    """An operator of a traced graph with a scale, such as `quantized::add`.
+
+    Args:
+        name: in the graph.
+        converted: the operator with its scale.
+        floating: the same on real numbers.
+        log: see `Log`.
+    """
+
+    takes_real = is_input = False
+
+    def __init__(self, name: str, converted: Scaled, floating: Callable[..., Any], log: Log) -> None:
+        super().__init__()
+        self.name, self.converted, self.log = name, converted, log
+        self.plain = floating
+
+    def forward(self, *inputs: Any) -> Any:
+        """As the operator."""
+        return run(self, self.converted, self.plain, self.plain, inputs)
+
+    def inner(self) -> InnerLayer:
+        """The layer that it is."""
+        grid = grid_of(self.converted)
+        return InnerLayer(self.name, self.converted.kind, results=() if grid is None else (grid,))
+
+
+class Scaled(nn.Module):
+    """An operator that is given scale and zero point of its results.
+
+    Args:
+        kind: its name.
+        operator: of torch.
+        scale: of its results.
+        zero_point: of its results.
+        names: by which it takes these; none where they stand behind its inputs.
+    """
+
+    def __init__(
+        self, kind: str, operator: Callable[..., Any], scale: float, zero_point: int, names: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__()
+        self.kind, self.operator, self.names = kind, operator, names
+        self.scale, self.zero_point = scale, zero_point
+
+    def forward(self, *inputs: Any) -> Any:
+        """Its results."""
+        given = self.scale, self.zero_point
+        if self.names:
+            return self.operator(*inputs, **dict(zip(self.names, given, strict=True)))
+        return self.operator(*inputs, *given)
 
 
 def run(
@@ -175,9 +246,15 @@ class Real(nn.Module):
         return real(value)
 
 
+def is_dynamic(module: nn.Module) -> bool:
+    """A module that quantizes what it is given batch by batch, and gives real numbers."""
+    return "dynamic" in type(module).__module__
+
+
 def grid_of(module: nn.Module) -> Grid | None:
     """The grid of a module's results; None for one without a scale."""
-    if not hasattr(module, "scale") or not hasattr(module, "zero_point"):
+    # Those inherit a scale that nothing is rounded by.
+    if is_dynamic(module) or not hasattr(module, "scale") or not hasattr(module, "zero_point"):
         return None
     return Grid.of(float(module.scale), int(module.zero_point), 0, 255)  # type: ignore[arg-type]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from quantbench.blame.causes.interface import Cause, Checker, Facts
 from quantbench.blame.causes.kernels import Rounding, Saturation
 from quantbench.blame.causes.results import (
@@ -25,6 +27,8 @@ from quantbench.blame.causes.weights import (
     WeightZeroPoint,
     WrongAxis,
 )
+from quantbench.quant.limits import MAX_BITS
+from quantbench.recipes.spec import LowBit, WeightOnly
 
 CHECKERS: tuple[Checker, ...] = (
     WrongAxis(), WeightsTwice(), WeightZeroPoint(), ShiftedZeroPoint(), FewSamples(), OtherSamples(), Clipped(),
@@ -43,4 +47,17 @@ def causes_of(facts: Facts) -> list[Cause]:
         for each in found.values()
         if not any(each.kind == kind and share >= each.share / 2 for kind, share in hidden)
     ]
-    return sorted(told, key=lambda cause: -cause.share)
+    return sorted((_advised(each, facts) for each in told), key=lambda cause: -cause.share)
+
+
+def _advised(cause: Cause, facts: Facts) -> Cause:
+    """The cause with what recipes of a few bits can do about it: theirs are the only ones of their backend."""
+    recipe = facts.recipe
+    if isinstance(recipe, WeightOnly):
+        more = recipe.bits < MAX_BITS
+        return replace(cause, advice="recipe: weight_only_int8" if more else "leaving it in floating point")
+    if not isinstance(recipe, LowBit):
+        return cause
+    key = "activation_bits" if facts.layer.weight is None else "weight_bits"
+    own = getattr(recipe, key)
+    return replace(cause, advice=f"{key}: {own + 1}, or more epochs" if own < MAX_BITS else "more epochs")

@@ -132,7 +132,7 @@ class SpreadOfWeights(_OfWeights):
     def of(self, rounded: Rounded) -> Cause | None:
         """See `_OfWeights.of`."""
         ranges = ranges_of(rounded.reference)
-        if rounded.grid.axis is not None or len(ranges) < 2 or not ranges.any():
+        if rounded.grid.axis is not None or rounded.grid.scale.ndim or len(ranges) < 2 or not ranges.any():
             return None
         spread = float(ranges.max() / max(np.median(ranges), 1e-30))
         if spread < SPREAD or _is_misfit(rounded):
@@ -159,7 +159,7 @@ class ClippedWeights(_OfWeights):
     def of(self, rounded: Rounded) -> Cause | None:
         """See `_OfWeights.of`."""
         lost = rounded.reference - rounded.grid.clipped(rounded.reference)
-        half = rounded.grid.scale / 2
+        half = np.abs(rounded.grid.scale) / 2
         beyond = np.abs(lost) > half
         if not beyond.any():
             return None
@@ -183,7 +183,7 @@ class UnusedWeightRange(_OfWeights):
         grid, ndim = rounded.grid, rounded.reference.ndim
         axes = tuple(each for each in range(ndim) if each != grid.axis)
         reach = np.abs(rounded.reference).max(axis=axes, keepdims=True)
-        used = reach / (grid.scale * (grid.last - grid.first) / 2)
+        used = reach / (np.abs(grid.scale) * (grid.last - grid.first) / 2)
         if grid.axis not in (None, 0) or float(np.min(used)) >= 0.5:
             return None
         better = squares(fitted(rounded.reference, grid, axes) - rounded.reference)

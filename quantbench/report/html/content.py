@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from quantbench.records.against import Base
 from quantbench.records.blame import BlameRecord
 from quantbench.records.run import ExperimentError, NotRun, RunRecord
 from quantbench.records.samples import Samples
@@ -29,6 +30,7 @@ class Content:
         media: pictures and sounds of samples.
         notes: lines about what is not shown, and why.
         blames: of experiments that were looked into.
+        base: the revision that the run was measured against; None without one.
     """
 
     records: Sequence[RunRecord]
@@ -40,6 +42,7 @@ class Content:
     media: Mapping[Place, Media] = field(default_factory=dict)
     notes: Sequence[str] = ()
     blames: Sequence[BlameRecord] = ()
+    base: Base | None = None
 
     def blame_of(self, experiment: str) -> BlameRecord | None:
         """The blame of an experiment; None where it was not looked into."""

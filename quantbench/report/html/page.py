@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from quantbench.report.html.against import against_section
 from quantbench.report.html.circumstances import circumstances_section, words_section
 from quantbench.report.html.content import Content, Place
 from quantbench.report.html.experiment import experiments_section
@@ -19,7 +20,8 @@ from quantbench.report.html.training import sensitivity_section, training_sectio
 LARGEST_BYTES = 3_000_000
 # Ids of its parts and their names.
 NAMES = (
-    ("verdict", "Verdict"), ("changes", "Since accepted"), ("experiments", "All experiments"),
+    ("verdict", "Verdict"), ("against", "Since the base"), ("changes", "Since accepted"),
+    ("experiments", "All experiments"),
     ("fronts", "Loss against size and time"), ("details", "One by one"), ("sensitivity", "Sensitivity"),
     ("training", "Trainings"), ("circumstances", "Machine and commands"), ("words", "Words"),
 )  # fmt: skip
@@ -51,7 +53,8 @@ def _within(media: object, room: int) -> tuple[dict[Place, Media], int]:
 
 def _page(content: Content) -> str:
     sections = [
-        verdict_section(content), changes_section(content), overview_section(content), fronts_section(content),
+        verdict_section(content), against_section(content), changes_section(content), overview_section(content),
+        fronts_section(content),
         experiments_section(content), sensitivity_section(content), training_section(content),
         circumstances_section(content), words_section(),
     ]  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from quantbench.records.against import VERDICTS
 from quantbench.records.run import RunRecord, VerdictRecord
 from quantbench.report.html.content import Content
 from quantbench.report.html.judged import badge, verdict_words
@@ -38,7 +39,9 @@ def headline(content: Content) -> tuple[str, str]:
         return Outcome.INCONCLUSIVE, f"No gate fails, but {n} {_plural(n, 'verdict is', 'verdicts are')} inconclusive"
     if not outcomes:
         return "not run", "Nothing was judged"
-    return Outcome.PASS, f"All {count[Outcome.PASS]} gates {of} hold"
+    n = len(content.not_run)
+    rest = f"; {n} {_plural(n, 'experiment was', 'experiments were')} not run" if n else ""
+    return Outcome.PASS, f"All {count[Outcome.PASS]} gates {of} hold{rest}"
 
 
 def judged(content: Content) -> list[tuple[RunRecord, VerdictRecord]]:
@@ -75,7 +78,9 @@ def _words(content: Content, outcome: str) -> list[Html]:
 
 def changes_section(content: Content) -> Html:
     """Changes of everything that was accepted, the worst first; where nothing changed, one sentence."""
-    compared = [(record, verdict) for record, verdict in judged(content) if verdict.change]
+    compared = [
+        (record, verdict) for record, verdict in judged(content) if verdict.change and verdict.quantity not in VERDICTS
+    ]
     if not compared:
         return Html("")
     counts = Counter(str(verdict.change) for _, verdict in compared)

@@ -15,6 +15,7 @@ from quantbench.backends.torch_ao.steps import calibrate, convert, fuse, prepare
 from quantbench.errors import QuantizationError
 from quantbench.models.quantizable import DeQuantStub, FloatFunctional, QuantStub
 from quantbench.recipes.static_int8 import static_int8_per_channel
+from quantbench.upstream import silenced
 
 BATCH = {"input": np.random.RandomState(0).randn(8, 3, 8, 8).astype(np.float32)}
 RECIPE = static_int8_per_channel(8)
@@ -144,3 +145,16 @@ def test_a_model_without_any_layer_in_int8_is_refused():
     model = Plus(4).eval()
     with pytest.raises(QuantizationError, match="no module of it computes in int8"):
         EagerInsides(model, model, copy.deepcopy(model), False, default_engine())
+
+
+def test_a_layer_that_is_quantized_batch_by_batch_has_no_range_of_its_results():
+    from torch.ao.quantization import quantize_dynamic
+
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(192, 3)).eval()
+    with silenced():
+        converted = quantize_dynamic(copy.deepcopy(model), {nn.Linear}, dtype=torch.qint8)
+    insides = EagerInsides(model, model, converted, False, default_engine())
+    inside = insides.run(BATCH)
+    assert [(each.name, each.grid) for each in insides.layers] == [("1", None)]
+    np.testing.assert_allclose(outputs(insides, ["1"]), inside.reference["output"], rtol=1e-5)

@@ -16,7 +16,7 @@ from torch.nn.modules.module import register_module_forward_hook
 
 from quantbench.backends.process_settings import kept
 from quantbench.backends.torch_settings import _flushes
-from quantbench.session.surroundings import restored
+from quantbench.jobs.surroundings import restored
 
 
 def _mask():
@@ -122,8 +122,10 @@ def test_a_limit_that_was_raised_stays():
 
 
 def test_nothing_is_written_where_nothing_changed(monkeypatch):
-    monkeypatch.setattr(torch, "set_default_device", lambda _: 1 / 0)
-    monkeypatch.setattr(signal, "signal", lambda *_: 1 / 0)
-    monkeypatch.setattr(warnings, "resetwarnings", lambda: 1 / 0)
+    written = []
+    monkeypatch.setattr(torch, "set_default_device", written.append)
+    monkeypatch.setattr(signal, "signal", lambda *given: written.append(given))
+    monkeypatch.setattr(warnings, "resetwarnings", lambda: written.append("warnings"))
     with restored():
         pass
+    assert written == []
