@@ -1,4 +1,7 @@
-"""Coverage of intervals of scores: `python benchmarks/coverage_of_score_intervals.py` (half an hour).
+"""Coverage of intervals of scores: `python benchmarks/coverage_of_score_intervals.py` (hours for 1,000 trials).
+
+Trials are kept in `out/coverage/scores.json`, a few at a time: `--seconds 150` stops after so long, and the same
+command goes on from there. The table shows the trials that are done.
 
 Pairs of models are drawn whose true loss is known: scores within a range and without one, figures that are no means,
 and samples in clusters; light and heavy tails; 1 % of the samples changed, 10 % and all of them. The interval that a
@@ -8,9 +11,13 @@ gate uses either holds the true loss or does not, and so do the bootstrap alone 
 from __future__ import annotations
 
 import argparse
+import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +37,9 @@ POPULATION, SEED = 1_000_000, 7
 # Of the largest test sets, of which a bootstrap takes a second.
 FEWER = 4
 CLASSES, CLUSTER = 10, 20
+# Trials that are drawn from one seed and kept together.
+PART = 25
+KEPT = Path("out/coverage/scores.json")
 BOUNDED = TASKS.create("function", "here", {"function": "a:b", "range": [0.0, 1.0]})
 
 
@@ -136,9 +146,12 @@ def alone(case: Case, before: Floats, after: Floats, clusters: NDArray[np.int64]
     return (0.0, 0.0) if limits is None else (limits.low, limits.high)
 
 
-def covered(case: Case, n: int, share: float, trials: int) -> tuple[list[int], str]:
-    """How often each interval held the truth, and the method that was used most."""
-    random, true, hits = np.random.default_rng(n), truth(case, share), [0, 0, 0]
+def covered(case: Case, n: int, share: float, part: int, trials: int) -> dict[str, Any]:
+    """How often each interval held the truth in one part of the trials, and how often each method was used.
+
+    Parts of all cells share their random numbers.
+    """
+    random, true, hits = np.random.default_rng([n, part]), truth(case, share), [0, 0, 0]
     methods: dict[str, int] = {}
     for _ in range(trials):
         before, after, clusters = case.draw(random, n, share)
@@ -151,28 +164,55 @@ def covered(case: Case, n: int, share: float, trials: int) -> tuple[list[int], s
         for at, (low, high) in enumerate((
             (-np.inf, np.inf) if used is None else (used.low, used.high), other, (found.drop - half, found.drop + half)
         )):  # fmt: skip
-            hits[at] += low <= true <= high
-    return hits, max(methods, key=lambda method: methods[method])
+            hits[at] += int(low <= true <= high)
+    return {"trials": trials, "hits": hits, "methods": methods}
+
+
+def added(parts: list[dict[str, Any]]) -> tuple[int, list[int], str]:
+    """Trials of the parts of one cell, the hits of each interval, and the method that was used most."""
+    methods: dict[str, int] = {}
+    for part in parts:
+        for method, times in part["methods"].items():
+            methods[method] = methods.get(method, 0) + times
+    hits = [sum(part["hits"][at] for part in parts) for at in range(3)]
+    return sum(part["trials"] for part in parts), hits, max(methods, key=lambda method: methods[method])
+
+
+def row(case: Case, share: float, n: int, parts: list[dict[str, Any]]) -> str:
+    """The line of one cell."""
+    trials, hits, method = added(parts)
+    shares = []
+    for each in hits:
+        own = wilson_interval(each, trials)
+        shares.append(f"{100 * each / trials:.1f} % [{100 * own.low:.1f}, {100 * own.high:.1f}]")
+    return f"| {case.name} | {100 * share:g} % | {n:,} | {trials:,} | {method} | {' | '.join(shares)} |"
 
 
 def main() -> None:
-    """Prints the table."""
+    """Goes on with the trials, and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=1_000, help="of each cell; a quarter of it for the largest n")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after so long")
+    parser.add_argument("--kept", type=Path, default=KEPT, help="file of the trials that are done")
     options = parser.parse_args()
-    print("| score | changed | n | trials | used | coverage of it | bootstrap alone | normal |")
+    until = time.monotonic() + options.seconds
+    kept: dict[str, list[dict[str, Any]]] = json.loads(options.kept.read_text()) if options.kept.exists() else {}
+    cells = [(case, share, n) for case in CASES for share in SHARES for n in SIZES]
+    wanted = {n: -(-options.trials // (FEWER if n == max(SIZES) else 1) // PART) for n in SIZES}
+    # A part of every cell before the next part of any, so that what is done is spread evenly.
+    for part in range(max(wanted.values())):
+        for case, share, n in cells:
+            parts = kept.setdefault(f"{case.name}, {share:g}, {n}", [])
+            if part != len(parts) or part >= wanted[n] or time.monotonic() > until:
+                continue
+            parts.append(covered(case, n, share, part, PART))
+            options.kept.parent.mkdir(parents=True, exist_ok=True)
+            options.kept.write_text(json.dumps(kept))
+    print("| score | changed | n | test sets | used | coverage of it | bootstrap alone | normal |")
     print("| --- | ---: | ---: | ---: | --- |" + " ---: |" * 3)
-    for case in CASES:
-        for share in SHARES:
-            for n in SIZES:
-                trials = options.trials if n < max(SIZES) else options.trials // FEWER
-                hits, method = covered(case, n, share, trials)
-                shares = []
-                for each in hits:
-                    own = wilson_interval(each, trials)
-                    shares.append(f"{100 * each / trials:.1f} % [{100 * own.low:.1f}, {100 * own.high:.1f}]")
-                cells = " | ".join(shares)
-                print(f"| {case.name} | {100 * share:g} % | {n:,} | {trials:,} | {method} | {cells} |", flush=True)
+    for case, share, n in cells:
+        if parts := kept[f"{case.name}, {share:g}, {n}"]:
+            print(row(case, share, n, parts))
 
 
 if __name__ == "__main__":

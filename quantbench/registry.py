@@ -282,6 +282,7 @@ DATA: Factories[Source] = Factories(
     {
         "audio_folder": "quantbench.data.audio_folder:audio_folder",
         "cifar10": "quantbench.data.cifar10:cifar10",
+        "docstrings": "quantbench.data.docstrings:docstrings",
         "function": "quantbench.data.own_function:function",
         "image_folder": "quantbench.data.image_folder:image_folder",
         "jsonl": "quantbench.data.jsonl:jsonl",
@@ -341,6 +342,7 @@ BACKENDS: Factories[Backend] = Factories(
         "openvino": "quantbench.backends.openvino_runtime.backend:openvino",
         "pt2e": "quantbench.backends.pt2e.backend:pt2e",
         "torch": "quantbench.backends.fp32:torch_fp32",
+        "torchao": "quantbench.backends.torchao_weights.backend:torchao",
         "torchscript": "quantbench.backends.torchscript:torchscript",
     },
 )

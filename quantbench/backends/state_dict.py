@@ -1,4 +1,4 @@
-"""Backends whose artifact is one `torch.save` file of a state dict, filled into the structure that a recipe makes."""
+"""Backends whose artifact is one file of a state dict, filled into the structure that a recipe makes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -72,7 +72,12 @@ class StateDictBackend(Backend):
 
     A backend writes the steps that end in `_module`, on modules in memory, and `skeleton`. No step changes the model
     that it is given.
+
+    Attributes:
+        file_name: of the artifact.
     """
+
+    file_name: ClassVar[str] = FILE_NAME
 
     @abstractmethod
     def skeleton(self, model: nn.Module, recipe: Recipe) -> nn.Module:
@@ -129,10 +134,26 @@ class StateDictBackend(Backend):
             converted = self.quantize_module(model, recipe, lambda: map(_tensor, calibration.batches()))
         state = converted.model.state_dict()
         note_origin(state, recipe)
-        path = folder / FILE_NAME
-        write_checkpoint(path, state)
+        path = folder / self.file_name
+        self.write_state(path, state)
         artifact = Artifact.of_files(self.spec, [path], recipe, reference.model, converted.observers)
         return Quantized(artifact, self._predictor(converted.model))
+
+    def write_state(self, path: Path, state: dict[str, Any]) -> None:
+        """Writes a converted model's state dict whole or not at all."""
+        write_checkpoint(path, state)
+
+    def read_state(self, path: Path) -> dict[str, Any]:
+        """The state dict of a file that may come from anywhere.
+
+        Raises:
+            CheckpointError: if it is damaged, or would run code when opened.
+        """
+        return read_checkpoint(path)
+
+    def fill(self, model: nn.Module, state: dict[str, Any]) -> None:
+        """Loads a state dict that fits into a model, in place."""
+        model.load_state_dict(state)
 
     def load(self, artifact: Artifact, threads: int) -> Predictor:
         """See `Backend.load`."""
@@ -181,7 +202,7 @@ class StateDictBackend(Backend):
         path = artifact.path
         if artifact.model is None:
             raise CheckpointError(f"{path}: a state dict is no model without its factory; name one in workload.model")
-        state = read_checkpoint(path)
+        state = self.read_state(path)
         model = self.skeleton(artifact.model.build(), artifact.recipe)
         if wrong := method_mismatch(state, artifact.recipe):
             raise CheckpointError(f"{path}: {wrong}. Name the experiment that made it")
@@ -199,7 +220,7 @@ class StateDictBackend(Backend):
     def _fill(self, model: nn.Module, state: dict[str, Any], path: Path) -> None:
         try:
             with silenced(), self._settings():
-                model.load_state_dict(state)
+                self.fill(model, state)
         except QuantizationError as error:
             raise CheckpointError(
                 f"{path}: {error}. Quantize again with this recipe, or name the one that made it"

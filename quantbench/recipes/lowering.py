@@ -29,6 +29,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "openvino": ("fp32", "static_int8", "weight_only", "ready_made", "function"),
     "pt2e": ("fp32", "dynamic_int8", "static_int8", "qat_int8", "ready_made", "function"),
     "executorch": ("fp32", "dynamic_int8", "static_int8", "ready_made", "function"),
+    "torchao": ("fp32", "dynamic_int8", "weight_only"),
 }
 
 

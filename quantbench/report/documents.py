@@ -169,7 +169,8 @@ def pareto_document(records: Sequence[RunRecord], errors: Sequence[ExperimentErr
     return (
         "# Accuracy against size and latency\n\n"
         "● marks the front: no other experiment of the workload is at least as accurate, as small and as fast, and "
-        "better in one of them. Estimates are compared, not intervals; the plot shows both.\n\n"
+        "better in one of them; of other tasks than top-1 what is lost counts. Estimates are compared, not intervals; "
+        "the plot shows both of accuracies, the page both of every task.\n\n"
         f"{pareto_markdown(records)}\n## Results\n\n{results_tables(records, errors)}"
     )
 

@@ -1,4 +1,4 @@
-"""Pareto fronts: accuracy against size and against latency, as a table and as a plot."""
+"""Pareto fronts: accuracy, or what is lost of another score, against size and against latency."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from quantbench.config.selection import claims_command
 from quantbench.errors import ConfigError
 from quantbench.records.run import RunRecord
 from quantbench.report.figures import COLORS, drawn, legend_below
+from quantbench.report.losses import loss_tables
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -84,7 +85,10 @@ def _dominates(a: Point, b: Point) -> bool:
 
 
 def pareto_markdown(records: Sequence[RunRecord]) -> str:
-    """One table per workload: accuracy with its interval, bytes, time relative to fp32; ● marks the front."""
+    """One table per workload: accuracy with its interval, bytes, time relative to fp32; ● marks the front.
+
+    Of other tasks than top-1 the figure and what is lost.
+    """
     lines = []
     for workload, own in by_workload(records).items():
         lines += [
@@ -103,9 +107,7 @@ def pareto_markdown(records: Sequence[RunRecord]) -> str:
                 f"| {p.size_bytes:,} | {time} |"
             )
         lines.append("")
-    if others := without_accuracy(records):
-        lines += [f"Not drawn here, since their score is no accuracy: {', '.join(others)}.", ""]
-    return "\n".join(lines)
+    return "\n".join([*lines, *loss_tables(records)])
 
 
 def pareto_plot(records: Sequence[RunRecord], paths: Sequence[Path]) -> Sequence[Path]:

@@ -52,6 +52,7 @@ MAKES = {
     "openvino": "static_int8_per_channel",
     "pt2e": "static_int8_per_channel",
     "torch": "fp32_baseline",
+    "torchao": "dynamic_int8",
     "torchscript": None,
     HALF.name: None,
 }

@@ -201,12 +201,14 @@ def test_a_gate_of_parity_on_such_figures_names_the_one_to_set(quantbench, numbe
     assert "the scores of task 'rmse' are not 0 and 1; gate score_drop, in root mean square error" in err
 
 
-def test_a_report_shows_such_figures_and_says_that_they_are_not_on_the_front(quantbench, numbers, machine):
+def test_a_report_shows_such_figures_and_the_front_of_what_is_lost(quantbench, numbers, machine):
     quantbench("run", "numbers/rounded", "--json", "records.json")
     status, out, err = quantbench("report", "records.json", "--out", "report")
     assert (status, out, err) == (0, "report/pareto.md\n", "")
     page = (numbers[0].root / "report" / "pareto.md").read_text()
-    assert "Not drawn here, since their score is no accuracy: numbers/rounded." in page
+    assert "**numbers** (n = " in page
+    assert "| front | experiment | root mean square error [95 %] | lost [95 %] | bytes | time / fp32 [99 %] |" in page
+    assert "| ● | rounded |" in page
     assert "root mean square error |" in page
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
-from quantbench.records.run import RunRecord
 from quantbench.report.html.content import Content
 from quantbench.report.html.drawing import Box, Scale, around, dot, label, line, picture, placed
 from quantbench.report.html.markup import Html, element, joined, scrolling, section
+from quantbench.report.losses import Point, is_on_front, point_of
 
 WIDTH, HEIGHT = 760.0, 420.0
 LEFT, RIGHT, TOP, BOTTOM = 62.0, 18.0, 26.0, 46.0
@@ -17,60 +16,6 @@ NOTE = (
     "Lower and further left is better; a filled point is on the front: no other loses as little, is as small and as "
     "fast, and is better in one of them."
 )
-
-
-@dataclass(frozen=True)
-class Point:
-    """One experiment.
-
-    Attributes:
-        name: of the experiment.
-        loss: against the reference, in the unit of the task.
-        loss_interval: of it; None where the samples tell none.
-        size_bytes: of its file.
-        time: of a forward as a share of the reference's in the same rounds; None where it was not timed.
-        time_interval: of it.
-    """
-
-    name: str
-    loss: float
-    loss_interval: tuple[float, float] | None
-    size_bytes: int
-    time: float | None
-    time_interval: tuple[float, float] | None
-
-
-def point_of(record: RunRecord) -> Point | None:
-    """A record's point; None where it has no loss or no size."""
-    if record.accuracy:
-        loss, limits = record.accuracy.drop_pp, record.accuracy.drop_interval_pp
-    elif record.score:
-        loss, limits = record.score.drop, record.score.interval  # type: ignore[assignment]
-    else:
-        return None
-    if record.size is None:
-        return None
-    is_reference = record.recipe_name == "fp32_baseline"
-    time, between = (1.0, None) if is_reference else (None, None)
-    if (timed := record.latency) is not None and not is_reference:
-        low, high = timed.speedup_interval
-        time, between = 1 / timed.speedup, (1 / high, 1 / low)  # type: ignore[assignment]
-    name = record.experiment.partition("/")[2]
-    return Point(name, loss, limits, record.size.quantized_bytes, time, between)
-
-
-def is_on_front(point: Point, points: Sequence[Point]) -> bool:
-    """True if no other point is as good in all that both have and better in one of it."""
-    return not any(_dominates(other, point) for other in points)
-
-
-def _dominates(a: Point, b: Point) -> bool:
-    if a.time is None and b.time is not None:
-        return False
-    pairs = [(a.loss, b.loss), (a.size_bytes, b.size_bytes)]
-    if a.time is not None and b.time is not None:
-        pairs.append((a.time, b.time))
-    return all(one <= other for one, other in pairs) and any(one < other for one, other in pairs)
 
 
 def fronts_section(content: Content) -> Html:

@@ -1,0 +1,1 @@
+"""Weights and dynamic activations of linear layers in few bits, as tensors of torchao."""
