@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from quantbench.cli.options import CONFIGS, GOLDEN, Configs, Golden, NoBlame, Sequential
+from quantbench.cli.options import CONFIGS, GOLDEN, Configs, Golden, NoBlame, Sequential, is_verbose
 from quantbench.errors import ConfigError
+from quantbench.foreign import traceback_of
 
 if TYPE_CHECKING:
     from quantbench.config.pair import Pair
@@ -165,6 +166,8 @@ def _blame(run: Run) -> None:
         print(f"\n{blame_text(look_into(run, _command(), None))}")
     except QuantbenchError as error:
         print(f"\nno layer was looked into: {error}")
+        if is_verbose():
+            print(traceback_of(error), file=sys.stderr)
 
 
 def _command() -> str:

@@ -66,6 +66,18 @@ def test_asked_for_in_any_case_it_shows_its_table(compare):
     assert "layer  operator" in out
 
 
+def test_a_blame_that_breaks_is_one_line_and_its_traceback_is_shown_where_asked_for(compare, monkeypatch):
+    def broken(*_):
+        raise KeyError("some_value")
+
+    monkeypatch.setattr("quantbench.blame.blame.blamed", broken)
+    _, out, err = compare(quantized(), "--blame")
+    assert "no layer was looked into: looking for the layer to blame raised KeyError: 'some_value'" in out
+    assert "Traceback" not in out + err
+    _, _, err = compare(quantized(), "--blame", "--verbose")
+    assert "Traceback (most recent call last):" in err
+
+
 def test_both_options_are_one_too_many_and_nothing_is_made(compare, project):
     folder = project.root / "elsewhere"
     status, _, err = compare(quantized(), "--blame", "--no-blame", "--save", "pair", "--configs", folder)

@@ -8,7 +8,7 @@ import numpy as np
 
 from quantbench.backends.insides import Array, Grid, InnerLayer, Parameter
 from quantbench.backends.onnx_runtime.put_back import float_parameters
-from quantbench.backends.onnx_runtime.qdq_layers import QdqGraph, QdqLayer
+from quantbench.backends.onnx_runtime.qdq_layers import PRODUCTS, QdqGraph, QdqLayer
 
 if TYPE_CHECKING:
     from onnx import NodeProto
@@ -34,7 +34,8 @@ def inner_layer(graph: QdqGraph, layer: QdqLayer, reference: QdqGraph, twin: Qdq
 
 
 def _parameter(graph: QdqGraph, layer: QdqLayer, place: int, reference: Array | None) -> Parameter | None:
-    if layer.node is None or layer.op == "input" or place >= len(graph.nodes[layer.node].input):
+    # Another operator's constant, such as a factor or a shape, is no weight, even where it is quantized.
+    if layer.node is None or place not in PRODUCTS.get(layer.op, ()) or place >= len(graph.nodes[layer.node].input):
         return None
     node = graph.nodes[layer.node]
     if graph.dequantizer(node.input[place]) is None and node.input[place] not in graph.constants:

@@ -4,10 +4,11 @@ import numpy as np
 import onnxruntime
 import pytest
 from onnx import ModelProto, helper, numpy_helper
-from onnx_models import artifact_of, network, samples
+from onnx_models import artifact_of, constants, model, network, samples
 from onnx_models import onnxruntime as backend_spec
 
 from quantbench.backends.interface import Calibration
+from quantbench.backends.onnx_runtime.parameters import inner_layer
 from quantbench.backends.onnx_runtime.put_back import counterparts, put_back
 from quantbench.backends.onnx_runtime.qdq_layers import QdqGraph
 from quantbench.backends.onnx_runtime.quantization import prepared
@@ -122,3 +123,28 @@ def test_names_fall_back_to_what_a_node_makes() -> None:
     from quantbench.backends.onnx_runtime.qdq_layers import name_of
 
     assert name_of(helper.make_node("Add", ["a", "b"], ["sum"])) == "sum"
+
+
+def test_a_factor_that_is_quantized_is_no_weight() -> None:
+    dequantize = "DequantizeLinear"
+    made = model(
+        [
+            helper.make_node(dequantize, ["codes", "scale", "zero"], ["factor"], "factor_made"),
+            helper.make_node("Mul", ["x", "factor"], ["product"], "scaled"),
+            helper.make_node("QuantizeLinear", ["product", "scale", "zero"], ["rounded"], "product_rounded"),
+            helper.make_node(dequantize, ["rounded", "scale", "zero"], ["y"], "y_made"),
+        ],
+        {"x": ["n", 3]}, {"y": ["n", 3]},
+        constants(codes=np.int8(80), scale=np.float32(0.5), zero=np.int8(0)),
+    )  # fmt: skip
+    reference = model(
+        [helper.make_node("Mul", ["x", "factor"], ["y"], "scaled")], {"x": ["n", 3]}, {"y": ["n", 3]},
+        constants(factor=np.float32(40)),
+    )  # fmt: skip
+    graph, other = QdqGraph(made), QdqGraph(reference)
+    (layer,) = [each for each in graph.layers if each.op == "Mul"]
+    (twin,) = [each for each in other.everything() if each.op == "Mul"]
+    shown = inner_layer(graph, layer, other, twin)
+    assert (shown.weight, shown.bias) == (None, None)
+    assert shown.grid is not None
+    assert shown.grid.scale == 0.5
