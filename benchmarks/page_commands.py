@@ -159,6 +159,8 @@ def run_page(page: Path, root: Path, run: Run, told: Callable[[str], object]) ->
     typed = [command for command in commands_of(text) if elsewhere(name, command) is None]
     if not typed:
         return []
+    if name not in SCENES:
+        sys.exit(f"{name}: has no scene to run in; name one in SCENES of benchmarks/page_scenes.py")
     folder = SCENES[name](root, run)
     for path, content in files_of(text).items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)

@@ -173,6 +173,7 @@ SCENES: dict[str, Callable[[Path, Run], Path]] = {
     "docs/migration.md": with_records,
     "docs/recipes.md": clone,
     "docs/report.md": recorded,
+    "docs/tasks.md": clone,
     "docs/training.md": clone,
     "docs/your-model.md": own_model,
 }
@@ -210,6 +211,7 @@ ELSEWHERE = (
     Elsewhere("docs/real-data.md", r"", PUBLISHED, "docs/results/records.json by hand"),
     Elsewhere("docs/residual-networks.md", r"pytest bench", MINUTES, ".ci/run"),
     Elsewhere("docs/residual-networks.md", r"quantbench train", "trains for hours", "tests/training"),
+    Elsewhere("docs/tasks.md", r"quantbench train", "trains for minutes", "tests/training"),
     Elsewhere("docs/training.md", r"quantbench train", "trains for minutes", "tests/training"),
     Elsewhere("*", r"quantbench ablate", "trains for hours", "tests/ablation"),
 )
