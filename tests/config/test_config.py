@@ -65,8 +65,8 @@ NAMES = {
     ),
     "data set": (
         "name: shapes", "name: shape",
-        "workload.data: unknown data set 'shape'. Did you mean 'shapes'? Known: audio_folder, cifar10, docstrings, function, "
-        "image_folder, jsonl, npz, sentences, shape_masks, shapes, speech_commands, spoken_words, or "
+        "workload.data: unknown data set 'shape'. Did you mean 'shapes'? Known: audio_folder, cifar10, docstrings, "
+        "function, image_folder, jsonl, npz, sentences, shape_masks, shapes, speech_commands, spoken_words, or "
         "'your.module:factory'",
     ),
     "recipe": (
