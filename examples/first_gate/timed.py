@@ -40,8 +40,7 @@ def steps(name: str) -> list[tuple[bool | None, list[str], tuple[int, ...]]]:
         # A machine that is busy accepts no speed, and says so by status 1.
         (None, ["accept", experiment, "--reason", "Meant"], (0, 1)),
         (BREAK, ["run"], (1,)),
-        # What runs inside of a module that a function returned is not known; blame says so.
-        (None, ["blame", experiment], (0,) if name == PAIR else (0, 2)),
+        (None, ["blame", experiment], (0,)),
         (MEND, ["run"], (0,)),
     ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import nn
@@ -14,11 +14,20 @@ from quantbench.backends.fp32_forms import predictors
 from quantbench.backends.interface import Artifact, Description, ModelSource, Predictor, Quantized
 from quantbench.backends.module import ModulePredictor
 from quantbench.backends.own_function import fill_returned, write_returned
-from quantbench.backends.state_dict import FILE_NAME, Converted, StateDictBackend, description_of
+from quantbench.backends.state_dict import (
+    FILE_NAME,
+    Converted,
+    StateDictBackend,
+    description_of,
+    reference_module,
+)
 from quantbench.backends.unwrapping import fill_from
 from quantbench.errors import CheckpointError, QuantizationError
 from quantbench.recipes.lowering import unsupported
 from quantbench.recipes.spec import Fp32, Function, ReadyMade, Recipe
+
+if TYPE_CHECKING:
+    from quantbench.backends.insides import Insides
 
 
 class TorchBackend(StateDictBackend):
@@ -82,6 +91,12 @@ class TorchBackend(StateDictBackend):
         if not isinstance(artifact.recipe, ReadyMade):
             return super().describe(artifact)
         return description_of(self.module(artifact).state_dict())
+
+    def insides(self, reference: Artifact, candidate: Artifact) -> Insides:
+        """See `Backend.insides`."""
+        from quantbench.backends.twin_insides import TwinInsides
+
+        return TwinInsides(reference_module(reference), self.module(candidate))
 
     def forms(self, artifact: Artifact, threads: int) -> dict[str, Predictor]:
         """See `Backend.forms`: fused, channels last."""

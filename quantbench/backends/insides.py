@@ -143,6 +143,7 @@ class InnerLayer:
         bias: the same.
         results: grids of its results, in the order in which they are rounded; none where they stay real numbers.
         channels_last: channels of its results are their last axis instead of the second.
+        is_changed: it computes otherwise than the reference's, and what it rounds is not known but by its weights.
     """
 
     name: str
@@ -151,11 +152,12 @@ class InnerLayer:
     bias: Parameter | None = None
     results: tuple[Grid, ...] = ()
     channels_last: bool = False
+    is_changed: bool = False
 
     @property
     def is_quantized(self) -> bool:
-        """It has a quantizer."""
-        return bool(self.results) or (self.weight is not None and self.weight.grid is not None)
+        """It has a quantizer, or may have one."""
+        return self.is_changed or bool(self.results) or (self.weight is not None and self.weight.grid is not None)
 
     @property
     def grid(self) -> Grid | None:

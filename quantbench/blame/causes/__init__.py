@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from quantbench.blame.causes.interface import Cause, Checker, Facts
-from quantbench.blame.causes.kernels import Rounding, Saturation
+from quantbench.blame.causes.kernels import NotKnown, Rounding, Saturation
 from quantbench.blame.causes.results import (
     Clipped,
     DeadChannels,
@@ -28,12 +28,12 @@ from quantbench.blame.causes.weights import (
     WrongAxis,
 )
 from quantbench.quant.limits import MAX_BITS
-from quantbench.recipes.spec import LowBit, WeightOnly
+from quantbench.recipes.spec import Function, LowBit, WeightOnly
 
 CHECKERS: tuple[Checker, ...] = (
     WrongAxis(), WeightsTwice(), WeightZeroPoint(), ShiftedZeroPoint(), FewSamples(), OtherSamples(), Clipped(),
     ZeroOffGrid(), Twice(), DeadChannels(), Saturation(), SpreadOfWeights(), ClippedWeights(), UnusedWeightRange(),
-    OtherBias(), OtherWeights(), OutlierChannel(), UnusedRange(), Rounding(),
+    OtherBias(), OtherWeights(), OutlierChannel(), UnusedRange(), NotKnown(), Rounding(),
 )  # fmt: skip
 KINDS = tuple(dict.fromkeys(each.kind for each in CHECKERS))
 
@@ -51,8 +51,11 @@ def causes_of(facts: Facts) -> list[Cause]:
 
 
 def _advised(cause: Cause, facts: Facts) -> Cause:
-    """The cause with what recipes of a few bits can do about it: theirs are the only ones of their backend."""
+    """The cause with what recipes of a few bits, or a function of the user's, can do about it: no other runs there."""
     recipe = facts.recipe
+    if isinstance(recipe, Function):
+        better = {SpreadOfWeights.kind: "one scale for each output channel", Rounding.kind: "more bits for it"}
+        return replace(cause, advice=f"{better.get(cause.kind, 'another way to round it')} in '{recipe.function}'")
     if isinstance(recipe, WeightOnly):
         more = recipe.bits < MAX_BITS
         return replace(cause, advice="recipe: weight_only_int8" if more else "leaving it in floating point")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from quantbench.blame.causes.interface import Cause, Checker, Facts
 
 # Of a layer's results; a few may round otherwise without any fault.
@@ -33,6 +35,30 @@ class Saturation(Checker):
         )
 
 
+class NotKnown(Checker):
+    """A module of somebody else's, of which only its results are seen."""
+
+    kind, explains = "not_known", "what it rounds is not known"
+
+    def check(self, facts: Facts) -> Cause | None:
+        """See `Checker.check`."""
+        if not is_unknown(facts):
+            return None
+        layer, weight = facts.layer, facts.layer.weight
+        words = f"{layer.op} leaves {facts.test.local_db:.0f} dB of signal to noise; what it rounds is not known"
+        if weight is not None and weight.reference is not None:
+            reference = np.asarray(weight.reference, np.float64)
+            apart = np.square(weight.candidate - reference).sum() / max(np.square(reference).sum(), 1e-30)
+            words = f"its weights are {100 * apart**0.5:.3g} % apart from the reference's, and lie on no grid"
+        return Cause(self.kind, 0.0, words, "leaving it in floating point")
+
+
+def is_unknown(facts: Facts) -> bool:
+    """Nothing tells what a layer rounds."""
+    layer = facts.layer
+    return layer.is_changed and layer.grid is None and (layer.weight is None or layer.weight.grid is None)
+
+
 class Rounding(Checker):
     """Nothing is wrong: so few bits are too few for this layer."""
 
@@ -41,6 +67,8 @@ class Rounding(Checker):
     def check(self, facts: Facts) -> Cause | None:
         """See `Checker.check`."""
         test = facts.test
+        if is_unknown(facts):
+            return None
         weights, results = test.share(test.weights), test.share(test.rounded - test.clipped)
         most = "its weights" if weights > results else "its results"
         words = (

@@ -251,7 +251,7 @@ class OtherWeights(_OfWeights):
         if rounded.error < 4 * better:
             return None
         apart = 100 * (rounded.error / max(squares(rounded.reference), 1e-30)) ** 0.5
-        words = f"its weights are not the reference's, rounded: they are {apart:.2g} % apart"
+        words = f"its weights are not the reference's, rounded: they are {apart:.3g} % apart"
         return self.found(rounded.share(better), words, AGAIN)
 
 
