@@ -121,7 +121,7 @@ def _working_tree(name: str, commit: str) -> list[str]:
     changed = _asked(name, "status", "--porcelain", "--untracked-files=normal").splitlines()
     if changed:
         files = f"{len(changed)} changed {'file' if len(changed) == 1 else 'files'}"
-        return [f"compared with {name} is the working tree, with {files} that nobody has committed"]
+        return [f"head is the working tree, with {files} that nobody has committed; base is {name}"]
     if _commit("HEAD") == commit:
         return [f"{name} is what is checked out, so that both are the same"]
     return []

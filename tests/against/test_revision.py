@@ -85,7 +85,7 @@ def test_changes_that_nobody_committed_are_said(repository):
     (repository / WORKLOAD).write_text("three")
     with checked_out("HEAD~1") as revision:
         assert revision.notes == (
-            "compared with HEAD~1 is the working tree, with 1 changed file that nobody has committed",
+            "head is the working tree, with 1 changed file that nobody has committed; base is HEAD~1",
         )
 
 
