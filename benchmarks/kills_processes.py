@@ -49,8 +49,13 @@ class Folders(Protocol):
 
 def become(command: Sequence[str], place: Folders, kill: Kill | None) -> NoReturn:
     """Runs a command in this process, which is a fork, and ends it."""
+    from multiprocessing import process, util
+
     root, temporary, status = place.root, place.temporary, 70
     try:
+        # Processes of whoever forked are not this one's to wait for.
+        process._children.clear()  # type: ignore[attr-defined]
+        util._finalizer_registry.clear()  # type: ignore[attr-defined]
         os.setsid()
         os.chdir(root)
         log = os.open(root / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -67,14 +72,17 @@ def become(command: Sequence[str], place: Folders, kill: Kill | None) -> NoRetur
         status = _called(command)
     except BaseException as error:
         sys.stderr.write(f"{error!r}\n")
-    finally:
+    # Whatever happens at its end, a fork does not go on with what its parent was doing.
+    try:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         _write_changes(temporary)
         # What ends at a regular end: the fork server, and the folder of its socket.
-        from multiprocessing import util
-
         util._exit_function()  # type: ignore[attr-defined]
+    except BaseException as error:
+        status = 70
+        os.write(2, f"{error!r}\n".encode())
+    finally:
         _exit(status)
 
 

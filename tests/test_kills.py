@@ -1,10 +1,12 @@
 """A few of the kills that `benchmarks/kills.py` makes by the hundred, and that it finds what they would leave."""
 
 import importlib
+import multiprocessing
 import os
 import random
 import shutil
 import sys
+import time
 
 import kills
 import kills_processes
@@ -46,6 +48,17 @@ def test_adopting_that_is_killed_at_its_last_steps_ends_with_the_same_bits_the_n
     for before in range(adopted.changes - LAST + 1, adopted.changes + 1):
         kills.trial(place, "adopting", ADOPTING, adopted, kills.Kill(group=False, before=before), tally)
     assert (tally.kills, tally.same, tally.defects) == (LAST, LAST, [])
+
+
+def test_processes_of_whoever_forks_are_not_waited_for(place):
+    other = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,), daemon=True)
+    other.start()
+    try:
+        place.begin("made")
+        assert place.run(["quantbench", "--version"])[1] == 0
+    finally:
+        other.terminate()
+        other.join()
 
 
 def test_a_command_that_is_killed_at_random_ends_with_the_same_bits_the_next_time(place):
