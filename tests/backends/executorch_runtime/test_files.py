@@ -174,7 +174,7 @@ def test_layers_of_a_file_made_elsewhere_are_numbered(changed):
     assert "conv2d_0.weight" in SPEC.create().describe(artifact).keys
 
 
-def test_two_files_are_compared_as_any_others(quantbench, machine, int8, small_fp32, tmp_path):
+def test_two_files_are_compared_as_any_others(quantbench, machine, real_rivals, int8, small_fp32, tmp_path):
     answers = small_fp32.converted(named(PICTURES))["output"].argmax(1)
     np.savez(tmp_path / "data.npz", image=PICTURES.numpy(), targets=answers)
     fp32, candidate = small_fp32.artifact.path, int8.artifact.path
