@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -94,7 +95,8 @@ def finished(trained_project, accepted_golden, tmp_path_factory, prepared: Calla
 def test_what_workers_cannot_decide_is_no_failure(finished):
     assert finished.process.returncode == pytest.ExitCode.TESTS_FAILED
     assert "= 1 failed, " in finished.process.stdout, "the regression"
-    assert " passed, 6 inconclusive in " in finished.process.stdout
+    # A library may warn in one run and not in another.
+    assert re.search(r" passed, (\d+ warnings?, )?6 inconclusive in ", finished.process.stdout)
 
 
 def test_they_judge_no_latency_and_say_how_to_time(finished):
