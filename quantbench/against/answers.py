@@ -42,7 +42,7 @@ def compared_answers(
         return None, Verdict(name, Outcome.INCONCLUSIVE, None, None, None, 0, before, requirement, Change.INCONCLUSIVE)
     beside = f"; also changed: {', '.join(changed)}" if changed else ""
     judged = _accuracy if is_binary else _score
-    return judged(run, before, base, "; both models are the same" if is_same else beside, is_same)
+    return judged(run, before, base, f"; both models are the same{beside}" if is_same else beside, is_same)
 
 
 def _accuracy(run: Run, before: Evaluation, base: str, beside: str, is_same: bool) -> tuple[Figures, Verdict]:

@@ -82,6 +82,15 @@ def test_the_same_model_is_not_measured_again(repository, machine):
     assert machine.fresh_jobs == []
 
 
+def test_the_same_model_on_data_that_changed_says_what_did(repository):
+    repository.edit("calibration_pool: 60", "calibration_pool: 60, cache: false")
+    runs, _ = compared(repository, "tiny/fp32_baseline")
+    run = runs["tiny/fp32_baseline"]
+    assert run.since_base.is_same
+    told = run.verdicts[ACCURACY].measured
+    assert "; both models are the same; also changed: data.cache" in told
+
+
 @pytest.mark.parametrize(
     ("speed", "change", "jobs"),
     [(1.0, "SAME", 1), (1.3, "IMPROVED", 1), (0.7, "REGRESSED", 2), (0.9, "INCONCLUSIVE", 1)],
